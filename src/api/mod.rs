@@ -1,0 +1,1 @@
+//! What a backend may ask over HTTP, one file a resource.

@@ -1,0 +1,1 @@
+//! How instances reach each other's sockets: alone or over Redis.

@@ -1,0 +1,1 @@
+//! A backend asks one browser and waits.

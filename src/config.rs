@@ -1,0 +1,1 @@
+//! Environment to Config, once, at start.

@@ -1,0 +1,1 @@
+//! A backend streams into a chat: emit, then persist by type.

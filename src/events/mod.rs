@@ -1,0 +1,1 @@
+//! What a client event means, one file a family.

@@ -1,0 +1,1 @@
+//! The handles that events and the API share.

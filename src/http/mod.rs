@@ -1,0 +1,1 @@
+//! hyper on smol: accept loop, limits, CORS, routes.

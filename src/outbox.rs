@@ -1,0 +1,1 @@
+//! The bounded queue of encoded frames between hub and transport.

@@ -1,0 +1,1 @@
+//! Builds the house from Config, listens, drains on SIGTERM.

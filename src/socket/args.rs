@@ -1,0 +1,86 @@
+//! Arguments of events and acks: raw JSON that passes through unparsed, and binary attachments.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// Arguments of an event or an ack: comma-separated JSON values without the brackets, and the
+/// attachments that placeholders (`{"_placeholder":true,"num":0}`) in it refer to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Args<'a> {
+    json: Cow<'a, str>,
+    attachments: Vec<Vec<u8>>,
+}
+
+impl<'a> Args<'a> {
+    /// No arguments.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// One argument made of any serializable value.
+    pub fn one<T: Serialize + ?Sized>(value: &T) -> Args<'static> {
+        let json = serde_json::to_string(value).expect("our own values are JSON");
+        Args::from_json(json)
+    }
+
+    /// Arguments that are JSON text already: values joined by commas, no brackets.
+    /// The text must be valid JSON values; who takes it from outside has parsed it (`RawValue`).
+    pub fn from_json(json: impl Into<Cow<'a, str>>) -> Self {
+        Self {
+            json: json.into(),
+            attachments: Vec::new(),
+        }
+    }
+
+    /// The same with attachments for the placeholders in it.
+    pub fn with_attachments(mut self, attachments: Vec<Vec<u8>>) -> Self {
+        self.attachments = attachments;
+        self
+    }
+
+    /// The values joined by commas, without brackets. Empty when there are none.
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+
+    /// The attachments, by placeholder number.
+    pub fn attachments(&self) -> &[Vec<u8>] {
+        &self.attachments
+    }
+
+    /// The arguments one by one, unparsed.
+    pub fn values(&self) -> Vec<&RawValue> {
+        let list = format!("[{}]", self.json);
+        // The borrow must come from `self`, so each value is found again by its own text.
+        let lengths: Vec<(usize, usize)> = match serde_json::from_str::<Vec<&RawValue>>(&list) {
+            Ok(values) => values
+                .iter()
+                .map(|v| {
+                    (
+                        v.get().as_ptr() as usize - list.as_ptr() as usize - 1,
+                        v.get().len(),
+                    )
+                })
+                .collect(),
+            Err(_) => return Vec::new(),
+        };
+        let pick = |(at, len): (usize, usize)| serde_json::from_str(&self.json[at..at + len]).ok();
+        lengths.into_iter().filter_map(pick).collect()
+    }
+
+    /// The first argument read as `T`; `None` when it is missing or of another shape.
+    pub fn first<'s, T: Deserialize<'s>>(&'s self) -> Option<T> {
+        let mut stream = serde_json::Deserializer::from_str(&self.json).into_iter::<&RawValue>();
+        let first = stream.next()?.ok()?;
+        serde_json::from_str(first.get()).ok()
+    }
+
+    /// The same, owning its text: what a handler keeps across an await.
+    pub fn into_owned(self) -> Args<'static> {
+        Args {
+            json: Cow::Owned(self.json.into_owned()),
+            attachments: self.attachments,
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Socket.IO v5: packets, hub, rooms, acks. No application word in it.
+
+mod args;
+mod hub;
+mod sid;
+
+pub use args::Args;
+pub use hub::{CallError, Event, Handler, Hub, Reason, Step, Target, To};
+pub use sid::Sid;

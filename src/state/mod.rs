@@ -1,0 +1,1 @@
+//! What instances share: sessions, usage, documents, locks, tasks.

@@ -1,0 +1,1 @@
+//! JSON Web Tokens, HS256 only (RFC 7519, RFC 7515).
