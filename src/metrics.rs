@@ -1,6 +1,13 @@
 //! Counters and gauges, and their Prometheus text.
+//!
+//! Plain cells of our one thread: counting costs one addition. A new one is a variant and a row in the table below it;
+//! rows of one name stand together, since the text names each only once.
 
-/// A counter by its place in the table.
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// A counter by its place in [`COUNTERS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counter {
     /// Engine.IO packets received / sent, bytes on the wire of live transports.
@@ -14,7 +21,7 @@ pub enum Counter {
     AckTimeouts,
 }
 
-/// A gauge by its place in the table.
+/// A gauge by its place in [`GAUGES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gauge {
     /// Live Engine.IO sessions by transport.
@@ -26,14 +33,223 @@ pub enum Gauge {
     Rooms,
 }
 
+/// Name, labels as they are written, and one sentence of help.
+type Row = (&'static str, &'static str, &'static str);
+
+const PACKETS: &str = "Engine.IO packets of live sessions.";
+const BYTES: &str = "Bytes of packets on the wire.";
+
+/// In the order of [`Counter`].
+const COUNTERS: [Row; 6] = [
+    ("siskin_packets_total", r#"{direction="in"}"#, PACKETS),
+    ("siskin_packets_total", r#"{direction="out"}"#, PACKETS),
+    ("siskin_bytes_total", r#"{direction="in"}"#, BYTES),
+    ("siskin_bytes_total", r#"{direction="out"}"#, BYTES),
+    (
+        "siskin_outbox_overflows_total",
+        "",
+        "Sessions closed because they read too slowly.",
+    ),
+    (
+        "siskin_ack_timeouts_total",
+        "",
+        "Acks that did not come in time.",
+    ),
+];
+
+const SESSIONS: &str = "Live sessions.";
+
+/// In the order of [`Gauge`].
+const GAUGES: [Row; 4] = [
+    ("siskin_sessions", r#"{transport="websocket"}"#, SESSIONS),
+    ("siskin_sessions", r#"{transport="polling"}"#, SESSIONS),
+    (
+        "siskin_sockets",
+        "",
+        "Connected sockets, one a namespace and session.",
+    ),
+    ("siskin_rooms", "", "Rooms with a member on this instance."),
+];
+
+/// The event names that are counted by name, sorted. A client chooses its names, so all others are one `other`.
+/// `stream` stands for the names that are a user's own stream.
+const EVENTS: [&str; 14] = [
+    "events:channel",
+    "events:chat",
+    "heartbeat",
+    "join-channels",
+    "join-note",
+    "stream",
+    "usage",
+    "user-join",
+    "ydoc:awareness:update",
+    "ydoc:document:join",
+    "ydoc:document:leave",
+    "ydoc:document:state",
+    "ydoc:document:update",
+    "other",
+];
+
+const OTHER: usize = EVENTS.len() - 1;
+
+thread_local! {
+    static COUNTED: [Cell<u64>; COUNTERS.len()] = const { [const { Cell::new(0) }; COUNTERS.len()] };
+    static GAUGED: [Cell<i64>; GAUGES.len()] = const { [const { Cell::new(0) }; GAUGES.len()] };
+    static NAMED: [Cell<u64>; EVENTS.len()] = const { [const { Cell::new(0) }; EVENTS.len()] };
+    static REFUSED: RefCell<BTreeMap<&'static str, u64>> = const { RefCell::new(BTreeMap::new()) };
+}
+
 /// Adds to a counter.
-pub fn add(_counter: Counter, _by: u64) {}
+pub fn add(counter: Counter, by: u64) {
+    COUNTED.with(|cells| {
+        let cell = &cells[counter as usize];
+        cell.set(cell.get().wrapping_add(by));
+    });
+}
 
 /// Moves a gauge up or down.
-pub fn shift(_gauge: Gauge, _by: i64) {}
+pub fn shift(gauge: Gauge, by: i64) {
+    GAUGED.with(|cells| {
+        let cell = &cells[gauge as usize];
+        cell.set(cell.get().wrapping_add(by));
+    });
+}
 
-/// Counts a received event by name; the number of distinct names is bounded, the rest count as `other`.
-pub fn event(_name: &str) {}
+/// What a counter stands at.
+pub fn counted(counter: Counter) -> u64 {
+    COUNTED.with(|cells| cells[counter as usize].get())
+}
+
+/// What a gauge stands at.
+pub fn gauged(gauge: Gauge) -> i64 {
+    GAUGED.with(|cells| cells[gauge as usize].get())
+}
+
+/// Counts a received event by name; a name that is not in the table counts as `other`.
+pub fn event(name: &str) {
+    let place = EVENTS[..OTHER].binary_search(&name).unwrap_or(OTHER);
+    NAMED.with(|cells| cells[place].set(cells[place].get().wrapping_add(1)));
+}
+
+/// All events received so far.
+pub fn events() -> u64 {
+    NAMED.with(|cells| cells.iter().map(Cell::get).sum())
+}
 
 /// Counts something refused, by reason (a fixed word).
-pub fn refused(_reason: &'static str) {}
+pub fn refused(reason: &'static str) {
+    REFUSED.with_borrow_mut(|reasons| *reasons.entry(reason).or_default() += 1);
+}
+
+/// Bytes of memory that the process holds, from the kernel; `None` where it does not tell.
+pub fn resident_bytes() -> Option<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
+/// Everything as Prometheus text (exposition format 0.0.4).
+pub fn text() -> String {
+    let mut out = Text::default();
+    COUNTED.with(|cells| {
+        for (row, cell) in COUNTERS.iter().zip(cells) {
+            out.line("counter", row, cell.get());
+        }
+    });
+    NAMED.with(|cells| {
+        for (name, cell) in EVENTS.iter().zip(cells) {
+            let labels = format!(r#"{{event="{name}"}}"#);
+            let help = "Events received from clients.";
+            out.line(
+                "counter",
+                &("siskin_events_total", &labels, help),
+                cell.get(),
+            );
+        }
+    });
+    REFUSED.with_borrow(|reasons| {
+        for (reason, count) in reasons {
+            let labels = format!(r#"{{reason="{reason}"}}"#);
+            let help = "What was refused, by reason.";
+            out.line("counter", &("siskin_refused_total", &labels, help), count);
+        }
+    });
+    GAUGED.with(|cells| {
+        for (row, cell) in GAUGES.iter().zip(cells) {
+            out.line("gauge", row, cell.get());
+        }
+    });
+    let version = concat!(r#"{version=""#, env!("CARGO_PKG_VERSION"), r#""}"#);
+    out.line(
+        "gauge",
+        &("siskin_info", version, "The version that runs."),
+        1,
+    );
+    if let Some(bytes) = resident_bytes() {
+        let row = ("process_resident_memory_bytes", "", "Resident memory.");
+        out.line("gauge", &row, bytes);
+    }
+    out.text
+}
+
+/// The text so far, and the name that was written last.
+#[derive(Default)]
+struct Text {
+    text: String,
+    last: String,
+}
+
+impl Text {
+    fn line(
+        &mut self,
+        kind: &str,
+        &(name, labels, help): &(&str, &str, &str),
+        value: impl std::fmt::Display,
+    ) {
+        // Writing to a String can't fail.
+        if self.last != name {
+            self.last = name.to_owned();
+            let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        }
+        let _ = writeln!(self.text, "{name}{labels} {value}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_is_the_golden_one() {
+        add(Counter::PacketsIn, 3);
+        add(Counter::BytesOut, 4096);
+        shift(Gauge::Websockets, 2);
+        shift(Gauge::Websockets, -1);
+        event("usage");
+        event("ydoc:document:update");
+        event("made up");
+        event("other");
+        refused("events");
+        refused("address");
+        refused("events");
+        let fixed = |line: &&str| !line.starts_with("process_resident_memory_bytes ");
+        let text: Vec<_> = text().lines().filter(fixed).map(str::to_owned).collect();
+        let golden = include_str!("../tests/golden/metrics.txt")
+            .replace("VERSION", env!("CARGO_PKG_VERSION"));
+        assert_eq!(text.join("\n") + "\n", golden);
+    }
+
+    #[test]
+    fn the_tables_are_in_order() {
+        assert_eq!(COUNTERS.len(), Counter::AckTimeouts as usize + 1);
+        assert_eq!(GAUGES.len(), Gauge::Rooms as usize + 1);
+        assert!(EVENTS[..OTHER].is_sorted());
+        assert_eq!(EVENTS[OTHER], "other");
+    }
+
+    #[test]
+    fn resident_memory_is_told() {
+        let bytes = resident_bytes().unwrap();
+        assert!((100_000..10_000_000_000).contains(&bytes), "{bytes}");
+    }
+}

@@ -1,1 +1,294 @@
 //! JSON Web Tokens, HS256 only (RFC 7519, RFC 7515).
+
+use data_encoding::BASE64URL_NOPAD;
+use hmac::{Hmac, KeyInit, Mac};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use sha2::Sha256;
+use std::fmt;
+
+/// The longest token that is looked at, in bytes.
+pub const MAX_TOKEN_BYTES: usize = 8192;
+
+/// What a verified token says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Claims {
+    /// The user's id. Never empty.
+    pub id: String,
+    pub name: Option<String>,
+    pub role: Option<String>,
+    /// Not valid from this second on (epoch seconds).
+    pub exp: Option<i64>,
+    /// Not valid before this second.
+    pub nbf: Option<i64>,
+    /// Made at this second.
+    pub iat: Option<i64>,
+    /// The token's own id, by which it can be revoked.
+    pub jti: Option<String>,
+    /// All claims as they came.
+    pub raw: Map<String, Value>,
+}
+
+/// Why a token is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenError {
+    /// Longer than [`MAX_TOKEN_BYTES`].
+    TooLong,
+    /// Not three parts of base64url, or not JSON objects in them, or a claim of the wrong type.
+    Malformed,
+    /// Signed in another way than HS256, or not at all, or with an extension that must be understood.
+    Algorithm,
+    /// The signature is not this secret's. Also when there is no secret.
+    Signature,
+    /// `exp` has passed.
+    Expired,
+    /// `nbf` has not come.
+    NotYetValid,
+    /// No `id`.
+    NoId,
+}
+
+impl fmt::Display for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLong => "the token is too long",
+            Self::Malformed => "the token is not a JSON Web Token",
+            Self::Algorithm => "the token is not signed with HS256",
+            Self::Signature => "the token's signature is wrong",
+            Self::Expired => "the token has expired",
+            Self::NotYetValid => "the token is not valid yet",
+            Self::NoId => "the token names no user",
+        })
+    }
+}
+
+impl std::error::Error for TokenError {}
+
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    /// Extensions that a reader must understand (RFC 7515, 4.1.11); we know none.
+    crit: Option<Value>,
+}
+
+/// The claims of a token that `secret` signed and that is valid at `now` (epoch seconds).
+pub fn verify(token: &str, secret: &str, now: i64) -> Result<Claims, TokenError> {
+    if token.len() > MAX_TOKEN_BYTES {
+        return Err(TokenError::TooLong);
+    }
+    let (signed, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
+    let (header, payload) = signed.split_once('.').ok_or(TokenError::Malformed)?;
+    let header: Header = part(header)?;
+    if header.alg != "HS256" || header.crit.is_some() {
+        return Err(TokenError::Algorithm);
+    }
+    let signature = decode(signature)?;
+    let mac = keyed(secret).ok_or(TokenError::Signature)?;
+    mac.chain_update(signed.as_bytes())
+        .verify_slice(&signature)
+        .map_err(|_| TokenError::Signature)?;
+    let claims = read(part(payload)?)?;
+    if claims.exp.is_some_and(|exp| exp <= now) {
+        return Err(TokenError::Expired);
+    }
+    if claims.nbf.is_some_and(|nbf| nbf > now) {
+        return Err(TokenError::NotYetValid);
+    }
+    Ok(claims)
+}
+
+/// A token with these claims (a JSON object), signed with `secret`. `None` when the secret is empty.
+pub fn mint(claims: &Value, secret: &str) -> Option<String> {
+    let header = BASE64URL_NOPAD.encode(br#"{"alg":"HS256","typ":"JWT"}"#);
+    let payload = BASE64URL_NOPAD.encode(claims.to_string().as_bytes());
+    let signed = format!("{header}.{payload}");
+    let mac = keyed(secret)?.chain_update(signed.as_bytes()).finalize();
+    let signature = BASE64URL_NOPAD.encode(mac.as_bytes());
+    Some(format!("{signed}.{signature}"))
+}
+
+/// HMAC with this secret. An empty one would let anybody sign.
+fn keyed(secret: &str) -> Option<Hmac<Sha256>> {
+    if secret.is_empty() {
+        return None;
+    }
+    Hmac::new_from_slice(secret.as_bytes()).ok()
+}
+
+fn decode(text: &str) -> Result<Vec<u8>, TokenError> {
+    BASE64URL_NOPAD
+        .decode(text.as_bytes())
+        .map_err(|_| TokenError::Malformed)
+}
+
+fn part<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, TokenError> {
+    serde_json::from_slice(&decode(text)?).map_err(|_| TokenError::Malformed)
+}
+
+fn read(raw: Map<String, Value>) -> Result<Claims, TokenError> {
+    let id = text(&raw, "id")?.filter(|id| !id.is_empty());
+    Ok(Claims {
+        id: id.ok_or(TokenError::NoId)?,
+        name: text(&raw, "name")?,
+        role: text(&raw, "role")?,
+        exp: time(&raw, "exp")?,
+        nbf: time(&raw, "nbf")?,
+        iat: time(&raw, "iat")?,
+        jti: text(&raw, "jti")?,
+        raw,
+    })
+}
+
+/// A claim that is text when it is there; null counts as absent.
+fn text(raw: &Map<String, Value>, name: &str) -> Result<Option<String>, TokenError> {
+    match raw.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(TokenError::Malformed),
+    }
+}
+
+/// A NumericDate (RFC 7519, 2): seconds, maybe with a fraction, which is cut.
+fn time(raw: &Map<String, Value>, name: &str) -> Result<Option<i64>, TokenError> {
+    match raw.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Number(number)) => match number.as_i64() {
+            Some(seconds) => Ok(Some(seconds)),
+            // `as` saturates, so no date is out of range.
+            None => Ok(number.as_f64().map(|seconds| seconds as i64)),
+        },
+        Some(_) => Err(TokenError::Malformed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const SECRET: &str = "test-secret";
+
+    fn signed(header: &str, payload: &str) -> String {
+        let signed = format!(
+            "{}.{}",
+            BASE64URL_NOPAD.encode(header.as_bytes()),
+            BASE64URL_NOPAD.encode(payload.as_bytes())
+        );
+        let mac = keyed(SECRET).unwrap().chain_update(signed.as_bytes());
+        let signature = BASE64URL_NOPAD.encode(mac.finalize().as_bytes());
+        format!("{signed}.{signature}")
+    }
+
+    fn refusal(header: &str, payload: &str) -> TokenError {
+        verify(&signed(header, payload), SECRET, 1000).unwrap_err()
+    }
+
+    const HS256: &str = r#"{"alg":"HS256"}"#;
+
+    #[test]
+    fn what_is_minted_verifies() {
+        let claims = json!({"id": "u1", "name": "Ann", "role": "user", "exp": 1001, "nbf": 1000, "iat": 999.5, "jti": "j", "x": [1]});
+        let token = mint(&claims, SECRET).unwrap();
+        let read = verify(&token, SECRET, 1000).unwrap();
+        assert_eq!(
+            (read.id.as_str(), read.name.as_deref()),
+            ("u1", Some("Ann"))
+        );
+        assert_eq!(
+            (read.exp, read.nbf, read.iat),
+            (Some(1001), Some(1000), Some(999))
+        );
+        assert_eq!(Value::Object(read.raw), claims);
+    }
+
+    #[test]
+    fn the_signature_is_the_one_that_others_make() {
+        // Made with Python's hmac and hashlib.
+        let token = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJpZCI6InUxIn0.CtKaly0q3exXFInaYZalGFbhKuNW44io8k-ABTEbI-w";
+        assert_eq!(mint(&json!({"id": "u1"}), SECRET).unwrap(), token);
+        assert_eq!(verify(token, SECRET, 0).unwrap().id, "u1");
+    }
+
+    #[test]
+    fn other_algorithms_are_refused() {
+        for alg in ["none", "None", "HS384", "HS512", "RS256", "hs256", ""] {
+            let header = format!(r#"{{"alg":"{alg}"}}"#);
+            assert_eq!(
+                refusal(&header, r#"{"id":"u"}"#),
+                TokenError::Algorithm,
+                "{alg}"
+            );
+        }
+        let crit = r#"{"alg":"HS256","crit":["b64"],"b64":false}"#;
+        assert_eq!(refusal(crit, r#"{"id":"u"}"#), TokenError::Algorithm);
+        let unsigned = format!(
+            "{}.{}.",
+            BASE64URL_NOPAD.encode(br#"{"alg":"none"}"#),
+            BASE64URL_NOPAD.encode(br#"{"id":"u"}"#)
+        );
+        assert_eq!(verify(&unsigned, SECRET, 0), Err(TokenError::Algorithm));
+    }
+
+    #[test]
+    fn times_are_honoured_to_the_second() {
+        assert_eq!(
+            refusal(HS256, r#"{"id":"u","exp":1000}"#),
+            TokenError::Expired
+        );
+        assert_eq!(
+            refusal(HS256, r#"{"id":"u","exp":-1e300}"#),
+            TokenError::Expired
+        );
+        assert_eq!(
+            refusal(HS256, r#"{"id":"u","nbf":1001}"#),
+            TokenError::NotYetValid
+        );
+        assert_eq!(
+            refusal(HS256, r#"{"id":"u","nbf":1e300}"#),
+            TokenError::NotYetValid
+        );
+        assert_eq!(
+            refusal(HS256, r#"{"id":"u","exp":"soon"}"#),
+            TokenError::Malformed
+        );
+        let fine = signed(HS256, r#"{"id":"u","exp":1001,"nbf":1000}"#);
+        assert!(verify(&fine, SECRET, 1000).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_token_is_refused() {
+        assert_eq!(refusal(HS256, r#"{"id":""}"#), TokenError::NoId);
+        assert_eq!(refusal(HS256, r#"{"sub":"u"}"#), TokenError::NoId);
+        assert_eq!(refusal(HS256, r#"{"id":7}"#), TokenError::Malformed);
+        assert_eq!(refusal(HS256, "[]"), TokenError::Malformed);
+        assert_eq!(refusal("[]", r#"{"id":"u"}"#), TokenError::Malformed);
+        for text in ["", ".", "..", "a.b.c", "a.b", "a.b.c.d", "🦜.🦜.🦜"] {
+            assert_eq!(
+                verify(text, SECRET, 0),
+                Err(TokenError::Malformed),
+                "{text}"
+            );
+        }
+        let long = "a".repeat(MAX_TOKEN_BYTES + 1);
+        assert_eq!(verify(&long, SECRET, 0), Err(TokenError::TooLong));
+    }
+
+    #[test]
+    fn a_changed_token_is_refused() {
+        let token = mint(&json!({"id": "u1"}), SECRET).unwrap();
+        assert_eq!(verify(&token, "other", 0), Err(TokenError::Signature));
+        assert_eq!(verify(&token, "", 0), Err(TokenError::Signature));
+        assert_eq!(mint(&json!({"id": "u1"}), ""), None);
+        // Each change of one character is refused; padding and loose last bits are none either.
+        for at in 0..token.len() {
+            let mut changed = token.clone().into_bytes();
+            changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+            let changed = String::from_utf8(changed).unwrap();
+            assert!(
+                changed == token || verify(&changed, SECRET, 0).is_err(),
+                "{at}"
+            );
+        }
+        assert!(verify(&format!("{token}="), SECRET, 0).is_err());
+    }
+}
