@@ -1,1 +1,240 @@
-//! Who is who and what they may see.
+//! Who is who and what they may see: one enum over the places that know it.
+//!
+//! - [`local`]: the embedded store; everything is kept here
+//!
+//! Every question is asked for an [`Identity`], never for a name out of a payload.
+//! An answer is `Err(Refusal)` when it is no, or when nobody can tell at the moment.
+
+pub mod local;
+
+use crate::token::Claims;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use std::fmt;
+use std::rc::Rc;
+
+/// Somebody who showed a valid token, as the directory knows them.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub user: User,
+    /// The token as it came; a directory behind REST forwards it.
+    pub token: Rc<str>,
+    /// What the token says; already verified.
+    pub claims: Claims,
+}
+
+/// A user.
+#[derive(Clone, Debug, PartialEq)]
+pub struct User {
+    pub id: String,
+    pub name: String,
+    /// `user` or `admin`; whoever is `pending` never gets this far.
+    pub role: String,
+    /// The public record (contract, Identity): what a session entry holds, without `last_seen_at`.
+    pub record: Map<String, Value>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No. The reason is for the log and for backends, in one sentence without a full stop.
+    Denied(&'static str),
+    /// Nobody can tell now, or it can't be saved now; asking again later makes sense.
+    Unavailable(&'static str),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Denied(why) => write!(f, "denied: {why}"),
+            Self::Unavailable(why) => write!(f, "unavailable: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// What somebody may do with a note or a chat. Ordered: each includes the ones before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    None,
+    Read,
+    Write,
+}
+
+/// A note as one user sees it. Only made when that user may at least read it.
+#[derive(Clone, Debug)]
+pub struct NoteView {
+    pub access: Access,
+    /// `data.content` of the saved note, or JSON `null`.
+    pub content: Box<RawValue>,
+    /// The owner.
+    pub user_id: String,
+    pub title: String,
+}
+
+/// May this save leave a note empty that is not empty now?
+///
+/// A document that opened empty because nobody seeded it must never win over saved content, even after
+/// somebody typed a letter into it and took it back. So `Allow` needs proof that the editors worked on
+/// the saved content: the note was empty when the document was opened, or the document was seeded
+/// (`initialize`) or has already saved content that is not empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Emptying {
+    Refuse,
+    Allow,
+}
+
+/// The lists of a message that new entries are put in front of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum List {
+    Embeds,
+    Files,
+}
+
+/// The directory in use. Cheap to clone.
+#[derive(Clone)]
+pub enum Directory {
+    Local(Rc<local::Local>),
+}
+
+/// Calls the same method on whichever directory it is.
+macro_rules! ask {
+    ($self:ident, $method:ident($($arg:expr),*)) => {
+        match $self {
+            Self::Local(local) => local.$method($($arg),*),
+        }
+    };
+}
+
+impl Directory {
+    /// The user behind a verified token. Denied: unknown, or not (yet) let in.
+    pub async fn identify(&self, token: &str, claims: &Claims) -> Result<Identity, Refusal> {
+        ask!(self, identify(token, claims))
+    }
+
+    /// Is this identity still what it was? Denied: the user is gone, pending, or lost a role.
+    /// The token's own time and its revocation are the caller's to check.
+    pub async fn recheck(&self, who: &Identity) -> Result<(), Refusal> {
+        ask!(self, recheck(who))
+    }
+
+    /// Ids of the channels that the user is in.
+    pub async fn channels(&self, who: &Identity) -> Result<Vec<String>, Refusal> {
+        ask!(self, channels(who))
+    }
+
+    /// The note, if there is one that the user may read.
+    pub async fn note(&self, who: &Identity, note_id: &str) -> Result<Option<NoteView>, Refusal> {
+        ask!(self, note(who, note_id))
+    }
+
+    /// Merges `data` into the note's `data`, as the user; returns the whole saved note.
+    /// Denied: no such note, no write access, or empty content over saved content (see [`Emptying`]).
+    /// Durable when it returns.
+    pub async fn save_note(
+        &self,
+        who: &Identity,
+        note_id: &str,
+        data: &RawValue,
+        emptying: Emptying,
+    ) -> Result<Box<RawValue>, Refusal> {
+        match self {
+            Self::Local(local) => local.save_note(who, note_id, data, emptying).await,
+        }
+    }
+
+    /// What the user may do with a saved chat. No such chat: [`Access::None`].
+    pub async fn chat_access(&self, who: &Identity, chat_id: &str) -> Result<Access, Refusal> {
+        ask!(self, chat_access(who, chat_id))
+    }
+
+    /// The member has read the channel up to now.
+    pub async fn mark_channel_read(&self, who: &Identity, channel_id: &str) -> Result<(), Refusal> {
+        ask!(self, mark_channel_read(who, channel_id))
+    }
+
+    /// The user has read the chat up to now; returns that time (epoch seconds).
+    pub async fn mark_chat_read(&self, who: &Identity, chat_id: &str) -> Result<i64, Refusal> {
+        ask!(self, mark_chat_read(who, chat_id))
+    }
+
+    /// The user is alive: `last_active_at`, at most once a minute a user. Never fails, never waits.
+    pub fn seen(&self, who: &Identity) {
+        ask!(self, seen(who));
+    }
+
+    /// One message of a saved chat, whole.
+    pub async fn message(
+        &self,
+        chat_id: &str,
+        message_id: &str,
+    ) -> Result<Option<Map<String, Value>>, Refusal> {
+        ask!(self, message(chat_id, message_id))
+    }
+
+    /// Appends to the message's `statusHistory`. This and the four below return whether there was
+    /// something to save to, and return before it is on disk (see [`Directory::durable`]).
+    pub async fn append_status(
+        &self,
+        chat_id: &str,
+        message_id: &str,
+        status: &RawValue,
+    ) -> Result<bool, Refusal> {
+        ask!(self, append_status(chat_id, message_id, status))
+    }
+
+    /// Appends to the message's `content`, only if the message exists.
+    pub async fn append_content(
+        &self,
+        chat_id: &str,
+        message_id: &str,
+        content: &str,
+    ) -> Result<bool, Refusal> {
+        ask!(self, append_content(chat_id, message_id, content))
+    }
+
+    /// Sets the message's `content`.
+    pub async fn replace_content(
+        &self,
+        chat_id: &str,
+        message_id: &str,
+        content: &str,
+    ) -> Result<bool, Refusal> {
+        ask!(self, replace_content(chat_id, message_id, content))
+    }
+
+    /// Sets the list to the new entries followed by the existing ones.
+    pub async fn prepend_list(
+        &self,
+        chat_id: &str,
+        message_id: &str,
+        list: List,
+        entries: &[&RawValue],
+    ) -> Result<bool, Refusal> {
+        ask!(self, prepend_list(chat_id, message_id, list, entries))
+    }
+
+    /// Appends to the message's `sources`.
+    pub async fn append_source(
+        &self,
+        chat_id: &str,
+        message_id: &str,
+        source: &RawValue,
+    ) -> Result<bool, Refusal> {
+        ask!(self, append_source(chat_id, message_id, source))
+    }
+
+    /// Waits until everything written so far is on disk. Whoever answers "saved" calls this first;
+    /// all that wait share one fsync. Who doesn't call it gets the disk within a second or so.
+    pub async fn durable(&self) -> Result<(), Refusal> {
+        match self {
+            Self::Local(local) => local.durable().await,
+        }
+    }
+
+    /// Why `/ready` should say "degraded", if it should.
+    pub fn degraded(&self) -> Option<String> {
+        ask!(self, degraded())
+    }
+}
