@@ -1,1 +1,102 @@
-//! How instances reach each other's sockets: alone or over Redis.
+//! How instances reach each other's sockets: the one way to emit, to enter and to leave rooms.
+//!
+//! Whatever the application does to sockets goes through here: the local hub first, then whatever links
+//! this instance to the others. Alone, the hub is all there is.
+
+use crate::socket::{Args, CallError, Hub, Sid, Target};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// The hub of this instance and its link to the others.
+pub struct Backplane {
+    hub: Rc<Hub>,
+    link: Link,
+}
+
+/// How the others are reached.
+enum Link {
+    /// There are no others.
+    Alone,
+}
+
+impl Backplane {
+    /// An instance that is alone.
+    pub fn alone(hub: Rc<Hub>) -> Self {
+        Self {
+            hub,
+            link: Link::Alone,
+        }
+    }
+
+    /// This instance's own sockets.
+    pub fn hub(&self) -> &Rc<Hub> {
+        &self.hub
+    }
+
+    /// Sends an event to all sockets of the target, wherever they are. Returns how many got it here.
+    pub fn emit(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> usize {
+        let here = self.hub.emit(target, event, args);
+        match self.link {
+            Link::Alone => here,
+        }
+    }
+
+    /// Enters a room. Answers when no event to the room can be missed any more; `false` when the socket is not here.
+    pub async fn enter(&self, sid: Sid, room: &str) -> bool {
+        let entered = self.hub.enter(sid, room);
+        match self.link {
+            Link::Alone => entered,
+        }
+    }
+
+    /// Leaves a room.
+    pub fn leave(&self, sid: Sid, room: &str) {
+        self.hub.leave(sid, room);
+    }
+
+    /// Sends an event to one socket, which may be another instance's, and waits for its ack.
+    pub async fn call(
+        &self,
+        sid: &str,
+        event: &str,
+        args: &Args<'_>,
+        timeout: Duration,
+    ) -> Result<Args<'static>, CallError> {
+        match (Sid::parse(sid), &self.link) {
+            (Some(sid), Link::Alone) => self.hub.call(sid, event, args, timeout).await,
+            (None, Link::Alone) => Err(CallError::Gone),
+        }
+    }
+
+    /// Disconnects a socket, wherever it is, and ends its transport.
+    pub fn disconnect(&self, sid: &str) {
+        if let Some(sid) = Sid::parse(sid) {
+            self.hub.disconnect(sid, true);
+        }
+    }
+
+    /// Everybody leaves the room.
+    pub fn close_room(&self, room: &str) {
+        self.hub.close_room("/", room);
+    }
+
+    /// All sessions of these users enter a room.
+    pub async fn enter_for_users(&self, room: &str, user_ids: &[&str]) {
+        for sid in self.sessions_of(user_ids) {
+            self.enter(sid, room).await;
+        }
+    }
+
+    /// All sessions of these users leave a room.
+    pub fn leave_for_users(&self, room: &str, user_ids: &[&str]) {
+        for sid in self.sessions_of(user_ids) {
+            self.leave(sid, room);
+        }
+    }
+
+    /// This instance's sessions of these users: the members of their own rooms.
+    fn sessions_of(&self, user_ids: &[&str]) -> Vec<Sid> {
+        let rooms = user_ids.iter().map(|id| format!("user:{id}"));
+        rooms.flat_map(|room| self.hub.members(&room)).collect()
+    }
+}
