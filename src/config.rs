@@ -1,1 +1,0 @@
-//! Environment to Config, once, at start.

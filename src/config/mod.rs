@@ -1,0 +1,263 @@
+//! Environment to `Config`, once, at start.
+//!
+//! Two steps: [`typed`] is what was typed and where, [`values`] is what it means. [`table`] names every setting.
+
+mod reader;
+pub mod table;
+pub mod typed;
+mod values;
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+use table::Setting;
+use typed::Env;
+
+/// All settings, understood. The sentences are in [`table::SETTINGS`].
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `WEBUI_SECRET_KEY`.
+    pub secret_key: Secret,
+    /// `SISKIN_API_KEY`; none: the API is off.
+    pub api_key: Option<Secret>,
+    /// Never empty.
+    pub listen: Vec<SocketAddr>,
+    /// May not exist yet.
+    pub data_dir: PathBuf,
+    pub directory: DirectoryKind,
+    pub trust_token_claims: bool,
+    pub cors: Cors,
+    pub log: log::LevelFilter,
+    pub console: bool,
+    pub trusted_proxies: Vec<Network>,
+    pub transports: Transports,
+    pub ping_interval: Duration,
+    pub ping_timeout: Duration,
+    /// How long the caller waits for an ack.
+    pub caller_timeout: Duration,
+    pub max_connections: usize,
+    pub max_connections_per_address: usize,
+    /// Token bucket a session, filled at this rate, ten times as deep; `None`: no limit.
+    pub events_per_second: Option<usize>,
+    /// Rooms a session.
+    pub max_rooms: usize,
+    /// Bytes of a client's message and of an API request's body.
+    pub max_payload: usize,
+    /// Bytes of a request's head.
+    pub max_header: usize,
+    /// Bytes that may wait for one session.
+    pub outbox_bytes: usize,
+    /// `Some` with `WEBSOCKET_MANAGER=redis`.
+    pub redis: Option<Redis>,
+}
+
+/// Where Redis is and how it is used.
+#[derive(Clone, Debug)]
+pub struct Redis {
+    /// `redis://` or `rediss://`; holds the password.
+    pub url: Secret,
+    /// Not empty: the host of `url` is the service that these Sentinels know.
+    pub sentinels: Vec<(String, u16)>,
+    pub cluster: bool,
+    pub options: RedisOptions,
+    pub room_channels: bool,
+    pub lock_timeout: Duration,
+    pub key_prefix: String,
+    pub task_ttl: Duration,
+}
+
+/// What is honoured of `WEBSOCKET_REDIS_OPTIONS`; `None` leaves it to the connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RedisOptions {
+    pub socket_timeout: Option<Duration>,
+    pub socket_connect_timeout: Option<Duration>,
+    pub health_check_interval: Option<Duration>,
+    pub retry_on_timeout: bool,
+}
+
+/// Text that must not be printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself: for comparing and signing, never for a log.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// Who knows users, channels, notes and chats.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DirectoryKind {
+    /// The embedded store.
+    Local,
+    /// The REST of the Open WebUI at this address.
+    OpenWebui(HttpUrl),
+}
+
+/// A plain `http://` address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpUrl {
+    /// Name or address, IPv6 without brackets.
+    pub host: String,
+    pub port: u16,
+    /// What stands before every path: empty, or `/base` without a slash at its end.
+    pub path: String,
+}
+
+impl fmt::Display for HttpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port, path } = self;
+        match host.contains(':') {
+            true => write!(f, "http://[{host}]:{port}{path}"),
+            false => write!(f, "http://{host}:{port}{path}"),
+        }
+    }
+}
+
+/// The origins that may connect from a browser.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cors {
+    Any,
+    /// As browsers send them: scheme, host, maybe port, no slash at the end.
+    Only(Vec<String>),
+}
+
+/// The transports that clients may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transports {
+    /// Both, with the upgrade.
+    Both,
+    Websocket,
+    Polling,
+}
+
+/// An address with the number of its bits that count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    bits: u8,
+}
+
+impl Network {
+    /// `10.0.0.0/8`, or one address.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits.parse().ok()?)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().ok()?;
+        let all = if address.is_ipv4() { 32 } else { 128 };
+        let bits = bits.unwrap_or(all);
+        (bits <= all).then_some(Self { address, bits })
+    }
+
+    /// Is this address in the network? An IPv4 address in IPv6 form counts as IPv4.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(net), IpAddr::V4(a)) => {
+                let differ = net.to_bits() ^ a.to_bits();
+                differ.checked_shr(32 - u32::from(self.bits)).unwrap_or(0) == 0
+            }
+            (IpAddr::V6(net), IpAddr::V6(a)) => {
+                let differ = net.to_bits() ^ a.to_bits();
+                differ.checked_shr(128 - u32::from(self.bits)).unwrap_or(0) == 0
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    Default,
+    /// This environment variable.
+    Environment(&'static str),
+    File(PathBuf),
+}
+
+/// A setting that can't be used as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    pub name: String,
+    pub what: String,
+    pub fix: String,
+}
+
+impl Mistake {
+    pub fn new(name: impl Into<String>, what: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            what: what.into(),
+            fix: fix.into(),
+        }
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}; {}", self.name, self.what, self.fix)
+    }
+}
+
+/// What came of an environment.
+#[derive(Debug)]
+pub struct Reading {
+    /// `None` when there is a mistake.
+    pub config: Option<Config>,
+    pub mistakes: Vec<Mistake>,
+    /// What is odd but does not stop the start.
+    pub warnings: Vec<String>,
+    /// Each setting with its value as it counts (secrets masked, `None`: nothing) and its source, in the table's order.
+    pub effective: Vec<(&'static Setting, Option<String>, Source)>,
+}
+
+/// Reads the settings of this process.
+pub fn read_environment() -> Reading {
+    read(&typed::environment())
+}
+
+/// Reads the settings of an environment. Opens no file but those that hold secrets.
+pub fn read(env: &Env) -> Reading {
+    reader::read(env)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_hold_their_addresses() {
+        let holds = |net: &str, address: &str| {
+            Network::parse(net)
+                .unwrap()
+                .contains(address.parse().unwrap())
+        };
+        assert!(holds("10.0.0.0/8", "10.255.0.1") && !holds("10.0.0.0/8", "11.0.0.1"));
+        assert!(holds("10.1.2.3", "10.1.2.3") && !holds("10.1.2.3", "10.1.2.2"));
+        assert!(holds("0.0.0.0/0", "1.2.3.4") && !holds("0.0.0.0/0", "::1"));
+        assert!(holds("127.0.0.0/8", "::ffff:127.0.0.1"));
+        assert!(holds("fd00::/8", "fd12::1") && !holds("fd00::/8", "fe80::1"));
+        assert!(holds("::/0", "fe80::1") && holds("::1", "::1"));
+        for wrong in ["", "10.0.0.0/33", "::/129", "10.0.0.0/", "x", "10.0.0.0/-1"] {
+            assert_eq!(Network::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        assert_eq!(format!("{:?}", Secret::new("abc")), "(secret)");
+    }
+}

@@ -1,0 +1,330 @@
+//! What a typed value means, one parser a kind. The error says what a right value looks like.
+
+use super::{Cors, DirectoryKind, HttpUrl, Network, RedisOptions};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+pub fn flag(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "on" | "yes" | "1" => Ok(true),
+        "false" | "off" | "no" | "0" => Ok(false),
+        _ => Err("write true or false".into()),
+    }
+}
+
+pub fn count(text: &str) -> Result<usize, String> {
+    text.parse()
+        .map_err(|_| "write a whole number, 0 or more".into())
+}
+
+pub fn port(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("write a port from 1 to 65535".into()),
+        Ok(port) => Ok(port),
+    }
+}
+
+/// A number of bytes, maybe with a unit; all units are powers of 1024.
+pub fn bytes(text: &str) -> Result<usize, String> {
+    let wrong = || "write bytes as 65536, 64 KiB or 16 MiB".to_owned();
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let number: usize = number.parse().map_err(|_| wrong())?;
+    let factor: usize = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        _ => return Err(wrong()),
+    };
+    match number.checked_mul(factor) {
+        Some(0) | None => Err(wrong()),
+        Some(bytes) => Ok(bytes),
+    }
+}
+
+/// Seconds, more than none and at most a year.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    let wrong = || "write seconds as 25 or 0.5, more than 0".to_owned();
+    let number: f64 = text.parse().map_err(|_| wrong())?;
+    if number > 0.0 && number <= 366.0 * 86400.0 {
+        Ok(Duration::from_secs_f64(number))
+    } else {
+        Err(wrong())
+    }
+}
+
+pub fn word<'a>(text: &str, words: &[&'a str]) -> Result<&'a str, String> {
+    let lower = text.to_ascii_lowercase();
+    let found = words.iter().find(|word| **word == lower);
+    found.copied().ok_or_else(|| match words {
+        [only] => format!("write {only}, or nothing"),
+        _ => format!("write one of {}", words.join(", ")),
+    })
+}
+
+pub fn level(text: &str) -> Result<log::LevelFilter, String> {
+    let words = ["error", "warn", "info", "debug", "trace"];
+    let word = word(text, &words)?;
+    word.parse().map_err(|_| words.join(", "))
+}
+
+/// `127.0.0.1:8380`, `[::1]:8380`, `localhost:8380`, `:8380` and `8380`; several with commas.
+pub fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
+    text.split(',').map(|part| address(part.trim())).collect()
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let wrong = || "write an address and a port as 127.0.0.1:8380 or [::1]:8380".to_owned();
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let (host, port) = text.rsplit_once(':').unwrap_or(("localhost", text));
+    let host = match host {
+        "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        "" | "*" => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        _ => return Err(wrong()),
+    };
+    Ok(SocketAddr::new(host, port.parse().map_err(|_| wrong())?))
+}
+
+pub fn networks(text: &str) -> Result<Vec<Network>, String> {
+    let parts = text
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty());
+    parts
+        .map(|part| {
+            Network::parse(part)
+                .ok_or_else(|| "write addresses as 10.1.2.3 or networks as 10.0.0.0/8".into())
+        })
+        .collect()
+}
+
+/// `a, b:26380` as host and port.
+pub fn hosts(text: &str, port: u16) -> Result<Vec<(String, u16)>, String> {
+    let parts = text
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty());
+    parts
+        .map(|part| {
+            host_port(part, port)
+                .ok_or_else(|| "write hosts as sentinel-1 or sentinel-1:26379".into())
+        })
+        .collect()
+}
+
+/// `host`, `host:port`, `[::1]`, `[::1]:port`; brackets are dropped.
+fn host_port(text: &str, default: u16) -> Option<(String, u16)> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (host, rest) = rest.split_once(']')?;
+            host.parse::<Ipv6Addr>().ok()?;
+            match rest {
+                "" => (host, default),
+                _ => (host, port(rest.strip_prefix(':')?).ok()?),
+            }
+        }
+        None => match text.split_once(':') {
+            Some((host, text)) => (host, port(text).ok()?),
+            None => (text, default),
+        },
+    };
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | ':');
+    (!host.is_empty() && host.chars().all(plain)).then(|| (host.to_owned(), port))
+}
+
+pub fn origins(text: &str) -> Result<Cors, String> {
+    let parts = text
+        .split(';')
+        .map(str::trim)
+        .filter(|part| !part.is_empty());
+    let origins: Vec<String> = parts
+        .map(|part| part.trim_end_matches('/').to_owned())
+        .collect();
+    if origins.iter().any(|origin| origin == "*") {
+        return Ok(Cors::Any);
+    }
+    let is_origin = |text: &String| match text.split_once("://") {
+        Some((scheme, host)) => !scheme.is_empty() && !host.is_empty() && !host.contains('/'),
+        None => false,
+    };
+    if origins.is_empty() || !origins.iter().all(is_origin) {
+        return Err("write * or origins as https://chat.example;https://other.example".into());
+    }
+    Ok(Cors::Only(origins))
+}
+
+pub fn directory(text: &str) -> Result<DirectoryKind, String> {
+    if text.eq_ignore_ascii_case("local") {
+        return Ok(DirectoryKind::Local);
+    }
+    if text.starts_with("https://") {
+        return Err("https is not built in: write the plain http:// address of Open WebUI, in the same machine or network".into());
+    }
+    let wrong = || "write local, or the address of Open WebUI as http://127.0.0.1:8080".to_owned();
+    let rest = text.strip_prefix("http://").ok_or_else(wrong)?;
+    let (authority, path) = match rest.find('/') {
+        Some(at) => rest.split_at(at),
+        None => (rest, ""),
+    };
+    let path = path.trim_end_matches('/');
+    let plain = path
+        .bytes()
+        .all(|b| b.is_ascii_graphic() && !matches!(b, b'?' | b'#'));
+    let (host, port) = host_port(authority, 80)
+        .filter(|_| plain)
+        .ok_or_else(wrong)?;
+    Ok(DirectoryKind::OpenWebui(HttpUrl {
+        host,
+        port,
+        path: path.to_owned(),
+    }))
+}
+
+pub fn redis_url(text: &str) -> Result<String, String> {
+    let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+    match scheme {
+        Some("redis" | "rediss") => Ok(text.to_owned()),
+        _ => Err("write a URL as redis://127.0.0.1:6379/0".into()),
+    }
+}
+
+/// The options that we honour, and the names of the others.
+pub fn redis_options(text: &str) -> Result<(RedisOptions, Vec<String>), String> {
+    let map: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text)
+        .map_err(|_| r#"write a JSON object as {"socket_timeout": 5}"#)?;
+    let mut options = RedisOptions::default();
+    let mut unknown = Vec::new();
+    for (name, value) in map {
+        let wrong = || format!("{name} must be a number of seconds, more than 0");
+        let duration = || match value.as_f64() {
+            Some(number) => seconds(&number.to_string()).map(Some).map_err(|_| wrong()),
+            None if value.is_null() => Ok(None),
+            None => Err(wrong()),
+        };
+        match name.as_str() {
+            "socket_timeout" => options.socket_timeout = duration()?,
+            "socket_connect_timeout" => options.socket_connect_timeout = duration()?,
+            // redis-py's 0 means never.
+            "health_check_interval" if value.as_f64() == Some(0.0) => {}
+            "health_check_interval" => options.health_check_interval = duration()?,
+            "retry_on_timeout" => {
+                let flag = value.as_bool();
+                options.retry_on_timeout = flag.ok_or("retry_on_timeout must be true or false")?;
+            }
+            _ => unknown.push(name),
+        }
+    }
+    Ok((options, unknown))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_times() {
+        assert_eq!(bytes("65536"), Ok(65536));
+        assert_eq!(bytes("64 KiB"), Ok(65536));
+        assert_eq!(bytes("16m"), Ok(16 << 20));
+        for wrong in [
+            "",
+            "0",
+            "-1",
+            "KiB",
+            "1.5 MiB",
+            "99999999999999 GiB",
+            "1 TiB",
+        ] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        for wrong in ["", "0", "-1", "NaN", "inf", "1e300", "5s"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn addresses_in_each_form() {
+        let text = |text| {
+            addresses(text).map(|list| list.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        assert_eq!(
+            text("127.0.0.1:1, [::1]:2").unwrap(),
+            ["127.0.0.1:1", "[::1]:2"]
+        );
+        assert_eq!(text("8380").unwrap(), ["127.0.0.1:8380"]);
+        assert_eq!(text(":8380").unwrap(), ["[::]:8380"]);
+        assert_eq!(text("localhost:0").unwrap(), ["127.0.0.1:0"]);
+        for wrong in ["", "x:1", "1.2.3.4", "1.2.3.4:99999", "127.0.0.1:1,"] {
+            assert!(addresses(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn hosts_and_urls() {
+        let two = vec![("a".into(), 1), ("::1".into(), 9)];
+        assert_eq!(hosts("a, [::1]:9", 1), Ok(two));
+        assert!(hosts("a:b", 1).is_err());
+        let url = |host: &str, port, path: &str| {
+            Ok(DirectoryKind::OpenWebui(HttpUrl {
+                host: host.into(),
+                port,
+                path: path.into(),
+            }))
+        };
+        assert_eq!(
+            directory("http://127.0.0.1:8080/"),
+            url("127.0.0.1", 8080, "")
+        );
+        assert_eq!(directory("http://webui/base/"), url("webui", 80, "/base"));
+        assert_eq!(directory("LOCAL"), Ok(DirectoryKind::Local));
+        for wrong in [
+            "",
+            "https://a",
+            "a:1",
+            "http://",
+            "http://a b",
+            "http://u@a",
+            "http://a/?x",
+            "http://a:0",
+        ] {
+            assert!(directory(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn origins_lose_their_slash() {
+        let two = Cors::Only(vec!["https://a".into(), "http://b:1".into()]);
+        assert_eq!(origins("https://a/; http://b:1"), Ok(two));
+        assert_eq!(origins("https://a;*"), Ok(Cors::Any));
+        for wrong in ["", ";", "a", "https://a/b", "https://a,https://b/c"] {
+            assert!(origins(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn redis_options_are_typed() {
+        let (options, unknown) =
+            redis_options(r#"{"socket_timeout": 2.5, "retry_on_timeout": true, "health_check_interval": 0, "x": 1}"#).unwrap();
+        assert_eq!(options.socket_timeout, Some(Duration::from_millis(2500)));
+        assert_eq!(
+            (options.retry_on_timeout, options.health_check_interval),
+            (true, None)
+        );
+        assert_eq!(unknown, ["x"]);
+        for wrong in [
+            "",
+            "[]",
+            r#"{"socket_timeout": "5"}"#,
+            r#"{"socket_timeout": -1}"#,
+            r#"{"retry_on_timeout": 1}"#,
+        ] {
+            assert!(redis_options(wrong).is_err(), "{wrong}");
+        }
+    }
+}
