@@ -1,1 +1,229 @@
 //! The bounded queue of encoded frames between hub and transport.
+//!
+//! A [`Frame`] is encoded once and shared by every receiver's outbox: one pointer each.
+//! The bound is in bytes; a frame that is larger than the bound still passes when the queue is empty.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice, Write};
+use std::rc::Rc;
+
+/// Encoded bytes, immutable and shared: one or more whole websocket frames of a server (RFC 6455, 5.2).
+pub type Frame = Rc<Vec<u8>>;
+
+/// How many frames one write joins at most.
+const JOINED: usize = 64;
+
+/// What is left of the queue's buffer once it is empty, in frames.
+const KEPT: usize = 8;
+
+/// Frames that wait for their transport.
+#[derive(Default)]
+pub struct Outbox {
+    queue: VecDeque<Frame>,
+    /// Bytes in `queue`, those of the first frame that are already written included.
+    bytes: usize,
+    /// Bytes of the first frame that are already written.
+    written: usize,
+}
+
+/// What a write left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// Nothing waits any more.
+    All,
+    /// The kernel takes no more for now.
+    Blocked,
+}
+
+impl Outbox {
+    /// Adds a frame; `false` when the bound (bytes) forbids it and nothing was added.
+    pub fn push(&mut self, frame: Frame, bound: usize) -> bool {
+        if !self.queue.is_empty() && self.bytes + frame.len() > bound {
+            return false;
+        }
+        self.bytes += frame.len();
+        self.queue.push_back(frame);
+        true
+    }
+
+    /// Puts frames that were taken out with [`Outbox::take`] back in front, in order.
+    pub fn put_back(&mut self, frames: Vec<Frame>) {
+        for frame in frames.into_iter().rev() {
+            self.bytes += frame.len();
+            self.queue.push_front(frame);
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Bytes that wait.
+    pub fn bytes(&self) -> usize {
+        self.bytes - self.written
+    }
+
+    /// Writes what waits, joined into as few writes as possible. Adds the bytes written to `count`.
+    ///
+    /// # Errors
+    /// Whatever the writer says, but for `WouldBlock` and `Interrupted`.
+    pub fn write_to(&mut self, writer: &mut impl Write, count: &mut u64) -> io::Result<Written> {
+        while !self.queue.is_empty() {
+            match self.write_once(writer) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => {
+                    *count += n as u64;
+                    self.consume(n);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Written::Blocked),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(Written::All)
+    }
+
+    /// Takes whole frames for a poller, at least one and not much over `limit` bytes.
+    pub fn take(&mut self, limit: usize) -> Vec<Frame> {
+        let mut taken = Vec::new();
+        let mut bytes = 0;
+        while let Some(frame) = self.queue.front() {
+            if bytes + frame.len() > limit && !taken.is_empty() {
+                break;
+            }
+            bytes += frame.len();
+            taken.extend(self.queue.pop_front());
+        }
+        self.bytes -= bytes;
+        self.shrink();
+        taken
+    }
+
+    fn write_once(&self, writer: &mut impl Write) -> io::Result<usize> {
+        let first = &self.queue[0][self.written..];
+        if self.queue.len() == 1 {
+            return writer.write(first);
+        }
+        let mut slices = [IoSlice::new(&[]); JOINED];
+        slices[0] = IoSlice::new(first);
+        let rest = self.queue.iter().skip(1);
+        let mut used = 1;
+        for (slot, frame) in slices[1..].iter_mut().zip(rest) {
+            *slot = IoSlice::new(frame);
+            used += 1;
+        }
+        writer.write_vectored(&slices[..used])
+    }
+
+    fn consume(&mut self, written: usize) {
+        self.written += written;
+        while let Some(len) = self.queue.front().map(|f| f.len()) {
+            if self.written < len {
+                break;
+            }
+            self.written -= len;
+            self.bytes -= len;
+            self.queue.pop_front();
+        }
+        self.shrink();
+    }
+
+    fn shrink(&mut self) {
+        if self.queue.is_empty() && self.queue.capacity() > KEPT {
+            self.queue = VecDeque::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(len: usize) -> Frame {
+        Rc::new(vec![7; len])
+    }
+
+    /// Takes at most `room` bytes a write, then blocks.
+    struct Narrow {
+        room: usize,
+        got: Vec<u8>,
+        calls: usize,
+    }
+
+    impl Write for Narrow {
+        fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+            self.calls += 1;
+            if self.room == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            let n = buf.len().min(self.room);
+            self.room -= n;
+            self.got.extend_from_slice(&buf[..n]);
+            Ok(n)
+        }
+        fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+            let joined: Vec<u8> = bufs.iter().flat_map(|b| b.iter().copied()).collect();
+            self.write(&joined)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_bound_holds_but_for_a_single_large_frame() {
+        let mut outbox = Outbox::default();
+        assert!(outbox.push(frame(100), 50));
+        assert!(!outbox.push(frame(1), 50));
+        assert_eq!(outbox.bytes(), 100);
+        assert_eq!(outbox.take(10).len(), 1);
+        assert!(outbox.push(frame(30), 50) && outbox.push(frame(20), 50));
+        assert!(!outbox.push(frame(1), 50));
+    }
+
+    #[test]
+    fn ten_frames_cost_one_write() {
+        let mut outbox = Outbox::default();
+        for _ in 0..10 {
+            assert!(outbox.push(frame(5), 100));
+        }
+        let mut writer = Narrow {
+            room: 100,
+            got: vec![],
+            calls: 0,
+        };
+        let mut count = 0;
+        assert_eq!(
+            outbox.write_to(&mut writer, &mut count).unwrap(),
+            Written::All
+        );
+        assert_eq!((writer.calls, writer.got.len(), count), (1, 50, 50));
+    }
+
+    #[test]
+    fn a_blocked_write_goes_on_where_it_stopped() {
+        let mut outbox = Outbox::default();
+        let sent: Vec<u8> = (0..30).collect();
+        for part in sent.chunks(10) {
+            assert!(outbox.push(Rc::new(part.to_vec()), 100));
+        }
+        let mut writer = Narrow {
+            room: 13,
+            got: vec![],
+            calls: 0,
+        };
+        let mut count = 0;
+        assert_eq!(
+            outbox.write_to(&mut writer, &mut count).unwrap(),
+            Written::Blocked
+        );
+        assert_eq!(outbox.bytes(), 17);
+        writer.room = 100;
+        assert_eq!(
+            outbox.write_to(&mut writer, &mut count).unwrap(),
+            Written::All
+        );
+        assert_eq!(writer.got, sent);
+        assert_eq!((count, outbox.bytes()), (30, 0));
+    }
+}

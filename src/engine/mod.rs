@@ -1,1 +1,215 @@
-//! Engine.IO v4 (protocol revision 4).
+//! Engine.IO v4 (protocol revision 4): sessions over HTTP long-polling and websocket. No Socket.IO word in it.
+
+mod decoder;
+mod flusher;
+pub mod frame;
+mod heartbeat;
+mod io;
+mod packet;
+mod polling;
+mod request;
+mod session;
+mod sid;
+mod websocket;
+
+pub use io::Io;
+pub use packet::{Message, Packet};
+pub use session::{Closed, Session, Transport};
+pub use sid::Sid;
+
+use crate::Executor;
+use crate::outbox::Frame;
+use flusher::Flusher;
+use heartbeat::Heartbeats;
+use slab::Slab;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// What remains to do after a handler returned: nothing, or a future that the client's next message waits for.
+pub type Step = Option<Pin<Box<dyn Future<Output = ()>>>>;
+
+/// The layer above. Its methods are called without any borrow held.
+pub trait Handler {
+    /// A session begins.
+    fn opened(&self, session: &Rc<Session>);
+    /// A message arrived. Messages of one session come one at a time, in order.
+    fn message(&self, session: &Rc<Session>, message: Message<'_>) -> Step;
+    /// The session has ended.
+    fn closed(&self, session: &Rc<Session>, why: Closed);
+    /// Whether anything uses the session; one that is not in use for two heartbeats is closed.
+    fn in_use(&self, session: &Rc<Session>) -> bool;
+}
+
+/// Which transports may be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transports {
+    /// Long-polling, with upgrade to websocket, or websocket at once.
+    Both,
+    PollingOnly,
+    WebsocketOnly,
+}
+
+/// How an engine behaves.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// From one heartbeat to the next.
+    pub ping_interval: Duration,
+    /// From a heartbeat to its latest answer.
+    pub ping_timeout: Duration,
+    /// Bytes of one message from a client, and of one polling payload to it, at most.
+    pub max_payload: usize,
+    /// Bytes that may wait for one session.
+    pub outbox_bytes: usize,
+    pub transports: Transports,
+}
+
+/// All sessions of one path.
+pub struct Engine {
+    settings: Settings,
+    executor: Executor,
+    handler: OnceCell<Rc<dyn Handler>>,
+    sessions: RefCell<Slab<Rc<Session>>>,
+    by_sid: RefCell<HashMap<Sid, u32>>,
+    /// The number of the next session; see `Session::key`.
+    serial: Cell<u32>,
+    flusher: Flusher,
+    heartbeats: Heartbeats,
+    /// What all websockets read into, one at a time.
+    read_buffer: Cell<Vec<u8>>,
+    /// The heartbeat's frame.
+    ping: Frame,
+}
+
+impl Engine {
+    /// An engine without sessions; its two tasks run on `executor`.
+    pub fn new(executor: Executor, settings: Settings, handler: Rc<dyn Handler>) -> Rc<Self> {
+        let engine = Rc::new(Self {
+            heartbeats: Heartbeats::new(settings.ping_interval),
+            settings,
+            executor,
+            handler: OnceCell::from(handler),
+            sessions: RefCell::default(),
+            by_sid: RefCell::default(),
+            serial: Cell::default(),
+            flusher: Flusher::default(),
+            read_buffer: Cell::default(),
+            ping: frame::packet(&["2"], &[]),
+        });
+        let (flushing, beating) = (engine.clone(), engine.clone());
+        executor
+            .spawn(async move { flushing.flusher.run().await })
+            .detach();
+        executor
+            .spawn(async move { beating.heartbeats.run(&beating).await })
+            .detach();
+        engine
+    }
+
+    /// How many sessions live.
+    pub fn len(&self) -> usize {
+        self.sessions.borrow().len()
+    }
+
+    /// Whether no session lives.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Ends every session: the server is going down.
+    pub fn shutdown(&self) {
+        let all: Vec<_> = self
+            .sessions
+            .borrow()
+            .iter()
+            .map(|(_, s)| s.clone())
+            .collect();
+        for session in all {
+            session.close(Closed::Shutdown);
+        }
+    }
+
+    fn handler(&self) -> &dyn Handler {
+        self.handler.get().expect("set by new").as_ref()
+    }
+
+    /// A new session, known by its sid, with its first heartbeat scheduled. The open packet is its first frame.
+    fn open(self: &Rc<Self>, peer: IpAddr, transport: Transport) -> Rc<Session> {
+        let session = Session::new(self.clone(), peer, transport);
+        let serial = self.serial.get();
+        self.serial.set(serial.wrapping_add(1));
+        let key = self.sessions.borrow_mut().insert(session.clone()) as u32;
+        session.key.set((key, serial));
+        self.by_sid.borrow_mut().insert(session.sid, key);
+        self.heartbeats
+            .schedule(&session, self.settings.ping_interval);
+        session.send(&self.open_packet(session.sid, transport));
+        self.handler().opened(&session);
+        session
+    }
+
+    fn open_packet(&self, sid: Sid, transport: Transport) -> Frame {
+        let upgrades = match (transport, self.settings.transports) {
+            (Transport::Polling, Transports::Both) => "[\"websocket\"]",
+            _ => "[]",
+        };
+        let (interval, timeout) = (
+            self.settings.ping_interval.as_millis(),
+            self.settings.ping_timeout.as_millis(),
+        );
+        let max = self.settings.max_payload;
+        let json = format!(
+            "0{{\"sid\":\"{sid}\",\"upgrades\":{upgrades},\"pingInterval\":{interval},\"pingTimeout\":{timeout},\"maxPayload\":{max}}}"
+        );
+        frame::packet(&[&json], &[])
+    }
+
+    fn find(&self, sid: &str) -> Option<Rc<Session>> {
+        let key = *self.by_sid.borrow().get(&Sid::parse(sid)?)?;
+        self.sessions.borrow().get(key as usize).cloned()
+    }
+
+    /// The session in a place of the table, if it is still the same one.
+    fn at(&self, key: (u32, u32)) -> Option<Rc<Session>> {
+        let session = self.sessions.borrow().get(key.0 as usize).cloned()?;
+        (session.key.get() == key).then_some(session)
+    }
+
+    /// Takes a session out of the table.
+    fn forget(&self, session: &Session) {
+        if self.by_sid.borrow_mut().remove(&session.sid).is_some() {
+            self.sessions
+                .borrow_mut()
+                .remove(session.key.get().0 as usize);
+        }
+    }
+}
+
+/// The refusals of the protocol: HTTP 400 with a JSON body of code and message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    UnknownTransport,
+    UnknownSid,
+    BadMethod,
+    BadRequest,
+    UnsupportedVersion,
+    TooLarge,
+}
+
+impl Failure {
+    /// HTTP status, code and message.
+    pub fn parts(self) -> (u16, u8, &'static str) {
+        match self {
+            Self::UnknownTransport => (400, 0, "Transport unknown"),
+            Self::UnknownSid => (400, 1, "Session ID unknown"),
+            Self::BadMethod => (400, 2, "Bad handshake method"),
+            Self::BadRequest => (400, 3, "Bad request"),
+            Self::UnsupportedVersion => (400, 5, "Unsupported protocol version"),
+            Self::TooLarge => (413, 3, "Payload too large"),
+        }
+    }
+}

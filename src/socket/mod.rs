@@ -2,8 +2,7 @@
 
 mod args;
 mod hub;
-mod sid;
 
+pub use crate::engine::Sid;
 pub use args::Args;
 pub use hub::{CallError, Event, Handler, Hub, Reason, Step, Target, To};
-pub use sid::Sid;

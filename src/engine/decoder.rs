@@ -1,0 +1,267 @@
+//! Websocket frames of a client, decoded in place (RFC 6455, 5.2): push bytes in, take messages out.
+//!
+//! A connection keeps only what is unfinished: the start of a frame, or the fragments of a message.
+
+use async_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use async_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+use std::io::Cursor;
+
+/// The close code for what a client did wrong (RFC 6455, 7.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault(pub u16);
+
+const PROTOCOL: Fault = Fault(1002);
+const NOT_UTF8: Fault = Fault(1007);
+const TOO_BIG: Fault = Fault(1009);
+
+/// What a whole frame completed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Item<'a> {
+    Text(&'a str),
+    Binary(&'a [u8]),
+    Ping(&'a [u8]),
+    Close,
+    /// A pong, or a fragment that more will follow.
+    Nothing,
+}
+
+/// The unfinished message of a connection.
+#[derive(Default)]
+pub struct Decoder {
+    fragments: Option<Box<Fragments>>,
+}
+
+struct Fragments {
+    kind: Data,
+    bytes: Vec<u8>,
+}
+
+impl Decoder {
+    /// Decodes the first frame of `bytes`, unmasking it there. `Ok(None)`: more bytes are needed.
+    /// Otherwise the number of bytes used, and what it completed.
+    ///
+    /// # Errors
+    /// What the client did wrong; a frame over `limit` (bytes, fragments counted together) is noticed by its header.
+    pub fn next<'a>(
+        &'a mut self,
+        bytes: &'a mut [u8],
+        limit: usize,
+    ) -> Result<Option<(usize, Item<'a>)>, Fault> {
+        let mut cursor = Cursor::new(&*bytes);
+        let Some((header, length)) = FrameHeader::parse(&mut cursor).map_err(|_| PROTOCOL)? else {
+            return Ok(None);
+        };
+        let start = cursor.position() as usize;
+        let mask = check(&header, length)?;
+        let length = usize::try_from(length).map_err(|_| TOO_BIG)?;
+        let held = self.fragments.as_ref().map_or(0, |f| f.bytes.len());
+        if length > limit.saturating_sub(held) {
+            return Err(TOO_BIG);
+        }
+        let Some(payload) = bytes.get_mut(start..start + length) else {
+            return Ok(None);
+        };
+        unmask(payload, mask);
+        let item = self.complete(&header, payload)?;
+        Ok(Some((start + length, item)))
+    }
+
+    fn complete<'a>(
+        &'a mut self,
+        header: &FrameHeader,
+        payload: &'a [u8],
+    ) -> Result<Item<'a>, Fault> {
+        match header.opcode {
+            OpCode::Control(Control::Ping) => Ok(Item::Ping(payload)),
+            OpCode::Control(Control::Close) => check_close(payload).map(|()| Item::Close),
+            OpCode::Control(_) => Ok(Item::Nothing),
+            OpCode::Data(Data::Continue) => self.go_on(header.is_final, payload),
+            OpCode::Data(_) if self.fragments.is_some() => Err(PROTOCOL),
+            OpCode::Data(kind) if header.is_final => message(kind, payload),
+            OpCode::Data(kind) => {
+                self.fragments = Some(Box::new(Fragments {
+                    kind,
+                    bytes: payload.to_vec(),
+                }));
+                Ok(Item::Nothing)
+            }
+        }
+    }
+
+    fn go_on(&mut self, is_final: bool, payload: &[u8]) -> Result<Item<'_>, Fault> {
+        let fragments = self.fragments.as_mut().ok_or(PROTOCOL)?;
+        fragments.bytes.extend_from_slice(payload);
+        if !is_final {
+            return Ok(Item::Nothing);
+        }
+        message(fragments.kind, &fragments.bytes)
+    }
+
+    /// Gives back the memory of a message that was fragmented and is done; call it after each item.
+    pub fn item_done(&mut self, was: Done) {
+        if was == Done::Message {
+            self.fragments = None;
+        }
+    }
+}
+
+/// What kind of item was handled, for [`Decoder::item_done`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Done {
+    Message,
+    Other,
+}
+
+impl Item<'_> {
+    /// Whether it ends a message.
+    pub fn done(&self) -> Done {
+        match self {
+            Self::Text(_) | Self::Binary(_) => Done::Message,
+            Self::Ping(_) | Self::Close | Self::Nothing => Done::Other,
+        }
+    }
+}
+
+/// The rules of a client's frame header; its mask.
+fn check(header: &FrameHeader, length: u64) -> Result<[u8; 4], Fault> {
+    let control = matches!(header.opcode, OpCode::Control(_));
+    let reserved = header.rsv1 || header.rsv2 || header.rsv3;
+    if reserved || (control && (length > 125 || !header.is_final)) {
+        return Err(PROTOCOL);
+    }
+    header.mask.ok_or(PROTOCOL)
+}
+
+/// A close frame is empty, or a code that may be sent and a reason in UTF-8 (RFC 6455, 5.5.1).
+fn check_close(payload: &[u8]) -> Result<(), Fault> {
+    let Some((code, reason)) = payload.split_first_chunk::<2>() else {
+        return if payload.is_empty() {
+            Ok(())
+        } else {
+            Err(PROTOCOL)
+        };
+    };
+    match u16::from_be_bytes(*code) {
+        1000..=1003 | 1007..=1014 | 3000..=4999 => {}
+        _ => return Err(PROTOCOL),
+    }
+    std::str::from_utf8(reason).map(drop).map_err(|_| NOT_UTF8)
+}
+
+fn message(kind: Data, bytes: &[u8]) -> Result<Item<'_>, Fault> {
+    match kind {
+        Data::Text => std::str::from_utf8(bytes)
+            .map(Item::Text)
+            .map_err(|_| NOT_UTF8),
+        Data::Binary => Ok(Item::Binary(bytes)),
+        Data::Continue | Data::Reserved(_) => Err(PROTOCOL),
+    }
+}
+
+/// Removes the mask (RFC 6455, 5.3), eight bytes at a time.
+fn unmask(payload: &mut [u8], mask: [u8; 4]) {
+    let [a, b, c, d] = mask;
+    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let mut chunks = payload.chunks_exact_mut(8);
+    for chunk in &mut chunks {
+        let mut word = [0; 8];
+        word.copy_from_slice(chunk);
+        chunk.copy_from_slice(&(u64::from_ne_bytes(word) ^ wide).to_ne_bytes());
+    }
+    for (byte, key) in chunks.into_remainder().iter_mut().zip(mask.iter().cycle()) {
+        *byte ^= key;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A client's frame.
+    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let mask = [1, 2, 3, 4];
+        let mut out = vec![first, 0x80 | payload.len() as u8];
+        if payload.len() > 125 {
+            out[1] = 0x80 | 126;
+            out.extend_from_slice(&(payload.len() as u16).to_be_bytes());
+        }
+        out.extend_from_slice(&mask);
+        out.extend(payload.iter().zip(mask.iter().cycle()).map(|(b, m)| b ^ m));
+        out
+    }
+
+    fn fault(mut bytes: Vec<u8>) -> u16 {
+        Decoder::default()
+            .next(&mut bytes, 1000)
+            .expect_err("a fault")
+            .0
+    }
+
+    #[test]
+    fn decodes_in_place_and_waits_for_the_rest() {
+        let whole = frame(0x81, "grüß gott".as_bytes());
+        for cut in 0..whole.len() {
+            assert_eq!(
+                Decoder::default().next(&mut whole[..cut].to_vec(), 1000),
+                Ok(None)
+            );
+        }
+        let mut bytes = whole.clone();
+        let expected = Some((whole.len(), Item::Text("grüß gott")));
+        assert_eq!(Decoder::default().next(&mut bytes, 1000), Ok(expected));
+    }
+
+    #[test]
+    fn joins_fragments_with_a_ping_between() {
+        let mut decoder = Decoder::default();
+        assert_eq!(
+            decoder
+                .next(&mut frame(0x01, b"ab"), 10)
+                .unwrap()
+                .unwrap()
+                .1,
+            Item::Nothing
+        );
+        assert_eq!(
+            decoder.next(&mut frame(0x89, b"x"), 10).unwrap().unwrap().1,
+            Item::Ping(b"x")
+        );
+        assert_eq!(
+            decoder
+                .next(&mut frame(0x80, b"cd"), 10)
+                .unwrap()
+                .unwrap()
+                .1,
+            Item::Text("abcd")
+        );
+        decoder.item_done(Done::Message);
+        assert_eq!(decoder.next(&mut frame(0x80, b"cd"), 10), Err(PROTOCOL));
+    }
+
+    #[test]
+    fn each_breach_has_its_code() {
+        assert_eq!(fault(vec![0x81, 0x01, b'x']), 1002, "unmasked");
+        assert_eq!(fault(frame(0xC1, b"x")), 1002, "reserved bit");
+        assert_eq!(fault(frame(0x83, b"x")), 1002, "reserved opcode");
+        assert_eq!(fault(frame(0x09, b"x")), 1002, "fragmented ping");
+        assert_eq!(fault(frame(0x89, &[0; 126])), 1002, "long ping");
+        assert_eq!(fault(frame(0x88, &[1])), 1002, "half a close code");
+        assert_eq!(fault(frame(0x81, &[0xff])), 1007, "not UTF-8");
+        assert_eq!(fault(frame(0x82, &[0; 1001])), 1009, "too big");
+    }
+
+    #[test]
+    fn a_length_that_lies_is_refused_by_its_header() {
+        let mut huge = vec![
+            0x82, 0xff, 0x7f, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0,
+        ];
+        assert_eq!(Decoder::default().next(&mut huge, 1000), Err(TOO_BIG));
+    }
+
+    #[test]
+    fn fragments_together_are_bounded() {
+        let mut decoder = Decoder::default();
+        assert!(decoder.next(&mut frame(0x01, b"12345678"), 10).is_ok());
+        assert_eq!(decoder.next(&mut frame(0x80, b"123"), 10), Err(TOO_BIG));
+    }
+}

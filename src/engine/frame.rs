@@ -1,0 +1,166 @@
+//! Packets to frames: the websocket form, made once, and the polling form, made from it when a poller needs it.
+
+use crate::outbox::Frame;
+use data_encoding::BASE64;
+use std::rc::Rc;
+
+const TEXT: u8 = 0x81;
+const BINARY: u8 = 0x82;
+const CLOSE: u8 = 0x88;
+const PONG: u8 = 0x8A;
+
+/// Between two packets of a payload (Engine.IO protocol, "HTTP long-polling").
+pub const SEPARATOR: u8 = 0x1e;
+
+/// A text packet, joined from `parts` (the type digit first), followed by binary messages.
+pub fn packet(parts: &[&str], attachments: &[Vec<u8>]) -> Frame {
+    let length = parts.iter().map(|p| p.len()).sum();
+    let binary: usize = attachments.iter().map(|a| a.len() + 10).sum();
+    let mut bytes = Vec::with_capacity(length + binary + 10);
+    header(&mut bytes, TEXT, length);
+    for part in parts {
+        bytes.extend_from_slice(part.as_bytes());
+    }
+    for attachment in attachments {
+        header(&mut bytes, BINARY, attachment.len());
+        bytes.extend_from_slice(attachment);
+    }
+    Rc::new(bytes)
+}
+
+/// A binary message on its own.
+pub fn binary(data: &[u8]) -> Frame {
+    let mut bytes = Vec::with_capacity(data.len() + 10);
+    header(&mut bytes, BINARY, data.len());
+    bytes.extend_from_slice(data);
+    Rc::new(bytes)
+}
+
+/// A websocket close frame with its code (RFC 6455, 7.4.1). No Engine.IO packet: pollers don't see it.
+pub fn close(code: u16) -> Frame {
+    let mut bytes = vec![CLOSE, 2];
+    bytes.extend_from_slice(&code.to_be_bytes());
+    Rc::new(bytes)
+}
+
+/// A websocket pong to a websocket ping. No Engine.IO packet: pollers don't see it.
+pub fn pong(data: &[u8]) -> Frame {
+    let mut bytes = Vec::with_capacity(data.len() + 2);
+    header(&mut bytes, PONG, data.len());
+    bytes.extend_from_slice(data);
+    Rc::new(bytes)
+}
+
+/// Appends the packets of a frame to a polling payload, binary ones as `b` and base64.
+pub fn to_payload(frame: &[u8], payload: &mut Vec<u8>) {
+    let mut rest = frame;
+    while let Some((kind, body, after)) = split(rest) {
+        rest = after;
+        if kind != TEXT && kind != BINARY {
+            continue;
+        }
+        if !payload.is_empty() {
+            payload.push(SEPARATOR);
+        }
+        if kind == TEXT {
+            payload.extend_from_slice(body);
+        } else {
+            payload.push(b'b');
+            payload.extend_from_slice(BASE64.encode(body).as_bytes());
+        }
+    }
+}
+
+/// How many packets a frame holds.
+pub fn packets(frame: &[u8]) -> u64 {
+    let mut rest = frame;
+    let mut count = 0;
+    while let Some((_, _, after)) = split(rest) {
+        rest = after;
+        count += 1;
+    }
+    count
+}
+
+/// Unmasked header of a final frame (RFC 6455, 5.2).
+fn header(bytes: &mut Vec<u8>, kind: u8, length: usize) {
+    bytes.push(kind);
+    match length {
+        0..=125 => bytes.push(length as u8),
+        126..=0xffff => {
+            bytes.push(126);
+            bytes.extend_from_slice(&(length as u16).to_be_bytes());
+        }
+        _ => {
+            bytes.push(127);
+            bytes.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+}
+
+/// The first of our own frames: its kind, its body and what follows.
+fn split(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (&[kind, short], rest) = bytes.split_first_chunk::<2>()?;
+    let (length, rest) = match short {
+        126 => {
+            let (long, rest) = rest.split_first_chunk::<2>()?;
+            (u16::from_be_bytes(*long) as usize, rest)
+        }
+        127 => {
+            let (long, rest) = rest.split_first_chunk::<8>()?;
+            (u64::from_be_bytes(*long) as usize, rest)
+        }
+        short => (short as usize, rest),
+    };
+    let (body, after) = rest.split_at_checked(length)?;
+    Some((kind, body, after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn payload(frames: &[Frame]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for frame in frames {
+            to_payload(frame, &mut out);
+        }
+        out
+    }
+
+    #[test]
+    fn headers_grow_with_the_length() {
+        assert_eq!(&packet(&["4", "hi"], &[])[..], b"\x81\x034hi");
+        assert_eq!(
+            &packet(&["4", &"x".repeat(199)], &[])[..4],
+            &[0x81, 126, 0, 200]
+        );
+        let long = packet(&["4", &"x".repeat(65_535)], &[]);
+        assert_eq!(&long[..10], &[0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn the_polling_form_follows_from_the_websocket_form() {
+        let frames = [
+            packet(&["4", "hello"], &[vec![1, 2, 3, 4]]),
+            packet(&["2"], &[]),
+        ];
+        assert_eq!(payload(&frames), b"4hello\x1ebAQIDBA==\x1e2");
+        assert_eq!(packets(&frames[0]), 2);
+        for size in [0, 125, 126, 127, 65_535, 65_536] {
+            let text = "x".repeat(size);
+            assert_eq!(
+                payload(&[packet(&["4", &text], &[])]),
+                format!("4{text}").as_bytes()
+            );
+        }
+    }
+
+    #[test]
+    fn control_frames_are_for_websockets_only() {
+        assert_eq!(
+            payload(&[close(1000), packet(&["6"], &[]), pong(b"x")]),
+            b"6"
+        );
+    }
+}

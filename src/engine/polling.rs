@@ -1,0 +1,119 @@
+//! The HTTP long-polling transport (Engine.IO protocol, "HTTP long-polling").
+
+use super::{Engine, Failure, Session, frame};
+use crate::metrics::{self, Counter};
+use data_encoding::BASE64;
+use futures_lite::FutureExt as _;
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::{Bytes, Incoming};
+use smol::Timer;
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+/// How long a client may take to send the body of a POST.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Answers a poll: waits until there is something to say.
+pub(super) async fn get(engine: &Rc<Engine>, session: &Rc<Session>) -> Result<Bytes, Failure> {
+    let Some(_waiting) = Flag::raise(&session.polling) else {
+        session.breach("second poll");
+        return Err(Failure::BadRequest);
+    };
+    session.beat.heard.set(true);
+    let payload = poll_fn(|cx| match session.poll_payload(cx) {
+        Some(payload) => Poll::Ready(payload),
+        None => Poll::Pending,
+    })
+    .await;
+    if session.ended().is_some() && session.is_flushed() {
+        engine.forget(session);
+    }
+    metrics::add(Counter::BytesOut, payload.len() as u64);
+    Ok(payload.into())
+}
+
+/// Takes a payload from a client; its packets are handled in order before it is answered.
+pub(super) async fn post(
+    engine: &Rc<Engine>,
+    session: &Rc<Session>,
+    body: Incoming,
+) -> Result<Bytes, Failure> {
+    let Some(_busy) = Flag::raise(&session.posting) else {
+        session.breach("second post");
+        return Err(Failure::BadRequest);
+    };
+    let body = read_body(body, engine.settings.max_payload)
+        .await
+        .inspect_err(|_| session.breach("payload"))?;
+    metrics::add(Counter::BytesIn, body.len() as u64);
+    session.beat.heard.set(true);
+    let payload = std::str::from_utf8(&body).ok().filter(|p| !p.is_empty());
+    let Some(payload) = payload else {
+        session.breach("payload");
+        return Err(Failure::BadRequest);
+    };
+    for packet in payload.split(frame::SEPARATOR as char) {
+        receive(session, packet).await?;
+    }
+    Ok(Bytes::from_static(b"ok"))
+}
+
+async fn receive(session: &Rc<Session>, packet: &str) -> Result<(), Failure> {
+    if session.ended().is_some() {
+        return Ok(());
+    }
+    let step = match packet.strip_prefix('b') {
+        Some(encoded) => match BASE64.decode(encoded.as_bytes()) {
+            Ok(data) => session.receive_binary(&data),
+            Err(_) => {
+                session.breach("packet");
+                None
+            }
+        },
+        None => session.receive_text(packet),
+    };
+    if let Some(step) = step {
+        step.await;
+    }
+    match session.ended() {
+        Some(super::Closed::Protocol(_)) => Err(Failure::BadRequest),
+        _ => Ok(()),
+    }
+}
+
+async fn read_body(body: Incoming, limit: usize) -> Result<Bytes, Failure> {
+    let read = async {
+        let whole = Limited::new(body, limit).collect().await;
+        whole.map(|b| b.to_bytes()).map_err(|e| {
+            if e.is::<http_body_util::LengthLimitError>() {
+                Failure::TooLarge
+            } else {
+                Failure::BadRequest
+            }
+        })
+    };
+    let late = async {
+        Timer::after(BODY_TIMEOUT).await;
+        Err(Failure::BadRequest)
+    };
+    read.or(late).await
+}
+
+/// A cell that is true while its owner lives.
+struct Flag<'a>(&'a Cell<bool>);
+
+impl<'a> Flag<'a> {
+    /// `None` when it is raised already.
+    fn raise(cell: &'a Cell<bool>) -> Option<Self> {
+        (!cell.replace(true)).then_some(Self(cell))
+    }
+}
+
+impl Drop for Flag<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
+}

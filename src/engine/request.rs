@@ -1,0 +1,157 @@
+//! An HTTP request to the engine: which session, which transport, and the protocol's refusals.
+
+use super::{Engine, Failure, Io, Session, Transport, Transports, polling, websocket};
+use crate::metrics;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, UPGRADE};
+use hyper::{Method, Request, Response, StatusCode};
+use std::net::IpAddr;
+use std::rc::Rc;
+
+type Answer = Response<Full<Bytes>>;
+
+/// The query of a request, as far as the protocol knows it.
+#[derive(Default)]
+struct Query {
+    version: String,
+    transport: String,
+    sid: Option<String>,
+}
+
+impl Query {
+    fn of<B>(request: &Request<B>) -> Self {
+        let mut query = Self::default();
+        let pairs = form_urlencoded::parse(request.uri().query().unwrap_or("").as_bytes());
+        for (name, value) in pairs {
+            match &*name {
+                "EIO" => query.version = value.into_owned(),
+                "transport" => query.transport = value.into_owned(),
+                "sid" => query.sid = Some(value.into_owned()),
+                _ => {}
+            }
+        }
+        query
+    }
+}
+
+impl Engine {
+    /// Answers a request to this engine's path, from a client at `peer`.
+    pub async fn serve(self: &Rc<Self>, request: Request<Incoming>, peer: IpAddr) -> Answer {
+        match self.route(request, peer).await {
+            Ok(answer) => answer,
+            Err(failure) => refuse(failure),
+        }
+    }
+
+    async fn route(
+        self: &Rc<Self>,
+        request: Request<Incoming>,
+        peer: IpAddr,
+    ) -> Result<Answer, Failure> {
+        let query = Query::of(&request);
+        let transport = self.transport_of(&query)?;
+        let session = match &query.sid {
+            Some(sid) => Some(self.find(sid).ok_or(Failure::UnknownSid)?),
+            None if request.method() != Method::GET => return Err(Failure::BadMethod),
+            None if query.version != "4" => return Err(Failure::UnsupportedVersion),
+            None => None,
+        };
+        match (transport, session) {
+            (Transport::Websocket, session) => self.accept_websocket(request, session, peer),
+            (_, None) => self.poll_open(peer).await,
+            (_, Some(session)) => self.poll(request, session).await,
+        }
+    }
+
+    fn transport_of(&self, query: &Query) -> Result<Transport, Failure> {
+        match (query.transport.as_str(), self.settings.transports) {
+            ("polling", Transports::Both | Transports::PollingOnly) => Ok(Transport::Polling),
+            ("websocket", Transports::Both | Transports::WebsocketOnly) => Ok(Transport::Websocket),
+            _ => Err(Failure::UnknownTransport),
+        }
+    }
+
+    async fn poll_open(self: &Rc<Self>, peer: IpAddr) -> Result<Answer, Failure> {
+        let session = self.open(peer, Transport::Polling);
+        polling::get(self, &session).await.map(text)
+    }
+
+    async fn poll(
+        self: &Rc<Self>,
+        request: Request<Incoming>,
+        session: Rc<Session>,
+    ) -> Result<Answer, Failure> {
+        if session.transport() == Transport::Websocket {
+            return Err(Failure::BadRequest);
+        }
+        match *request.method() {
+            // Boxed, so that other requests don't carry the room for these.
+            Method::GET => Box::pin(polling::get(self, &session)).await.map(text),
+            Method::POST if session.ended().is_some() => Err(Failure::UnknownSid),
+            Method::POST => Box::pin(polling::post(self, &session, request.into_body()))
+                .await
+                .map(text),
+            _ => Err(Failure::BadRequest),
+        }
+    }
+
+    /// Answers the handshake; a fresh task takes the stream from hyper once it is written.
+    fn accept_websocket(
+        self: &Rc<Self>,
+        mut request: Request<Incoming>,
+        session: Option<Rc<Session>>,
+        peer: IpAddr,
+    ) -> Result<Answer, Failure> {
+        if request.method() != Method::GET {
+            return Err(Failure::BadRequest);
+        }
+        let key = websocket::accept_key(request.headers()).ok_or(Failure::BadRequest)?;
+        if session.as_ref().is_some_and(|s| !s.begin_probe()) {
+            return Err(Failure::BadRequest);
+        }
+        let upgrade = hyper::upgrade::on(&mut request);
+        let engine = self.clone();
+        let hand_over = async move {
+            let parts = match upgrade.await.map(|u| u.downcast::<Io>()) {
+                Ok(Ok(parts)) => parts,
+                Ok(Err(_)) | Err(_) => return session.iter().for_each(|s| s.end_probe()),
+            };
+            // A task of its own: this one's memory, and hyper's buffer, go now.
+            let early = parts.read_buf.to_vec();
+            let stream = parts.io.0;
+            engine.clone().executor.spawn(websocket::serve(engine, session, peer, stream, early)).detach();
+        };
+        self.executor.spawn(hand_over).detach();
+        Ok(switching(&key))
+    }
+}
+
+fn switching(key: &str) -> Answer {
+    let answer = Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header(CONNECTION, "Upgrade")
+        .header(UPGRADE, "websocket")
+        .header(SEC_WEBSOCKET_ACCEPT, key);
+    answer.body(Full::default()).expect("a fixed answer")
+}
+
+fn text(payload: Bytes) -> Answer {
+    let mut answer = Response::new(Full::new(payload));
+    let plain = hyper::header::HeaderValue::from_static("text/plain; charset=UTF-8");
+    answer.headers_mut().insert(CONTENT_TYPE, plain);
+    answer
+}
+
+fn refuse(failure: Failure) -> Answer {
+    let (status, code, message) = failure.parts();
+    metrics::refused(message);
+    log::debug!("request refused: {message}");
+    let body = format!("{{\"code\":{code},\"message\":\"{message}\"}}");
+    let answer = Response::builder()
+        .status(status)
+        .header(CONTENT_TYPE, "application/json");
+    answer
+        .body(Full::new(Bytes::from(body)))
+        .expect("a fixed answer")
+}

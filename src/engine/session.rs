@@ -1,0 +1,388 @@
+//! One Engine.IO session: its transport, its outbox, its end.
+
+use super::{Engine, Message, Packet, Sid, Step, frame};
+use crate::metrics::{self, Counter, Gauge};
+use crate::outbox::{Frame, Outbox, Written};
+use smol::Async;
+use std::cell::{Cell, RefCell};
+use std::net::{IpAddr, TcpStream};
+use std::rc::Rc;
+use std::task::{Context, Waker};
+
+/// What carries a session now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    Polling,
+    /// Polling, while a websocket is being probed: polls are answered at once.
+    Probing,
+    Websocket,
+}
+
+/// Why a session ended, each with its own sentence in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// A close packet or a websocket close frame from the client.
+    ByClient,
+    /// The layer above asked for it.
+    ByServer,
+    /// The connection ended or failed.
+    Transport,
+    /// No pong within pingTimeout.
+    PingTimeout,
+    /// The outbox reached its bound: a reader that is too slow.
+    Overflow,
+    /// Something that breaks the protocol; the websocket close code that says what (RFC 6455, 7.4.1).
+    Protocol(u16),
+    /// The server is going down.
+    Shutdown,
+}
+
+impl Closed {
+    /// The websocket close code; `None` where nobody would read it.
+    fn code(self) -> Option<u16> {
+        match self {
+            Self::ByClient | Self::ByServer => Some(1000),
+            Self::Shutdown => Some(1001),
+            Self::Protocol(code) => Some(code),
+            Self::Transport | Self::PingTimeout | Self::Overflow => None,
+        }
+    }
+
+    /// The sentence for the log.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::ByClient => "closed by the client",
+            Self::ByServer => "closed by the server",
+            Self::Transport => "the connection ended",
+            Self::PingTimeout => "no pong in time",
+            Self::Overflow => "the outbox is full: the reader is too slow",
+            Self::Protocol(1007) => "text that is not UTF-8",
+            Self::Protocol(1009) => "a message over maxPayload",
+            Self::Protocol(_) => "a breach of the protocol",
+            Self::Shutdown => "the server is going down",
+        }
+    }
+}
+
+/// A session. Shared as `Rc`; all state is in cells, since everything runs on one thread.
+pub struct Session {
+    pub sid: Sid,
+    /// The client's address.
+    pub peer: IpAddr,
+    engine: Rc<Engine>,
+    /// Place in the engine's table, and a number that no later session in that place has.
+    pub(super) key: Cell<(u32, u32)>,
+    transport: Cell<Transport>,
+    ended: Cell<Option<Closed>>,
+    outbox: RefCell<Outbox>,
+    /// The websocket's stream, shared with its task.
+    stream: RefCell<Option<Rc<Async<TcpStream>>>>,
+    /// Who waits for something to happen here: the poll, or the websocket's task.
+    waker: Cell<Option<Waker>>,
+    /// In the flusher's list.
+    dirty: Cell<bool>,
+    /// The kernel took no more: the websocket's task waits until it is writable again.
+    blocked: Cell<bool>,
+    /// Why the next flush ends this session; set where no handler may be called.
+    doomed: Cell<Option<Closed>>,
+    /// A poll waits; a post is being handled.
+    pub(super) polling: Cell<bool>,
+    pub(super) posting: Cell<bool>,
+    pub(super) beat: Beat,
+}
+
+/// Heartbeat state of a session.
+#[derive(Default)]
+pub(super) struct Beat {
+    /// The tick of its entry in the heartbeats that counts.
+    pub due: Cell<u64>,
+    /// A ping is out, its pong is not in.
+    pub waiting: Cell<bool>,
+    /// Something arrived since the last ping.
+    pub heard: Cell<bool>,
+    /// Pings sent, up to 255.
+    pub pings: Cell<u8>,
+}
+
+impl Session {
+    pub(super) fn new(engine: Rc<Engine>, peer: IpAddr, transport: Transport) -> Rc<Self> {
+        shift_gauge(transport, 1);
+        Rc::new(Self {
+            sid: Sid::random(),
+            peer,
+            engine,
+            key: Cell::default(),
+            transport: Cell::new(transport),
+            ended: Cell::default(),
+            outbox: RefCell::default(),
+            stream: RefCell::default(),
+            waker: Cell::default(),
+            dirty: Cell::default(),
+            blocked: Cell::default(),
+            doomed: Cell::default(),
+            polling: Cell::default(),
+            posting: Cell::default(),
+            beat: Beat::default(),
+        })
+    }
+
+    /// What carries the session now.
+    pub fn transport(&self) -> Transport {
+        self.transport.get()
+    }
+
+    /// Why it ended; `None` while it lives.
+    pub fn ended(&self) -> Option<Closed> {
+        self.ended.get()
+    }
+
+    pub(super) fn engine(&self) -> &Rc<Engine> {
+        &self.engine
+    }
+
+    /// From one heartbeat to the next.
+    pub(super) fn interval(&self) -> std::time::Duration {
+        self.engine.settings.ping_interval
+    }
+
+    /// Bytes that wait in the outbox.
+    pub fn waiting_bytes(&self) -> usize {
+        self.outbox.borrow().bytes()
+    }
+
+    /// Queues a frame; it is written with all else that waits at the end of this turn.
+    /// Calls no handler: a full outbox ends the session at the next flush.
+    pub fn send(self: &Rc<Self>, frame: &Frame) -> bool {
+        if self.ended.get().is_some() || self.doomed.get().is_some() {
+            return false;
+        }
+        let bound = self.engine.settings.outbox_bytes;
+        let taken = self.outbox.borrow_mut().push(frame.clone(), bound);
+        if taken {
+            metrics::add(Counter::PacketsOut, 1);
+            self.mark_dirty();
+        } else {
+            metrics::add(Counter::OutboxOverflows, 1);
+            self.doom(Closed::Overflow);
+        }
+        taken
+    }
+
+    /// Ends the session at the next flush, after what waits is written.
+    pub fn doom(self: &Rc<Self>, why: Closed) {
+        self.doomed.set(Some(why));
+        self.mark_dirty();
+    }
+
+    /// Ends the session now: `Handler::closed` is called before this returns.
+    pub fn close(self: &Rc<Self>, why: Closed) {
+        if self.ended.replace(Some(why)).is_some() {
+            return;
+        }
+        shift_gauge(self.transport.get(), -1);
+        log::debug!("session {} of {}: {}", self.sid, self.peer, why.sentence());
+        self.engine.handler().closed(self, why);
+        if self.transport.get() == Transport::Websocket {
+            self.end_websocket(why);
+        } else if !self.polling.get() && why.code().is_some() {
+            // The last words wait for the next poll, no longer than a pong would be waited for.
+            self.engine
+                .heartbeats
+                .schedule(self, self.engine.settings.ping_timeout);
+        } else {
+            self.engine.forget(self);
+        }
+        self.wake();
+    }
+
+    fn end_websocket(self: &Rc<Self>, why: Closed) {
+        self.engine.forget(self);
+        if let Some(code) = why.code() {
+            self.outbox
+                .borrow_mut()
+                .push(frame::close(code), usize::MAX);
+        }
+        self.flush();
+    }
+
+    /// Handles a text packet from the current transport.
+    pub(super) fn receive_text(self: &Rc<Self>, text: &str) -> Step {
+        metrics::add(Counter::PacketsIn, 1);
+        match Packet::decode(text) {
+            Some(Packet::Message(data)) => self.engine.handler().message(self, Message::Text(data)),
+            Some(Packet::Pong) => {
+                self.engine.heartbeats.pong(self);
+                None
+            }
+            Some(Packet::Noop) => None,
+            Some(Packet::Close) => {
+                self.close(Closed::ByClient);
+                None
+            }
+            Some(Packet::Ping(_) | Packet::Upgrade) | None => {
+                self.breach("packet");
+                None
+            }
+        }
+    }
+
+    /// Handles a binary message from the current transport.
+    pub(super) fn receive_binary(self: &Rc<Self>, data: &[u8]) -> Step {
+        metrics::add(Counter::PacketsIn, 1);
+        self.engine.handler().message(self, Message::Binary(data))
+    }
+
+    /// Ends the session since the client broke the protocol.
+    pub fn breach(self: &Rc<Self>, what: &'static str) {
+        metrics::refused(what);
+        self.close(Closed::Protocol(1002));
+    }
+
+    /// Writes what waits; called by the flusher at the end of a turn.
+    pub(super) fn flush_turn(self: &Rc<Self>) {
+        self.dirty.set(false);
+        match self.doomed.take() {
+            Some(why) => self.close(why),
+            None if self.transport.get() == Transport::Websocket => self.flush(),
+            None => self.wake(),
+        }
+    }
+
+    /// Writes what waits to the websocket, as far as the kernel takes it.
+    pub(super) fn flush(self: &Rc<Self>) {
+        if self.blocked.get() {
+            return;
+        }
+        let Some(stream) = self.stream.borrow().clone() else {
+            return;
+        };
+        let mut written = 0;
+        let result = self
+            .outbox
+            .borrow_mut()
+            .write_to(&mut stream.get_ref(), &mut written);
+        metrics::add(Counter::BytesOut, written);
+        match result {
+            Ok(Written::All) => {}
+            Ok(Written::Blocked) => {
+                self.blocked.set(true);
+                self.wake();
+            }
+            Err(_) => self.close(Closed::Transport),
+        }
+    }
+
+    /// The websocket's task: registers for wake-ups, and tells whether to wait for writability.
+    pub(super) fn is_blocked(&self, cx: &Context<'_>) -> bool {
+        self.waker.set(Some(cx.waker().clone()));
+        self.blocked.get()
+    }
+
+    /// The stream is writable again.
+    pub(super) fn unblock(self: &Rc<Self>) {
+        self.blocked.set(false);
+        self.flush();
+    }
+
+    /// Nothing waits to be written.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.outbox.borrow().is_empty()
+    }
+
+    /// A poll: what waits as a payload, or `None` and a wake-up when there is something.
+    pub(super) fn poll_payload(&self, cx: &Context<'_>) -> Option<Vec<u8>> {
+        let frames = self
+            .outbox
+            .borrow_mut()
+            .take(self.engine.settings.max_payload);
+        let mut payload = Vec::new();
+        for frame in &frames {
+            frame::to_payload(frame, &mut payload);
+        }
+        if payload.is_empty()
+            && self.ended.get().is_none()
+            && self.transport.get() == Transport::Polling
+        {
+            self.waker.set(Some(cx.waker().clone()));
+            return None;
+        }
+        Some(self.finish_payload(payload))
+    }
+
+    /// Adds the packet that tells a poller to go, or to come again.
+    fn finish_payload(&self, mut payload: Vec<u8>) -> Vec<u8> {
+        let last = match self.ended.get() {
+            Some(Closed::ByClient) | None => b'6',
+            Some(_) => b'1',
+        };
+        if payload.is_empty() {
+            payload.push(last);
+        } else if last == b'1' && self.outbox.borrow().is_empty() {
+            payload.extend_from_slice(&[frame::SEPARATOR, last]);
+        }
+        payload
+    }
+
+    /// A probe begins; `false` when this session can't be upgraded.
+    pub(super) fn begin_probe(&self) -> bool {
+        if self.ended.get().is_some() || self.transport.get() != Transport::Polling {
+            return false;
+        }
+        self.transport.set(Transport::Probing);
+        true
+    }
+
+    /// The probe was answered: a waiting poll is let go.
+    pub(super) fn release_poll(&self) {
+        self.wake();
+    }
+
+    /// The probe came to nothing.
+    pub(super) fn end_probe(&self) {
+        if self.transport.get() == Transport::Probing {
+            self.transport.set(Transport::Polling);
+        }
+    }
+
+    /// The websocket takes over; what waits goes there.
+    pub(super) fn take_over(self: &Rc<Self>, stream: Rc<Async<TcpStream>>) {
+        if self.transport.get() != Transport::Websocket {
+            shift_gauge(self.transport.get(), -1);
+            shift_gauge(Transport::Websocket, 1);
+        }
+        self.transport.set(Transport::Websocket);
+        self.wake();
+        self.attach(stream);
+        self.mark_dirty();
+    }
+
+    /// The stream to write to.
+    pub(super) fn attach(&self, stream: Rc<Async<TcpStream>>) {
+        *self.stream.borrow_mut() = Some(stream);
+    }
+
+    /// Lets go of the stream; its task is done with it.
+    pub(super) fn detach(&self) {
+        self.stream.borrow_mut().take();
+    }
+
+    fn mark_dirty(self: &Rc<Self>) {
+        if !self.dirty.replace(true) {
+            self.engine.flusher.add(self.clone());
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+fn shift_gauge(transport: Transport, by: i64) {
+    let gauge = match transport {
+        Transport::Websocket => Gauge::Websockets,
+        Transport::Polling | Transport::Probing => Gauge::Pollings,
+    };
+    metrics::shift(gauge, by);
+}

@@ -1,0 +1,69 @@
+//! Packets to frames: what the server sends, encoded once for all receivers.
+
+use super::Args;
+use crate::engine::frame;
+use crate::outbox::Frame;
+
+/// EVENT, or BINARY_EVENT when there are attachments; with an id when an ack is asked for.
+pub fn event(nsp: &str, id: Option<u64>, name: &str, args: &Args<'_>) -> Frame {
+    let name = serde_json::to_string(name).unwrap_or_default();
+    let comma = if args.json().is_empty() { "" } else { "," };
+    message("2", "5", nsp, id, &["[", &name, comma, args.json(), "]"], args.attachments())
+}
+
+/// ACK, or BINARY_ACK when there are attachments.
+pub fn ack(nsp: &str, id: u64, args: &Args<'_>) -> Frame {
+    message("3", "6", nsp, Some(id), &["[", args.json(), "]"], args.attachments())
+}
+
+/// The answer to a CONNECT.
+pub fn connect(nsp: &str, sid: &str) -> Frame {
+    message("0", "0", nsp, None, &["{\"sid\":\"", sid, "\"}"], &[])
+}
+
+/// The refusal of a CONNECT.
+pub fn connect_error(nsp: &str, why: &str) -> Frame {
+    let why = serde_json::to_string(why).unwrap_or_default();
+    message("4", "4", nsp, None, &["{\"message\":", &why, "}"], &[])
+}
+
+/// The end of one namespace.
+pub fn disconnect(nsp: &str) -> Frame {
+    message("1", "1", nsp, None, &[], &[])
+}
+
+fn message(plain: &str, binary: &str, nsp: &str, id: Option<u64>, data: &[&str], attachments: &[Vec<u8>]) -> Frame {
+    let kind = if attachments.is_empty() { plain } else { binary };
+    let count = if attachments.is_empty() { String::new() } else { format!("{}-", attachments.len()) };
+    let id = id.map_or_else(String::new, |id| id.to_string());
+    let mut parts = Vec::with_capacity(6 + data.len());
+    parts.extend_from_slice(&["4", kind, &count]);
+    if nsp != "/" {
+        parts.extend_from_slice(&[nsp, ","]);
+    }
+    parts.push(&id);
+    parts.extend_from_slice(data);
+    frame::packet(&parts, attachments)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(frame: &Frame) -> String {
+        let mut payload = Vec::new();
+        frame::to_payload(frame, &mut payload);
+        String::from_utf8(payload).expect("text")
+    }
+
+    #[test]
+    fn writes_the_protocols_examples() {
+        assert_eq!(text(&connect("/", "abc")), "40{\"sid\":\"abc\"}");
+        assert_eq!(text(&connect_error("/x", "no \"x\"")), "44/x,{\"message\":\"no \\\"x\\\"\"}");
+        assert_eq!(text(&disconnect("/admin")), "41/admin,");
+        assert_eq!(text(&event("/", None, "foo", &Args::none())), "42[\"foo\"]");
+        assert_eq!(text(&event("/admin", Some(7), "foo", &Args::from_json("1,2"))), "42/admin,7[\"foo\",1,2]");
+        let blob = Args::from_json("{\"_placeholder\":true,\"num\":0}").with_attachments(vec![vec![1]]);
+        assert_eq!(text(&ack("/", 3, &blob)), "461-3[{\"_placeholder\":true,\"num\":0}]\u{1e}bAQ==");
+    }
+}

@@ -1,0 +1,228 @@
+//! Socket.IO packets as text (Socket.IO protocol revision 5, "Packet encoding"):
+//! `<type>[<attachments>-][<namespace>,][<ack id>][JSON]`.
+
+use std::borrow::Cow;
+
+/// Attachments of one packet at most.
+pub const MAX_ATTACHMENTS: usize = 64;
+
+/// Nesting of a packet's JSON at most.
+pub const MAX_DEPTH: usize = 128;
+
+/// The largest ack id: JavaScript's largest exact integer.
+const MAX_ID: u64 = (1 << 53) - 1;
+
+/// Names that a client may not send: they mean something to the client libraries themselves.
+const RESERVED: [&str; 6] = ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
+
+/// A packet's type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Connect,
+    Disconnect,
+    /// EVENT and BINARY_EVENT.
+    Event,
+    /// ACK and BINARY_ACK.
+    Ack,
+    ConnectError,
+}
+
+/// A packet, its JSON still text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packet<'a> {
+    pub kind: Kind,
+    pub nsp: &'a str,
+    pub id: Option<u64>,
+    /// How many binary messages follow.
+    pub attachments: usize,
+    /// The JSON after the header; empty when there is none. Not validated.
+    pub data: &'a str,
+}
+
+/// What is wrong with a packet; the reason that is counted and logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed(pub &'static str);
+
+impl<'a> Packet<'a> {
+    /// Reads a packet from a client.
+    ///
+    /// # Errors
+    /// What breaks the protocol. JSON inside is not looked at, but for its depth.
+    pub fn decode(text: &'a str) -> Result<Self, Malformed> {
+        let mut kind = text.bytes().next().ok_or(Malformed("empty packet"))?;
+        let mut rest = text.get(1..).ok_or(Malformed("packet type"))?;
+        let mut attachments = 0;
+        if kind == b'5' || kind == b'6' {
+            (attachments, rest) = split_attachments(rest)?;
+            kind -= 3;
+        }
+        let (nsp, rest) = split_namespace(rest);
+        let (id, data) = split_id(rest)?;
+        if depth(data) > MAX_DEPTH {
+            return Err(Malformed("JSON depth"));
+        }
+        let kind = match kind {
+            b'0' => Kind::Connect,
+            b'1' if data.is_empty() => Kind::Disconnect,
+            b'2' => Kind::Event,
+            b'3' if id.is_some() => Kind::Ack,
+            _ => return Err(Malformed("packet type")),
+        };
+        Ok(Self { kind, nsp, id, attachments, data })
+    }
+
+    /// The name and the arguments (comma-separated JSON) of an EVENT.
+    ///
+    /// # Errors
+    /// Data that is not an array beginning with a name, or a reserved name.
+    pub fn event(data: &'a str) -> Result<(Cow<'a, str>, &'a str), Malformed> {
+        let inner = array(data)?;
+        let mut values = serde_json::Deserializer::from_str(inner).into_iter::<&serde_json::value::RawValue>();
+        let Some(Ok(first)) = values.next() else { return Err(Malformed("event name")) };
+        let name: Cow<'a, str> = match plain(first.get()) {
+            Some(name) => Cow::Borrowed(name),
+            None => serde_json::from_str(first.get()).map(Cow::Owned).map_err(|_| Malformed("event name"))?,
+        };
+        if RESERVED.contains(&&*name) {
+            return Err(Malformed("reserved event name"));
+        }
+        let rest = inner[values.byte_offset()..].trim_start();
+        Ok((name, rest.strip_prefix(',').unwrap_or(rest).trim()))
+    }
+
+    /// The arguments of an ACK, comma-separated JSON.
+    ///
+    /// # Errors
+    /// Data that is not an array.
+    pub fn ack(data: &'a str) -> Result<&'a str, Malformed> {
+        array(data).map(str::trim)
+    }
+}
+
+/// The inside of a JSON array that is valid as a whole.
+fn array(data: &str) -> Result<&str, Malformed> {
+    if serde_json::from_str::<&serde_json::value::RawValue>(data).is_err() {
+        return Err(Malformed("JSON"));
+    }
+    let inner = data.trim().strip_prefix('[').and_then(|d| d.strip_suffix(']'));
+    inner.ok_or(Malformed("JSON"))
+}
+
+/// A JSON string without escapes, as it stands.
+fn plain(json: &str) -> Option<&str> {
+    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
+    (!inner.contains('\\')).then_some(inner)
+}
+
+fn split_attachments(text: &str) -> Result<(usize, &str), Malformed> {
+    let (count, rest) = text.split_once('-').ok_or(Malformed("attachments"))?;
+    let digits = !count.is_empty() && count.len() <= 3 && count.bytes().all(|b| b.is_ascii_digit());
+    match count.parse() {
+        Ok(count) if digits && count <= MAX_ATTACHMENTS => Ok((count, rest)),
+        _ => Err(Malformed("attachments")),
+    }
+}
+
+/// The namespace, without the query that old clients append, and what follows.
+fn split_namespace(text: &str) -> (&str, &str) {
+    if !text.starts_with('/') {
+        return ("/", text);
+    }
+    let (nsp, rest) = text.split_once(',').unwrap_or((text, ""));
+    (nsp.split_once('?').map_or(nsp, |(nsp, _)| nsp), rest)
+}
+
+fn split_id(text: &str) -> Result<(Option<u64>, &str), Malformed> {
+    let end = text.bytes().take_while(u8::is_ascii_digit).count();
+    if end == 0 {
+        return Ok((None, text));
+    }
+    let (digits, rest) = text.split_at(end);
+    match digits.parse() {
+        Ok(id) if id <= MAX_ID => Ok((Some(id), rest)),
+        _ => Err(Malformed("ack id")),
+    }
+}
+
+/// How deep arrays and objects nest, brackets in strings aside.
+fn depth(json: &str) -> usize {
+    let (mut depth, mut deepest) = (0usize, 0);
+    let mut bytes = json.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b'"' => skip_string(&mut bytes),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
+fn skip_string(bytes: &mut std::str::Bytes<'_>) {
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => return,
+            b'\\' => drop(bytes.next()),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packet(kind: Kind, nsp: &str, id: Option<u64>, attachments: usize, data: &'static str) -> Packet<'static> {
+        let nsp = if nsp == "/" { "/" } else { "/admin" };
+        Packet { kind, nsp, id, attachments, data }
+    }
+
+    #[test]
+    fn reads_the_protocols_examples() {
+        let cases = [
+            ("0", packet(Kind::Connect, "/", None, 0, "")),
+            ("0{\"token\":\"1\"}", packet(Kind::Connect, "/", None, 0, "{\"token\":\"1\"}")),
+            ("0/admin,{}", packet(Kind::Connect, "/admin", None, 0, "{}")),
+            ("0/admin?x=1,", packet(Kind::Connect, "/admin", None, 0, "")),
+            ("1/admin,", packet(Kind::Disconnect, "/admin", None, 0, "")),
+            ("2[\"foo\"]", packet(Kind::Event, "/", None, 0, "[\"foo\"]")),
+            ("2/admin,456[\"foo\"]", packet(Kind::Event, "/admin", Some(456), 0, "[\"foo\"]")),
+            ("3/admin,456[]", packet(Kind::Ack, "/admin", Some(456), 0, "[]")),
+            ("51-[\"b\",{}]", packet(Kind::Event, "/", None, 1, "[\"b\",{}]")),
+            ("62-/admin,9[1]", packet(Kind::Ack, "/admin", Some(9), 2, "[1]")),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(Packet::decode(text), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_breaks_the_protocol() {
+        let deep = format!("2[\"e\",{}{}]", "[".repeat(128), "]".repeat(128));
+        let cases = [
+            "", "7", "é", "4{}", "5[\"x\"]", "5-[\"x\"]", "5x-[]", "565-[]", "5999999999999-[]", "5+1-[]", "3[]",
+            "29007199254740992[\"x\"]", "1{}", &deep,
+        ];
+        for text in cases {
+            assert!(Packet::decode(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_event_has_a_name_and_arguments() {
+        assert_eq!(Packet::event("[\"foo\"]"), Ok(("foo".into(), "")));
+        assert_eq!(Packet::event(" [ \"foo\" , 1, {\"a\":[2]} ] "), Ok(("foo".into(), "1, {\"a\":[2]}")));
+        assert_eq!(Packet::event("[\"f\\u006fo\",\"]\"]"), Ok(("foo".into(), "\"]\"")));
+        for data in ["", "{}", "[]", "[1]", "[null]", "[\"foo\"", "[\"foo\",]", "[\"foo\" 1]", "[\"connect\"]", "[\"disconnecting\",1]"] {
+            assert!(Packet::event(data).is_err(), "{data}");
+        }
+    }
+
+    #[test]
+    fn depth_counts_no_brackets_in_strings() {
+        assert_eq!(depth("[{\"a\":\"[[[\\\"{{\"}]"), 2);
+        assert_eq!(depth(""), 0);
+    }
+}
