@@ -120,7 +120,11 @@ impl Engine {
             // A task of its own: this one's memory, and hyper's buffer, go now.
             let early = parts.read_buf.to_vec();
             let stream = parts.io.0;
-            engine.clone().executor.spawn(websocket::serve(engine, session, peer, stream, early)).detach();
+            engine
+                .clone()
+                .executor
+                .spawn(websocket::serve(engine, session, peer, stream, early))
+                .detach();
         };
         self.executor.spawn(hand_over).detach();
         Ok(switching(&key))

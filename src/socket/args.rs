@@ -51,22 +51,17 @@ impl<'a> Args<'a> {
 
     /// The arguments one by one, unparsed.
     pub fn values(&self) -> Vec<&RawValue> {
-        let list = format!("[{}]", self.json);
-        // The borrow must come from `self`, so each value is found again by its own text.
-        let lengths: Vec<(usize, usize)> = match serde_json::from_str::<Vec<&RawValue>>(&list) {
-            Ok(values) => values
-                .iter()
-                .map(|v| {
-                    (
-                        v.get().as_ptr() as usize - list.as_ptr() as usize - 1,
-                        v.get().len(),
-                    )
-                })
-                .collect(),
-            Err(_) => return Vec::new(),
-        };
-        let pick = |(at, len): (usize, usize)| serde_json::from_str(&self.json[at..at + len]).ok();
-        lengths.into_iter().filter_map(pick).collect()
+        let mut values = Vec::new();
+        let mut rest = &*self.json;
+        loop {
+            let mut stream = serde_json::Deserializer::from_str(rest).into_iter::<&RawValue>();
+            let Some(Ok(value)) = stream.next() else {
+                return values;
+            };
+            values.push(value);
+            let after = rest[stream.byte_offset()..].trim_start();
+            rest = after.strip_prefix(',').unwrap_or(after);
+        }
     }
 
     /// The first argument read as `T`; `None` when it is missing or of another shape.
@@ -82,5 +77,20 @@ impl<'a> Args<'a> {
             json: Cow::Owned(self.json.into_owned()),
             attachments: self.attachments,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_come_one_by_one_as_they_were_written() {
+        let args = Args::from_json("1, {\"a\": [1,2]},\"x,y\" ,null");
+        let values: Vec<_> = args.values().iter().map(|v| v.get()).collect();
+        assert_eq!(values, ["1", "{\"a\": [1,2]}", "\"x,y\"", "null"]);
+        assert!(Args::none().values().is_empty());
+        assert_eq!(args.first::<u8>(), Some(1));
+        assert_eq!(args.first::<String>(), None);
     }
 }

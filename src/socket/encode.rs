@@ -8,12 +8,26 @@ use crate::outbox::Frame;
 pub fn event(nsp: &str, id: Option<u64>, name: &str, args: &Args<'_>) -> Frame {
     let name = serde_json::to_string(name).unwrap_or_default();
     let comma = if args.json().is_empty() { "" } else { "," };
-    message("2", "5", nsp, id, &["[", &name, comma, args.json(), "]"], args.attachments())
+    message(
+        "2",
+        "5",
+        nsp,
+        id,
+        &["[", &name, comma, args.json(), "]"],
+        args.attachments(),
+    )
 }
 
 /// ACK, or BINARY_ACK when there are attachments.
 pub fn ack(nsp: &str, id: u64, args: &Args<'_>) -> Frame {
-    message("3", "6", nsp, Some(id), &["[", args.json(), "]"], args.attachments())
+    message(
+        "3",
+        "6",
+        nsp,
+        Some(id),
+        &["[", args.json(), "]"],
+        args.attachments(),
+    )
 }
 
 /// The answer to a CONNECT.
@@ -32,9 +46,24 @@ pub fn disconnect(nsp: &str) -> Frame {
     message("1", "1", nsp, None, &[], &[])
 }
 
-fn message(plain: &str, binary: &str, nsp: &str, id: Option<u64>, data: &[&str], attachments: &[Vec<u8>]) -> Frame {
-    let kind = if attachments.is_empty() { plain } else { binary };
-    let count = if attachments.is_empty() { String::new() } else { format!("{}-", attachments.len()) };
+fn message(
+    plain: &str,
+    binary: &str,
+    nsp: &str,
+    id: Option<u64>,
+    data: &[&str],
+    attachments: &[Vec<u8>],
+) -> Frame {
+    let kind = if attachments.is_empty() {
+        plain
+    } else {
+        binary
+    };
+    let count = if attachments.is_empty() {
+        String::new()
+    } else {
+        format!("{}-", attachments.len())
+    };
     let id = id.map_or_else(String::new, |id| id.to_string());
     let mut parts = Vec::with_capacity(6 + data.len());
     parts.extend_from_slice(&["4", kind, &count]);
@@ -59,11 +88,21 @@ mod tests {
     #[test]
     fn writes_the_protocols_examples() {
         assert_eq!(text(&connect("/", "abc")), "40{\"sid\":\"abc\"}");
-        assert_eq!(text(&connect_error("/x", "no \"x\"")), "44/x,{\"message\":\"no \\\"x\\\"\"}");
+        assert_eq!(
+            text(&connect_error("/x", "no \"x\"")),
+            "44/x,{\"message\":\"no \\\"x\\\"\"}"
+        );
         assert_eq!(text(&disconnect("/admin")), "41/admin,");
         assert_eq!(text(&event("/", None, "foo", &Args::none())), "42[\"foo\"]");
-        assert_eq!(text(&event("/admin", Some(7), "foo", &Args::from_json("1,2"))), "42/admin,7[\"foo\",1,2]");
-        let blob = Args::from_json("{\"_placeholder\":true,\"num\":0}").with_attachments(vec![vec![1]]);
-        assert_eq!(text(&ack("/", 3, &blob)), "461-3[{\"_placeholder\":true,\"num\":0}]\u{1e}bAQ==");
+        assert_eq!(
+            text(&event("/admin", Some(7), "foo", &Args::from_json("1,2"))),
+            "42/admin,7[\"foo\",1,2]"
+        );
+        let blob =
+            Args::from_json("{\"_placeholder\":true,\"num\":0}").with_attachments(vec![vec![1]]);
+        assert_eq!(
+            text(&ack("/", 3, &blob)),
+            "461-3[{\"_placeholder\":true,\"num\":0}]\u{1e}bAQ=="
+        );
     }
 }

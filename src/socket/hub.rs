@@ -1,144 +1,115 @@
-//! The hub: sids, namespaces, rooms, acks, broadcast.
-#![allow(unused_variables, clippy::unused_self, clippy::new_without_default)]
+//! The hub: sids, namespaces, rooms, acks, broadcast. All state of one instance, in one place.
+//!
+//! Every method but `call` is synchronous, so nothing interleaves; no borrow is held while the application is
+//! called. A socket costs a slab entry, a table entry, and one `u32` in each room it is in.
 
-use super::{Args, Sid};
-use std::borrow::Cow;
-use std::future::Future;
-use std::pin::Pin;
+use super::client::Client;
+use super::encode;
+use super::rooms::Rooms;
+use super::{Args, CallError, Handler, Reason, Sid, Target, To};
+use crate::engine::{Closed, Session};
+use crate::metrics::{self, Counter, Gauge};
+use crate::outbox::Frame;
+use futures_lite::FutureExt as _;
+use slab::Slab;
+use smol::{Timer, channel};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// What remains to do after a handler returned: nothing, or a future that the client's next event waits for.
-pub type Step = Option<Pin<Box<dyn Future<Output = ()>>>>;
-
-/// An event from a client. Borrowed from the read buffer: a handler that awaits takes `event.args.into_owned()`.
-pub struct Event<'a> {
+/// One socket: a namespace of a session.
+pub(super) struct Socket {
     pub sid: Sid,
-    pub nsp: &'a str,
-    pub name: Cow<'a, str>,
-    pub args: Args<'a>,
-    /// The id to answer with `hub.ack`, when the client asked for an ack.
-    pub ack: Option<u64>,
+    pub nsp: Rc<str>,
+    pub session: Rc<Session>,
+    pub rooms: Vec<Rc<str>>,
+    /// Acks that are waited for.
+    acks: Vec<(u64, Done)>,
 }
 
-/// Why a socket went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// The client sent DISCONNECT for this namespace.
-    ClientDisconnect,
-    /// `hub.disconnect`.
-    ServerDisconnect,
-    /// The transport ended or failed.
-    TransportClosed,
-    /// No pong in time.
-    PingTimeout,
-    /// The outbox was full.
-    OutboxOverflow,
-    /// A packet that breaks the protocol.
-    ParseError,
-    /// The server is going down.
-    Shutdown,
+/// What an ack is handed to; `None` when the socket went first.
+pub type Done = Box<dyn FnOnce(Option<Args<'static>>)>;
+
+#[derive(Default)]
+pub(super) struct State {
+    pub sockets: Slab<Socket>,
+    pub by_sid: HashMap<Sid, u32>,
+    /// The clients by the sid of their Engine.IO session.
+    pub clients: HashMap<Sid, Client>,
+    pub rooms: Rooms,
 }
 
-/// The application above the protocol. Its methods are called without any borrow held.
-pub trait Handler {
-    /// May this socket connect to `nsp`? `Err` is the message of the CONNECT_ERROR.
-    fn connect(&self, sid: Sid, nsp: &str, auth: &Args<'_>) -> Result<(), Cow<'static, str>>;
-    /// The CONNECT packet is on its way; `auth` is the client's auth object, or no argument.
-    fn connected(&self, sid: Sid, nsp: &str, auth: Args<'_>) -> Step;
-    /// An event arrived. Events of one client come one at a time, in order: the next one waits for the step.
-    fn event(&self, event: Event<'_>) -> Step;
-    /// The socket has left all rooms and is gone; `rooms` are those it was in.
-    fn disconnected(&self, sid: Sid, nsp: &str, rooms: Vec<Rc<str>>, reason: Reason);
-    /// A room got its first member (`true`) or lost its last (`false`) here.
-    fn room_changed(&self, nsp: &str, room: &Rc<str>, occupied: bool) {}
+/// All sockets of this instance.
+#[derive(Default)]
+pub struct Hub {
+    pub(super) state: RefCell<State>,
+    handler: OnceCell<Rc<dyn Handler>>,
+    next_ack: Cell<u64>,
 }
-
-/// Whom an emit is for.
-#[derive(Clone, Copy, Debug)]
-pub struct Target<'a> {
-    pub nsp: &'a str,
-    pub to: To<'a>,
-    /// Rooms and sids (each socket is alone in the room of its sid) that are left out.
-    pub except: &'a [&'a str],
-}
-
-#[derive(Clone, Copy, Debug)]
-pub enum To<'a> {
-    All,
-    /// A room, or a sid as text.
-    Room(&'a str),
-    /// The union of several; nobody gets it twice.
-    Rooms(&'a [&'a str]),
-    Sid(Sid),
-}
-
-impl<'a> Target<'a> {
-    /// Everybody in a room of `/`.
-    pub fn room(room: &'a str) -> Self {
-        Self {
-            nsp: "/",
-            to: To::Room(room),
-            except: &[],
-        }
-    }
-    /// One socket of `/`.
-    pub fn sid(sid: Sid) -> Self {
-        Self {
-            nsp: "/",
-            to: To::Sid(sid),
-            except: &[],
-        }
-    }
-    /// The same, leaving out these rooms or sids.
-    pub fn but(self, except: &'a [&'a str]) -> Self {
-        Self { except, ..self }
-    }
-}
-
-/// Why a call brought no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CallError {
-    /// No ack in time.
-    Timeout,
-    /// The socket left before it answered, or was not there.
-    Gone,
-}
-
-/// All sockets of this instance. Every method is synchronous (they can't be interleaved), but `call`.
-pub struct Hub {}
 
 impl Hub {
     /// An empty hub. `set_handler` follows before the first connection.
     pub fn new() -> Rc<Self> {
-        unimplemented!()
+        Rc::default()
     }
-    /// The application above.
+
+    /// The application above; set once.
     pub fn set_handler(&self, handler: Rc<dyn Handler>) {
-        unimplemented!()
+        let first = self.handler.set(handler).is_ok();
+        debug_assert!(first, "the handler is set once");
+    }
+
+    /// The application above.
+    pub(super) fn handler(&self) -> Rc<dyn Handler> {
+        self.handler
+            .get()
+            .expect("the handler is set before the first connection")
+            .clone()
     }
 
     /// Sends an event to this instance's sockets: encoded once, shared by all. Returns how many got it.
     pub fn emit(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> usize {
-        unimplemented!()
+        let state = self.state.borrow();
+        let encode = || encode::event(target.nsp, None, event, args);
+        match target.to {
+            To::Room(room) if target.except.is_empty() => {
+                match state.rooms.members(target.nsp, room) {
+                    Some(members) => state.send_all(members.iter().copied(), encode),
+                    None => state.send_all(state.key_of_text(target.nsp, room).into_iter(), encode),
+                }
+            }
+            _ => state.send_all(state.select(target).into_iter(), encode),
+        }
     }
 
     /// Sends an event to one socket and calls `done` once: with its ack, or `None` when it went before answering.
     /// Returns the ack id for `forget`; `None` (and no call) when the socket is not here.
-    pub fn emit_with_ack(
-        &self,
-        sid: Sid,
-        event: &str,
-        args: &Args<'_>,
-        done: Box<dyn FnOnce(Option<Args<'static>>)>,
-    ) -> Option<u64> {
-        unimplemented!()
+    pub fn emit_with_ack(&self, sid: Sid, event: &str, args: &Args<'_>, done: Done) -> Option<u64> {
+        let mut state = self.state.borrow_mut();
+        let id = self.next_ack.get() + 1;
+        let socket = state.socket_mut(sid)?;
+        if !socket
+            .session
+            .send(&encode::event(&socket.nsp, Some(id), event, args))
+        {
+            return None;
+        }
+        self.next_ack.set(id);
+        socket.acks.push((id, done));
+        Some(id)
     }
+
     /// Stops waiting for an ack.
     pub fn forget(&self, sid: Sid, ack: u64) {
-        unimplemented!()
+        let done = self.take_ack(sid, ack);
+        drop(done);
     }
+
     /// Sends an event to one socket and waits for its ack.
+    ///
+    /// # Errors
+    /// No ack in time, or the socket went (or was not here).
     pub async fn call(
         &self,
         sid: Sid,
@@ -146,55 +117,309 @@ impl Hub {
         args: &Args<'_>,
         timeout: Duration,
     ) -> Result<Args<'static>, CallError> {
-        unimplemented!()
+        let (answer, answered) = channel::bounded(1);
+        let done = Box::new(move |args| drop(answer.try_send(args)));
+        let id = self
+            .emit_with_ack(sid, event, args, done)
+            .ok_or(CallError::Gone)?;
+        let _forget = ForgetOnDrop { hub: self, sid, id };
+        let wait = async {
+            let args = answered.recv().await.ok().flatten();
+            args.ok_or(CallError::Gone)
+        };
+        let late = async {
+            Timer::after(timeout).await;
+            metrics::add(Counter::AckTimeouts, 1);
+            Err(CallError::Timeout)
+        };
+        wait.or(late).await
     }
+
     /// Answers a client's event.
     pub fn ack(&self, sid: Sid, ack: u64, args: &Args<'_>) {
-        unimplemented!()
+        if let Some(socket) = self.state.borrow().socket(sid) {
+            socket.session.send(&encode::ack(&socket.nsp, ack, args));
+        }
     }
 
     /// Enters a room; `false` when the socket is not here.
     pub fn enter(&self, sid: Sid, room: &str) -> bool {
-        unimplemented!()
+        let mut state = self.state.borrow_mut();
+        let Some(key) = state.by_sid.get(&sid).copied() else {
+            return false;
+        };
+        let State { sockets, rooms, .. } = &mut *state;
+        let socket = &mut sockets[key as usize];
+        if socket.rooms.iter().any(|r| &**r == room) {
+            return true;
+        }
+        let (room, first) = rooms.enter(&socket.nsp, room, key);
+        socket.rooms.push(room.clone());
+        let nsp = socket.nsp.clone();
+        drop(state);
+        if first {
+            metrics::shift(Gauge::Rooms, 1);
+            self.handler().room_changed(&nsp, &room, true);
+        }
+        true
     }
+
     /// Leaves a room; `false` when it was not in it.
     pub fn leave(&self, sid: Sid, room: &str) -> bool {
-        unimplemented!()
+        let mut state = self.state.borrow_mut();
+        let Some(key) = state.by_sid.get(&sid).copied() else {
+            return false;
+        };
+        let State { sockets, rooms, .. } = &mut *state;
+        let socket = &mut sockets[key as usize];
+        let Some(at) = socket.rooms.iter().position(|r| &**r == room) else {
+            return false;
+        };
+        let room = socket.rooms.swap_remove(at);
+        let nsp = socket.nsp.clone();
+        let emptied = rooms.leave(&nsp, &room, key);
+        drop(state);
+        self.room_emptied(&nsp, &room, emptied);
+        true
     }
+
     /// Empties a room of a namespace.
     pub fn close_room(&self, nsp: &str, room: &str) {
-        unimplemented!()
+        let sids: Vec<Sid> = {
+            let state = self.state.borrow();
+            let members = state.rooms.members(nsp, room).unwrap_or_default();
+            members
+                .iter()
+                .map(|key| state.sockets[*key as usize].sid)
+                .collect()
+        };
+        for sid in sids {
+            self.leave(sid, room);
+        }
     }
+
+    /// Whether a socket is here.
     pub fn is_connected(&self, sid: Sid) -> bool {
-        unimplemented!()
+        self.state.borrow().by_sid.contains_key(&sid)
     }
+
+    /// Whether a socket is here and in a room.
     pub fn is_in(&self, sid: Sid, room: &str) -> bool {
-        unimplemented!()
+        self.state
+            .borrow()
+            .socket(sid)
+            .is_some_and(|s| s.rooms.iter().any(|r| &**r == room))
     }
+
     /// The sids in a room of `/`, in no order.
     pub fn members(&self, room: &str) -> Vec<Sid> {
-        unimplemented!()
+        let state = self.state.borrow();
+        let members = state.rooms.members("/", room).unwrap_or_default();
+        members
+            .iter()
+            .map(|key| state.sockets[*key as usize].sid)
+            .collect()
     }
+
     /// The rooms of a socket, its own sid's not among them.
     pub fn rooms(&self, sid: Sid) -> Vec<Rc<str>> {
-        unimplemented!()
+        self.state
+            .borrow()
+            .socket(sid)
+            .map_or_else(Vec::new, |s| s.rooms.clone())
     }
+
     /// Each room of a namespace with its number of members.
     pub fn occupied(&self, nsp: &str) -> Vec<(Rc<str>, usize)> {
-        unimplemented!()
+        self.state.borrow().rooms.occupied(nsp)
     }
+
     /// Each socket of `/`.
     pub fn sids(&self) -> Vec<Sid> {
-        unimplemented!()
+        let state = self.state.borrow();
+        state
+            .sockets
+            .iter()
+            .filter(|(_, s)| &*s.nsp == "/")
+            .map(|(_, s)| s.sid)
+            .collect()
+    }
+
+    /// Bytes that wait in all outboxes, and the number of sockets with a waiting one.
+    pub fn waiting(&self) -> (usize, usize) {
+        let state = self.state.borrow();
+        let waiting = state
+            .sockets
+            .iter()
+            .map(|(_, s)| s.session.waiting_bytes())
+            .filter(|b| *b > 0);
+        waiting.fold((0, 0), |(bytes, sockets), b| (bytes + b, sockets + 1))
+    }
+
+    /// The address of a socket's client.
+    pub fn peer(&self, sid: Sid) -> Option<std::net::IpAddr> {
+        self.state.borrow().socket(sid).map(|s| s.session.peer)
     }
 
     /// Disconnects one namespace (DISCONNECT packet); `disconnected` is called before this returns.
     /// `close` also ends the transport below and with it its other namespaces. `false` when it is not here.
     pub fn disconnect(&self, sid: Sid, close: bool) -> bool {
-        unimplemented!()
+        let session = {
+            let state = self.state.borrow();
+            let Some(socket) = state.socket(sid) else {
+                return false;
+            };
+            socket.session.send(&encode::disconnect(&socket.nsp));
+            socket.session.clone()
+        };
+        self.remove(sid, Reason::ServerDisconnect);
+        if close {
+            session.doom(Closed::ByServer);
+        }
+        true
     }
-    /// Tells every socket to go and ends every transport.
-    pub fn shutdown(&self) {
-        unimplemented!()
+
+    /// Adds a connected socket.
+    pub(super) fn add(&self, sid: Sid, nsp: &str, session: &Rc<Session>) {
+        let mut state = self.state.borrow_mut();
+        let nsp = state.rooms.namespace(nsp);
+        let socket = Socket {
+            sid,
+            nsp: nsp.clone(),
+            session: session.clone(),
+            rooms: Vec::new(),
+            acks: Vec::new(),
+        };
+        let key = state.sockets.insert(socket) as u32;
+        state.by_sid.insert(sid, key);
+        if let Some(client) = state.clients.get_mut(&session.sid) {
+            client.sockets.push((nsp, sid));
+        }
+        metrics::shift(Gauge::Sockets, 1);
+    }
+
+    /// Takes a socket out of everything, then tells the application.
+    pub(super) fn remove(&self, sid: Sid, reason: Reason) {
+        let mut state = self.state.borrow_mut();
+        let Some(key) = state.by_sid.remove(&sid) else {
+            return;
+        };
+        let socket = state.sockets.remove(key as usize);
+        let mut emptied = Vec::new();
+        for room in &socket.rooms {
+            if state.rooms.leave(&socket.nsp, room, key) {
+                emptied.push(room.clone());
+            }
+        }
+        if let Some(client) = state.clients.get_mut(&socket.session.sid) {
+            client.sockets.retain(|(_, s)| *s != sid);
+        }
+        drop(state);
+        metrics::shift(Gauge::Sockets, -1);
+        for (_, done) in socket.acks {
+            done(None);
+        }
+        for room in &emptied {
+            self.room_emptied(&socket.nsp, room, true);
+        }
+        self.handler()
+            .disconnected(sid, &socket.nsp, socket.rooms, reason);
+    }
+
+    /// Who waits for an ack.
+    pub(super) fn take_ack(&self, sid: Sid, ack: u64) -> Option<Done> {
+        let mut state = self.state.borrow_mut();
+        let acks = &mut state.socket_mut(sid)?.acks;
+        let at = acks.iter().position(|(id, _)| *id == ack)?;
+        Some(acks.swap_remove(at).1)
+    }
+
+    fn room_emptied(&self, nsp: &str, room: &Rc<str>, emptied: bool) {
+        if emptied {
+            metrics::shift(Gauge::Rooms, -1);
+            self.handler().room_changed(nsp, room, false);
+        }
+    }
+}
+
+impl State {
+    fn socket(&self, sid: Sid) -> Option<&Socket> {
+        self.sockets.get(*self.by_sid.get(&sid)? as usize)
+    }
+
+    fn socket_mut(&mut self, sid: Sid) -> Option<&mut Socket> {
+        self.sockets.get_mut(*self.by_sid.get(&sid)? as usize)
+    }
+
+    /// The socket whose sid this text is: each socket is alone in the room of its sid.
+    fn key_of_text(&self, nsp: &str, text: &str) -> Option<u32> {
+        self.key_of(nsp, Sid::parse(text)?)
+    }
+
+    fn key_of(&self, nsp: &str, sid: Sid) -> Option<u32> {
+        let key = *self.by_sid.get(&sid)?;
+        (&*self.sockets[key as usize].nsp == nsp).then_some(key)
+    }
+
+    /// The members of a room or the socket of a sid, appended.
+    fn collect(&self, nsp: &str, room: &str, keys: &mut Vec<u32>) {
+        match self.rooms.members(nsp, room) {
+            Some(members) => keys.extend_from_slice(members),
+            None => keys.extend(self.key_of_text(nsp, room)),
+        }
+    }
+
+    /// The sockets of a target, each once.
+    fn select(&self, target: &Target<'_>) -> Vec<u32> {
+        let mut keys = Vec::new();
+        match target.to {
+            To::All => keys.extend(
+                self.sockets
+                    .iter()
+                    .filter(|(_, s)| &*s.nsp == target.nsp)
+                    .map(|(k, _)| k as u32),
+            ),
+            To::Room(room) => self.collect(target.nsp, room, &mut keys),
+            To::Sid(sid) => keys.extend(self.key_of(target.nsp, sid)),
+            To::Rooms(rooms) => {
+                rooms
+                    .iter()
+                    .for_each(|room| self.collect(target.nsp, room, &mut keys));
+                keys.sort_unstable();
+                keys.dedup();
+            }
+        }
+        let mut except = Vec::new();
+        target
+            .except
+            .iter()
+            .for_each(|room| self.collect(target.nsp, room, &mut except));
+        except.sort_unstable();
+        keys.retain(|key| except.binary_search(key).is_err());
+        keys
+    }
+
+    /// One frame for all of them, encoded when there is a first one.
+    fn send_all(&self, keys: impl Iterator<Item = u32>, encode: impl FnOnce() -> Frame) -> usize {
+        let mut keys = keys.peekable();
+        if keys.peek().is_none() {
+            return 0;
+        }
+        let frame = encode();
+        keys.filter(|key| self.sockets[*key as usize].session.send(&frame))
+            .count()
+    }
+}
+
+/// Whoever stops waiting for an ack leaves nothing behind.
+struct ForgetOnDrop<'a> {
+    hub: &'a Hub,
+    sid: Sid,
+    id: u64,
+}
+
+impl Drop for ForgetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.hub.forget(self.sid, self.id);
     }
 }

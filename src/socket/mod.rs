@@ -1,8 +1,15 @@
 //! Socket.IO v5: packets, hub, rooms, acks. No application word in it.
 
 mod args;
+mod client;
+mod encode;
 mod hub;
+mod packet;
+mod rooms;
+mod types;
 
 pub use crate::engine::Sid;
 pub use args::Args;
-pub use hub::{CallError, Event, Handler, Hub, Reason, Step, Target, To};
+pub use hub::{Done, Hub};
+pub use packet::{MAX_ATTACHMENTS, Packet};
+pub use types::{CallError, Event, Handler, Reason, Step, Target, To};

@@ -13,7 +13,14 @@ pub const MAX_DEPTH: usize = 128;
 const MAX_ID: u64 = (1 << 53) - 1;
 
 /// Names that a client may not send: they mean something to the client libraries themselves.
-const RESERVED: [&str; 6] = ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
+const RESERVED: [&str; 6] = [
+    "connect",
+    "connect_error",
+    "disconnect",
+    "disconnecting",
+    "newListener",
+    "removeListener",
+];
 
 /// A packet's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +75,13 @@ impl<'a> Packet<'a> {
             b'3' if id.is_some() => Kind::Ack,
             _ => return Err(Malformed("packet type")),
         };
-        Ok(Self { kind, nsp, id, attachments, data })
+        Ok(Self {
+            kind,
+            nsp,
+            id,
+            attachments,
+            data,
+        })
     }
 
     /// The name and the arguments (comma-separated JSON) of an EVENT.
@@ -77,11 +90,16 @@ impl<'a> Packet<'a> {
     /// Data that is not an array beginning with a name, or a reserved name.
     pub fn event(data: &'a str) -> Result<(Cow<'a, str>, &'a str), Malformed> {
         let inner = array(data)?;
-        let mut values = serde_json::Deserializer::from_str(inner).into_iter::<&serde_json::value::RawValue>();
-        let Some(Ok(first)) = values.next() else { return Err(Malformed("event name")) };
+        let mut values =
+            serde_json::Deserializer::from_str(inner).into_iter::<&serde_json::value::RawValue>();
+        let Some(Ok(first)) = values.next() else {
+            return Err(Malformed("event name"));
+        };
         let name: Cow<'a, str> = match plain(first.get()) {
             Some(name) => Cow::Borrowed(name),
-            None => serde_json::from_str(first.get()).map(Cow::Owned).map_err(|_| Malformed("event name"))?,
+            None => serde_json::from_str(first.get())
+                .map(Cow::Owned)
+                .map_err(|_| Malformed("event name"))?,
         };
         if RESERVED.contains(&&*name) {
             return Err(Malformed("reserved event name"));
@@ -104,7 +122,10 @@ fn array(data: &str) -> Result<&str, Malformed> {
     if serde_json::from_str::<&serde_json::value::RawValue>(data).is_err() {
         return Err(Malformed("JSON"));
     }
-    let inner = data.trim().strip_prefix('[').and_then(|d| d.strip_suffix(']'));
+    let inner = data
+        .trim()
+        .strip_prefix('[')
+        .and_then(|d| d.strip_suffix(']'));
     inner.ok_or(Malformed("JSON"))
 }
 
@@ -174,24 +195,51 @@ fn skip_string(bytes: &mut std::str::Bytes<'_>) {
 mod tests {
     use super::*;
 
-    fn packet(kind: Kind, nsp: &str, id: Option<u64>, attachments: usize, data: &'static str) -> Packet<'static> {
+    fn packet(
+        kind: Kind,
+        nsp: &str,
+        id: Option<u64>,
+        attachments: usize,
+        data: &'static str,
+    ) -> Packet<'static> {
         let nsp = if nsp == "/" { "/" } else { "/admin" };
-        Packet { kind, nsp, id, attachments, data }
+        Packet {
+            kind,
+            nsp,
+            id,
+            attachments,
+            data,
+        }
     }
 
     #[test]
     fn reads_the_protocols_examples() {
         let cases = [
             ("0", packet(Kind::Connect, "/", None, 0, "")),
-            ("0{\"token\":\"1\"}", packet(Kind::Connect, "/", None, 0, "{\"token\":\"1\"}")),
+            (
+                "0{\"token\":\"1\"}",
+                packet(Kind::Connect, "/", None, 0, "{\"token\":\"1\"}"),
+            ),
             ("0/admin,{}", packet(Kind::Connect, "/admin", None, 0, "{}")),
             ("0/admin?x=1,", packet(Kind::Connect, "/admin", None, 0, "")),
             ("1/admin,", packet(Kind::Disconnect, "/admin", None, 0, "")),
             ("2[\"foo\"]", packet(Kind::Event, "/", None, 0, "[\"foo\"]")),
-            ("2/admin,456[\"foo\"]", packet(Kind::Event, "/admin", Some(456), 0, "[\"foo\"]")),
-            ("3/admin,456[]", packet(Kind::Ack, "/admin", Some(456), 0, "[]")),
-            ("51-[\"b\",{}]", packet(Kind::Event, "/", None, 1, "[\"b\",{}]")),
-            ("62-/admin,9[1]", packet(Kind::Ack, "/admin", Some(9), 2, "[1]")),
+            (
+                "2/admin,456[\"foo\"]",
+                packet(Kind::Event, "/admin", Some(456), 0, "[\"foo\"]"),
+            ),
+            (
+                "3/admin,456[]",
+                packet(Kind::Ack, "/admin", Some(456), 0, "[]"),
+            ),
+            (
+                "51-[\"b\",{}]",
+                packet(Kind::Event, "/", None, 1, "[\"b\",{}]"),
+            ),
+            (
+                "62-/admin,9[1]",
+                packet(Kind::Ack, "/admin", Some(9), 2, "[1]"),
+            ),
         ];
         for (text, expected) in cases {
             assert_eq!(Packet::decode(text), Ok(expected), "{text}");
@@ -202,8 +250,20 @@ mod tests {
     fn refuses_what_breaks_the_protocol() {
         let deep = format!("2[\"e\",{}{}]", "[".repeat(128), "]".repeat(128));
         let cases = [
-            "", "7", "é", "4{}", "5[\"x\"]", "5-[\"x\"]", "5x-[]", "565-[]", "5999999999999-[]", "5+1-[]", "3[]",
-            "29007199254740992[\"x\"]", "1{}", &deep,
+            "",
+            "7",
+            "é",
+            "4{}",
+            "5[\"x\"]",
+            "5-[\"x\"]",
+            "5x-[]",
+            "565-[]",
+            "5999999999999-[]",
+            "5+1-[]",
+            "3[]",
+            "29007199254740992[\"x\"]",
+            "1{}",
+            &deep,
         ];
         for text in cases {
             assert!(Packet::decode(text).is_err(), "{text}");
@@ -213,9 +273,26 @@ mod tests {
     #[test]
     fn an_event_has_a_name_and_arguments() {
         assert_eq!(Packet::event("[\"foo\"]"), Ok(("foo".into(), "")));
-        assert_eq!(Packet::event(" [ \"foo\" , 1, {\"a\":[2]} ] "), Ok(("foo".into(), "1, {\"a\":[2]}")));
-        assert_eq!(Packet::event("[\"f\\u006fo\",\"]\"]"), Ok(("foo".into(), "\"]\"")));
-        for data in ["", "{}", "[]", "[1]", "[null]", "[\"foo\"", "[\"foo\",]", "[\"foo\" 1]", "[\"connect\"]", "[\"disconnecting\",1]"] {
+        assert_eq!(
+            Packet::event(" [ \"foo\" , 1, {\"a\":[2]} ] "),
+            Ok(("foo".into(), "1, {\"a\":[2]}"))
+        );
+        assert_eq!(
+            Packet::event("[\"f\\u006fo\",\"]\"]"),
+            Ok(("foo".into(), "\"]\""))
+        );
+        for data in [
+            "",
+            "{}",
+            "[]",
+            "[1]",
+            "[null]",
+            "[\"foo\"",
+            "[\"foo\",]",
+            "[\"foo\" 1]",
+            "[\"connect\"]",
+            "[\"disconnecting\",1]",
+        ] {
             assert!(Packet::event(data).is_err(), "{data}");
         }
     }

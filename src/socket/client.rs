@@ -1,0 +1,204 @@
+//! One client: the packets of an Engine.IO session, taken apart and given to the namespaces' sockets.
+
+use super::packet::{Kind, Malformed, Packet};
+use super::{Args, Event, Hub, Reason, Sid, encode};
+use crate::engine::{self, Closed, Message, Session, Step};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::rc::Rc;
+
+/// What the hub keeps of a session.
+#[derive(Default)]
+pub(super) struct Client {
+    /// Its sockets, at most one a namespace.
+    pub sockets: Vec<(Rc<str>, Sid)>,
+    /// A packet whose attachments are not all here yet.
+    partial: Option<Box<Partial>>,
+}
+
+/// Namespaces of one client at most.
+const MAX_NAMESPACES: usize = 16;
+
+struct Partial {
+    packet: String,
+    missing: usize,
+    attachments: Vec<Vec<u8>>,
+}
+
+impl engine::Handler for Hub {
+    fn opened(&self, session: &Rc<Session>) {
+        self.state
+            .borrow_mut()
+            .clients
+            .insert(session.sid, Client::default());
+    }
+
+    fn message(&self, session: &Rc<Session>, message: Message<'_>) -> Step {
+        let result = match message {
+            Message::Text(text) => self.text(session, text),
+            Message::Binary(data) => self.attachment(session, data),
+        };
+        result.unwrap_or_else(|Malformed(what)| {
+            session.breach(what);
+            None
+        })
+    }
+
+    fn closed(&self, session: &Rc<Session>, why: Closed) {
+        let client = self.state.borrow_mut().clients.remove(&session.sid);
+        for (_, sid) in client.into_iter().flat_map(|c| c.sockets) {
+            self.remove(sid, reason(why));
+        }
+    }
+
+    fn in_use(&self, session: &Rc<Session>) -> bool {
+        self.state
+            .borrow()
+            .clients
+            .get(&session.sid)
+            .is_some_and(|c| !c.sockets.is_empty())
+    }
+}
+
+impl Hub {
+    fn text(&self, session: &Rc<Session>, text: &str) -> Result<Step, Malformed> {
+        let packet = Packet::decode(text)?;
+        let mut state = self.state.borrow_mut();
+        let client = state
+            .clients
+            .get_mut(&session.sid)
+            .ok_or(Malformed("closed"))?;
+        if client.partial.is_some() {
+            return Err(Malformed("text instead of an attachment"));
+        }
+        if packet.attachments > 0 {
+            check_placeholders(&packet)?;
+            let partial = Partial {
+                packet: text.to_owned(),
+                missing: packet.attachments,
+                attachments: Vec::new(),
+            };
+            client.partial = Some(Box::new(partial));
+            return Ok(None);
+        }
+        drop(state);
+        self.packet(session, &packet, Vec::new())
+    }
+
+    fn attachment(&self, session: &Rc<Session>, data: &[u8]) -> Result<Step, Malformed> {
+        let mut state = self.state.borrow_mut();
+        let client = state
+            .clients
+            .get_mut(&session.sid)
+            .ok_or(Malformed("closed"))?;
+        let partial = client
+            .partial
+            .as_mut()
+            .ok_or(Malformed("an attachment of nothing"))?;
+        partial.attachments.push(data.to_vec());
+        partial.missing -= 1;
+        if partial.missing > 0 {
+            return Ok(None);
+        }
+        let Some(whole) = client.partial.take() else {
+            return Ok(None);
+        };
+        drop(state);
+        self.packet(session, &Packet::decode(&whole.packet)?, whole.attachments)
+    }
+
+    fn packet(
+        &self,
+        session: &Rc<Session>,
+        packet: &Packet<'_>,
+        attachments: Vec<Vec<u8>>,
+    ) -> Result<Step, Malformed> {
+        let sid = self.sid_of(session, packet.nsp);
+        match (packet.kind, sid) {
+            (Kind::Connect, None) => self.connect(session, packet),
+            (Kind::Disconnect, sid) => {
+                sid.into_iter()
+                    .for_each(|sid| self.remove(sid, Reason::ClientDisconnect));
+                Ok(None)
+            }
+            (Kind::Event, Some(sid)) => {
+                let (name, args) = Packet::event(packet.data)?;
+                let args = Args::from_json(args).with_attachments(attachments);
+                Ok(self.handler().event(Event {
+                    sid,
+                    nsp: packet.nsp,
+                    name,
+                    args,
+                    ack: packet.id,
+                }))
+            }
+            (Kind::Ack, Some(sid)) => {
+                let args = Args::from_json(Packet::ack(packet.data)?).with_attachments(attachments);
+                if let Some(done) = packet.id.and_then(|id| self.take_ack(sid, id)) {
+                    done(Some(args.into_owned()));
+                }
+                Ok(None)
+            }
+            (Kind::Connect, Some(_)) => Err(Malformed("second CONNECT")),
+            (Kind::Event | Kind::Ack, None) => Err(Malformed("a namespace without CONNECT")),
+            (Kind::ConnectError, _) => Err(Malformed("packet type")),
+        }
+    }
+
+    fn connect(&self, session: &Rc<Session>, packet: &Packet<'_>) -> Result<Step, Malformed> {
+        let object = packet.data.is_empty() || packet.data.trim_start().starts_with('{');
+        if !object
+            || !(packet.data.is_empty() || serde_json::from_str::<&RawValue>(packet.data).is_ok())
+        {
+            return Err(Malformed("CONNECT data"));
+        }
+        let auth = Args::from_json(packet.data);
+        let sid = Sid::random();
+        let crowded = self
+            .state
+            .borrow()
+            .clients
+            .get(&session.sid)
+            .is_some_and(|c| c.sockets.len() >= MAX_NAMESPACES);
+        let verdict = match crowded {
+            true => Err(Cow::Borrowed("Too many namespaces")),
+            false => self.handler().connect(sid, packet.nsp, &auth),
+        };
+        if let Err(why) = verdict {
+            session.send(&encode::connect_error(packet.nsp, &why));
+            return Ok(None);
+        }
+        self.add(sid, packet.nsp, session);
+        session.send(&encode::connect(packet.nsp, sid.as_str()));
+        Ok(self.handler().connected(sid, packet.nsp, auth))
+    }
+
+    fn sid_of(&self, session: &Session, nsp: &str) -> Option<Sid> {
+        let state = self.state.borrow();
+        let sockets = &state.clients.get(&session.sid)?.sockets;
+        sockets
+            .iter()
+            .find(|(name, _)| &**name == nsp)
+            .map(|(_, sid)| *sid)
+    }
+}
+
+/// A packet that announces attachments has a placeholder for each; one without is refused before they come.
+fn check_placeholders(packet: &Packet<'_>) -> Result<(), Malformed> {
+    let found = packet.data.matches("\"_placeholder\"").count();
+    if found < packet.attachments {
+        return Err(Malformed("attachments"));
+    }
+    Ok(())
+}
+
+fn reason(why: Closed) -> Reason {
+    match why {
+        Closed::ByClient | Closed::Transport => Reason::TransportClosed,
+        Closed::ByServer => Reason::ServerDisconnect,
+        Closed::PingTimeout => Reason::PingTimeout,
+        Closed::Overflow => Reason::OutboxOverflow,
+        Closed::Protocol(_) => Reason::ParseError,
+        Closed::Shutdown => Reason::Shutdown,
+    }
+}

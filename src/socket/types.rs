@@ -1,0 +1,101 @@
+//! What the hub and the application above it say to each other.
+
+use super::{Args, Sid};
+use std::borrow::Cow;
+use std::rc::Rc;
+
+pub use crate::engine::Step;
+
+/// An event from a client. Borrowed from the read buffer: a handler that awaits takes `event.args.into_owned()`.
+pub struct Event<'a> {
+    pub sid: Sid,
+    pub nsp: &'a str,
+    pub name: Cow<'a, str>,
+    pub args: Args<'a>,
+    /// The id to answer with `hub.ack`, when the client asked for an ack.
+    pub ack: Option<u64>,
+}
+
+/// Why a socket went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The client sent DISCONNECT for this namespace.
+    ClientDisconnect,
+    /// `hub.disconnect`.
+    ServerDisconnect,
+    /// The transport ended or failed.
+    TransportClosed,
+    /// No pong in time.
+    PingTimeout,
+    /// The outbox was full.
+    OutboxOverflow,
+    /// A packet that breaks the protocol.
+    ParseError,
+    /// The server is going down.
+    Shutdown,
+}
+
+/// The application above the protocol. Its methods are called without any borrow held.
+pub trait Handler {
+    /// May this socket connect to `nsp`? `Err` is the message of the CONNECT_ERROR.
+    fn connect(&self, sid: Sid, nsp: &str, auth: &Args<'_>) -> Result<(), Cow<'static, str>>;
+    /// The CONNECT packet is on its way; `auth` is the client's auth object, or no argument.
+    fn connected(&self, sid: Sid, nsp: &str, auth: Args<'_>) -> Step;
+    /// An event arrived. Events of one client come one at a time, in order: the next one waits for the step.
+    fn event(&self, event: Event<'_>) -> Step;
+    /// The socket has left all rooms and is gone; `rooms` are those it was in.
+    fn disconnected(&self, sid: Sid, nsp: &str, rooms: Vec<Rc<str>>, reason: Reason);
+    /// A room got its first member (`true`) or lost its last (`false`) here.
+    fn room_changed(&self, _nsp: &str, _room: &Rc<str>, _occupied: bool) {}
+}
+
+/// Whom an emit is for.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    pub nsp: &'a str,
+    pub to: To<'a>,
+    /// Rooms and sids (each socket is alone in the room of its sid) that are left out.
+    pub except: &'a [&'a str],
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum To<'a> {
+    All,
+    /// A room, or a sid as text.
+    Room(&'a str),
+    /// The union of several; nobody gets it twice.
+    Rooms(&'a [&'a str]),
+    Sid(Sid),
+}
+
+impl<'a> Target<'a> {
+    /// Everybody in a room of `/`.
+    pub fn room(room: &'a str) -> Self {
+        Self {
+            nsp: "/",
+            to: To::Room(room),
+            except: &[],
+        }
+    }
+    /// One socket of `/`.
+    pub fn sid(sid: Sid) -> Self {
+        Self {
+            nsp: "/",
+            to: To::Sid(sid),
+            except: &[],
+        }
+    }
+    /// The same, leaving out these rooms or sids.
+    pub fn but(self, except: &'a [&'a str]) -> Self {
+        Self { except, ..self }
+    }
+}
+
+/// Why a call brought no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallError {
+    /// No ack in time.
+    Timeout,
+    /// The socket left before it answered, or was not there.
+    Gone,
+}
