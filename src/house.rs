@@ -1,1 +1,87 @@
-//! The handles that events and the API share.
+//! The handles that events and the API share, and what they ask of whichever instances there are.
+
+use crate::Executor;
+use crate::backplane::Backplane;
+use crate::config::Config;
+use crate::directory::{Directory, Identity};
+use crate::socket::Hub;
+use crate::state::sessions::Sessions;
+use crate::state::streams::{Pushed, Streams};
+use crate::state::usage::Usage;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// Everything a handler may need. Made once, by `serve`.
+pub struct House {
+    pub config: Rc<Config>,
+    pub executor: Executor,
+    /// This instance's sockets; what concerns other instances too goes through `backplane`.
+    pub hub: Rc<Hub>,
+    pub backplane: Backplane,
+    pub directory: Directory,
+    /// Signed-in sockets of this instance.
+    pub sessions: Sessions,
+    /// Models in use by sockets of this instance.
+    pub usage: Usage,
+    pub streams: Streams,
+}
+
+impl House {
+    pub fn new(
+        config: Rc<Config>,
+        executor: Executor,
+        backplane: Backplane,
+        directory: Directory,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            config,
+            executor,
+            hub: backplane.hub().clone(),
+            backplane,
+            directory,
+            sessions: Sessions::default(),
+            usage: Usage::default(),
+            streams: Streams::default(),
+        })
+    }
+
+    /// Has this token been revoked since it was made? Alone, nobody can revoke one.
+    pub async fn revoked(&self, _who: &Identity) -> bool {
+        false
+    }
+
+    /// Id and name of everybody who has the chat open, on any instance, by id.
+    pub async fn viewers(&self, chat_id: &str) -> BTreeMap<String, String> {
+        self.sessions.viewers(chat_id)
+    }
+
+    /// The user behind a sid of any instance; `None` when it is not signed in anywhere.
+    pub async fn owner(&self, sid: &str) -> Option<String> {
+        let sid = crate::socket::Sid::parse(sid)?;
+        Some(self.sessions.who(sid)?.user.id.clone())
+    }
+
+    /// Another session of the user, on any instance, that has the chat open.
+    pub async fn with_chat_open(&self, user_id: &str, chat_id: &str, but: &str) -> Option<String> {
+        let sid = self.sessions.with_chat_open(user_id, chat_id, but)?;
+        Some(sid.as_str().to_string())
+    }
+
+    /// The models in use on any instance, sorted.
+    pub async fn models_in_use(&self) -> Vec<String> {
+        self.usage.models()
+    }
+
+    /// Every session of these users, on any instance.
+    pub async fn sessions_of(&self, user_ids: &[&str]) -> Vec<String> {
+        let rooms = user_ids.iter().map(|id| format!("user:{id}"));
+        let sids = rooms.flat_map(|room| self.hub.members(&room));
+        sids.map(|sid| sid.as_str().to_string()).collect()
+    }
+
+    /// Hands an event of a client's stream to whoever listens to it, on any instance.
+    pub fn publish_stream(&self, name: &str, data: &RawValue) -> Pushed {
+        self.streams.push(name, data)
+    }
+}
