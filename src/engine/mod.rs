@@ -65,6 +65,8 @@ pub struct Settings {
     pub max_payload: usize,
     /// Bytes that may wait for one session.
     pub outbox_bytes: usize,
+    /// Sessions of one client address at a time.
+    pub sessions_per_address: usize,
     pub transports: Transports,
 }
 
@@ -75,6 +77,8 @@ pub struct Engine {
     handler: OnceCell<Rc<dyn Handler>>,
     sessions: RefCell<Slab<Rc<Session>>>,
     by_sid: RefCell<HashMap<Sid, u32>>,
+    /// How many sessions each client address has.
+    by_address: RefCell<HashMap<IpAddr, usize>>,
     /// The number of the next session; see `Session::key`.
     serial: Cell<u32>,
     flusher: Flusher,
@@ -95,6 +99,7 @@ impl Engine {
             handler: OnceCell::from(handler),
             sessions: RefCell::default(),
             by_sid: RefCell::default(),
+            by_address: RefCell::default(),
             serial: Cell::default(),
             flusher: Flusher::default(),
             read_buffer: Cell::default(),
@@ -145,6 +150,7 @@ impl Engine {
         let key = self.sessions.borrow_mut().insert(session.clone()) as u32;
         session.key.set((key, serial));
         self.by_sid.borrow_mut().insert(session.sid, key);
+        *self.by_address.borrow_mut().entry(peer).or_insert(0) += 1;
         self.heartbeats
             .schedule(&session, self.settings.ping_interval);
         session.send(&self.open_packet(session.sid, transport));
@@ -185,7 +191,24 @@ impl Engine {
             self.sessions
                 .borrow_mut()
                 .remove(session.key.get().0 as usize);
+            self.discount(session.peer);
         }
+    }
+
+    fn discount(&self, peer: IpAddr) {
+        let mut by_address = self.by_address.borrow_mut();
+        if let Some(theirs) = by_address.get_mut(&peer) {
+            *theirs -= 1;
+            if *theirs == 0 {
+                by_address.remove(&peer);
+            }
+        }
+    }
+
+    /// Whether an address has as many sessions as it may have.
+    fn is_crowded(&self, peer: IpAddr) -> bool {
+        let theirs = self.by_address.borrow().get(&peer).copied().unwrap_or(0);
+        theirs >= self.settings.sessions_per_address
     }
 }
 
@@ -198,6 +221,10 @@ pub enum Failure {
     BadRequest,
     UnsupportedVersion,
     TooLarge,
+    /// The page's origin is not allowed to connect.
+    Origin,
+    /// One address has as many sessions as it may have.
+    Crowded,
 }
 
 impl Failure {
@@ -210,6 +237,8 @@ impl Failure {
             Self::BadRequest => (400, 3, "Bad request"),
             Self::UnsupportedVersion => (400, 5, "Unsupported protocol version"),
             Self::TooLarge => (413, 3, "Payload too large"),
+            Self::Origin => (400, 3, "Not an accepted origin"),
+            Self::Crowded => (503, 4, "Too many sessions of one address"),
         }
     }
 }

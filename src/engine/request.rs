@@ -40,7 +40,7 @@ impl Engine {
     pub async fn serve(self: &Rc<Self>, request: Request<Incoming>, peer: IpAddr) -> Answer {
         match self.route(request, peer).await {
             Ok(answer) => answer,
-            Err(failure) => refuse(failure),
+            Err(failure) => failure.answer(),
         }
     }
 
@@ -55,6 +55,7 @@ impl Engine {
             Some(sid) => Some(self.find(sid).ok_or(Failure::UnknownSid)?),
             None if request.method() != Method::GET => return Err(Failure::BadMethod),
             None if query.version != "4" => return Err(Failure::UnsupportedVersion),
+            None if self.is_crowded(peer) => return Err(Failure::Crowded),
             None => None,
         };
         match (transport, session) {
@@ -147,15 +148,18 @@ fn text(payload: Bytes) -> Answer {
     answer
 }
 
-fn refuse(failure: Failure) -> Answer {
-    let (status, code, message) = failure.parts();
-    metrics::refused(message);
-    log::debug!("request refused: {message}");
-    let body = format!("{{\"code\":{code},\"message\":\"{message}\"}}");
-    let answer = Response::builder()
-        .status(status)
-        .header(CONTENT_TYPE, "application/json");
-    answer
-        .body(Full::new(Bytes::from(body)))
-        .expect("a fixed answer")
+impl Failure {
+    /// The protocol's refusal, counted and logged.
+    pub fn answer(self) -> Answer {
+        let (status, code, message) = self.parts();
+        metrics::refused(message);
+        log::debug!("request refused: {message}");
+        let body = format!("{{\"code\":{code},\"message\":\"{message}\"}}");
+        let answer = Response::builder()
+            .status(status)
+            .header(CONTENT_TYPE, "application/json");
+        answer
+            .body(Full::new(Bytes::from(body)))
+            .expect("a fixed answer")
+    }
 }

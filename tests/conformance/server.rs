@@ -1,1 +1,134 @@
-fn main() {}
+//! The protocol's conformance server: Socket.IO on `/socket.io/`, a bare Engine.IO echo on `/engine.io/`.
+//! Built on the two protocol layers alone; the port is its only argument (default 3000).
+
+use http_body_util::Full;
+use siskin::engine::{self, Closed, Engine, Message, Session, Settings, Transports, frame};
+use siskin::http::{Answer, Connections, Limits};
+use siskin::socket::{Args, Event, Handler, Hub, Reason, Sid, Step, Target};
+use smol::{Async, LocalExecutor};
+use std::borrow::Cow;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Sends every message back.
+struct Echo;
+
+impl engine::Handler for Echo {
+    fn opened(&self, _session: &Rc<Session>) {}
+
+    fn message(&self, session: &Rc<Session>, message: Message<'_>) -> Step {
+        session.send(&match message {
+            Message::Text(text) => frame::packet(&["4", text], &[]),
+            Message::Binary(data) => frame::binary(data),
+        });
+        None
+    }
+
+    fn closed(&self, _session: &Rc<Session>, _why: Closed) {}
+
+    fn in_use(&self, _session: &Rc<Session>) -> bool {
+        true
+    }
+}
+
+/// What the suite expects of a Socket.IO server.
+struct Suite(Rc<Hub>);
+
+impl Handler for Suite {
+    fn connect(&self, _sid: Sid, nsp: &str, _auth: &Args<'_>) -> Result<(), Cow<'static, str>> {
+        match nsp {
+            "/" | "/custom" => Ok(()),
+            _ => Err("Invalid namespace".into()),
+        }
+    }
+
+    fn connected(&self, sid: Sid, nsp: &str, auth: Args<'_>) -> Step {
+        let auth = if auth.json().is_empty() {
+            Args::from_json("{}")
+        } else {
+            auth
+        };
+        self.0.emit(
+            &Target {
+                nsp,
+                ..Target::sid(sid)
+            },
+            "auth",
+            &auth,
+        );
+        None
+    }
+
+    fn event(&self, event: Event<'_>) -> Step {
+        match (&*event.name, event.ack) {
+            ("message", _) => {
+                let target = Target {
+                    nsp: event.nsp,
+                    ..Target::sid(event.sid)
+                };
+                self.0.emit(&target, "message-back", &event.args);
+            }
+            ("message-with-ack", Some(id)) => self.0.ack(event.sid, id, &event.args),
+            _ => {}
+        }
+        None
+    }
+
+    fn disconnected(&self, _sid: Sid, _nsp: &str, _rooms: Vec<Rc<str>>, _reason: Reason) {}
+}
+
+fn settings() -> Settings {
+    Settings {
+        ping_interval: Duration::from_millis(300),
+        ping_timeout: Duration::from_millis(200),
+        max_payload: 1_000_000,
+        outbox_bytes: 1024 * 1024,
+        sessions_per_address: 10_000,
+        transports: Transports::Both,
+    }
+}
+
+fn limits() -> Limits {
+    Limits {
+        connections: 10_000,
+        per_address: 10_000,
+        proxies: Box::new(|_| false),
+        upgraded: Box::new(|| 0),
+        head_timeout: Duration::from_secs(10),
+        head_bytes: 16 * 1024,
+    }
+}
+
+fn not_found() -> Answer {
+    let mut answer = Answer::new(Full::default());
+    *answer.status_mut() = hyper::StatusCode::NOT_FOUND;
+    answer
+}
+
+fn main() -> std::io::Result<()> {
+    let port = std::env::args()
+        .nth(1)
+        .and_then(|p| p.parse().ok())
+        .unwrap_or(3000);
+    let executor: siskin::Executor = Box::leak(Box::new(LocalExecutor::new()));
+    let hub = Hub::new();
+    hub.set_handler(Rc::new(Suite(hub.clone())));
+    let socket = Engine::new(executor, settings(), hub);
+    let echo = Engine::new(executor, settings(), Rc::new(Echo));
+    let service = move |request: hyper::Request<hyper::body::Incoming>,
+                        peer|
+          -> siskin::http::listen::Answering {
+        let engine = match request.uri().path() {
+            "/socket.io/" => socket.clone(),
+            "/engine.io/" => echo.clone(),
+            _ => return Box::pin(async { not_found() }),
+        };
+        Box::pin(async move { engine.serve(request, peer).await })
+    };
+    let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], port))?;
+    println!("listening on {}", listener.get_ref().local_addr()?);
+    let connections = Connections::new(executor, limits(), Rc::new(service));
+    smol::block_on(executor.run(connections.accept(Rc::new(listener))));
+    Ok(())
+}

@@ -1,0 +1,208 @@
+//! The accept loop: one hyper connection a socket, with limits, until told to stop.
+
+use super::timer::SmolTimer;
+use crate::Executor;
+use crate::engine::Io;
+use crate::metrics;
+use futures_lite::FutureExt as _;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::{Request, Response};
+use smol::{Async, Timer};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::future::Future;
+use std::io::{self, Write as _};
+use std::net::{IpAddr, TcpListener, TcpStream};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// The answer to a request.
+pub type Answer = Response<Full<Bytes>>;
+
+/// An answer in the making.
+pub type Answering = Pin<Box<dyn Future<Output = Answer>>>;
+
+/// What answers requests from an address.
+pub type Service = Rc<dyn Fn(Request<Incoming>, IpAddr) -> Answering>;
+
+/// Bounds of the accept loop.
+pub struct Limits {
+    /// Connections at a time, websockets included.
+    pub connections: usize,
+    /// HTTP connections of one address at a time; the sessions of one are the engine's to bound.
+    pub per_address: usize,
+    /// Addresses that `per_address` is not for: reverse proxies.
+    pub proxies: Box<dyn Fn(IpAddr) -> bool>,
+    /// How many connections were handed over by upgrades and still live.
+    pub upgraded: Box<dyn Fn() -> usize>,
+    /// How long a request's head may take.
+    pub head_timeout: Duration,
+    /// Bytes of a request's head.
+    pub head_bytes: usize,
+}
+
+/// How long accepting pauses when the system has no more descriptors or memory.
+const BREATH: Duration = Duration::from_millis(200);
+
+/// Sent to a connection over a limit.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// One accept loop's connections.
+pub struct Connections {
+    limits: Limits,
+    service: Service,
+    executor: Executor,
+    open: Cell<usize>,
+    by_address: RefCell<HashMap<IpAddr, usize>>,
+    /// Requests that are being answered.
+    answering: Cell<usize>,
+}
+
+impl Connections {
+    pub fn new(executor: Executor, limits: Limits, service: Service) -> Rc<Self> {
+        Rc::new(Self {
+            limits,
+            service,
+            executor,
+            open: Cell::default(),
+            by_address: RefCell::default(),
+            answering: Cell::default(),
+        })
+    }
+
+    /// HTTP connections that are open, upgraded ones not among them.
+    pub fn open(&self) -> usize {
+        self.open.get()
+    }
+
+    /// Requests that are being answered now, waiting polls among them.
+    pub fn answering(&self) -> usize {
+        self.answering.get()
+    }
+
+    /// Accepts until the future is dropped.
+    pub async fn accept(self: Rc<Self>, listener: Rc<Async<TcpListener>>) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => self.admit(stream, peer.ip().to_canonical()),
+                Err(e) if is_passing(&e) => {}
+                Err(e) => {
+                    log::warn!("can't accept connections for a moment: {e}");
+                    Timer::after(BREATH).await;
+                }
+            }
+        }
+    }
+
+    fn admit(self: &Rc<Self>, stream: Async<TcpStream>, peer: IpAddr) {
+        let theirs = self.by_address.borrow().get(&peer).copied().unwrap_or(0);
+        let crowded = self.open.get() + (self.limits.upgraded)() >= self.limits.connections;
+        let greedy = theirs >= self.limits.per_address && !(self.limits.proxies)(peer);
+        if crowded || greedy {
+            metrics::refused(if crowded {
+                "connections"
+            } else {
+                "connections of one address"
+            });
+            log::debug!("connection of {peer} refused: too many");
+            // A new connection's buffer takes these few bytes; if not, it sees the end all the same.
+            let _ = stream.get_ref().write(FULL);
+            return;
+        }
+        // Frames are joined before they are written: nothing is gained by waiting for more.
+        let _ = stream.get_ref().set_nodelay(true);
+        let place = Place::take(self.clone(), peer);
+        self.executor
+            .spawn(self.clone().converse(stream, place))
+            .detach();
+    }
+
+    async fn converse(self: Rc<Self>, stream: Async<TcpStream>, place: Place) {
+        let peer = place.peer;
+        let connections = self.clone();
+        let answer = hyper::service::service_fn(move |request| {
+            let answering = Answers::begin(connections.clone());
+            let answer = (connections.service)(request, peer);
+            async move {
+                let answer = answer.await;
+                drop(answering);
+                Ok::<_, Infallible>(answer)
+            }
+        });
+        let served = http1::Builder::new()
+            .timer(SmolTimer)
+            .header_read_timeout(self.limits.head_timeout)
+            .max_buf_size(self.limits.head_bytes.max(8192))
+            .serve_connection(Io(stream), answer)
+            .with_upgrades();
+        if let Err(e) = served.await {
+            log::debug!("HTTP connection of {peer}: {e}");
+            if e.is_parse() || e.is_timeout() {
+                metrics::refused("HTTP");
+            }
+        }
+    }
+}
+
+/// A connection's place in the counts.
+struct Place {
+    connections: Rc<Connections>,
+    peer: IpAddr,
+}
+
+impl Place {
+    fn take(connections: Rc<Connections>, peer: IpAddr) -> Self {
+        connections.open.set(connections.open.get() + 1);
+        *connections.by_address.borrow_mut().entry(peer).or_insert(0) += 1;
+        Self { connections, peer }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let connections = &self.connections;
+        connections.open.set(connections.open.get() - 1);
+        let mut by_address = connections.by_address.borrow_mut();
+        if let Some(theirs) = by_address.get_mut(&self.peer) {
+            *theirs -= 1;
+            if *theirs == 0 {
+                by_address.remove(&self.peer);
+            }
+        }
+    }
+}
+
+/// A request that is being answered.
+struct Answers(Rc<Connections>);
+
+impl Answers {
+    fn begin(connections: Rc<Connections>) -> Self {
+        connections.answering.set(connections.answering.get() + 1);
+        Self(connections)
+    }
+}
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        self.0.answering.set(self.0.answering.get() - 1);
+    }
+}
+
+/// The connection failed before it was accepted; the next one may be fine.
+fn is_passing(e: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(e.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}
+
+/// Waits for `future`, no longer than `limit`; `None` when it took longer.
+pub async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let late = async {
+        Timer::after(limit).await;
+        None
+    };
+    async { Some(future.await) }.or(late).await
+}
