@@ -4,12 +4,13 @@ use crate::Executor;
 use crate::backplane::Backplane;
 use crate::config::Config;
 use crate::directory::{Directory, Identity};
-use crate::socket::Hub;
+use crate::socket::{Hub, Sid};
 use crate::state::sessions::Sessions;
 use crate::state::streams::{Pushed, Streams};
 use crate::state::usage::Usage;
 use serde_json::value::RawValue;
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 /// Everything a handler may need. Made once, by `serve`.
@@ -25,6 +26,14 @@ pub struct House {
     /// Models in use by sockets of this instance.
     pub usage: Usage,
     pub streams: Streams,
+    /// Sockets whose token the directory could not judge yet.
+    pub waiting: RefCell<BTreeMap<Sid, Rc<str>>>,
+    /// Chats whose presence is being asked for; `true`: ask again.
+    pub asking: RefCell<HashMap<Rc<str>, bool>>,
+    /// Whether the task is running that retries `waiting`, re-checks sessions, sweeps the usage pool.
+    pub retrying: Cell<bool>,
+    pub checking: Cell<bool>,
+    pub sweeping: Cell<bool>,
 }
 
 impl House {
@@ -43,6 +52,11 @@ impl House {
             sessions: Sessions::default(),
             usage: Usage::default(),
             streams: Streams::default(),
+            waiting: RefCell::default(),
+            asking: RefCell::default(),
+            retrying: Cell::new(false),
+            checking: Cell::new(false),
+            sweeping: Cell::new(false),
         })
     }
 
@@ -58,7 +72,7 @@ impl House {
 
     /// The user behind a sid of any instance; `None` when it is not signed in anywhere.
     pub async fn owner(&self, sid: &str) -> Option<String> {
-        let sid = crate::socket::Sid::parse(sid)?;
+        let sid = Sid::parse(sid)?;
         Some(self.sessions.who(sid)?.user.id.clone())
     }
 

@@ -28,6 +28,18 @@ impl Backplane {
         }
     }
 
+    /// Whether there are no other instances to reach.
+    pub fn is_alone(&self) -> bool {
+        matches!(self.link, Link::Alone)
+    }
+
+    /// A room got its first member here, or lost its last.
+    pub fn room_changed(&self, _nsp: &str, _room: &Rc<str>, _occupied: bool) {
+        match self.link {
+            Link::Alone => {}
+        }
+    }
+
     /// This instance's own sockets.
     pub fn hub(&self) -> &Rc<Hub> {
         &self.hub

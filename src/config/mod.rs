@@ -34,6 +34,8 @@ pub struct Config {
     pub transports: Transports,
     pub ping_interval: Duration,
     pub ping_timeout: Duration,
+    /// Between two `heartbeat` events of a client.
+    pub heartbeat_interval: Duration,
     /// How long the caller waits for an ack.
     pub caller_timeout: Duration,
     pub max_connections: usize,
@@ -50,6 +52,13 @@ pub struct Config {
     pub outbox_bytes: usize,
     /// `Some` with `WEBSOCKET_MANAGER=redis`.
     pub redis: Option<Redis>,
+}
+
+impl Config {
+    /// How long a session counts as present after its last heartbeat.
+    pub fn session_timeout(&self) -> Duration {
+        (self.heartbeat_interval * 4).max(Duration::from_secs(120))
+    }
 }
 
 /// Where Redis is and how it is used.

@@ -57,6 +57,7 @@ impl Reader<'_> {
             transports: self.transports(),
             ping_interval: self.value("WEBSOCKET_SERVER_PING_INTERVAL", values::seconds),
             ping_timeout: self.value("WEBSOCKET_SERVER_PING_TIMEOUT", values::seconds),
+            heartbeat_interval: self.value("WEBSOCKET_HEARTBEAT_INTERVAL", values::seconds),
             caller_timeout: self.value("WEBSOCKET_EVENT_CALLER_TIMEOUT", values::seconds),
             max_connections,
             max_connections_per_address: self.or(

@@ -187,6 +187,12 @@ pub const SETTINGS: &[Setting] = &[
         "How long it may take to answer before its session ends.",
     ),
     row(
+        "WEBSOCKET_HEARTBEAT_INTERVAL",
+        Kind::Seconds,
+        Value("30"),
+        "How often clients send their heartbeat event; who misses four (and 120 s) no longer counts as present.",
+    ),
+    row(
         "WEBSOCKET_EVENT_CALLER_TIMEOUT",
         Kind::Seconds,
         Value("300"),

@@ -1,0 +1,166 @@
+//! `events:chat`: a saved chat is opened, typed in, read, closed; everybody who has it open sees who else has.
+
+use super::payload::Id;
+use super::{Answer, Fault, Sender, Work, enter};
+use crate::directory::Access;
+use crate::house::House;
+use crate::socket::{Args, Target};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+#[derive(Deserialize)]
+struct Payload {
+    chat_id: Id,
+    data: Inner,
+}
+
+#[derive(Deserialize)]
+struct Inner {
+    r#type: String,
+    data: Option<Value>,
+}
+
+/// The room of a saved chat.
+pub fn room(chat_id: &str) -> String {
+    format!("chat:{chat_id}")
+}
+
+/// Chats of one page (`local:`) and of a channel (`channel:`) are not saved.
+pub fn is_saved(chat_id: &str) -> bool {
+    !chat_id.is_empty() && !chat_id.starts_with("local:") && !chat_id.starts_with("channel:")
+}
+
+/// `{chat_id, data: {type, data?}}`.
+pub fn event(from: Sender, args: &Args<'_>) -> Work {
+    let Some(Payload { chat_id, data }) = args.first() else {
+        return Work::refuse(Fault::Payload);
+    };
+    if !is_saved(&chat_id) {
+        return match &*data.r#type {
+            "last_read_at" => Work::refuse(Fault::Denied("not a saved chat")),
+            _ => Work::Now(Ok(Args::one(&false))),
+        };
+    }
+    match &*data.r#type {
+        "join" => Work::later(async move { join(&from, &chat_id).await }),
+        "leave" => Work::Now(Ok(leave(&from, &chat_id))),
+        "typing" => match data
+            .data
+            .as_ref()
+            .and_then(|data| data.get("typing")?.as_bool())
+        {
+            Some(typing) => Work::later(async move { type_in(&from, &chat_id, typing).await }),
+            None => Work::Now(Ok(Args::one(&false))),
+        },
+        "last_read_at" => Work::later(async move { read(&from, &chat_id).await }),
+        _ => Work::refuse(Fault::Payload),
+    }
+}
+
+/// Opens the chat for a reader. Answers whether it is open.
+async fn join(from: &Sender, chat_id: &str) -> Answer {
+    let Sender { house, sid, who } = from;
+    if house.directory.chat_access(who, chat_id).await? < Access::Read {
+        return Ok(Args::one(&false));
+    }
+    let room = room(chat_id);
+    enter(house, *sid, &room).await?;
+    // Reaped or gone while we waited: nobody may be in the room who is not in the pool.
+    if !house.sessions.open_chat(*sid, chat_id) {
+        house.backplane.leave(*sid, &room);
+        return Ok(Args::one(&false));
+    }
+    publish_presence(house, chat_id);
+    Ok(Args::one(&true))
+}
+
+/// Closes the chat. Answers whether the session is in the pool.
+fn leave(from: &Sender, chat_id: &str) -> Args<'static> {
+    from.house.backplane.leave(from.sid, &room(chat_id));
+    if from.house.sessions.close_chat(from.sid, chat_id) {
+        publish_presence(&from.house, chat_id);
+    }
+    Args::one(&true)
+}
+
+/// Tells the others in the chat that somebody types who may write there. Answers whether it did.
+async fn type_in(from: &Sender, chat_id: &str, typing: bool) -> Answer {
+    let Sender { house, sid, who } = from;
+    let room = room(chat_id);
+    let in_room = || house.hub.is_in(*sid, &room);
+    if !in_room() || house.directory.chat_access(who, chat_id).await? < Access::Write || !in_room()
+    {
+        return Ok(Args::one(&false));
+    }
+    let user = &who.user;
+    let event = json!({
+        "chat_id": chat_id,
+        "user_id": user.id,
+        "user": { "id": user.id, "name": user.name },
+        "shared": true,
+        "data": { "type": "typing", "data": { "typing": typing } },
+    });
+    let except = [sid.as_str()];
+    let others = Target::room(&room).but(&except);
+    house.backplane.emit(&others, "events", &Args::one(&event));
+    Ok(Args::one(&true))
+}
+
+/// The user has read the chat up to now: stored, and all sessions of the user learn it.
+async fn read(from: &Sender, chat_id: &str) -> Answer {
+    let Sender { house, who, .. } = from;
+    let at = house.directory.mark_chat_read(who, chat_id).await?;
+    let data = json!({ "chat_id": chat_id, "last_read_at": at });
+    let event = json!({ "chat_id": chat_id, "data": { "type": "chat:list", "data": data } });
+    let room = format!("user:{}", who.user.id);
+    let args = Args::one(&event);
+    house.backplane.emit(&Target::room(&room), "events", &args);
+    Ok(Args::none())
+}
+
+/// Tells everybody who has the chat open who has it open.
+///
+/// Alone this happens before it returns. With other instances their sessions are asked for first, one question a chat at a
+/// time, so that an old answer never follows a newer one.
+pub fn publish_presence(house: &Rc<House>, chat_id: &str) {
+    if house.backplane.is_alone() {
+        return emit_presence(house, chat_id, &house.sessions.viewers(chat_id));
+    }
+    let mut asking = house.asking.borrow_mut();
+    if let Some(again) = asking.get_mut(chat_id) {
+        *again = true;
+        return;
+    }
+    let chat_id: Rc<str> = chat_id.into();
+    asking.insert(chat_id.clone(), false);
+    drop(asking);
+    let (executor, house) = (house.executor, house.clone());
+    let publish = async move {
+        loop {
+            house.asking.borrow_mut().insert(chat_id.clone(), false);
+            let viewers = house.viewers(&chat_id).await;
+            emit_presence(&house, &chat_id, &viewers);
+            let mut asking = house.asking.borrow_mut();
+            if asking.get(&chat_id) != Some(&true) {
+                asking.remove(&chat_id);
+                return;
+            }
+        }
+    };
+    executor.spawn(publish).detach();
+}
+
+fn emit_presence(house: &House, chat_id: &str, viewers: &BTreeMap<String, String>) {
+    let person = |(id, name): (&String, &String)| json!({ "id": id, "name": name });
+    let users: Vec<Value> = viewers.iter().map(person).collect();
+    let event = json!({
+        "chat_id": chat_id,
+        "shared": true,
+        "data": { "type": "chat:presence", "data": { "users": users } },
+    });
+    let room = room(chat_id);
+    let args = Args::one(&event);
+    house.backplane.emit(&Target::room(&room), "events", &args);
+}
