@@ -1,0 +1,170 @@
+//! One HTTP request to the running instance, for the commands that ask it something.
+//!
+//! HTTP/1.0, so that the answer ends with the connection and is never chunked. Blocking: no executor runs here.
+
+use crate::config::Config;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// Bytes of an answer's head.
+const MAX_HEAD: usize = 64 * 1024;
+/// How long nothing may arrive.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    /// Bytes of the body, as the head says.
+    length: Option<u64>,
+    /// The stream behind the head, and what of the body was read with it.
+    body: io::Chain<io::Cursor<Vec<u8>>, TcpStream>,
+}
+
+impl Answer {
+    /// The body, at most 1 MiB of it, as text for a person.
+    pub fn text(self) -> String {
+        let mut bytes = Vec::new();
+        // What arrived before a fault is worth showing.
+        let _ = self.body.take(1 << 20).read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).trim_end().to_owned()
+    }
+
+    /// Is a body of so many bytes whole?
+    pub fn expect(&self, bytes: u64) -> io::Result<()> {
+        match self.length {
+            Some(length) if length != bytes => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The body, to be copied somewhere.
+    pub fn body(&mut self) -> impl Read {
+        &mut self.body
+    }
+}
+
+/// Where the instance that has these settings listens, as seen from this machine.
+pub fn address(config: &Config) -> Option<SocketAddr> {
+    let mut address = *config.listen.first()?;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        });
+    }
+    (address.port() != 0).then_some(address)
+}
+
+/// Asks, with the API's key if there is one.
+pub fn send(config: &Config, method: &str, path: &str, body: &[u8]) -> io::Result<Answer> {
+    let unknown = || {
+        io::Error::other("SISKIN_LISTEN names port 0: set it to the port of the running instance")
+    };
+    let address = address(config).ok_or_else(unknown)?;
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let key = config
+        .api_key
+        .as_ref()
+        .map(|key| format!("Authorization: Bearer {}\r\n", key.expose()));
+    let length = body.len();
+    let mut request = format!(
+        "{method} {path} HTTP/1.0\r\nHost: {address}\r\n{}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n",
+        key.unwrap_or_default(),
+    )
+    .into_bytes();
+    request.extend_from_slice(body);
+    stream.write_all(&request)?;
+    read_head(stream)
+}
+
+fn read_head(mut stream: TcpStream) -> io::Result<Answer> {
+    let mut head = Vec::new();
+    let mut buffer = [0; 4096];
+    let end = loop {
+        if let Some(at) = head.windows(4).position(|four| four == b"\r\n\r\n") {
+            break at + 4;
+        }
+        let count = stream.read(&mut buffer)?;
+        if count == 0 || head.len() > MAX_HEAD {
+            return Err(io::Error::other("the answer is no HTTP"));
+        }
+        head.extend_from_slice(buffer.get(..count).unwrap_or_default());
+    };
+    let rest = head.split_off(end);
+    let head = String::from_utf8_lossy(&head);
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+    let length = head
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .find_map(|(name, value)| {
+            let is_length = name.eq_ignore_ascii_case("content-length");
+            is_length.then(|| value.trim().parse().ok()).flatten()
+        });
+    Ok(Answer {
+        status: status.ok_or_else(|| io::Error::other("the answer is no HTTP"))?,
+        length,
+        body: io::Cursor::new(rest).chain(stream),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    fn config(listen: &str) -> Config {
+        let pairs = [
+            ("WEBUI_SECRET_KEY", "0123456789abcdef"),
+            ("SISKIN_API_KEY", "key"),
+            ("SISKIN_DATA_DIR", "/tmp"),
+            ("SISKIN_LISTEN", listen),
+        ];
+        let env = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        crate::config::read(&env.into()).config.unwrap()
+    }
+
+    #[test]
+    fn an_answer_in_pieces_is_read() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let config = config(&listener.local_addr().unwrap().to_string());
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut asked = [0; 4096];
+            let count = stream.read(&mut asked).unwrap();
+            for piece in [
+                "HTTP/1.1 40",
+                "4 Not Found\r\nA: b\r",
+                "\n\r\nnot ",
+                "here\n",
+            ] {
+                stream.write_all(piece.as_bytes()).unwrap();
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            String::from_utf8(asked[..count].to_vec()).unwrap()
+        });
+        let answer = send(&config, "POST", "/x", b"{}").unwrap();
+        assert_eq!((answer.status, answer.text().as_str()), (404, "not here"));
+        let asked = server.join().unwrap();
+        assert!(
+            asked.starts_with("POST /x HTTP/1.0\r\n") && asked.ends_with("\r\n\r\n{}"),
+            "{asked}"
+        );
+        assert!(
+            asked.contains("\r\nAuthorization: Bearer key\r\n"),
+            "{asked}"
+        );
+    }
+
+    #[test]
+    fn addresses_are_seen_from_here() {
+        let text = |listen| address(&config(listen)).map(|address| address.to_string());
+        assert_eq!(text("0.0.0.0:80").unwrap(), "127.0.0.1:80");
+        assert_eq!(text("[::]:80").unwrap(), "[::1]:80");
+        assert_eq!(text("10.0.0.1:80, 10.0.0.2:80").unwrap(), "10.0.0.1:80");
+        assert_eq!(text("127.0.0.1:0"), None);
+    }
+}

@@ -1,0 +1,34 @@
+//! `siskin serve`: reads the settings and runs the server.
+
+use super::{Failure, Outcome};
+use argh::{ArgsInfo, FromArgs};
+
+/// run the server; what `siskin` without a command does too
+#[derive(FromArgs, ArgsInfo)]
+#[argh(subcommand, name = "serve")]
+pub struct Serve {}
+
+pub fn run() -> Outcome {
+    let reading = crate::config::read_environment();
+    let level = reading.config.as_ref().map(|config| config.log);
+    crate::log::start(level.unwrap_or(log::LevelFilter::Info));
+    for warning in &reading.warnings {
+        log::warn!("{warning}");
+    }
+    let Some(config) = reading.config else {
+        let mistakes: Vec<String> = reading.mistakes.iter().map(ToString::to_string).collect();
+        return Err(Failure::Wrong(mistakes.join("\n")));
+    };
+    allow_all_files();
+    crate::serve::run(config).map_err(|error| Failure::Failed(error.to_string()))
+}
+
+/// Raises the number of files that may be open to what the system lets us have.
+fn allow_all_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        log::warn!("the limit of open files stays as it is: {error}");
+    }
+}
