@@ -1,0 +1,130 @@
+//! Opening the store at start: whole, or degraded and saying why.
+
+use super::disk::{self, Snapshot};
+use super::error::{Fault, OpenError};
+use super::{FILE_NAME, verify};
+use redb::Database;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Below this length a file isn't worth a rewrite, however empty it is.
+const SMALL: u64 = 4 << 20;
+
+/// The largest file that is read when it can't be written to: it is then held in memory, since a file
+/// that wasn't closed has to be repaired somewhere.
+const LARGEST_IN_MEMORY: u64 = 64 << 20;
+
+/// What a start found.
+pub(super) struct Opened {
+    pub(super) snapshot: Option<Snapshot>,
+    pub(super) database: Option<Database>,
+    pub(super) reader: Option<Database>,
+    pub(super) degraded: Option<String>,
+    pub(super) read_only: Option<Fault>,
+}
+
+/// Opens the store of `folder` as well as it can be opened.
+pub(super) fn open(folder: &Path) -> Result<Opened, OpenError> {
+    let path = folder.join(FILE_NAME);
+    let opened = make_folder(folder).and_then(|()| disk::open(&path));
+    match opened {
+        Ok(database) => whole(shrunk(database, &path)?, &path, None),
+        Err(OpenError::Damaged(_, why)) => {
+            let degraded = move_aside(&path, &why)?;
+            whole(disk::open(&path)?, &path, Some(degraded))
+        }
+        Err(OpenError::Disk(_, fault @ (Fault::ReadOnly | Fault::Full), why)) => {
+            Ok(for_reading(&path, fault, &why))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn make_folder(folder: &Path) -> Result<(), OpenError> {
+    // Only we read what users wrote.
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|e| OpenError::disk(folder, &e))
+}
+
+fn whole(database: Database, path: &Path, degraded: Option<String>) -> Result<Opened, OpenError> {
+    let snapshot = Snapshot::take(&database).map_err(|e| OpenError::of(path, *e))?;
+    Ok(Opened {
+        snapshot: Some(snapshot),
+        database: Some(database),
+        reader: None,
+        degraded,
+        read_only: None,
+    })
+}
+
+/// Rewrites the file if most of it is free.
+fn shrunk(database: Database, path: &Path) -> Result<Database, OpenError> {
+    match compacted(&database, path) {
+        Ok(Some(compacted)) => Ok(compacted),
+        Ok(None) => Ok(database),
+        // The old file is still whole; a full disk is no reason not to start.
+        Err(error) => {
+            log::warn!("store: can't rewrite {}: {error}", path.display());
+            drop(database);
+            disk::open(path)
+        }
+    }
+}
+
+/// The rewritten file, if it was worth it.
+pub(super) fn compacted(database: &Database, path: &Path) -> Result<Option<Database>, disk::Error> {
+    let before = disk::length(path);
+    if before < SMALL || disk::free_bytes(database, path)? < before / 2 {
+        return Ok(None);
+    }
+    let compacted = disk::compact(database, path)?;
+    let after = disk::length(path);
+    log::info!(
+        "store: rewrote {}: {before} -> {after} bytes",
+        path.display()
+    );
+    Ok(Some(compacted))
+}
+
+/// Gives the damaged file another name, and says so.
+fn move_aside(path: &Path, why: &str) -> Result<String, OpenError> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let suffix = format!(".damaged-{}", now.map_or(0, |now| now.as_secs()));
+    let aside = disk::with_suffix(path, &suffix);
+    disk::rename(path, &aside).map_err(|e| OpenError::disk(path, &e))?;
+    let degraded = format!(
+        "the store was damaged ({why}): started with an empty one, the damaged file is {}",
+        aside.display()
+    );
+    log::error!("{degraded}");
+    Ok(degraded)
+}
+
+fn read_only(path: &Path) -> Result<(Snapshot, Database), OpenError> {
+    if disk::length(path) > LARGEST_IN_MEMORY {
+        let why = format!("it is larger than {LARGEST_IN_MEMORY} bytes");
+        return Err(OpenError::Disk(path.to_owned(), Fault::ReadOnly, why));
+    }
+    let reader = verify::open_in_memory(path)?;
+    let snapshot = Snapshot::take(&reader).map_err(|e| OpenError::of(path, *e))?;
+    Ok((snapshot, reader))
+}
+
+/// What can be had of a file that can't be written to.
+fn for_reading(path: &Path, fault: Fault, why: &str) -> Opened {
+    let (snapshot, reader, reads) = match read_only(path) {
+        Ok((snapshot, reader)) => (Some(snapshot), Some(reader), "it is only read".to_owned()),
+        Err(error) => (None, None, format!("it can't be read either: {error}")),
+    };
+    let degraded = format!("the store can't be written to ({why}): {reads}");
+    log::error!("{}: {degraded}", path.display());
+    Opened {
+        snapshot,
+        database: None,
+        reader,
+        degraded: Some(degraded),
+        read_only: Some(fault),
+    }
+}

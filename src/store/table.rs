@@ -1,0 +1,118 @@
+//! The tables, and one change to one of them.
+//!
+//! Keys are text; parts of a key are joined with NUL, which no id may hold. Values are bytes: JSON
+//! unless the table says otherwise.
+
+use redb::TableDefinition;
+
+/// A redb table of ours.
+pub(super) type Definition = TableDefinition<'static, &'static str, &'static [u8]>;
+
+/// What is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Table {
+    /// user id -> the user's record
+    Users,
+    /// channel id -> the channel
+    Channels,
+    /// channel id, user id -> the member: `last_read_at` and more
+    Members,
+    /// user id, channel id -> nothing: [`Table::Members`] seen from the user
+    Memberships,
+    /// note id -> the note
+    Notes,
+    /// note id, number in 20 digits -> an earlier state of the note
+    Versions,
+    /// chat id -> the chat without its messages
+    Chats,
+    /// user id, chat id -> nothing: [`Table::Chats`] seen from its owner
+    Owned,
+    /// chat id, message id -> the message without its content
+    Messages,
+    /// chat id, message id -> the message's content as plain text, so that appending a token to it
+    /// never costs a parse
+    Contents,
+    /// chat id, user id -> when that user read the chat last (epoch seconds)
+    Reads,
+}
+
+impl Table {
+    /// Every table, in the order of the file's directory.
+    pub const ALL: [Self; 11] = [
+        Self::Users,
+        Self::Channels,
+        Self::Members,
+        Self::Memberships,
+        Self::Notes,
+        Self::Versions,
+        Self::Chats,
+        Self::Owned,
+        Self::Messages,
+        Self::Contents,
+        Self::Reads,
+    ];
+
+    /// The table's name in the file. Part of the format: never changed, only migrated.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Users => "users",
+            Self::Channels => "channels",
+            Self::Members => "members",
+            Self::Memberships => "memberships",
+            Self::Notes => "notes",
+            Self::Versions => "versions",
+            Self::Chats => "chats",
+            Self::Owned => "owned",
+            Self::Messages => "messages",
+            Self::Contents => "contents",
+            Self::Reads => "reads",
+        }
+    }
+
+    pub(super) fn definition(self) -> Definition {
+        TableDefinition::new(self.name())
+    }
+
+    /// Are the values JSON?
+    pub(super) fn holds_json(self) -> bool {
+        !matches!(self, Self::Memberships | Self::Owned | Self::Contents)
+    }
+}
+
+/// A key of two parts.
+pub fn key(first: &str, second: &str) -> String {
+    [first, second].join("\0")
+}
+
+/// One change. `None` deletes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    pub table: Table,
+    pub key: String,
+    pub value: Option<Vec<u8>>,
+}
+
+/// Changes that are saved together or not at all.
+#[derive(Clone, Debug, Default)]
+pub struct Batch(pub(super) Vec<Change>);
+
+impl Batch {
+    /// No changes yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets a value.
+    pub fn put(&mut self, table: Table, key: impl Into<String>, value: impl Into<Vec<u8>>) {
+        self.push(table, key.into(), Some(value.into()));
+    }
+
+    /// Deletes a value, if it is there.
+    pub fn delete(&mut self, table: Table, key: impl Into<String>) {
+        self.push(table, key.into(), None);
+    }
+
+    fn push(&mut self, table: Table, key: String, value: Option<Vec<u8>>) {
+        self.0.push(Change { table, key, value });
+    }
+}

@@ -1,0 +1,367 @@
+//! The store as its users see it, on real files.
+
+use super::*;
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+/// Runs `test` with an executor and a folder of its own.
+fn with_folder<F: Future>(test: impl FnOnce(Executor, PathBuf) -> F) -> F::Output {
+    let executor: Executor = Box::leak(Box::new(smol::LocalExecutor::new()));
+    let random = getrandom::u64().unwrap();
+    let folder = std::env::temp_dir().join(format!("siskin-store-{random:016x}"));
+    let result = smol::block_on(executor.run(test(executor, folder.clone())));
+    std::fs::remove_dir_all(folder).unwrap();
+    result
+}
+
+fn put(store: &Store, key: &str, value: &str) {
+    let mut batch = Batch::new();
+    batch.put(Table::Users, key, value);
+    store.write(batch).unwrap();
+}
+
+fn get(store: &Store, key: &str) -> Option<String> {
+    let value = store.get(Table::Users, key).unwrap();
+    value.map(|value| String::from_utf8(value).unwrap())
+}
+
+#[test]
+fn what_is_durable_is_there_after_a_crash() {
+    with_folder(async |executor, folder| {
+        let store = Store::open(executor, &folder).unwrap();
+        put(&store, "a", "\"1\"");
+        assert_eq!(get(&store, "a").as_deref(), Some("\"1\""));
+        store.durable().await.unwrap();
+        put(&store, "b", "2");
+        // What a crash would leave now.
+        let crashed = folder.join("crashed");
+        std::fs::create_dir(&crashed).unwrap();
+        std::fs::copy(store.path(), crashed.join(FILE_NAME)).unwrap();
+        assert!(!verify(&crashed.join(FILE_NAME)).unwrap().closed);
+        let store = Store::open(executor, &crashed).unwrap();
+        assert_eq!(get(&store, "a").as_deref(), Some("\"1\""));
+        assert_eq!(get(&store, "b"), None);
+        assert_eq!(store.degraded(), None);
+    });
+}
+
+#[test]
+fn what_nobody_waits_for_is_on_disk_after_the_linger() {
+    with_folder(async |executor, folder| {
+        let store = Store::open(executor, &folder).unwrap();
+        put(&store, "a", "1");
+        assert_eq!(store.commits(), 0);
+        smol::Timer::after(LINGER + Duration::from_millis(700)).await;
+        assert_eq!((store.commits(), store.pending_bytes()), (1, 0));
+        smol::Timer::after(LINGER + Duration::from_millis(500)).await;
+        assert_eq!(store.commits(), 1, "nothing pending, nothing written");
+    });
+}
+
+#[test]
+fn all_that_wait_share_commits() {
+    with_folder(async |executor, folder| {
+        let store = Rc::new(Store::open(executor, &folder).unwrap());
+        let writers: Vec<_> = (0..200)
+            .map(|i| {
+                let store = store.clone();
+                executor.spawn(async move {
+                    put(&store, &format!("{i}"), "1");
+                    store.durable().await
+                })
+            })
+            .collect();
+        for writer in writers {
+            writer.await.unwrap();
+        }
+        assert!(store.commits() <= 3, "{} commits", store.commits());
+    });
+}
+
+#[test]
+fn a_scan_merges_disk_and_memory() {
+    with_folder(async |executor, folder| {
+        let store = Store::open(executor, &folder).unwrap();
+        for key in ["a", "p1", "p3", "p5", "q"] {
+            put(&store, key, "old");
+        }
+        store.durable().await.unwrap();
+        for key in ["p0", "p3", "p4", "p9"] {
+            put(&store, key, "new");
+        }
+        let mut batch = Batch::new();
+        batch.delete(Table::Users, "p5");
+        store.write(batch).unwrap();
+        let keys = |after: &str, limit| -> Vec<String> {
+            let found = store.scan(Table::Users, "p", after, limit).unwrap();
+            found.into_iter().map(|(key, _)| key).collect()
+        };
+        assert_eq!(keys("", 99), ["p0", "p1", "p3", "p4", "p9"]);
+        assert_eq!(keys("p1", 2), ["p3", "p4"]);
+        assert_eq!(keys("p3", 1), ["p4"]);
+        assert_eq!(keys("", 0), [""; 0]);
+        assert_eq!(get(&store, "p3").as_deref(), Some("new"));
+        let before = keys("", 99);
+        store.durable().await.unwrap();
+        let found = store.scan(Table::Users, "p", "", 99).unwrap();
+        assert_eq!(found.into_iter().map(|f| f.0).collect::<Vec<_>>(), before);
+    });
+}
+
+#[test]
+fn appending_works_in_memory_and_on_disk() {
+    with_folder(async |executor, folder| {
+        let store = Store::open(executor, &folder).unwrap();
+        assert!(!store.append(Table::Users, "a", b"x").unwrap());
+        put(&store, "a", "1");
+        assert!(store.append(Table::Users, "a", b"2").unwrap());
+        store.durable().await.unwrap();
+        assert!(store.append(Table::Users, "a", b"3").unwrap());
+        assert_eq!(get(&store, "a").as_deref(), Some("123"));
+        store.close().await.unwrap();
+        assert_eq!(store.append(Table::Users, "a", b"4"), Err(Fault::Closed));
+        let store = Store::open(executor, &folder).unwrap();
+        assert_eq!(get(&store, "a").as_deref(), Some("123"));
+    });
+}
+
+#[test]
+fn a_second_instance_is_refused() {
+    with_folder(async |executor, folder| {
+        let _first = Store::open(executor, &folder).unwrap();
+        let second = Store::open(executor, &folder).err().unwrap();
+        assert!(matches!(second, OpenError::InUse(_)));
+        assert!(second.to_string().contains("in use by another siskin"));
+    });
+}
+
+#[test]
+fn too_much_at_once_is_refused_and_the_rest_stays() {
+    with_folder(async |executor, folder| {
+        let store = Store::open(executor, &folder).unwrap();
+        put(&store, "a", "1");
+        let mut batch = Batch::new();
+        batch.put(Table::Users, "b", vec![b'1'; MAX_PENDING_BYTES + 1]);
+        assert_eq!(store.write(batch), Err(Fault::TooLarge));
+        let mut batch = Batch::new();
+        batch.put(Table::Users, "b", vec![b'1'; MAX_PENDING_BYTES - 1]);
+        assert_eq!(store.write(batch), Err(Fault::Backlog));
+        store.durable().await.unwrap();
+        assert_eq!(get(&store, "a").as_deref(), Some("1"));
+    });
+}
+
+#[test]
+fn a_file_that_is_no_store_is_moved_aside() {
+    with_folder(async |executor, folder| {
+        std::fs::create_dir_all(&folder).unwrap();
+        for content in [&b""[..], b"hello", &[0; 100_000]] {
+            std::fs::write(folder.join(FILE_NAME), content).unwrap();
+            let store = Store::open(executor, &folder).unwrap();
+            assert!(store.degraded().unwrap().contains("damaged"));
+            put(&store, "a", "1");
+            store.durable().await.unwrap();
+            let names = std::fs::read_dir(&folder).unwrap();
+            let aside = names
+                .map(|n| n.unwrap().path())
+                .find(|path| path.to_string_lossy().contains(".damaged-"));
+            let aside = aside.unwrap();
+            assert_eq!(std::fs::read(&aside).unwrap(), content);
+            std::fs::remove_file(aside).unwrap();
+            store.close().await.unwrap();
+        }
+    });
+}
+
+/// A file with a few hundred entries, closed.
+async fn some_file(executor: Executor, folder: &Path) -> Vec<u8> {
+    let store = Store::open(executor, folder).unwrap();
+    for i in 0..400 {
+        put(
+            &store,
+            &format!("{i:04}"),
+            &format!("\"{}\"", "x".repeat(i)),
+        );
+    }
+    store.close().await.unwrap();
+    std::fs::read(folder.join(FILE_NAME)).unwrap()
+}
+
+#[test]
+fn a_damaged_file_never_panics_and_never_lies() {
+    with_folder(async |executor, folder| {
+        let whole = some_file(executor, &folder).await;
+        let path = folder.join(FILE_NAME);
+        let mut seed = 7u64;
+        let mut random = move |below: usize| {
+            seed = seed
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            (seed >> 33) as usize % below
+        };
+        let (mut kept, mut moved) = (0, 0);
+        for round in 0..120 {
+            let mut damaged = whole.clone();
+            match round % 4 {
+                // A cut, garbage at the end, a sector of garbage, a changed byte.
+                0 => damaged.truncate(random(whole.len())),
+                1 => damaged.extend((0..random(9000)).map(|_| random(256) as u8)),
+                2 => {
+                    let at = random(whole.len() - 512);
+                    for byte in &mut damaged[at..at + 512] {
+                        *byte = random(256) as u8;
+                    }
+                }
+                _ => damaged[random(whole.len())] ^= 1 << random(8),
+            }
+            std::fs::write(&path, damaged).unwrap();
+            let _ = verify(&path);
+            let store = Store::open(executor, &folder).unwrap();
+            let found = store.scan(Table::Users, "", "", 1000).unwrap();
+            // Bytes behind the end never hold anything.
+            assert!(round % 4 != 1 || store.degraded().is_none());
+            if store.degraded().is_some() {
+                moved += 1;
+                assert_eq!(found.len(), 0);
+            } else {
+                kept += 1;
+                assert_eq!(found.len(), 400);
+                assert!(found.iter().enumerate().all(|(i, e)| e.1.len() == i + 2));
+            }
+            store.close().await.unwrap();
+            for entry in std::fs::read_dir(&folder).unwrap() {
+                std::fs::remove_file(entry.unwrap().path()).unwrap();
+            }
+        }
+        println!("{kept} damages did no harm, {moved} files were moved aside");
+        assert!(kept > 10 && moved > 10, "{kept} {moved}");
+    });
+}
+
+#[test]
+fn an_older_schema_is_migrated_and_a_newer_one_refused() {
+    use redb::TableDefinition;
+    const OLD: TableDefinition<&str, &str> = TableDefinition::new("names");
+    with_folder(async |_, folder| {
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join(FILE_NAME);
+        let database = disk::open(&path).unwrap();
+        let transaction = database.begin_write().unwrap();
+        transaction
+            .open_table(OLD)
+            .unwrap()
+            .insert("u1", "Ann")
+            .unwrap();
+        transaction.commit().unwrap();
+
+        // Version 2 of a later siskin: names have become users.
+        fn names_to_users(transaction: &redb::WriteTransaction) -> Result<(), disk::Error> {
+            use redb::ReadableTable;
+            let mut users = transaction.open_table(Table::Users.definition()).unwrap();
+            for entry in transaction.open_table(OLD).unwrap().iter().unwrap() {
+                let (id, name) = entry.unwrap();
+                let user = format!("{{\"name\":{:?}}}", name.value());
+                users.insert(id.value(), user.as_bytes()).unwrap();
+            }
+            Ok(())
+        }
+        schema::migrate(&database, &[names_to_users], &path).unwrap();
+        assert_eq!(schema::version(&database).unwrap(), Some(2));
+        let snapshot = Snapshot::take(&database).unwrap();
+        let user = snapshot.get(Table::Users, "u1").unwrap().unwrap();
+        assert_eq!(user, b"{\"name\":\"Ann\"}");
+
+        // Again: nothing to do. And we, who know version 1 only, leave it alone.
+        schema::migrate(&database, &[names_to_users], &path).unwrap();
+        let newer = schema::migrate(&database, schema::MIGRATIONS, &path)
+            .err()
+            .unwrap();
+        assert!(
+            newer
+                .to_string()
+                .contains("has schema 2, this siskin knows up to 1")
+        );
+
+        // The file as it was is beside it.
+        let copy = disk::open(&disk::with_suffix(&path, ".schema-1")).unwrap();
+        assert_eq!(schema::version(&copy).unwrap(), Some(1));
+        let snapshot = Snapshot::take(&copy).unwrap();
+        assert_eq!(snapshot.get(Table::Users, "u1").unwrap(), None);
+    });
+}
+
+#[test]
+fn a_backup_is_one_moment_while_others_write() {
+    with_folder(async |executor, folder| {
+        let store = Rc::new(Store::open(executor, &folder).unwrap());
+        let writer = {
+            let store = store.clone();
+            executor.spawn(async move {
+                // Both keys always change together.
+                for i in 0.. {
+                    let mut batch = Batch::new();
+                    batch.put(Table::Users, "a", format!("{i}"));
+                    batch.put(Table::Notes, "a", format!("{i}"));
+                    store.write(batch).unwrap();
+                    store.durable().await.unwrap();
+                }
+            })
+        };
+        smol::Timer::after(Duration::from_millis(50)).await;
+        for round in 0..5 {
+            let path = folder.join(format!("backup-{round}"));
+            let bytes = store.backup(&path).await.unwrap();
+            let report = verify(&path).unwrap();
+            assert_eq!(
+                (report.bytes, report.closed, report.schema),
+                (bytes, true, 1)
+            );
+            let copy = Snapshot::take(&disk::open(&path).unwrap()).unwrap();
+            let of = |table| copy.get(table, "a").unwrap();
+            assert_eq!(of(Table::Users), of(Table::Notes));
+        }
+        assert!(matches!(verify(store.path()), Err(OpenError::InUse(_))));
+        drop(writer);
+    });
+}
+
+#[test]
+fn a_file_that_is_mostly_free_is_rewritten() {
+    with_folder(async |executor, folder| {
+        let store = Store::open(executor, &folder).unwrap();
+        for round in 0..24 {
+            let mut batch = Batch::new();
+            batch.put(Table::Users, format!("{round}"), vec![b'1'; 1 << 20]);
+            store.write(batch).unwrap();
+            store.durable().await.unwrap();
+        }
+        let full = disk::length(store.path());
+        for round in 0..24 {
+            let mut batch = Batch::new();
+            batch.delete(Table::Users, format!("{round}"));
+            store.write(batch).unwrap();
+        }
+        put(&store, "a", "1");
+        store.close().await.unwrap();
+        let started = Instant::now();
+        let store = Store::open(executor, &folder).unwrap();
+        let small = disk::length(store.path());
+        println!("{full} -> {small} bytes in {:?}", started.elapsed());
+        assert!(full > 24 << 20 && small < 1 << 20, "{full} {small}");
+        assert_eq!(get(&store, "a").as_deref(), Some("1"));
+    });
+}
+
+#[test]
+fn rewriting_the_same_value_does_not_grow_the_file() {
+    with_folder(async |executor, folder| {
+        let store = Store::open(executor, &folder).unwrap();
+        for round in 0..300 {
+            put(&store, "a", &format!("{round:>60000}"));
+            store.durable().await.unwrap();
+        }
+        let length = disk::length(store.path());
+        println!("{length} bytes after 300 commits of 60 kB");
+        assert!(length < 3 << 20, "{length}");
+    });
+}
