@@ -1,8 +1,8 @@
 //! One timer for all heartbeats.
 //!
 //! Sessions sit in buckets by the tick in which something is due: a ping, or the end of waiting for its pong.
-//! A tick is a 25th of pingInterval, between 10 ms and 1 s, so idle costs one wake-up a bucket, and none without
-//! sessions. An entry is 8 bytes and counts only while its session still says the same tick.
+//! A tick is 1 s, or a hundredth of a pingInterval under 10 s; what is due is rounded down to it. So idle costs
+//! one wake-up a bucket, and none without sessions. An entry is 8 bytes and counts only while its session still says the same tick.
 
 use super::{Closed, Engine, Session};
 use smol::Timer;
@@ -14,8 +14,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-/// Pings after which a session that the layer above has no use for is closed.
-const PATIENCE: u8 = 2;
+/// How long a session may live that the layer above has no use for, and the fewest pings in that time.
+const PATIENCE: Duration = Duration::from_secs(45);
+const FEWEST_PINGS: u128 = 2;
 
 pub(super) struct Heartbeats {
     buckets: RefCell<BTreeMap<u64, Vec<(u32, u32)>>>,
@@ -25,6 +26,8 @@ pub(super) struct Heartbeats {
     /// The tick that the task sleeps until; `u64::MAX` when it waits for a first session.
     asleep_until: Cell<u64>,
     tick: Duration,
+    /// Pings after which a session that the layer above has no use for is closed.
+    patience: u8,
     start: Instant,
 }
 
@@ -35,7 +38,8 @@ impl Heartbeats {
             spare: Cell::default(),
             waker: Cell::default(),
             asleep_until: Cell::new(u64::MAX),
-            tick: (interval / 25).clamp(Duration::from_millis(10), Duration::from_secs(1)),
+            tick: tick(interval),
+            patience: patience(interval),
             start: Instant::now(),
         }
     }
@@ -131,7 +135,7 @@ impl Heartbeats {
             session.close(Closed::PingTimeout);
         } else if beat.waiting.get() {
             self.schedule(session, settings.ping_timeout);
-        } else if beat.pings.get() >= PATIENCE && !engine.handler().in_use(session) {
+        } else if beat.pings.get() >= self.patience && !engine.handler().in_use(session) {
             session.close(Closed::ByServer);
         } else {
             beat.pings.set(beat.pings.get().saturating_add(1));
@@ -144,6 +148,20 @@ impl Heartbeats {
 
     fn tick_at(&self, at: Instant) -> u64 {
         let since = at.duration_since(self.start).as_nanos();
-        since.div_ceil(self.tick.as_nanos()) as u64
+        (since / self.tick.as_nanos()) as u64
     }
+}
+
+fn tick(interval: Duration) -> Duration {
+    let second = Duration::from_secs(1);
+    if interval >= 10 * second {
+        second
+    } else {
+        (interval / 100).max(Duration::from_millis(1))
+    }
+}
+
+fn patience(interval: Duration) -> u8 {
+    let pings = PATIENCE.as_millis().div_ceil(interval.as_millis().max(1));
+    pings.max(FEWEST_PINGS).try_into().unwrap_or(u8::MAX)
 }

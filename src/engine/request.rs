@@ -108,19 +108,23 @@ impl Engine {
             return Err(Failure::BadRequest);
         }
         let key = websocket::accept_key(request.headers()).ok_or(Failure::BadRequest)?;
-        if session.as_ref().is_some_and(|s| !s.begin_probe()) {
-            return Err(Failure::BadRequest);
-        }
+        // A second websocket for a session is accepted only to be closed: a browser can't read a refusal.
+        let refused = session.as_ref().is_some_and(|s| !s.begin_probe());
         let upgrade = hyper::upgrade::on(&mut request);
         let engine = self.clone();
         let hand_over = async move {
             let parts = match upgrade.await.map(|u| u.downcast::<Io>()) {
                 Ok(Ok(parts)) => parts,
+                Ok(Err(_)) | Err(_) if refused => return,
                 Ok(Err(_)) | Err(_) => return session.iter().for_each(|s| s.end_probe()),
             };
             // A task of its own: this one's memory, and hyper's buffer, go now.
             let early = parts.read_buf.to_vec();
             let stream = parts.io.0;
+            if refused {
+                metrics::refused("second websocket");
+                return websocket::turn_away(&stream);
+            }
             engine
                 .clone()
                 .executor

@@ -184,7 +184,7 @@ impl Session {
         self.engine.handler().closed(self, why);
         if self.transport.get() == Transport::Websocket {
             self.end_websocket(why);
-        } else if !self.polling.get() && why.code().is_some() {
+        } else if !self.polling.get() && matches!(why, Closed::ByServer | Closed::Shutdown) {
             // The last words wait for the next poll, no longer than a pong would be waited for.
             self.engine
                 .heartbeats

@@ -63,6 +63,12 @@ pub(super) async fn serve(
     }
 }
 
+/// Closes a websocket that no session waits for.
+pub(super) fn turn_away(stream: &Async<TcpStream>) {
+    // A new connection's buffer takes these few bytes; if not, it sees the end all the same.
+    let _ = stream.get_ref().write(&frame::close(1002));
+}
+
 /// Probes a websocket for a polling session; after `5` it serves the session until it ends.
 async fn probe(mut connection: Connection) {
     let late = async {

@@ -5,7 +5,7 @@ use http_body_util::Full;
 use siskin::engine::{self, Closed, Engine, Message, Session, Settings, Transports, frame};
 use siskin::http::{Answer, Connections, Limits};
 use siskin::socket::{Args, Event, Handler, Hub, Reason, Sid, Step, Target};
-use smol::{Async, LocalExecutor};
+use smol::{Async, LocalExecutor, Timer};
 use std::borrow::Cow;
 use std::net::TcpListener;
 use std::rc::Rc;
@@ -43,21 +43,26 @@ impl Handler for Suite {
         }
     }
 
+    /// The suite's client under Node listens for one message a turn, so the event must not share
+    /// a segment with the CONNECT packet.
     fn connected(&self, sid: Sid, nsp: &str, auth: Args<'_>) -> Step {
         let auth = if auth.json().is_empty() {
             Args::from_json("{}")
         } else {
-            auth
+            auth.into_owned()
         };
-        self.0.emit(
-            &Target {
-                nsp,
-                ..Target::sid(sid)
-            },
-            "auth",
-            &auth,
-        );
-        None
+        let (hub, nsp) = (self.0.clone(), nsp.to_owned());
+        Some(Box::pin(async move {
+            Timer::after(Duration::from_millis(20)).await;
+            hub.emit(
+                &Target {
+                    nsp: &nsp,
+                    ..Target::sid(sid)
+                },
+                "auth",
+                &auth,
+            );
+        }))
     }
 
     fn event(&self, event: Event<'_>) -> Step {
