@@ -1,1 +1,180 @@
-//! A backend streams into a chat: emit, then persist by type.
+//! A backend streams into a chat: emit first, then persist by type (contract, Emitter).
+
+use crate::directory::{List, Refusal};
+use crate::house::House;
+use crate::socket::{Args, Target};
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+use std::rc::Rc;
+
+/// A message of a chat that a backend is writing. Cheap to use for many events.
+pub struct Emitter {
+    house: Rc<House>,
+    /// `user:{id}`.
+    room: String,
+    /// The payload up to the event.
+    head: String,
+    /// Where events are saved; `None` when they are not.
+    place: Option<Place>,
+}
+
+struct Place {
+    chat_id: String,
+    message_id: String,
+}
+
+/// What became of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Emitted {
+    /// Sockets of this instance that got it.
+    pub reached: usize,
+    pub saved: Saved,
+}
+
+/// Whether an event left a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Saved {
+    /// Its type isn't saved, or this emitter saves nothing.
+    No,
+    /// Taken by the directory; on disk after [`crate::directory::Directory::durable`].
+    Yes,
+    /// There is no such message to save it to.
+    NoMessage,
+    /// It was emitted, but could not be saved.
+    Failed(Refusal),
+}
+
+/// Not an object with a text `type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAnEvent;
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    r#type: String,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Content {
+    content: String,
+}
+
+#[derive(Deserialize)]
+struct Lists<'a> {
+    #[serde(borrow, default)]
+    embeds: Vec<&'a RawValue>,
+    #[serde(borrow, default)]
+    files: Vec<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Source<'a> {
+    #[serde(borrow)]
+    r#type: Option<&'a RawValue>,
+}
+
+impl Emitter {
+    /// An emitter for this message. With `save` events are persisted, if it is a message of a saved chat.
+    pub fn new(
+        house: &Rc<House>,
+        user_id: &str,
+        chat_id: &str,
+        message_id: Option<&str>,
+        save: bool,
+    ) -> Self {
+        let saved_chat = !chat_id.starts_with("local:") && !chat_id.starts_with("channel:");
+        let place = message_id
+            .filter(|_| save && saved_chat)
+            .map(|message_id| Place {
+                chat_id: chat_id.into(),
+                message_id: message_id.into(),
+            });
+        Self {
+            house: house.clone(),
+            room: format!("user:{user_id}"),
+            head: head(chat_id, message_id),
+            place,
+        }
+    }
+
+    /// Emits `events` to the user's sessions, then saves the event as its type says. A failed save is logged and told,
+    /// and never keeps the event from the user.
+    pub async fn emit(&self, event: &RawValue) -> Result<Emitted, NotAnEvent> {
+        let parsed: Event<'_> = serde_json::from_str(event.get()).map_err(|_| NotAnEvent)?;
+        let args = Args::from_json(format!("{}{}}}", self.head, event.get()));
+        let target = Target::room(&self.room);
+        let reached = self.house.backplane.emit(&target, "events", &args);
+        let saved = match &self.place {
+            Some(place) => self.save(place, &parsed).await,
+            None => Saved::No,
+        };
+        Ok(Emitted { reached, saved })
+    }
+
+    async fn save(&self, place: &Place, event: &Event<'_>) -> Saved {
+        match self.persist(place, event).await {
+            Ok(saved) => saved,
+            Err(refusal) => {
+                let Place {
+                    chat_id,
+                    message_id,
+                } = place;
+                log::warn!(
+                    "an event of message {message_id:?} in chat {chat_id:?} was emitted but not saved: {refusal}"
+                );
+                Saved::Failed(refusal)
+            }
+        }
+    }
+
+    /// By type; data of another shape than the type's leaves no trace.
+    async fn persist(&self, place: &Place, event: &Event<'_>) -> Result<Saved, Refusal> {
+        let (chat, message) = (&*place.chat_id, &*place.message_id);
+        let directory = &self.house.directory;
+        let data = event.data.map_or("{}", RawValue::get);
+        let saved = match &*event.r#type {
+            "status" => match event.data {
+                Some(data) => directory.append_status(chat, message, data).await?,
+                None => return Ok(Saved::No),
+            },
+            "message" => match serde_json::from_str(data) {
+                Ok(Content { content }) => {
+                    directory.append_content(chat, message, &content).await?
+                }
+                Err(_) => return Ok(Saved::No),
+            },
+            "replace" => match serde_json::from_str(data) {
+                Ok(Content { content }) => {
+                    directory.replace_content(chat, message, &content).await?
+                }
+                Err(_) => return Ok(Saved::No),
+            },
+            kind @ ("embeds" | "files") => {
+                let (list, entries) = match (kind, serde_json::from_str(data)) {
+                    ("embeds", Ok(Lists { embeds, .. })) => (List::Embeds, embeds),
+                    (_, Ok(Lists { files, .. })) => (List::Files, files),
+                    (_, Err(_)) => return Ok(Saved::No),
+                };
+                directory
+                    .prepend_list(chat, message, list, &entries)
+                    .await?
+            }
+            "source" | "citation" => match (serde_json::from_str(data), event.data) {
+                (Ok(Source { r#type: None }), Some(data)) => {
+                    directory.append_source(chat, message, data).await?
+                }
+                _ => return Ok(Saved::No),
+            },
+            _ => return Ok(Saved::No),
+        };
+        Ok(if saved { Saved::Yes } else { Saved::NoMessage })
+    }
+}
+
+/// `{"chat_id":...,"message_id":...,"data":`, to be followed by the event and a brace.
+pub fn head(chat_id: &str, message_id: Option<&str>) -> String {
+    let (chat_id, message_id) = (json!(chat_id), json!(message_id));
+    format!(r#"{{"chat_id":{chat_id},"message_id":{message_id},"data":"#)
+}
