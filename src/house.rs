@@ -98,4 +98,27 @@ impl House {
     pub fn publish_stream(&self, name: &str, data: &RawValue) -> Pushed {
         self.streams.push(name, data)
     }
+
+    /// Whether traffic may come, and what is not as it should be.
+    pub fn readiness(&self) -> Readiness {
+        let reasons: Vec<String> = self.directory.degraded().into_iter().collect();
+        Readiness {
+            ready: reasons.is_empty(),
+            reasons,
+        }
+    }
+
+    /// Saves what is pending; called once, when the server goes down.
+    pub async fn flush(&self) {
+        if let Err(refusal) = self.directory.durable().await {
+            log::error!("not everything could be saved: {refusal:?}");
+        }
+    }
+}
+
+/// What `/ready` says.
+pub struct Readiness {
+    pub ready: bool,
+    /// A sentence for each thing that is wrong.
+    pub reasons: Vec<String>,
 }

@@ -1,22 +1,243 @@
 //! Builds the house from Config, listens, drains on SIGTERM.
 
-use crate::config::Config;
-use std::fmt;
+use crate::Executor;
+use crate::backplane::Backplane;
+use crate::config::{self, Config};
+use crate::directory::Directory;
+use crate::directory::local::Local;
+use crate::engine::{Engine, Settings, Transports};
+use crate::events::Dispatch;
+use crate::house::House;
+use crate::http::listen::within;
+use crate::http::{Connections, Limits, Service, Site};
+use crate::socket::Hub;
+use crate::systemd::{self, Systemd};
+use async_signal::{Signal, Signals};
+use futures_lite::{StreamExt as _, future};
+use smol::{Async, LocalExecutor, Timer};
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use std::{fmt, io};
 
-/// Why the server did not start, or ended badly.
+/// How long a request's head may take.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long going down may take in all.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// How often a draining server looks whether it is done.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How often systemd is told how many connections there are, while that changes.
+const STATUS: Duration = Duration::from_secs(10);
+
+/// Why the server did not start.
 #[derive(Debug)]
 pub enum Error {
-    /// Nothing listens yet.
-    NotBuilt,
+    /// An address can't be listened on.
+    Listen(SocketAddr, io::Error),
+    /// Sockets or signals of the system can't be had.
+    System(&'static str, io::Error),
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the server is not built yet")
+        match self {
+            Self::Listen(address, e) if e.kind() == io::ErrorKind::AddrInUse => {
+                write!(
+                    f,
+                    "{address} is in use: is siskin running already? Set SISKIN_LISTEN to another address"
+                )
+            }
+            Self::Listen(address, e) => {
+                write!(f, "can't listen on {address}: {e}; see SISKIN_LISTEN")
+            }
+            Self::System(what, e) => write!(f, "{what}: {e}"),
+        }
     }
 }
 
-/// Runs until SIGTERM.
-pub fn run(_config: Config) -> Result<(), Error> {
-    Err(Error::NotBuilt)
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What kept the server from starting.
+pub fn run(config: Config) -> Result<(), Error> {
+    let executor: Executor = Box::leak(Box::new(LocalExecutor::new()));
+    smol::block_on(executor.run(live(executor, Rc::new(config))))
+}
+
+async fn live(executor: Executor, config: Rc<Config>) -> Result<(), Error> {
+    let started = Instant::now();
+    let mut signals = Signals::new([Signal::Term, Signal::Int])
+        .map_err(|e| Error::System("can't wait for signals", e))?;
+    let listeners = listeners(&config)?;
+    let site = build(executor, &config);
+    let connections = Connections::new(executor, limits(&config, &site), service(&site));
+    let accepting: Vec<_> = listeners
+        .iter()
+        .map(|l| executor.spawn(connections.clone().accept(l.clone())))
+        .collect();
+    let systemd = Rc::new(Systemd::from_env());
+    executor
+        .spawn(tell_systemd(
+            systemd.clone(),
+            site.clone(),
+            connections.clone(),
+        ))
+        .detach();
+    announce(&listeners, started);
+    systemd.ready();
+
+    let signal = signals.next().await;
+    systemd.stopping();
+    log::info!(
+        "going down ({}): {} sessions are told to go",
+        name(signal),
+        site.engine.len()
+    );
+    for task in accepting {
+        task.cancel().await;
+    }
+    drop(listeners);
+    let again = async {
+        signals.next().await;
+    };
+    future::or(drain(&site, &connections), again).await;
+    Ok(())
+}
+
+/// Everything between the sockets and the disk.
+fn build(executor: Executor, config: &Rc<Config>) -> Rc<Site> {
+    let hub = Hub::new();
+    let directory = Directory::Local(Rc::new(Local::new(config.trust_token_claims)));
+    let house = House::new(
+        config.clone(),
+        executor,
+        Backplane::alone(hub.clone()),
+        directory,
+    );
+    hub.set_handler(Dispatch::new(house.clone()));
+    let engine = Engine::new(executor, settings(config), hub);
+    Rc::new(Site { house, engine })
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        ping_interval: config.ping_interval,
+        ping_timeout: config.ping_timeout,
+        max_payload: config.max_payload,
+        outbox_bytes: config.outbox_bytes,
+        sessions_per_address: config.max_connections_per_address,
+        transports: match config.transports {
+            config::Transports::Both => Transports::Both,
+            config::Transports::Websocket => Transports::WebsocketOnly,
+            config::Transports::Polling => Transports::PollingOnly,
+        },
+    }
+}
+
+fn limits(config: &Rc<Config>, site: &Rc<Site>) -> Limits {
+    let (proxies, engine) = (config.clone(), site.engine.clone());
+    Limits {
+        connections: config.max_connections,
+        per_address: config.max_connections_per_address,
+        proxies: Box::new(move |address| {
+            proxies
+                .trusted_proxies
+                .iter()
+                .any(|net| net.contains(address))
+        }),
+        upgraded: Box::new(move || engine.websockets()),
+        head_timeout: HEAD_TIMEOUT,
+        head_bytes: config.max_header,
+    }
+}
+
+fn service(site: &Rc<Site>) -> Service {
+    let site = site.clone();
+    Rc::new(move |request, peer| Box::pin(site.clone().answer(request, peer)))
+}
+
+/// The sockets that systemd opened for us, or else our own.
+fn listeners(config: &Config) -> Result<Vec<Rc<Async<TcpListener>>>, Error> {
+    let handed =
+        systemd::listeners().map_err(|e| Error::System("systemd's sockets can't be used", e))?;
+    let bound = match handed.is_empty() {
+        false => handed,
+        true => {
+            let bind = |address: &SocketAddr| {
+                TcpListener::bind(address).map_err(|e| Error::Listen(*address, e))
+            };
+            config.listen.iter().map(bind).collect::<Result<_, _>>()?
+        }
+    };
+    let asynchronous = |listener| Async::new(listener).map(Rc::new);
+    bound
+        .into_iter()
+        .map(asynchronous)
+        .collect::<Result<_, _>>()
+        .map_err(|e| Error::System("a listening socket", e))
+}
+
+fn announce(listeners: &[Rc<Async<TcpListener>>], started: Instant) {
+    for listener in listeners {
+        if let Ok(address) = listener.get_ref().local_addr() {
+            let took = started.elapsed().as_micros();
+            log::info!(
+                "siskin {} listens on http://{address} after {took} us",
+                env!("CARGO_PKG_VERSION")
+            );
+        }
+    }
+}
+
+/// Keeps systemd informed: the watchdog, and the number of connections while it changes.
+/// Without systemd nothing runs, so that idle stays idle.
+async fn tell_systemd(systemd: Rc<Systemd>, site: Rc<Site>, connections: Rc<Connections>) {
+    if !systemd.listens() {
+        return;
+    }
+    let status = async {
+        let mut last = None;
+        loop {
+            let now = (site.engine.len(), connections.open());
+            if last.replace(now) != Some(now) {
+                systemd.status(&format!("{} sessions, {} HTTP connections", now.0, now.1));
+            }
+            Timer::after(STATUS).await;
+        }
+    };
+    let watchdog = async {
+        systemd.keep_alive().await;
+        future::pending::<()>().await;
+    };
+    future::or(watchdog, status).await
+}
+
+/// Tells sockets to go, saves what is pending, and lets requests finish; no longer than [`DRAIN`].
+async fn drain(site: &Site, connections: &Connections) {
+    let started = Instant::now();
+    site.engine.shutdown();
+    let done = within(DRAIN, async {
+        site.house.flush().await;
+        while site.engine.websockets() > 0 || connections.answering() > 0 {
+            Timer::after(LOOK).await;
+        }
+    });
+    match done.await {
+        Some(()) => log::info!("gone after {} ms", started.elapsed().as_millis()),
+        None => log::warn!(
+            "gone after {} s, with {} requests unanswered",
+            DRAIN.as_secs(),
+            connections.answering()
+        ),
+    }
+}
+
+fn name(signal: Option<io::Result<Signal>>) -> &'static str {
+    match signal {
+        Some(Ok(Signal::Int)) => "SIGINT",
+        _ => "SIGTERM",
+    }
 }

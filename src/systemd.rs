@@ -33,6 +33,11 @@ impl Systemd {
         Self { socket, watchdog }
     }
 
+    /// Whether anybody is there to be told.
+    pub fn listens(&self) -> bool {
+        self.socket.is_some()
+    }
+
     /// Connections are accepted from now on.
     pub fn ready(&self) {
         self.send(&format!("READY=1\nMAINPID={}", std::process::id()));

@@ -79,6 +79,8 @@ pub struct Engine {
     by_sid: RefCell<HashMap<Sid, u32>>,
     /// How many sessions each client address has.
     by_address: RefCell<HashMap<IpAddr, usize>>,
+    /// Streams of websockets that are open, the ones that are being closed among them.
+    streams: Cell<usize>,
     /// The number of the next session; see `Session::key`.
     serial: Cell<u32>,
     flusher: Flusher,
@@ -100,6 +102,7 @@ impl Engine {
             sessions: RefCell::default(),
             by_sid: RefCell::default(),
             by_address: RefCell::default(),
+            streams: Cell::default(),
             serial: Cell::default(),
             flusher: Flusher::default(),
             read_buffer: Cell::default(),
@@ -123,6 +126,11 @@ impl Engine {
     /// Whether no session lives.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// How many websockets are open, those that are being probed or closed among them.
+    pub fn websockets(&self) -> usize {
+        self.streams.get()
     }
 
     /// Ends every session: the server is going down.

@@ -10,6 +10,7 @@ use async_tungstenite::tungstenite::handshake::derive_accept_key;
 use futures_lite::{FutureExt as _, future};
 use hyper::header::{CONNECTION, HeaderMap, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use smol::{Async, Timer};
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Shutdown, TcpStream};
@@ -52,6 +53,7 @@ pub(super) async fn serve(
     stream: Async<TcpStream>,
     early: Vec<u8>,
 ) {
+    let _counted = Counted::new(&engine.streams);
     let stream = Rc::new(stream);
     match upgraded {
         Some(session) => probe(Connection::new(session, stream, early)).await,
@@ -60,6 +62,22 @@ pub(super) async fn serve(
             session.attach(stream.clone());
             Connection::new(session, stream, early).run().await;
         }
+    }
+}
+
+/// One more while it lives.
+struct Counted<'a>(&'a Cell<usize>);
+
+impl<'a> Counted<'a> {
+    fn new(count: &'a Cell<usize>) -> Self {
+        count.set(count.get() + 1);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
     }
 }
 

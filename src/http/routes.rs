@@ -1,0 +1,98 @@
+//! From a path to who answers it: engine | api | console | health.
+
+use super::client_address::client_address;
+use super::cors::Origin;
+use super::{Answer, health};
+use crate::api;
+use crate::engine::{Engine, Failure};
+use crate::house::House;
+use crate::metrics;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use std::net::IpAddr;
+use std::rc::Rc;
+
+/// The path of the socket, with and without a slash at its end.
+pub const SOCKET_PATH: &str = "/ws/socket.io";
+
+/// Everything that is served on the one port.
+pub struct Site {
+    pub house: Rc<House>,
+    pub engine: Rc<Engine>,
+}
+
+impl Site {
+    /// Answers a request from a connection of `peer`.
+    pub async fn answer(self: Rc<Self>, request: Request<Incoming>, peer: IpAddr) -> Answer {
+        let path = request.uri().path();
+        if path.strip_suffix('/').unwrap_or(path) == SOCKET_PATH {
+            return self.socket(request, peer).await;
+        }
+        if path == "/api/v1" || path.starts_with("/api/v1/") {
+            return Box::pin(api::handle(&self.house, request)).await;
+        }
+        match (path, is_read(request.method())) {
+            ("/health", true) => health::alive(),
+            ("/ready", true) => health::ready(&self.house),
+            ("/metrics", true) => health::metrics(),
+            ("/health" | "/ready" | "/metrics", false) => status(StatusCode::METHOD_NOT_ALLOWED),
+            _ => self.page(&request),
+        }
+    }
+
+    async fn socket(&self, request: Request<Incoming>, peer: IpAddr) -> Answer {
+        let config = &self.house.config;
+        let origin = Origin::of(request.headers(), &config.cors);
+        let mut answer = match (&origin, request.method()) {
+            (Origin::Refused, _) => {
+                metrics::refused("origin");
+                let from = request.headers().get(hyper::header::ORIGIN);
+                log::info!("origin {from:?} refused: add it to CORS_ALLOW_ORIGIN if it is yours");
+                Failure::Origin.answer()
+            }
+            (_, &Method::OPTIONS) => origin.preflight(request.headers()),
+            _ => {
+                let client = client_address(peer, request.headers(), &config.trusted_proxies);
+                self.engine.serve(request, client).await
+            }
+        };
+        origin.mark(&mut answer);
+        answer
+    }
+
+    #[cfg(feature = "console")]
+    fn page(&self, _request: &Request<Incoming>) -> Answer {
+        status(StatusCode::NOT_FOUND)
+    }
+
+    #[cfg(not(feature = "console"))]
+    fn page(&self, _request: &Request<Incoming>) -> Answer {
+        status(StatusCode::NOT_FOUND)
+    }
+}
+
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// An answer that is its status and says so in words.
+pub fn status(code: StatusCode) -> Answer {
+    let words = format!(
+        "{} {}\n",
+        code.as_u16(),
+        code.canonical_reason().unwrap_or_default()
+    );
+    text(code, words, "text/plain; charset=utf-8")
+}
+
+/// An answer of text of a fixed type.
+pub fn text(code: StatusCode, body: impl Into<Bytes>, content_type: &'static str) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = code;
+    answer
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer
+}
