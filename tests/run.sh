@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Runs every test: Rust, Python, Node. Ends with one line of what passed and what failed.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+passed=0
+failed=0
+
+# step NAME COMMAND...: runs a command, counts what its runner says it ran.
+step() {
+  local name=$1 log code
+  shift
+  log=$(mktemp)
+  echo "== $name"
+  local began=$SECONDS
+  "$@" 2>&1 </dev/null | tee "$log"
+  code=${PIPESTATUS[0]}
+  local ran lost
+  ran=$(count "$log" passed)
+  lost=$(count "$log" failed)
+  [ "$code" = 0 ] || [ "$lost" -gt 0 ] || lost=1
+  [ $((ran + lost)) -gt 0 ] || ran=1
+  passed=$((passed + ran))
+  failed=$((failed + lost))
+  echo "-- $name: $ran passed, $lost failed, $((SECONDS - began)) s"
+  rm -f "$log"
+}
+
+# count LOG passed|failed: sums what cargo test, pytest and node --test print.
+count() {
+  local node=pass
+  [ "$2" = passed ] || node=fail
+  grep -aoE "[0-9]+ $2|^(ℹ|#) $node [0-9]+" "$1" | grep -oE '[0-9]+' | awk '{ sum += $1 } END { print sum + 0 }'
+}
+
+step format cargo fmt --check
+step clippy cargo clippy -q --all-targets --locked -- -D warnings
+step "clippy, least features" cargo clippy -q --locked --no-default-features -- -D warnings
+step rust cargo test -q --locked
+step build cargo build -q --locked --bins --examples
+for folder in tests/*/; do
+  name=$(basename "$folder")
+  case "$name" in node_modules | bench | golden) continue ;; esac
+  if compgen -G "$folder*.sh" >/dev/null && [ -f "$folder/test.sh" ]; then
+    step "$name (shell)" bash "$folder/test.sh"
+  fi
+  if compgen -G "${folder}test_*.py" >/dev/null; then
+    step "$name (python)" tests/.venv/bin/pytest -c tests/pytest.ini --rootdir tests "$folder"
+  fi
+  if compgen -G "$folder*.test.mjs" >/dev/null; then
+    step "$name (node)" node --test --test-reporter=spec --test-concurrency=2 "$folder"*.test.mjs
+  fi
+done
+
+echo
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
