@@ -7,6 +7,7 @@
 
 pub mod local;
 
+use crate::store::Fault;
 use crate::token::Claims;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -53,6 +54,15 @@ impl fmt::Display for Refusal {
 }
 
 impl std::error::Error for Refusal {}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::TooLarge => Self::Denied(fault.sentence()),
+            _ => Self::Unavailable(fault.sentence()),
+        }
+    }
+}
 
 /// What somebody may do with a note or a chat. Ordered: each includes the ones before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -229,7 +239,25 @@ impl Directory {
     /// all that wait share one fsync. Who doesn't call it gets the disk within a second or so.
     pub async fn durable(&self) -> Result<(), Refusal> {
         match self {
-            Self::Local(local) => local.durable().await,
+            Self::Local(local) => Ok(local.durable().await?),
+        }
+    }
+
+    /// Saves what is pending and lets go of what it holds; the last call of a drain.
+    pub async fn close(&self) {
+        match self {
+            Self::Local(local) => {
+                if let Err(fault) = local.close().await {
+                    log::error!("store: what was pending is lost: {fault}");
+                }
+            }
+        }
+    }
+
+    /// The embedded store's directory, if that is the one in use: what the API's resources are kept in.
+    pub fn local(&self) -> Option<&Rc<local::Local>> {
+        match self {
+            Self::Local(local) => Some(local),
         }
     }
 

@@ -53,6 +53,14 @@ impl Snapshot {
         Ok(found.map(|value| value.value().to_vec()))
     }
 
+    /// Is there a value?
+    pub(super) fn contains(&self, table: Table, key: &str) -> Result<bool, Error> {
+        let Some(table) = self.0.get(table as usize) else {
+            return Ok(false);
+        };
+        Ok(table.get(key).map_err(boxed)?.is_some())
+    }
+
     /// Hands on the entries of keys after `after` (exclusive) that begin with `prefix`, in order, until `each` says stop.
     pub(super) fn scan(
         &self,

@@ -1,6 +1,5 @@
 //! What can go wrong with the store, in the words that a user gets.
 
-use crate::directory::Refusal;
 use std::fmt;
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -57,15 +56,6 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
-
-impl From<Fault> for Refusal {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::TooLarge => Self::Denied(fault.sentence()),
-            _ => Self::Unavailable(fault.sentence()),
-        }
-    }
-}
 
 /// Why the store didn't open. Each ends a start with its sentence, but for those that
 /// [`super::Store::open`] lives with.

@@ -140,6 +140,16 @@ impl Store {
         snapshot.get(table, key).map_err(read_fault)
     }
 
+    /// Is there a value of `key`?
+    pub fn contains(&self, table: Table, key: &str) -> Result<bool, Fault> {
+        let state = self.shared.state.borrow();
+        if let Some(pending) = state.overlay.get(table, key) {
+            return Ok(pending.is_some());
+        }
+        let snapshot = state.snapshot.as_ref().ok_or(state.unreadable())?;
+        snapshot.contains(table, key).map_err(read_fault)
+    }
+
     /// Up to `limit` entries whose keys begin with `prefix` and come after `after` (exclusive; empty: from the
     /// first), in the order of their keys.
     pub fn scan(

@@ -102,6 +102,11 @@ impl Batch {
         Self::default()
     }
 
+    /// Nothing to do?
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Sets a value.
     pub fn put(&mut self, table: Table, key: impl Into<String>, value: impl Into<Vec<u8>>) {
         self.push(table, key.into(), Some(value.into()));

@@ -1,0 +1,316 @@
+//! Notes, their grants and their earlier versions.
+//!
+//! # A note is never emptied by accident
+//! - A save from editors without `content` leaves the saved content alone.
+//! - A save from editors that would leave content empty over content that isn't is refused, unless the caller
+//!   can prove that it is an edit of the saved content ([`Emptying`]).
+//! - Before a save the note as it was becomes a version, of which the last [`MAX_VERSIONS`] stay. Saves of
+//!   editors come twice a second, so theirs only make one when the note was somebody else's, when the newest
+//!   version is [`VERSION_INTERVAL`] old, or when more than half of the text goes. A backend's always does.
+
+use super::super::{Access, Emptying, Identity, NoteView, Refusal};
+use super::{Local, Record, Wrong, check_id, content, denied, encode, grants, object, owner, text};
+use crate::store::{Batch, Fault, Table, key};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Earlier states kept of a note.
+pub const MAX_VERSIONS: usize = 10;
+
+/// While one user edits, the state before is kept this often.
+const VERSION_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The fields of a note that make its versions.
+const VERSIONED: [&str; 4] = ["title", "data", "updated_at", "updated_by"];
+
+/// Which saves make a version of the note as it was.
+#[derive(Clone, Copy, PartialEq)]
+enum Keep {
+    Always,
+    /// As the module says of editors.
+    Sparsely,
+}
+
+/// What events ask.
+impl Local {
+    pub(in super::super) fn note(
+        &self,
+        who: &Identity,
+        note_id: &str,
+    ) -> Result<Option<NoteView>, Refusal> {
+        let Some(note) = self.record(Table::Notes, note_id)? else {
+            return Ok(None);
+        };
+        let access = access(who, &note);
+        if access < Access::Read {
+            return Ok(None);
+        }
+        let title = note.get("title").and_then(Value::as_str);
+        Ok(Some(NoteView {
+            access,
+            content: raw(saved_content(&note).unwrap_or(&Value::Null))?,
+            user_id: owner(&note).to_owned(),
+            title: title.unwrap_or("").to_owned(),
+        }))
+    }
+
+    pub(in super::super) async fn save_note(
+        &self,
+        who: &Identity,
+        note_id: &str,
+        data: &RawValue,
+        emptying: Emptying,
+    ) -> Result<Box<RawValue>, Refusal> {
+        let Some(before) = self.record(Table::Notes, note_id)? else {
+            return denied("no such note");
+        };
+        if access(who, &before) < Access::Write {
+            return denied("no write access to the note");
+        }
+        let Ok(data) = serde_json::from_str::<Record>(data.get()) else {
+            return denied("the note's data is not an object");
+        };
+        let mut note = before.clone();
+        merge(&mut note, "data", data);
+        let emptied =
+            content::is_empty(saved_content(&note)) && !content::is_empty(saved_content(&before));
+        if emptied && emptying == Emptying::Refuse {
+            return denied("an empty document would replace the note's content");
+        }
+        self.save(
+            note_id,
+            Some(&before),
+            &mut note,
+            &who.user.id,
+            Keep::Sparsely,
+        )?;
+        let saved = raw(&Value::Object(note))?;
+        self.store.durable().await?;
+        Ok(saved)
+    }
+}
+
+/// What backends do.
+impl Local {
+    /// A note, whole.
+    pub fn note_record(&self, id: &str) -> Result<Option<Record>, Fault> {
+        self.record(Table::Notes, id)
+    }
+
+    /// Up to `limit` notes by id, those after `after`; without their data.
+    pub fn notes(&self, after: &str, limit: usize) -> Result<Vec<Record>, Fault> {
+        let found = self.records(Table::Notes, "", after, limit)?.into_iter();
+        let bare = found.map(|(_, mut note)| {
+            note.remove("data");
+            note
+        });
+        Ok(bare.collect())
+    }
+
+    /// Makes the note or replaces it; whether it was made, and the note. Content may be emptied:
+    /// a backend that says so means it, and the version before is kept.
+    pub fn put_note(&self, id: &str, note: Record) -> Result<(bool, Record), Wrong> {
+        check_id("a note's id", id)?;
+        check_note(&note)?;
+        let user_id = text(&note, "user_id")?.unwrap_or("").to_owned();
+        check_id("user_id", &user_id)?;
+        let before = self.record(Table::Notes, id)?;
+        let mut note = note;
+        note.insert("id".to_owned(), id.into());
+        for (field, value) in [
+            ("title", json!("")),
+            ("data", json!({})),
+            ("access_grants", json!([])),
+        ] {
+            if note.get(field).is_none_or(Value::is_null) {
+                note.insert(field.to_owned(), value);
+            }
+        }
+        self.save(id, before.as_ref(), &mut note, &user_id, Keep::Always)?;
+        Ok((before.is_none(), note))
+    }
+
+    /// Changes what `changes` names: `data` and `meta` are merged field by field, all else is replaced.
+    pub fn patch_note(&self, id: &str, changes: Record) -> Result<Record, Wrong> {
+        check_note(&changes)?;
+        let Some(before) = self.record(Table::Notes, id)? else {
+            return Err(Wrong::Missing("no such note"));
+        };
+        let mut note = before.clone();
+        for (field, value) in changes {
+            match (field.as_str(), value) {
+                ("id" | "created_at" | "updated_at", _) => {}
+                ("data" | "meta", Value::Object(value)) => merge(&mut note, &field, value),
+                (_, Value::Null) => {}
+                (_, value) => {
+                    note.insert(field, value);
+                }
+            }
+        }
+        check_id("user_id", owner(&note))?;
+        let by = owner(&note).to_owned();
+        self.save(id, Some(&before), &mut note, &by, Keep::Always)?;
+        Ok(note)
+    }
+
+    /// Removes the note and its versions.
+    pub fn delete_note(&self, id: &str) -> Result<(), Wrong> {
+        if self.record(Table::Notes, id)?.is_none() {
+            return Err(Wrong::Missing("no such note"));
+        }
+        let mut batch = Batch::new();
+        batch.delete(Table::Notes, id);
+        for number in self.seconds(Table::Versions, id)? {
+            batch.delete(Table::Versions, key(id, &number));
+        }
+        Ok(self.store.write(batch)?)
+    }
+
+    /// The earlier states of a note, oldest first.
+    pub fn versions(&self, id: &str) -> Result<Vec<Record>, Wrong> {
+        if self.record(Table::Notes, id)?.is_none() {
+            return Err(Wrong::Missing("no such note"));
+        }
+        let found = self.records(Table::Versions, &key(id, ""), "", usize::MAX)?;
+        Ok(found.into_iter().map(|(_, version)| version).collect())
+    }
+
+    /// Makes an earlier state the present one; the present one becomes a version.
+    pub fn restore_note(&self, id: &str, version: u64) -> Result<Record, Wrong> {
+        let Some(before) = self.record(Table::Notes, id)? else {
+            return Err(Wrong::Missing("no such note"));
+        };
+        let Some(old) = self.record(Table::Versions, &version_key(id, version))? else {
+            return Err(Wrong::Missing("no such version"));
+        };
+        let mut note = before.clone();
+        for field in ["title", "data"] {
+            if let Some(value) = old.get(field) {
+                note.insert(field.to_owned(), value.clone());
+            }
+        }
+        let by = owner(&note).to_owned();
+        self.save(id, Some(&before), &mut note, &by, Keep::Always)?;
+        Ok(note)
+    }
+
+    /// Writes the note, and the version that it replaces.
+    fn save(
+        &self,
+        id: &str,
+        before: Option<&Record>,
+        note: &mut Record,
+        by: &str,
+        keep: Keep,
+    ) -> Result<(), Fault> {
+        let created_at = before.and_then(|b| b.get("created_at").cloned());
+        note.insert(
+            "created_at".to_owned(),
+            created_at.unwrap_or(nanoseconds().into()),
+        );
+        note.insert("updated_at".to_owned(), nanoseconds().into());
+        note.insert("updated_by".to_owned(), by.into());
+        let mut batch = Batch::new();
+        if let Some(before) = before {
+            self.keep_version(&mut batch, id, before, note, keep)?;
+        }
+        batch.put(Table::Notes, id, encode(note));
+        self.store.write(batch)
+    }
+
+    fn keep_version(
+        &self,
+        batch: &mut Batch,
+        id: &str,
+        before: &Record,
+        after: &Record,
+        keep: Keep,
+    ) -> Result<(), Fault> {
+        if ["title", "data"]
+            .iter()
+            .all(|field| before.get(*field) == after.get(*field))
+        {
+            return Ok(());
+        }
+        let numbers = self.seconds(Table::Versions, id)?;
+        let newest = numbers.last().and_then(|number| number.parse::<u64>().ok());
+        if keep == Keep::Sparsely {
+            let newest =
+                newest.map(|newest| self.record(Table::Versions, &version_key(id, newest)));
+            if !is_worth_keeping(before, after, newest.transpose()?.flatten().as_ref()) {
+                return Ok(());
+            }
+        }
+        let number = newest.unwrap_or(0) + 1;
+        let fields = VERSIONED
+            .iter()
+            .filter_map(|field| before.get_key_value(*field));
+        let mut version: Record = fields.map(|(f, v)| (f.clone(), v.clone())).collect();
+        version.insert("version".to_owned(), number.into());
+        version.insert("kept_at".to_owned(), nanoseconds().into());
+        batch.put(Table::Versions, version_key(id, number), encode(&version));
+        let surplus = (numbers.len() + 1).saturating_sub(MAX_VERSIONS);
+        for old in numbers.iter().take(surplus) {
+            batch.delete(Table::Versions, key(id, old));
+        }
+        Ok(())
+    }
+}
+
+/// Does an editor's save make a version?
+fn is_worth_keeping(before: &Record, after: &Record, newest: Option<&Record>) -> bool {
+    let size = |note| content::size(saved_content(note));
+    if size(before) == 0 {
+        return false;
+    }
+    let kept_at = newest.and_then(|v| v.get("kept_at")?.as_i64());
+    let interval = i64::try_from(VERSION_INTERVAL.as_nanos()).unwrap_or(i64::MAX);
+    let due = kept_at.is_none_or(|at| nanoseconds().saturating_sub(at) >= interval);
+    due || before.get("updated_by") != after.get("updated_by") || size(after) < size(before) / 2
+}
+
+fn access(who: &Identity, note: &Record) -> Access {
+    if owner(note) == who.user.id || who.user.role == "admin" {
+        return Access::Write;
+    }
+    grants::granted(note, &who.user.id)
+}
+
+fn saved_content(note: &Record) -> Option<&Value> {
+    note.get("data")?.get("content")
+}
+
+/// Sets the fields of the object `field`, which becomes one if it isn't.
+fn merge(note: &mut Record, field: &str, changes: Record) {
+    match note.get_mut(field) {
+        Some(Value::Object(present)) => present.extend(changes),
+        _ => {
+            note.insert(field.to_owned(), changes.into());
+        }
+    }
+}
+
+fn check_note(note: &Record) -> Result<(), Wrong> {
+    text(note, "title")?;
+    text(note, "user_id")?;
+    object(note, "data")?;
+    object(note, "meta")?;
+    grants::check(note)
+}
+
+/// 20 digits, so that versions sort by number.
+fn version_key(id: &str, version: u64) -> String {
+    key(id, &format!("{version:020}"))
+}
+
+/// Notes carry their times in nanoseconds, as the reference's do.
+fn nanoseconds() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| i64::try_from(now.as_nanos()).unwrap_or(i64::MAX))
+}
+
+fn raw(value: &Value) -> Result<Box<RawValue>, Refusal> {
+    serde_json::value::to_raw_value(value)
+        .map_err(|_| Refusal::Unavailable("the note can't be encoded"))
+}

@@ -1,0 +1,361 @@
+//! The local directory as events and backends see it.
+
+use super::*;
+use crate::directory::{Access, Directory, Emptying, Identity, List};
+use crate::token::Claims;
+use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
+
+/// Runs `test` with a directory of its own.
+fn with_local(trust: bool, test: impl AsyncFnOnce(&Rc<Local>, Directory)) {
+    let executor: Executor = Box::leak(Box::new(smol::LocalExecutor::new()));
+    let random = getrandom::u64().unwrap();
+    let folder = std::env::temp_dir().join(format!("siskin-local-{random:016x}"));
+    smol::block_on(executor.run(async {
+        let store = Rc::new(Store::open(executor, &folder).unwrap());
+        let local = Local::new(executor, store, trust);
+        test(&local, Directory::Local(local.clone())).await;
+    }));
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+fn claims(id: &str, role: &str) -> Claims {
+    Claims {
+        id: id.to_owned(),
+        role: Some(role.to_owned()),
+        ..Claims::default()
+    }
+}
+
+fn record(value: serde_json::Value) -> Record {
+    value.as_object().unwrap().clone()
+}
+
+fn raw(value: serde_json::Value) -> Box<RawValue> {
+    to_raw_value(&value).unwrap()
+}
+
+async fn user(local: &Rc<Local>, directory: &Directory, id: &str, role: &str) -> Identity {
+    local.put_user(id, record(json!({"role": role}))).unwrap();
+    directory.identify("t", &claims(id, role)).await.unwrap()
+}
+
+#[test]
+fn who_has_no_entry_is_refused_unless_claims_are_trusted() {
+    with_local(false, async |_, directory| {
+        let refused = directory.identify("t", &claims("u", "user")).await;
+        assert_eq!(refused.err(), Some(Refusal::Denied("no such user")));
+    });
+    with_local(true, async |local, directory| {
+        let who = directory
+            .identify("t", &claims("u", "admin"))
+            .await
+            .unwrap();
+        assert_eq!(
+            (who.user.name.as_str(), who.user.role.as_str()),
+            ("u", "admin")
+        );
+        assert!(directory.recheck(&who).await.is_ok());
+        assert!(
+            directory
+                .identify("t", &claims("u", "pending"))
+                .await
+                .is_err()
+        );
+        assert!(directory.identify("t", &claims("u", "root")).await.is_err());
+        // An entry counts more than the token.
+        local
+            .put_user("u", record(json!({"role": "pending"})))
+            .unwrap();
+        assert!(
+            directory
+                .identify("t", &claims("u", "admin"))
+                .await
+                .is_err()
+        );
+        assert!(directory.recheck(&who).await.is_err());
+    });
+}
+
+#[test]
+fn a_user_has_a_public_record_and_loses_a_role_at_once() {
+    with_local(false, async |local, directory| {
+        let entry = json!({"name": "Ann", "role": "admin", "email": "a@b", "bio": "x", "gender": "y",
+            "date_of_birth": "z", "profile_image_url": "p", "profile_banner_image_url": "q"});
+        assert!(local.put_user("u", record(entry)).unwrap().created);
+        let who = directory.identify("t", &claims("u", "user")).await.unwrap();
+        let fields: Vec<_> = who.user.record.keys().collect();
+        assert_eq!(
+            fields,
+            ["created_at", "email", "id", "name", "role", "updated_at"]
+        );
+        assert_eq!(who.user.role, "admin");
+        let change = local
+            .put_user("u", record(json!({"role": "user"})))
+            .unwrap();
+        assert!(change.access_changed && !change.created);
+        assert!(directory.recheck(&who).await.is_err());
+        assert!(matches!(
+            local.put_user("u", record(json!({"role": "x"}))),
+            Err(Wrong::Invalid(_))
+        ));
+        assert!(matches!(
+            local.put_user("a\nb", record(json!({}))),
+            Err(Wrong::Invalid(_))
+        ));
+        local.delete_user("u").unwrap();
+        assert_eq!(local.delete_user("u"), Err(Wrong::Missing("no such user")));
+        assert!(directory.recheck(&who).await.is_err());
+    });
+}
+
+#[test]
+fn being_seen_is_readable_at_once_and_written_once() {
+    with_local(false, async |local, directory| {
+        let who = user(local, &directory, "u", "user").await;
+        directory.durable().await.unwrap();
+        let commits = local.store().commits();
+        for _ in 0..100 {
+            directory.seen(&who);
+        }
+        assert!(local.user("u").unwrap().unwrap()["last_active_at"].is_i64());
+        directory.durable().await.unwrap();
+        assert_eq!(local.store().commits(), commits, "kept in memory");
+        local.write_seen().unwrap();
+        directory.durable().await.unwrap();
+        assert_eq!(local.store().commits(), commits + 1);
+        assert!(local.user("u").unwrap().unwrap()["last_active_at"].is_i64());
+    });
+}
+
+#[test]
+fn members_come_and_go() {
+    with_local(false, async |local, directory| {
+        let who = user(local, &directory, "u", "user").await;
+        let members = |ids: &[&str]| Some(ids.iter().map(|id| (*id).to_owned()).collect());
+        let change = local.put_channel("c", record(json!({"name": "C"})), members(&["u", "v"]));
+        assert_eq!(change.unwrap().added, ["u", "v"]);
+        local.put_channel("b", Record::new(), None).unwrap();
+        assert_eq!(local.put_member("b", "u"), Ok(true));
+        assert_eq!(local.put_member("b", "u"), Ok(false));
+        assert_eq!(directory.channels(&who).await.unwrap(), ["b", "c"]);
+        directory.mark_channel_read(&who, "c").await.unwrap();
+        let found = local.members("c", "", 9).unwrap().unwrap();
+        assert!(found[0]["last_read_at"].is_i64() && found[1]["last_read_at"].is_null());
+        assert!(directory.mark_channel_read(&who, "d").await.is_err());
+        let change = local
+            .put_channel("c", Record::new(), members(&["v"]))
+            .unwrap();
+        assert_eq!(
+            (change.removed, change.created),
+            (vec!["u".to_owned()], false)
+        );
+        assert_eq!(directory.channels(&who).await.unwrap(), ["b"]);
+        assert_eq!(local.delete_channel("c").unwrap(), ["v"]);
+        assert_eq!(local.members("c", "", 9).unwrap(), None);
+        assert_eq!(local.delete_user("u").unwrap(), ["b"]);
+        assert_eq!(local.members("b", "", 9).unwrap(), Some(vec![]));
+    });
+}
+
+#[test]
+fn grants_open_notes_and_chats() {
+    with_local(false, async |local, directory| {
+        let owner = user(local, &directory, "o", "user").await;
+        let reader = user(local, &directory, "r", "user").await;
+        let writer = user(local, &directory, "w", "user").await;
+        let stranger = user(local, &directory, "s", "user").await;
+        let admin = user(local, &directory, "a", "admin").await;
+        let grant = |id, permission| json!({"principal_type": "user", "principal_id": id, "permission": permission});
+        let group = json!({"principal_type": "group", "principal_id": "s", "permission": "write"});
+        let grants = json!([
+            grant("r", "read"),
+            grant("w", "read"),
+            grant("w", "write"),
+            group
+        ]);
+        let shared = record(json!({"user_id": "o", "title": "T", "access_grants": grants}));
+        local.put_note("n", shared.clone()).unwrap();
+        local.put_chat("c", shared).unwrap();
+        let rows = [
+            (&owner, Access::Write, Access::Write),
+            (&reader, Access::Read, Access::Read),
+            (&writer, Access::Write, Access::Write),
+            (&stranger, Access::None, Access::None),
+            (&admin, Access::Write, Access::Read),
+        ];
+        for (who, note, chat) in rows {
+            let view = directory.note(who, "n").await.unwrap();
+            assert_eq!(
+                view.map_or(Access::None, |view| view.access),
+                note,
+                "{}",
+                who.user.id
+            );
+            assert_eq!(
+                directory.chat_access(who, "c").await.unwrap(),
+                chat,
+                "{}",
+                who.user.id
+            );
+        }
+        local
+            .patch_note("n", record(json!({"access_grants": [grant("*", "read")]})))
+            .unwrap();
+        assert_eq!(
+            directory
+                .note(&stranger, "n")
+                .await
+                .unwrap()
+                .unwrap()
+                .access,
+            Access::Read
+        );
+        let data = raw(json!({"content": {"md": "x"}}));
+        let saved = directory
+            .save_note(&stranger, "n", &data, Emptying::Refuse)
+            .await;
+        assert!(matches!(saved, Err(Refusal::Denied(_))));
+        assert!(directory.mark_chat_read(&stranger, "c").await.is_err());
+        assert!(directory.mark_chat_read(&owner, "c").await.unwrap() > 0);
+        assert!(local.chat("c").unwrap().unwrap()["last_read_at"].is_i64());
+        assert!(matches!(
+            local.put_note("n", record(json!({"user_id": "o", "access_grants": [{}]}))),
+            Err(Wrong::Invalid(_))
+        ));
+    });
+}
+
+#[test]
+fn a_note_is_not_emptied_by_accident() {
+    with_local(false, async |local, directory| {
+        let who = user(local, &directory, "o", "user").await;
+        let full = json!({"content": {"md": "all of it"}, "tags": [1]});
+        local
+            .put_note("n", record(json!({"user_id": "o", "data": full})))
+            .unwrap();
+        let save = async |data, emptying| {
+            let saved = directory.save_note(&who, "n", &raw(data), emptying).await;
+            saved.map(|note| serde_json::from_str::<Value>(note.get()).unwrap()["data"].clone())
+        };
+        let empty = json!({"content": {"md": "", "html": "<p></p>", "json": null}});
+        assert!(save(empty.clone(), Emptying::Refuse).await.is_err());
+        assert!(
+            save(json!({"content": null}), Emptying::Refuse)
+                .await
+                .is_err()
+        );
+        assert!(save(json!([]), Emptying::Allow).await.is_err());
+        // No content: nothing happens to it. Other fields stay too.
+        let kept = save(json!({"x": 1}), Emptying::Refuse).await.unwrap();
+        assert_eq!(
+            kept,
+            json!({"content": {"md": "all of it"}, "tags": [1], "x": 1})
+        );
+        // A genuine edit may clear it; the text is in the versions.
+        save(empty.clone(), Emptying::Allow).await.unwrap();
+        save(empty, Emptying::Refuse).await.unwrap();
+        let versions = local.versions("n").unwrap();
+        let last = versions.last().unwrap();
+        assert_eq!(last["data"]["content"]["md"], "all of it");
+        let number = last["version"].as_u64().unwrap();
+        let restored = local.restore_note("n", number).unwrap();
+        assert_eq!(restored["data"]["content"]["md"], "all of it");
+    });
+}
+
+#[test]
+fn the_last_ten_versions_stay() {
+    with_local(false, async |local, directory| {
+        let who = user(local, &directory, "o", "user").await;
+        for i in 0..14 {
+            let note = json!({"user_id": "o", "data": {"content": {"md": format!("text {i}")}}});
+            local.put_note("n", record(note)).unwrap();
+        }
+        let texts = |versions: Vec<Record>| -> Vec<String> {
+            let text = |v: &Record| v["data"]["content"]["md"].as_str().unwrap().to_owned();
+            versions.iter().map(text).collect()
+        };
+        let kept = texts(local.versions("n").unwrap());
+        assert_eq!(
+            kept,
+            (3..13).map(|i| format!("text {i}")).collect::<Vec<_>>()
+        );
+        // Typing makes no version a keystroke, losing half of the text does.
+        for text in ["text 13 a", "text 13 ab", "text 13 abc"] {
+            let data = raw(json!({"content": {"md": text}}));
+            directory
+                .save_note(&who, "n", &data, Emptying::Refuse)
+                .await
+                .unwrap();
+        }
+        assert_eq!(texts(local.versions("n").unwrap()), kept);
+        let data = raw(json!({"content": {"md": "t"}}));
+        directory
+            .save_note(&who, "n", &data, Emptying::Refuse)
+            .await
+            .unwrap();
+        assert_eq!(
+            texts(local.versions("n").unwrap()).last().unwrap(),
+            "text 13 abc"
+        );
+        local.delete_note("n").unwrap();
+        assert_eq!(local.versions("n"), Err(Wrong::Missing("no such note")));
+    });
+}
+
+#[test]
+fn the_emitter_persists_by_type() {
+    with_local(false, async |local, directory| {
+        let d = &directory;
+        local
+            .put_chat("c", record(json!({"user_id": "o"})))
+            .unwrap();
+        // Content is appended to messages that exist only.
+        assert!(!d.append_content("c", "m", "x").await.unwrap());
+        assert!(
+            !d.append_status("d", "m", &raw(json!({}))).await.unwrap(),
+            "no such chat"
+        );
+        assert!(
+            d.append_status("c", "m", &raw(json!({"done": false})))
+                .await
+                .unwrap()
+        );
+        assert!(d.append_content("c", "m", "Hel").await.unwrap());
+        assert!(d.append_content("c", "m", "lo").await.unwrap());
+        assert!(
+            d.append_status("c", "m", &raw(json!({"done": true})))
+                .await
+                .unwrap()
+        );
+        assert!(d.append_source("c", "m", &raw(json!(1))).await.unwrap());
+        for list in [List::Embeds, List::Files] {
+            let (one, two) = (raw(json!(1)), raw(json!(2)));
+            assert!(d.prepend_list("c", "m", list, &[&one]).await.unwrap());
+            assert!(d.prepend_list("c", "m", list, &[&two, &one]).await.unwrap());
+        }
+        let message = d.message("c", "m").await.unwrap().unwrap();
+        assert_eq!(
+            Value::Object(message),
+            json!({"id": "m", "content": "Hello", "statusHistory": [{"done": false}, {"done": true}],
+                "sources": [1], "embeds": [2, 1, 1], "files": [2, 1, 1]})
+        );
+        assert!(d.replace_content("c", "m", "Bye").await.unwrap());
+        assert!(d.replace_content("c", "new", "Made").await.unwrap());
+        assert_eq!(
+            d.message("c", "m").await.unwrap().unwrap()["content"],
+            "Bye"
+        );
+        let ids: Vec<_> = local.messages("c", "", 9).unwrap().unwrap();
+        assert_eq!((ids.len(), ids[1]["content"].as_str()), (2, Some("Made")));
+        // Content that isn't text is left alone.
+        let parts = json!({"content": [{"type": "text"}]});
+        local.put_message("c", "p", record(parts)).unwrap();
+        assert!(!d.append_content("c", "p", "x").await.unwrap());
+        assert!(d.message("c", "p").await.unwrap().unwrap()["content"].is_array());
+        local.delete_chat("c").unwrap();
+        assert!(d.message("c", "m").await.unwrap().is_none());
+        assert_eq!(local.chats(Some("o"), "", 9).unwrap(), Vec::<Record>::new());
+    });
+}
