@@ -11,6 +11,7 @@ use crate::house::House;
 use crate::http::listen::within;
 use crate::http::{Connections, Limits, Service, Site};
 use crate::socket::Hub;
+use crate::store::{OpenError, Store};
 use crate::systemd::{self, Systemd};
 use async_signal::{Signal, Signals};
 use futures_lite::{StreamExt as _, future};
@@ -37,6 +38,8 @@ const STATUS: Duration = Duration::from_secs(10);
 pub enum Error {
     /// An address can't be listened on.
     Listen(SocketAddr, io::Error),
+    /// The store can't be opened.
+    Store(OpenError),
     /// Sockets or signals of the system can't be had.
     System(&'static str, io::Error),
 }
@@ -53,6 +56,7 @@ impl fmt::Display for Error {
             Self::Listen(address, e) => {
                 write!(f, "can't listen on {address}: {e}; see SISKIN_LISTEN")
             }
+            Self::Store(e) => write!(f, "{e}"),
             Self::System(what, e) => write!(f, "{what}: {e}"),
         }
     }
@@ -72,7 +76,7 @@ async fn live(executor: Executor, config: Rc<Config>) -> Result<(), Error> {
     let mut signals = Signals::new([Signal::Term, Signal::Int])
         .map_err(|e| Error::System("can't wait for signals", e))?;
     let listeners = listeners(&config)?;
-    let site = build(executor, &config);
+    let site = build(executor, &config)?;
     let connections = Connections::new(executor, limits(&config, &site), service(&site));
     let accepting: Vec<_> = listeners
         .iter()
@@ -104,13 +108,16 @@ async fn live(executor: Executor, config: Rc<Config>) -> Result<(), Error> {
         signals.next().await;
     };
     future::or(drain(&site, &connections), again).await;
+    // Last of all, so that what the drain saved is on disk.
+    site.house.directory.close().await;
     Ok(())
 }
 
 /// Everything between the sockets and the disk.
-fn build(executor: Executor, config: &Rc<Config>) -> Rc<Site> {
+fn build(executor: Executor, config: &Rc<Config>) -> Result<Rc<Site>, Error> {
     let hub = Hub::new();
-    let directory = Directory::Local(Rc::new(Local::new(config.trust_token_claims)));
+    let store = Rc::new(Store::open(executor, &config.data_dir).map_err(Error::Store)?);
+    let directory = Directory::Local(Local::new(executor, store, config.trust_token_claims));
     let house = House::new(
         config.clone(),
         executor,
@@ -119,7 +126,7 @@ fn build(executor: Executor, config: &Rc<Config>) -> Rc<Site> {
     );
     hub.set_handler(Dispatch::new(house.clone()));
     let engine = Engine::new(executor, settings(config), hub);
-    Rc::new(Site { house, engine })
+    Ok(Rc::new(Site { house, engine }))
 }
 
 fn settings(config: &Config) -> Settings {
