@@ -19,6 +19,8 @@ pub enum Counter {
     OutboxOverflows,
     /// Acks that were asked for and did not come in time.
     AckTimeouts,
+    /// Requests to the HTTP API, refused ones too.
+    ApiRequests,
 }
 
 /// A gauge by its place in [`GAUGES`].
@@ -40,7 +42,7 @@ const PACKETS: &str = "Engine.IO packets of live sessions.";
 const BYTES: &str = "Bytes of packets on the wire.";
 
 /// In the order of [`Counter`].
-const COUNTERS: [Row; 6] = [
+const COUNTERS: [Row; 7] = [
     ("siskin_packets_total", r#"{direction="in"}"#, PACKETS),
     ("siskin_packets_total", r#"{direction="out"}"#, PACKETS),
     ("siskin_bytes_total", r#"{direction="in"}"#, BYTES),
@@ -55,6 +57,7 @@ const COUNTERS: [Row; 6] = [
         "",
         "Acks that did not come in time.",
     ),
+    ("siskin_api_requests_total", "", "Requests to the HTTP API."),
 ];
 
 const SESSIONS: &str = "Live sessions.";
@@ -241,7 +244,7 @@ mod tests {
 
     #[test]
     fn the_tables_are_in_order() {
-        assert_eq!(COUNTERS.len(), Counter::AckTimeouts as usize + 1);
+        assert_eq!(COUNTERS.len(), Counter::ApiRequests as usize + 1);
         assert_eq!(GAUGES.len(), Gauge::Rooms as usize + 1);
         assert!(EVENTS[..OTHER].is_sorted());
         assert_eq!(EVENTS[OTHER], "other");

@@ -1,14 +1,81 @@
 //! What a backend may ask over HTTP, one file a resource.
+//!
+//! A request passes, in this order: the route table ([`routes`]), the key ([`key`]), its resource's function, which reads
+//! its input strictly ([`input`]), and leaves as a [`reply`]: JSON, or problem details where it was not answered.
+
+mod call;
+mod chat;
+mod emit;
+mod input;
+mod key;
+mod models;
+mod openapi;
+mod reply;
+mod rooms;
+mod routes;
+mod sessions;
+mod status;
 
 use crate::house::House;
-use crate::http::Answer;
-use hyper::body::Incoming;
-use hyper::{Request, StatusCode};
+use crate::metrics::{self, Counter};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::{Request, Response};
+use input::Ask;
+use reply::{Problem, Reply};
+use routes::{Action, Found};
 use std::rc::Rc;
 
-/// Answers a request under `/api/v1`.
-pub async fn handle(_house: &Rc<House>, _request: Request<Incoming>) -> Answer {
-    let mut answer = Answer::default();
-    *answer.status_mut() = StatusCode::NOT_FOUND;
-    answer
+/// What every path of the API begins with.
+pub const PREFIX: &str = "/api/v1/";
+
+/// What a resource's function comes to.
+type Answer = Result<Reply, Problem>;
+
+/// Answers a request whose path begins with [`PREFIX`].
+pub async fn handle(house: &Rc<House>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    metrics::add(Counter::ApiRequests, 1);
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let answer = route(house, request).await.unwrap_or_else(|problem| {
+        // The path may hold names of people: not for the log.
+        log::debug!("{method} to the API: {} {}", problem.status, problem.detail);
+        problem.reply(&path)
+    });
+    answer.response()
+}
+
+async fn route(house: &Rc<House>, request: Request<Incoming>) -> Answer {
+    let (head, body) = request.into_parts();
+    let found = routes::find(head.method.as_str(), head.uri.path());
+    let (route, path) = match found {
+        Found::Route(route, path) => (route, path),
+        // Who has no key learns nothing, not even which paths there are.
+        other => {
+            key::check(house, &head)?;
+            return Err(other.problem());
+        }
+    };
+    if route.action != Action::OpenApi {
+        key::check(house, &head)?;
+    }
+    let ask = Ask::new(house.clone(), route, path?, head, body)?;
+    match route.action {
+        Action::Emit => emit::emit(ask).await,
+        Action::ChatEvent => chat::event(ask).await,
+        Action::ChatStream => chat::stream(ask).await,
+        Action::ChatCall => call::call(ask).await,
+        Action::Rooms => rooms::list(&ask),
+        Action::Room => rooms::one(&ask),
+        Action::EnterRoom => rooms::enter(ask).await,
+        Action::LeaveRoom => rooms::leave(ask).await,
+        Action::CloseRoom => rooms::close(&ask),
+        Action::Sessions => sessions::list(&ask),
+        Action::Session => sessions::one(&ask),
+        Action::EndSession => sessions::end(&ask).await,
+        Action::EndUserSessions => sessions::end_of_user(&ask).await,
+        Action::Models => models::list(&ask).await,
+        Action::Status => status::status(&ask),
+        Action::Log => status::log(&ask),
+        Action::OpenApi => openapi::document(),
+    }
 }

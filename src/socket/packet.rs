@@ -165,8 +165,8 @@ fn split_id(text: &str) -> Result<(Option<u64>, &str), Malformed> {
     }
 }
 
-/// How deep arrays and objects nest, brackets in strings aside.
-fn depth(json: &str) -> usize {
+/// How deep arrays and objects of JSON nest, brackets in strings aside.
+pub fn depth(json: &str) -> usize {
     let (mut depth, mut deepest) = (0usize, 0);
     let mut bytes = json.bytes();
     while let Some(byte) = bytes.next() {

@@ -1,0 +1,81 @@
+//! `POST /api/v1/emit`: an event to a user, a room or a session.
+
+use super::Answer;
+use super::input::{Ask, Id};
+use super::reply::{Problem, Reply};
+use crate::socket::{Args, Sid, Target};
+use hyper::StatusCode;
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+/// Names that Socket.IO keeps for itself (its protocol's "reserved events").
+const RESERVED: [&str; 6] = [
+    "connect",
+    "connect_error",
+    "disconnect",
+    "disconnecting",
+    "newListener",
+    "removeListener",
+];
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Emit {
+    event: Id,
+    /// Kept as it came; absent and null are different.
+    #[serde(default, deserialize_with = "present")]
+    data: Option<Box<RawValue>>,
+    user_id: Option<Id>,
+    room: Option<Id>,
+    session_id: Option<Id>,
+    skip_sid: Option<Skip>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Skip {
+    One(Id),
+    Many(Vec<Id>),
+}
+
+fn present<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::<RawValue>::deserialize(deserializer).map(Some)
+}
+
+pub async fn emit(ask: Ask) -> Answer {
+    let house = ask.house.clone();
+    let emit: Emit = ask.json().await?;
+    if RESERVED.contains(&&*emit.event) {
+        let detail = format!(
+            "`{}` is an event that Socket.IO keeps for itself.",
+            &*emit.event
+        );
+        return Err(Problem::new(StatusCode::CONFLICT, detail));
+    }
+    let room = match (&emit.user_id, &emit.room, &emit.session_id) {
+        (Some(user), None, None) => format!("user:{}", &**user),
+        (None, Some(room), None) => room.to_string(),
+        (None, None, Some(sid)) => Sid::parse(sid)
+            .ok_or_else(|| Problem::shape("`session_id` must be a sid."))?
+            .to_string(),
+        _ => {
+            return Err(Problem::shape(
+                "Say who gets it: one of `user_id`, `room` and `session_id`.",
+            ));
+        }
+    };
+    let skip: Vec<&str> = match &emit.skip_sid {
+        None => Vec::new(),
+        Some(Skip::One(sid)) => vec![sid],
+        Some(Skip::Many(sids)) => sids.iter().map(|sid| &**sid).collect(),
+    };
+    let args = emit
+        .data
+        .map_or_else(Args::none, |data| Args::from_json(data.get().to_owned()));
+    let target = Target::room(&room).but(&skip);
+    let delivered = house.backplane.emit(&target, &emit.event, &args);
+    Ok(Reply::json(&json!({"delivered": delivered})))
+}

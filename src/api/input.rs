@@ -1,0 +1,362 @@
+//! What a request brings, read strictly: what the OpenAPI document doesn't describe is refused, with the place and the reason.
+
+use super::reply::Problem;
+use super::routes::{Body, Route};
+use crate::house::House;
+use crate::socket;
+use http_body_util::BodyExt;
+use hyper::body::{Bytes, Incoming};
+use hyper::{StatusCode, header, http::request::Parts};
+use serde::de::{DeserializeOwned, Error, IgnoredAny};
+use serde::{Deserialize, Deserializer};
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// How long a body may take that is not a stream.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
+/// Characters of an id or a name.
+const MAX_ID: usize = 256;
+
+/// A request to a route.
+pub struct Ask {
+    pub house: Rc<House>,
+    path: Vec<String>,
+    query: BTreeMap<String, String>,
+    body: Incoming,
+}
+
+impl Ask {
+    /// Checks the query and the kind of the body against the route.
+    pub fn new(
+        house: Rc<House>,
+        route: &Route,
+        path: Vec<String>,
+        head: Parts,
+        body: Incoming,
+    ) -> Result<Self, Problem> {
+        check_kind(route, &head)?;
+        let query = read_query(route, head.uri.query().unwrap_or_default())?;
+        Ok(Self {
+            house,
+            path,
+            query,
+            body,
+        })
+    }
+
+    /// The first parameter of the path.
+    pub fn name(&self) -> &str {
+        self.path.first().map_or("", String::as_str)
+    }
+
+    /// A parameter after the `?`.
+    pub fn query(&self, name: &str) -> Option<&str> {
+        self.query.get(name).map(String::as_str)
+    }
+
+    /// The whole body, read as `T`.
+    pub async fn json<T: DeserializeOwned>(self) -> Result<T, Problem> {
+        let most = self.house.config.max_payload;
+        let mut lines = Frames::new(self.body);
+        let mut bytes = Vec::new();
+        let deadline = Instant::now() + BODY_PATIENCE;
+        while let Some(frame) = lines
+            .next(deadline.saturating_duration_since(Instant::now()))
+            .await?
+        {
+            if bytes.len() + frame.len() > most {
+                return Err(too_large(most));
+            }
+            bytes.extend_from_slice(&frame);
+        }
+        parse(&bytes)
+    }
+
+    /// The body as it arrives.
+    pub fn frames(self) -> Frames {
+        Frames::new(self.body)
+    }
+}
+
+/// A body, frame by frame.
+pub struct Frames {
+    body: Incoming,
+}
+
+impl Frames {
+    fn new(body: Incoming) -> Self {
+        Self { body }
+    }
+
+    /// What arrives next, waited for so long; `None` at the end.
+    pub async fn next(&mut self, patience: Duration) -> Result<Option<Bytes>, Problem> {
+        loop {
+            let late = async {
+                smol::Timer::after(patience).await;
+                Err(Problem::new(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "The body took too long to arrive.",
+                ))
+            };
+            let frame =
+                futures_lite::future::or(async { Ok(self.body.frame().await) }, late).await?;
+            match frame {
+                None => return Ok(None),
+                Some(Err(_)) => {
+                    return Err(Problem::new(
+                        StatusCode::BAD_REQUEST,
+                        "The body ended in the middle.",
+                    ));
+                }
+                // Trailers are none of ours.
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => return Ok(Some(data)),
+                    Err(_) => continue,
+                },
+            }
+        }
+    }
+}
+
+pub fn too_large(most: usize) -> Problem {
+    let detail = format!("The body is larger than SISKIN_MAX_PAYLOAD_BYTES ({most}).");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+}
+
+/// A JSON object as `T`.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    if too_deep(bytes) {
+        let detail = format!("The body nests deeper than {}.", socket::MAX_DEPTH);
+        return Err(Problem::shape(detail));
+    }
+    // serde would take a list for an object, field by field.
+    let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+    let parsed = match first {
+        Some(b'{') => serde_json::from_slice(bytes),
+        _ => Err(serde_json::Error::custom("it is not an object")),
+    };
+    parsed.map_err(|error| match serde_json::from_slice::<IgnoredAny>(bytes) {
+        Ok(_) => Problem::shape(format!("The body is not as described: {error}.")),
+        Err(error) => {
+            let detail = format!("The body is not JSON: {error}.");
+            Problem::new(StatusCode::BAD_REQUEST, detail)
+        }
+    })
+}
+
+/// What no client should be asked to take apart.
+pub fn too_deep(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok_and(|text| socket::depth(text) > socket::MAX_DEPTH)
+}
+
+fn check_kind(route: &Route, head: &Parts) -> Result<(), Problem> {
+    let wanted = match route.body {
+        Body::None => return Ok(()),
+        Body::Json(_) => &["application/json"][..],
+        Body::Lines(_) => &["application/x-ndjson", "application/jsonl"],
+    };
+    let Some(kind) = head.headers.get(header::CONTENT_TYPE) else {
+        return Ok(());
+    };
+    let kind = kind
+        .to_str()
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim();
+    match wanted
+        .iter()
+        .any(|wanted| kind.eq_ignore_ascii_case(wanted))
+    {
+        true => Ok(()),
+        false => {
+            let detail = format!("The body must be {}.", wanted.join(" or "));
+            Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail))
+        }
+    }
+}
+
+fn read_query(route: &Route, text: &str) -> Result<BTreeMap<String, String>, Problem> {
+    let mut query = BTreeMap::new();
+    for (name, value) in form_urlencoded::parse(text.as_bytes()) {
+        let Some(param) = route.query.iter().find(|param| *param.name == *name) else {
+            return Err(Problem::shape(format!(
+                "There is no parameter `{}`.",
+                name.escape_debug()
+            )));
+        };
+        check_value(param.name, param.schema, &value)?;
+        if query
+            .insert(name.into_owned(), value.into_owned())
+            .is_some()
+        {
+            return Err(Problem::shape(format!("`{}` is given twice.", param.name)));
+        }
+    }
+    let missing = route
+        .query
+        .iter()
+        .find(|param| param.required && !query.contains_key(param.name));
+    missing.map_or(Ok(query), |param| {
+        Err(Problem::shape(format!("`{}` is missing.", param.name)))
+    })
+}
+
+/// A value of a query by the name of its schema.
+fn check_value(name: &str, schema: &str, value: &str) -> Result<(), Problem> {
+    let (fine, wanted) = match schema {
+        "Flag" => (matches!(value, "true" | "false"), "true or false"),
+        "Limit" => (in_range(value, 1, 10_000), "a number from 1 to 10000"),
+        "LineNumber" => (in_range(value, 0, 1 << 53), "a number, 0 or more"),
+        "Sid" => (socket::Sid::parse(value).is_some(), "a sid"),
+        _ => (
+            is_id(value),
+            "text of 1 to 256 characters without control characters",
+        ),
+    };
+    match fine {
+        true => Ok(()),
+        false => Err(Problem::shape(format!("`{name}` must be {wanted}."))),
+    }
+}
+
+fn in_range(value: &str, least: u64, most: u64) -> bool {
+    // A sign would be taken, too.
+    value.bytes().all(|byte| byte.is_ascii_digit())
+        && value
+            .parse()
+            .is_ok_and(|n: u64| (least..=most).contains(&n))
+}
+
+/// A parameter of the path, decoded.
+pub fn segment(name: &str, text: &str) -> Result<String, Problem> {
+    let decoded = decode(text).filter(|text| is_id(text));
+    decoded.ok_or_else(|| {
+        Problem::shape(format!("`{name}` in the path must be text of 1 to 256 characters without control characters, percent-encoded."))
+    })
+}
+
+/// Undoes percent-encoding (RFC 3986, 2.1); `None` when it is broken or no UTF-8.
+fn decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let mut digit = || char::from(rest.next()?).to_digit(16);
+        let (high, low) = (digit()?, digit()?);
+        bytes.push(u8::try_from(high * 16 + low).ok()?);
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn is_id(text: &str) -> bool {
+    !text.is_empty() && text.chars().count() <= MAX_ID && !text.contains(char::is_control)
+}
+
+/// Schema `Id`: an id or a name, 1 to 256 characters, none of them a control character.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Id(String);
+
+impl Deref for Id {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match is_id(&text) {
+            true => Ok(Self(text)),
+            false => Err(D::Error::custom(
+                "an id has 1 to 256 characters and no control characters",
+            )),
+        }
+    }
+}
+
+/// A list of ids with at least one and at most 1000 entries.
+#[derive(Debug, PartialEq)]
+pub struct Ids(pub Vec<Id>);
+
+impl<'de> Deserialize<'de> for Ids {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let ids = Vec::deserialize(deserializer)?;
+        match ids.len() {
+            1..=1000 => Ok(Self(ids)),
+            _ => Err(D::Error::custom("1 to 1000 ids")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Two {
+        #[allow(dead_code)]
+        a: Id,
+        #[allow(dead_code)]
+        b: Option<Id>,
+    }
+
+    #[test]
+    fn a_body_is_an_object_of_known_fields() {
+        assert!(parse::<Two>(br#" {"a": "x", "b": null} "#).is_ok());
+        let status = |text: &str| parse::<Two>(text.as_bytes()).unwrap_err().status.as_u16();
+        for text in ["", "{", "nonsense", "{\"a\": \"x\"} x", "[1", "\u{1}"] {
+            assert_eq!(status(text), 400, "{text}");
+        }
+        for text in [
+            "[]",
+            r#"["x", "y"]"#,
+            "null",
+            "1",
+            "{}",
+            r#"{"a": 1}"#,
+            r#"{"a": ""}"#,
+            r#"{"a": "\n"}"#,
+            r#"{"a": "x", "c": 1}"#,
+            r#"{"a": "x", "a": "y"}"#,
+        ] {
+            assert_eq!(status(text), 422, "{text}");
+        }
+        let deep = format!(r#"{{"a": {}{}}}"#, "[".repeat(128), "]".repeat(128));
+        assert_eq!(status(&deep), 422);
+        let told = parse::<Two>(br#"{"a": "x", "c": 1}"#).unwrap_err().detail;
+        assert!(told.contains("unknown field `c`"), "{told}");
+    }
+
+    #[test]
+    fn ids_are_counted_in_characters() {
+        assert!(is_id(&"ß".repeat(256)) && !is_id(&"ß".repeat(257)));
+        assert!(!is_id("a\u{7f}") && !is_id("\u{85}") && is_id("a b/c?"));
+        assert!(serde_json::from_str::<Ids>("[]").is_err());
+    }
+
+    #[test]
+    fn numbers_have_digits_only() {
+        assert!(in_range("1", 1, 10) && in_range("10", 1, 10));
+        for wrong in [
+            "",
+            "0",
+            "11",
+            "+1",
+            "-1",
+            "1.0",
+            "1e1",
+            "99999999999999999999",
+        ] {
+            assert!(!in_range(wrong, 1, 10), "{wrong}");
+        }
+    }
+}

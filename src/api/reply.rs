@@ -1,0 +1,115 @@
+//! What goes back: JSON, or problem details (RFC 9457).
+
+use crate::directory::Refusal;
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::{Response, StatusCode, header};
+use serde::Serialize;
+use serde_json::json;
+
+/// An answer, not yet HTTP.
+pub struct Reply {
+    status: StatusCode,
+    kind: &'static str,
+    body: Vec<u8>,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+impl Reply {
+    /// 200 with a value as JSON.
+    pub fn json<T: Serialize + ?Sized>(value: &T) -> Self {
+        Self {
+            status: StatusCode::OK,
+            kind: "application/json",
+            body: serde_json::to_vec(value).unwrap_or_default(),
+            header: None,
+        }
+    }
+
+    /// 204: it is done, and there is nothing to say.
+    pub fn done() -> Self {
+        Self {
+            status: StatusCode::NO_CONTENT,
+            body: Vec::new(),
+            ..Self::json(&())
+        }
+    }
+
+    /// As HTTP. Nothing of the API is for a cache.
+    pub fn response(self) -> Response<Full<Bytes>> {
+        let empty = self.body.is_empty();
+        let mut response = Response::new(Full::new(Bytes::from(self.body)));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        if !empty {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.kind));
+        }
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.extend(self.header.map(|(name, value)| (Some(name), value)));
+        response
+    }
+}
+
+/// Why a request was not answered. The detail is for the asker: nothing internal.
+#[derive(Debug)]
+pub struct Problem {
+    pub status: StatusCode,
+    pub detail: String,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+impl Problem {
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            detail: detail.into(),
+            header: None,
+        }
+    }
+
+    /// 404.
+    pub fn missing(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
+    /// 422: it is JSON, but not what is asked for.
+    pub fn shape(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+    }
+
+    pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.header = Some((name, value));
+        self
+    }
+
+    /// As problem details about the resource at `path`.
+    pub fn reply(self, path: &str) -> Reply {
+        let body = json!({
+            "type": "about:blank",
+            "title": self.status.canonical_reason().unwrap_or("Problem"),
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+            "instance": path,
+        });
+        Reply {
+            status: self.status,
+            kind: "application/problem+json",
+            header: self.header,
+            ..Reply::json(&body)
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Denied(why) => Self::new(StatusCode::CONFLICT, format!("Refused: {why}.")),
+            Refusal::Unavailable(why) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("Not possible now: {why}."),
+            )
+            .with(header::RETRY_AFTER, HeaderValue::from_static("5")),
+        }
+    }
+}

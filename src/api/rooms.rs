@@ -1,0 +1,73 @@
+//! `/api/v1/rooms`: who is in which room; users enter and leave.
+
+use super::Answer;
+use super::input::{Ask, Ids};
+use super::reply::{Problem, Reply};
+use crate::socket::Sid;
+use hyper::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UserIds {
+    user_ids: Ids,
+}
+
+pub fn list(ask: &Ask) -> Answer {
+    let mut rooms = ask.house.hub.occupied("/");
+    rooms.sort_unstable();
+    let rooms = rooms.iter().filter(|(room, _)| Sid::parse(room).is_none());
+    let rooms: Vec<Value> = rooms
+        .map(|(room, sessions)| json!({"room": &**room, "sessions": sessions}))
+        .collect();
+    Ok(Reply::json(&json!({"rooms": rooms})))
+}
+
+pub fn one(ask: &Ask) -> Answer {
+    let mut sids = ask.house.hub.members(ask.name());
+    sids.sort_unstable();
+    let users = ask.house.sessions.users_of(&sids);
+    let users: Vec<Value> = users
+        .values()
+        .map(|user| json!({"id": user.id, "name": user.name, "role": user.role}))
+        .collect();
+    Ok(Reply::json(
+        &json!({"room": ask.name(), "sessions": sids, "users": users}),
+    ))
+}
+
+pub async fn enter(ask: Ask) -> Answer {
+    let (house, room) = (ask.house.clone(), free(&ask)?);
+    let UserIds { user_ids } = ask.json().await?;
+    let user_ids: Vec<&str> = user_ids.0.iter().map(|id| &**id).collect();
+    house.backplane.enter_for_users(&room, &user_ids).await;
+    let sessions = house.hub.members(&room).len();
+    Ok(Reply::json(&json!({"room": room, "sessions": sessions})))
+}
+
+pub async fn leave(ask: Ask) -> Answer {
+    let (house, room) = (ask.house.clone(), free(&ask)?);
+    let UserIds { user_ids } = ask.json().await?;
+    let user_ids: Vec<&str> = user_ids.0.iter().map(|id| &**id).collect();
+    house.backplane.leave_for_users(&room, &user_ids);
+    let sessions = house.hub.members(&room).len();
+    Ok(Reply::json(&json!({"room": room, "sessions": sessions})))
+}
+
+pub fn close(ask: &Ask) -> Answer {
+    ask.house.backplane.close_room(&free(ask)?);
+    Ok(Reply::done())
+}
+
+/// The room, unless it says who somebody is: those are siskin's own to fill.
+fn free(ask: &Ask) -> Result<String, Problem> {
+    let room = ask.name();
+    if room.starts_with("user:")
+        || Sid::parse(room).is_some_and(|sid| ask.house.hub.is_connected(sid))
+    {
+        let detail = "The room of one user or one session stays as it is.";
+        return Err(Problem::new(StatusCode::CONFLICT, detail));
+    }
+    Ok(room.to_owned())
+}

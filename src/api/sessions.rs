@@ -1,0 +1,80 @@
+//! `/api/v1/sessions`: who is connected; disconnecting.
+
+use super::Answer;
+use super::input::Ask;
+use super::reply::{Problem, Reply};
+use crate::events::session::disconnect_user;
+use crate::house::House;
+use crate::socket::Sid;
+use serde_json::{Value, json};
+
+/// Sessions of one answer when no limit is given.
+const PAGE: usize = 1000;
+
+pub fn list(ask: &Ask) -> Answer {
+    let house = &ask.house;
+    let mut sids = match ask.query("user_id") {
+        Some(user_id) => house.hub.members(&format!("user:{user_id}")),
+        None => house.hub.sids(),
+    };
+    let total = sids.len();
+    sids.sort_unstable();
+    let after = ask.query("after").and_then(Sid::parse);
+    let behind = |sid: &&Sid| after.is_none_or(|after| **sid > after);
+    let limit = ask
+        .query("limit")
+        .and_then(|limit| limit.parse().ok())
+        .unwrap_or(PAGE);
+    let sessions: Vec<Value> = sids
+        .iter()
+        .filter(behind)
+        .take(limit)
+        .map(|sid| show(house, *sid))
+        .collect();
+    Ok(Reply::json(&json!({"total": total, "sessions": sessions})))
+}
+
+pub fn one(ask: &Ask) -> Answer {
+    let here = Sid::parse(ask.name()).filter(|sid| ask.house.hub.is_connected(*sid));
+    let sid = here.ok_or_else(unknown)?;
+    Ok(Reply::json(&show(&ask.house, sid)))
+}
+
+/// Also a session of another instance, as long as somebody is signed in there.
+pub async fn end(ask: &Ask) -> Answer {
+    let (house, name) = (&ask.house, ask.name());
+    let here = Sid::parse(name).is_some_and(|sid| house.hub.is_connected(sid));
+    if !here && house.owner(name).await.is_none() {
+        return Err(unknown());
+    }
+    house.backplane.disconnect(name);
+    Ok(Reply::done())
+}
+
+pub async fn end_of_user(ask: &Ask) -> Answer {
+    let disconnected = disconnect_user(&ask.house, ask.name(), true).await;
+    Ok(Reply::json(&json!({"disconnected": disconnected})))
+}
+
+fn unknown() -> Problem {
+    Problem::missing("There is no such session.")
+}
+
+/// A session as the API shows it.
+fn show(house: &House, sid: Sid) -> Value {
+    let entry = house.sessions.entry(sid).unwrap_or_default();
+    let user = house
+        .sessions
+        .who(sid)
+        .map(|who| json!({"id": who.user.id, "name": who.user.name, "role": who.user.role}));
+    let mut rooms = house.hub.rooms(sid);
+    rooms.sort_unstable();
+    let rooms: Vec<&str> = rooms.iter().map(|room| &**room).collect();
+    json!({
+        "sid": sid,
+        "user": user,
+        "last_seen_at": entry.get("last_seen_at"),
+        "rooms": rooms,
+        "address": house.hub.peer(sid).map(|address| address.to_string()),
+    })
+}

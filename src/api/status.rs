@@ -1,0 +1,48 @@
+//! `GET /api/v1/status` and `/log`: how this instance is doing, for the console and for scripts.
+
+use super::Answer;
+use super::input::Ask;
+use super::reply::Reply;
+use crate::config::DirectoryKind;
+use crate::metrics::{self, Counter, Gauge};
+use serde_json::json;
+
+pub fn status(ask: &Ask) -> Answer {
+    let house = &ask.house;
+    let (waiting_bytes, waiting_sessions) = house.hub.waiting();
+    let directory = match &house.config.directory {
+        DirectoryKind::Local => "local".to_owned(),
+        DirectoryKind::OpenWebui(url) => url.to_string(),
+    };
+    Ok(Reply::json(&json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "directory": directory,
+        "degraded": house.directory.degraded(),
+        "sessions": {
+            "websocket": metrics::gauged(Gauge::Websockets),
+            "polling": metrics::gauged(Gauge::Pollings),
+            "signed_in": house.sessions.len(),
+        },
+        "rooms": metrics::gauged(Gauge::Rooms),
+        "models": house.usage.models().len(),
+        "outbox": {
+            "waiting_bytes": waiting_bytes,
+            "waiting_sessions": waiting_sessions,
+            "overflows": metrics::counted(Counter::OutboxOverflows),
+        },
+        "totals": {
+            "events": metrics::events(),
+            "packets_in": metrics::counted(Counter::PacketsIn),
+            "packets_out": metrics::counted(Counter::PacketsOut),
+            "bytes_in": metrics::counted(Counter::BytesIn),
+            "bytes_out": metrics::counted(Counter::BytesOut),
+        },
+        "resident_bytes": metrics::resident_bytes(),
+    })))
+}
+
+pub fn log(ask: &Ask) -> Answer {
+    let after = ask.query("after").and_then(|after| after.parse().ok());
+    let lines = crate::log::tail(after.unwrap_or(0));
+    Ok(Reply::json(&json!({"lines": lines})))
+}
