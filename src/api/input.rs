@@ -2,6 +2,8 @@
 
 use super::reply::Problem;
 use super::routes::{Body, Route};
+use crate::directory::Directory;
+use crate::directory::local::Local;
 use crate::house::House;
 use crate::socket;
 use http_body_util::BodyExt;
@@ -16,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// How long a body may take that is not a stream.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
+/// Entries of a page when no limit is given.
+const PAGE: usize = 1000;
 /// Characters of an id or a name.
 const MAX_ID: usize = 256;
 
@@ -49,6 +53,35 @@ impl Ask {
     /// The first parameter of the path.
     pub fn name(&self) -> &str {
         self.path.first().map_or("", String::as_str)
+    }
+
+    /// The second one.
+    pub fn second(&self) -> &str {
+        self.path.get(1).map_or("", String::as_str)
+    }
+
+    /// Behind which entry a page begins; empty for the first page.
+    pub fn after(&self) -> &str {
+        self.query("after").unwrap_or_default()
+    }
+
+    /// Entries of a page.
+    pub fn limit(&self) -> usize {
+        self.query("limit")
+            .and_then(|limit| limit.parse().ok())
+            .unwrap_or(PAGE)
+    }
+
+    /// The embedded directory, if it is the one in use.
+    pub fn local(&self) -> Result<Rc<Local>, Problem> {
+        #[allow(unreachable_patterns)]
+        match &self.house.directory {
+            Directory::Local(local) => Ok(local.clone()),
+            _ => {
+                let detail = "This is Open WebUI's to keep (SISKIN_DIRECTORY): ask it.";
+                Err(Problem::new(StatusCode::CONFLICT, detail))
+            }
+        }
     }
 
     /// A parameter after the `?`.

@@ -3,7 +3,9 @@
 //! A request passes, in this order: the route table ([`routes`]), the key ([`key`]), its resource's function, which reads
 //! its input strictly ([`input`]), and leaves as a [`reply`]: JSON, or problem details where it was not answered.
 
+mod backup;
 mod call;
+mod channels;
 mod chat;
 mod emit;
 mod input;
@@ -15,6 +17,7 @@ mod rooms;
 mod routes;
 mod sessions;
 mod status;
+mod users;
 
 use crate::house::House;
 use crate::metrics::{self, Counter};
@@ -74,6 +77,18 @@ async fn route(house: &Rc<House>, request: Request<Incoming>) -> Answer {
         Action::EndSession => sessions::end(&ask).await,
         Action::EndUserSessions => sessions::end_of_user(&ask).await,
         Action::Models => models::list(&ask).await,
+        Action::Users => users::list(&ask),
+        Action::User => users::one(&ask),
+        Action::PutUser => users::put(ask).await,
+        Action::DeleteUser => users::delete(&ask).await,
+        Action::Channels => channels::list(&ask),
+        Action::Channel => channels::one(&ask),
+        Action::PutChannel => channels::put(ask).await,
+        Action::DeleteChannel => channels::delete(&ask).await,
+        Action::Members => channels::members(&ask),
+        Action::PutMember => channels::put_member(&ask).await,
+        Action::DeleteMember => channels::delete_member(&ask).await,
+        Action::Backup => backup::backup(&ask).await,
         Action::Status => status::status(&ask),
         Action::Log => status::log(&ask),
         Action::OpenApi => openapi::document(),

@@ -2,7 +2,7 @@
 
 use super::Answer;
 use super::reply::{Problem, Reply};
-use super::routes::{Action, Body, Param, ROUTES, Route, parameter};
+use super::routes::{Action, Body, FILE, Param, ROUTES, Route, parameter};
 use hyper::StatusCode;
 use serde_json::{Map, Value, json};
 
@@ -101,10 +101,20 @@ fn body(body: Body) -> Option<Value> {
 
 fn responses(route: &Route) -> Map<String, Value> {
     let mut responses = Map::new();
+    let done = |content: Value| json!({"description": "Done.", "content": content});
+    let mut add = |status: &str, response| responses.insert(status.to_owned(), response);
     match route.answer {
-        Some(name) => responses.insert("200".into(), json!({"description": "Done.", "content": {"application/json": {"schema": schema(name)}}})),
-        None => responses.insert("204".into(), json!({"description": "Done."})),
+        None => add("204", json!({"description": "Done."})),
+        Some(FILE) => add("200", done(json!({"application/octet-stream": {}}))),
+        Some(name) => add(
+            "200",
+            done(json!({"application/json": {"schema": schema(name)}})),
+        ),
     };
+    if let (true, Some(name)) = (route.makes, route.answer) {
+        let content = json!({"application/json": {"schema": schema(name)}});
+        add("201", json!({"description": "Made.", "content": content}));
+    }
     for status in problems(route) {
         let content = json!({"application/problem+json": {"schema": schema("Problem")}});
         responses.insert(

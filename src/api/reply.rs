@@ -1,6 +1,8 @@
 //! What goes back: JSON, or problem details (RFC 9457).
 
 use crate::directory::Refusal;
+use crate::directory::local::Wrong;
+use crate::store::Fault;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
@@ -23,6 +25,29 @@ impl Reply {
             status: StatusCode::OK,
             kind: "application/json",
             body: serde_json::to_vec(value).unwrap_or_default(),
+            header: None,
+        }
+    }
+
+    /// 201 for what was made, 200 for what was replaced.
+    pub fn put<T: Serialize + ?Sized>(created: bool, value: &T) -> Self {
+        let status = if created {
+            StatusCode::CREATED
+        } else {
+            StatusCode::OK
+        };
+        Self {
+            status,
+            ..Self::json(value)
+        }
+    }
+
+    /// 200 with bytes that are none of a browser's business.
+    pub fn file(bytes: Vec<u8>) -> Self {
+        Self {
+            status: StatusCode::OK,
+            kind: "application/octet-stream",
+            body: bytes,
             header: None,
         }
     }
@@ -97,6 +122,27 @@ impl Problem {
             kind: "application/problem+json",
             header: self.header,
             ..Reply::json(&body)
+        }
+    }
+}
+
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Self {
+        let detail = format!("Not saved or not read: {}.", fault.sentence());
+        match fault {
+            Fault::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail),
+            _ => Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+                .with(header::RETRY_AFTER, HeaderValue::from_static("5")),
+        }
+    }
+}
+
+impl From<Wrong> for Problem {
+    fn from(wrong: Wrong) -> Self {
+        match wrong {
+            Wrong::Missing(what) => Self::missing(format!("There is {what}.")),
+            Wrong::Invalid(why) => Self::shape(format!("{why}.")),
+            Wrong::Fault(fault) => fault.into(),
         }
     }
 }

@@ -22,6 +22,18 @@ pub enum Action {
     EndSession,
     EndUserSessions,
     Models,
+    Users,
+    User,
+    PutUser,
+    DeleteUser,
+    Channels,
+    Channel,
+    PutChannel,
+    DeleteChannel,
+    Members,
+    PutMember,
+    DeleteMember,
+    Backup,
     Status,
     Log,
     OpenApi,
@@ -62,6 +74,8 @@ pub struct Route {
     pub query: &'static [Param],
     /// The schema of a 200; `None` answers 204.
     pub answer: Option<&'static str>,
+    /// A 201 is as likely as a 200.
+    pub makes: bool,
     /// Problems beside those that the key, the path, the query and the body can have.
     pub problems: &'static [u16],
 }
@@ -83,6 +97,7 @@ const fn route(
         body: Body::None,
         query: &[],
         answer: None,
+        makes: false,
         problems: &[],
     }
 }
@@ -101,6 +116,12 @@ impl Route {
         Self {
             answer: Some(schema),
             ..self
+        }
+    }
+    const fn makes(self, schema: &'static str) -> Self {
+        Self {
+            makes: true,
+            ..self.answers(schema)
         }
     }
     const fn or(self, problems: &'static [u16]) -> Self {
@@ -144,6 +165,19 @@ const PAGE: &[Param] = &[
     param("limit", "Limit", "At most so many; 1000 if absent."),
     param("after", "Sid", "Continue behind this one."),
 ];
+
+const RECORDS: &[Param] = &[
+    param("limit", "Limit", "At most so many; 1000 if absent."),
+    param("after", "Id", "Continue behind the one with this id."),
+];
+
+/// Open WebUI keeps them; or the store can't now.
+const LOCAL: &[u16] = &[409, 503];
+/// The same for something that may not be there.
+const LOCAL_ONE: &[u16] = &[404, 409, 503];
+
+/// In place of a schema: the answer is a file.
+pub const FILE: &str = "";
 
 /// Every route.
 pub const ROUTES: &[Route] = &[
@@ -194,6 +228,27 @@ pub const ROUTES: &[Route] = &[
         .answers("Disconnected"),
     route(Action::Models, "GET", "/api/v1/models", "models", "List the models in use.")
         .answers("Models"),
+    route(Action::Users, "GET", "/api/v1/users", "users", "List the users by id.").query(RECORDS).answers("Users").or(LOCAL),
+    route(Action::User, "GET", "/api/v1/users/{user_id}", "users", "Show a user.").answers("User").or(LOCAL_ONE),
+    route(Action::PutUser, "PUT", "/api/v1/users/{user_id}", "users", "Make a user, or replace one.")
+        .more("Fields that siskin doesn't know are kept. Sessions of a user whose role changes are disconnected after `access:updated`, so that the page signs in again.")
+        .takes(Body::Json("PutUser")).makes("User").or(LOCAL),
+    route(Action::DeleteUser, "DELETE", "/api/v1/users/{user_id}", "users", "Remove a user from the directory and from every channel, and disconnect the sessions.")
+        .or(LOCAL_ONE),
+    route(Action::Channels, "GET", "/api/v1/channels", "channels", "List the channels by id.").query(RECORDS).answers("Channels").or(LOCAL),
+    route(Action::Channel, "GET", "/api/v1/channels/{channel_id}", "channels", "Show a channel.").answers("Channel").or(LOCAL_ONE),
+    route(Action::PutChannel, "PUT", "/api/v1/channels/{channel_id}", "channels", "Make a channel, or replace one.")
+        .more("`members` becomes the whole list of members; absent or null, they stay. Sessions of new members enter the channel's room at once, those of former ones leave it.")
+        .takes(Body::Json("PutChannel")).makes("Channel").or(LOCAL),
+    route(Action::DeleteChannel, "DELETE", "/api/v1/channels/{channel_id}", "channels", "Remove a channel; everybody leaves its room.").or(LOCAL_ONE),
+    route(Action::Members, "GET", "/api/v1/channels/{channel_id}/members", "channels", "List a channel's members by user id.")
+        .query(RECORDS).answers("ChannelMembers").or(LOCAL_ONE),
+    route(Action::PutMember, "PUT", "/api/v1/channels/{channel_id}/members/{user_id}", "channels", "Let a user into a channel.")
+        .more("The user's sessions enter the channel's room at once.").or(LOCAL_ONE),
+    route(Action::DeleteMember, "DELETE", "/api/v1/channels/{channel_id}/members/{user_id}", "channels", "Put a user out of a channel.").or(LOCAL_ONE),
+    route(Action::Backup, "GET", "/api/v1/backup", "siskin", "Download a consistent copy of the store.")
+        .more("Put it into SISKIN_DATA_DIR as siskin.redb while siskin is stopped to restore it.")
+        .answers(FILE).or(LOCAL),
     route(Action::Status, "GET", "/api/v1/status", "siskin", "Show how this instance is doing.")
         .answers("Status"),
     route(Action::Log, "GET", "/api/v1/log", "siskin", "Show the last log lines, at most 200.")

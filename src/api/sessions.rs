@@ -8,9 +8,6 @@ use crate::house::House;
 use crate::socket::Sid;
 use serde_json::{Value, json};
 
-/// Sessions of one answer when no limit is given.
-const PAGE: usize = 1000;
-
 pub fn list(ask: &Ask) -> Answer {
     let house = &ask.house;
     let mut sids = match ask.query("user_id") {
@@ -19,16 +16,12 @@ pub fn list(ask: &Ask) -> Answer {
     };
     let total = sids.len();
     sids.sort_unstable();
-    let after = ask.query("after").and_then(Sid::parse);
+    let after = Sid::parse(ask.after());
     let behind = |sid: &&Sid| after.is_none_or(|after| **sid > after);
-    let limit = ask
-        .query("limit")
-        .and_then(|limit| limit.parse().ok())
-        .unwrap_or(PAGE);
     let sessions: Vec<Value> = sids
         .iter()
         .filter(behind)
-        .take(limit)
+        .take(ask.limit())
         .map(|sid| show(house, *sid))
         .collect();
     Ok(Reply::json(&json!({"total": total, "sessions": sessions})))

@@ -34,8 +34,8 @@ use std::rc::Rc;
 /// A record.
 pub type Record = Map<String, Value>;
 
-/// The longest id, in bytes.
-pub const MAX_ID_BYTES: usize = 256;
+/// The longest id, in bytes: the 256 characters that the API takes, four bytes each.
+pub const MAX_ID_BYTES: usize = 1024;
 
 /// Users, channels, notes and chats of the embedded store.
 pub struct Local {
