@@ -8,7 +8,7 @@ use futures_lite::FutureExt as _;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use smol::{Async, Timer};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -121,15 +121,19 @@ impl Connections {
             .detach();
     }
 
-    async fn converse(self: Rc<Self>, stream: Async<TcpStream>, place: Place) {
+    async fn converse(self: Rc<Self>, stream: Async<TcpStream>, place: Rc<Place>) {
         let peer = place.peer;
         let connections = self.clone();
         let answer = hyper::service::service_fn(move |request| {
             let answering = Answers::begin(connections.clone());
             let answer = (connections.service)(request, peer);
+            let place = place.clone();
             async move {
                 let answer = answer.await;
                 drop(answering);
+                if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    place.leave();
+                }
                 Ok::<_, Infallible>(answer)
             }
         });
@@ -148,22 +152,28 @@ impl Connections {
     }
 }
 
-/// A connection's place in the counts.
+/// A connection's place in the counts, until it ends or is handed over to the engine, which has a count of its own.
 struct Place {
     connections: Rc<Connections>,
     peer: IpAddr,
+    held: Cell<bool>,
 }
 
 impl Place {
-    fn take(connections: Rc<Connections>, peer: IpAddr) -> Self {
+    fn take(connections: Rc<Connections>, peer: IpAddr) -> Rc<Self> {
         connections.open.set(connections.open.get() + 1);
         *connections.by_address.borrow_mut().entry(peer).or_insert(0) += 1;
-        Self { connections, peer }
+        Rc::new(Self {
+            connections,
+            peer,
+            held: Cell::new(true),
+        })
     }
-}
 
-impl Drop for Place {
-    fn drop(&mut self) {
+    fn leave(&self) {
+        if !self.held.replace(false) {
+            return;
+        }
         let connections = &self.connections;
         connections.open.set(connections.open.get() - 1);
         let mut by_address = connections.by_address.borrow_mut();
@@ -173,6 +183,12 @@ impl Drop for Place {
                 by_address.remove(&self.peer);
             }
         }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 

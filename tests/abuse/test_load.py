@@ -1,0 +1,118 @@
+"""Load that must leave no trace: churn, a slow reader, a flood of pings, a drain."""
+
+import json
+import os
+import select
+import signal
+import threading
+import time
+
+from siskin import token, wait_for
+from wire import WebSocket
+
+
+def test_ten_thousand_connections_leave_no_memory_behind(siskin):
+    def churn(rounds):
+        for _ in range(rounds):
+            batch = [WebSocket(siskin) for _ in range(100)]
+            for ws in batch:
+                ws.text("40" + json.dumps({"token": token("ann")}))
+            for n, ws in enumerate(batch):
+                assert ws.recv_text().startswith("0{")
+                assert ws.recv_text().startswith("40{")
+                # Half say goodbye, half just go.
+                if n % 2:
+                    ws.text("41")
+                    ws.send(ws.frame(0x88, b"\x03\xe8"))
+                ws.close()
+        wait_for(lambda: siskin.metric('siskin_sessions{transport="websocket"}') == 0, what="everybody gone")
+
+    churn(10)
+    before = siskin.rss()
+    churn(90)
+    after = siskin.rss()
+    print(f"RSS after 1,000 connections {before}, after 10,000 {after} bytes")
+    assert siskin.metric("siskin_sockets") == 0 and siskin.metric("siskin_rooms") == 0
+    assert after - before < 1 << 20
+
+
+def test_a_slow_reader_is_closed_and_nobody_else_waits(siskin):
+    """64 MiB go to a room; one member stops reading."""
+    message, count = "x" * (256 * 1024), 256
+    slow = WebSocket(siskin, timeout=60)
+    slow_sid = slow.join("zoe")
+    readers = [WebSocket(siskin, timeout=60) for _ in range(3)]
+    for ws in readers:
+        ws.join("zoe")
+    received = [0] * len(readers)
+
+    def read(n):
+        while received[n] < count:
+            name, data = readers[n].recv_event()
+            assert (name, data["text"], data["n"]) == ("big", message, received[n])
+            received[n] += 1
+
+    threads = [threading.Thread(target=read, args=(n,), daemon=True) for n in range(len(readers))]
+    for thread in threads:
+        thread.start()
+    for n in range(count):
+        # At the pace of those who read: the room's slowest reader that does read sets it.
+        wait_for(lambda n=n: min(received) >= n - 2, seconds=60, what="readers")
+        siskin.api("POST", "/users/zoe/emit", json={"event": "big", "data": {"n": n, "text": message}})
+    for thread in threads:
+        thread.join(60)
+    assert received == [count] * len(readers)
+    assert siskin.metric("siskin_outbox_overflows_total") == 1
+    wait_for(lambda: siskin.metric("siskin_sockets") == 3, what="the slow reader's end")
+    assert slow_sid not in [s["sid"] for s in siskin.api("GET", "/users/zoe/sessions").json()["sessions"]]
+    assert siskin.rss() < 200 << 20
+
+
+def test_pings_without_reading_are_bounded(siskin):
+    """A client that sends pings and reads no pong is closed at the outbox's bound."""
+    ws = WebSocket(siskin)
+    ws.connect("mallory")
+    flood = ws.frame(0x89, b"x" * 125) * 1000
+    ws.socket.setblocking(False)
+    end = time.monotonic() + 60
+    try:
+        while time.monotonic() < end:
+            _, writable, _ = select.select([], [ws.socket], [], 1)
+            if writable:
+                ws.socket.send(flood)
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    assert siskin.metric("siskin_outbox_overflows_total") == 1
+    assert siskin.rss() < 100 << 20
+
+
+def test_a_flood_of_events_is_thinned(start_siskin):
+    siskin = start_siskin(SISKIN_EVENTS_PER_SECOND="10")
+    ws = WebSocket(siskin)
+    ws.join("mallory")
+    for _ in range(2000):
+        ws.event("heartbeat", {})
+    ws.event("user-join", {"auth": {"token": token("mallory")}}, ack=5)
+    other = WebSocket(siskin)
+    other.join("ann")
+    assert siskin.metric('siskin_refused_total{reason="event rate"}') > 1000
+
+
+def test_sigterm_tells_everybody_and_ends_with_0(siskin):
+    sockets = [WebSocket(siskin) for _ in range(50)]
+    for ws in sockets:
+        ws.connect("ann")
+    os.kill(siskin.pid, signal.SIGTERM)
+    assert [ws.close_code() for ws in sockets] == [1001] * 50
+    for ws in sockets:
+        ws.close()
+    assert siskin.process.wait(12) == 0
+    assert "going down (SIGTERM): 50 sessions" in siskin.log()
+
+
+def test_sigterm_does_not_wait_for_those_who_stay(siskin):
+    sockets = [WebSocket(siskin) for _ in range(3)]
+    for ws in sockets:
+        ws.connect("ann")
+    os.kill(siskin.pid, signal.SIGTERM)
+    assert siskin.process.wait(12) == 0
