@@ -120,6 +120,32 @@ async fn read(from: &Sender, chat_id: &str) -> Answer {
     Ok(Args::none())
 }
 
+/// Somebody shared the chat with others, or it is gone: it closes for those of this instance who may no longer read it,
+/// and all who had it open learn that their access may have changed.
+pub async fn access_changed(house: &Rc<House>, chat_id: &str) {
+    let room = room(chat_id);
+    let event = json!({
+        "chat_id": chat_id,
+        "shared": true,
+        "data": { "type": "chat:access", "data": {} },
+    });
+    let mut closed = false;
+    for sid in house.hub.members(&room) {
+        let Some(who) = house.sessions.who(sid) else {
+            continue;
+        };
+        if house.directory.chat_access(&who, chat_id).await == Ok(Access::None) {
+            house.backplane.leave(sid, &room);
+            closed |= house.sessions.close_chat(sid, chat_id);
+        }
+        let args = Args::one(&event);
+        house.hub.emit(&Target::sid(sid), "events", &args);
+    }
+    if closed {
+        publish_presence(house, chat_id);
+    }
+}
+
 /// Tells everybody who has the chat open who has it open.
 ///
 /// Alone this happens before it returns. With other instances their sessions are asked for first, one question a chat at a
