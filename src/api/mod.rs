@@ -7,10 +7,12 @@ mod backup;
 mod call;
 mod channels;
 mod chat;
+mod chats;
 mod emit;
 mod input;
 mod key;
 mod models;
+mod notes;
 mod openapi;
 mod reply;
 mod rooms;
@@ -88,6 +90,21 @@ async fn route(house: &Rc<House>, request: Request<Incoming>) -> Answer {
         Action::Members => channels::members(&ask),
         Action::PutMember => channels::put_member(&ask).await,
         Action::DeleteMember => channels::delete_member(&ask).await,
+        Action::Notes => notes::list(&ask),
+        Action::Note => notes::one(&ask),
+        Action::PutNote => notes::put(ask).await,
+        Action::PatchNote => notes::patch(ask).await,
+        Action::DeleteNote => notes::delete(&ask).await,
+        Action::Versions => notes::versions(&ask),
+        Action::RestoreVersion => notes::restore(&ask).await,
+        Action::Chats => chats::list(&ask),
+        Action::Chat => chats::one(&ask),
+        Action::PutChat => chats::put(ask).await,
+        Action::DeleteChat => chats::delete(&ask).await,
+        Action::Messages => chats::messages(&ask),
+        Action::Message => chats::message(&ask),
+        Action::PutMessage => chats::put_message(ask).await,
+        Action::DeleteMessage => chats::delete_message(&ask).await,
         Action::Backup => backup::backup(&ask).await,
         Action::Status => status::status(&ask),
         Action::Log => status::log(&ask),

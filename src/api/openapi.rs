@@ -153,6 +153,7 @@ fn meaning(status: u16) -> &'static str {
         413 => "The body is too large.",
         415 => "The body is of another kind.",
         422 => "A parameter or the body is not as described here.",
+        507 => "The disk is full: nothing is saved until there is space.",
         503 => "Not now; it can be tried again later.",
         504 => "The browser did not answer in time.",
         _ => "A problem.",

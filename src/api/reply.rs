@@ -131,6 +131,7 @@ impl From<Fault> for Problem {
         let detail = format!("Not saved or not read: {}.", fault.sentence());
         match fault {
             Fault::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail),
+            Fault::Full => Self::new(StatusCode::INSUFFICIENT_STORAGE, detail),
             _ => Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
                 .with(header::RETRY_AFTER, HeaderValue::from_static("5")),
         }

@@ -33,6 +33,21 @@ pub enum Action {
     Members,
     PutMember,
     DeleteMember,
+    Notes,
+    Note,
+    PutNote,
+    PatchNote,
+    DeleteNote,
+    Versions,
+    RestoreVersion,
+    Chats,
+    Chat,
+    PutChat,
+    DeleteChat,
+    Messages,
+    Message,
+    PutMessage,
+    DeleteMessage,
     Backup,
     Status,
     Log,
@@ -176,6 +191,16 @@ const LOCAL: &[u16] = &[409, 503];
 /// The same for something that may not be there.
 const LOCAL_ONE: &[u16] = &[404, 409, 503];
 
+/// A change of what the store keeps, of something new and of something that may not be there.
+const CHANGE: &[u16] = &[409, 503, 507];
+const CHANGE_ONE: &[u16] = &[404, 409, 413, 503, 507];
+
+const CHATS: &[Param] = &[
+    param("user_id", "Id", "Only chats of this user."),
+    param("limit", "Limit", "At most so many; 1000 if absent."),
+    param("after", "Id", "Continue behind the one with this id."),
+];
+
 /// In place of a schema: the answer is a file.
 pub const FILE: &str = "";
 
@@ -232,23 +257,49 @@ pub const ROUTES: &[Route] = &[
     route(Action::User, "GET", "/api/v1/users/{user_id}", "users", "Show a user.").answers("User").or(LOCAL_ONE),
     route(Action::PutUser, "PUT", "/api/v1/users/{user_id}", "users", "Make a user, or replace one.")
         .more("Fields that siskin doesn't know are kept. Sessions of a user whose role changes are disconnected after `access:updated`, so that the page signs in again.")
-        .takes(Body::Json("PutUser")).makes("User").or(LOCAL),
+        .takes(Body::Json("PutUser")).makes("User").or(CHANGE),
     route(Action::DeleteUser, "DELETE", "/api/v1/users/{user_id}", "users", "Remove a user from the directory and from every channel, and disconnect the sessions.")
-        .or(LOCAL_ONE),
+        .or(CHANGE_ONE),
     route(Action::Channels, "GET", "/api/v1/channels", "channels", "List the channels by id.").query(RECORDS).answers("Channels").or(LOCAL),
     route(Action::Channel, "GET", "/api/v1/channels/{channel_id}", "channels", "Show a channel.").answers("Channel").or(LOCAL_ONE),
     route(Action::PutChannel, "PUT", "/api/v1/channels/{channel_id}", "channels", "Make a channel, or replace one.")
         .more("`members` becomes the whole list of members; absent or null, they stay. Sessions of new members enter the channel's room at once, those of former ones leave it.")
-        .takes(Body::Json("PutChannel")).makes("Channel").or(LOCAL),
-    route(Action::DeleteChannel, "DELETE", "/api/v1/channels/{channel_id}", "channels", "Remove a channel; everybody leaves its room.").or(LOCAL_ONE),
+        .takes(Body::Json("PutChannel")).makes("Channel").or(CHANGE),
+    route(Action::DeleteChannel, "DELETE", "/api/v1/channels/{channel_id}", "channels", "Remove a channel; everybody leaves its room.").or(CHANGE_ONE),
     route(Action::Members, "GET", "/api/v1/channels/{channel_id}/members", "channels", "List a channel's members by user id.")
         .query(RECORDS).answers("ChannelMembers").or(LOCAL_ONE),
     route(Action::PutMember, "PUT", "/api/v1/channels/{channel_id}/members/{user_id}", "channels", "Let a user into a channel.")
-        .more("The user's sessions enter the channel's room at once.").or(LOCAL_ONE),
-    route(Action::DeleteMember, "DELETE", "/api/v1/channels/{channel_id}/members/{user_id}", "channels", "Put a user out of a channel.").or(LOCAL_ONE),
+        .more("The user's sessions enter the channel's room at once.").or(CHANGE_ONE),
+    route(Action::DeleteMember, "DELETE", "/api/v1/channels/{channel_id}/members/{user_id}", "channels", "Put a user out of a channel.").or(CHANGE_ONE),
+    route(Action::Notes, "GET", "/api/v1/notes", "notes", "List the notes by id, without their data.").query(RECORDS).answers("Notes").or(LOCAL),
+    route(Action::Note, "GET", "/api/v1/notes/{note_id}", "notes", "Show a note.").answers("Note").or(LOCAL_ONE),
+    route(Action::PutNote, "PUT", "/api/v1/notes/{note_id}", "notes", "Make a note, or replace one.")
+        .more("The note as it was becomes a version. Who has it open gets `events:note`; who may no longer read it leaves.")
+        .takes(Body::Json("PutNote")).makes("Note").or(CHANGE),
+    route(Action::PatchNote, "PATCH", "/api/v1/notes/{note_id}", "notes", "Change some fields of a note.")
+        .more("`data` and `meta` are merged field by field, other fields replaced; null and what is absent change nothing.")
+        .takes(Body::Json("PatchNote")).answers("Note").or(CHANGE_ONE),
+    route(Action::DeleteNote, "DELETE", "/api/v1/notes/{note_id}", "notes", "Delete a note and its versions; everybody leaves its room.").or(CHANGE_ONE),
+    route(Action::Versions, "GET", "/api/v1/notes/{note_id}/versions", "notes", "List the last ten earlier states of a note, oldest first.")
+        .more("A change by a backend always makes one; edits in browsers make one a minute, and one whenever more than half of the text goes.")
+        .answers("Versions").or(LOCAL_ONE),
+    route(Action::RestoreVersion, "POST", "/api/v1/notes/{note_id}/versions/{version}/restore", "notes", "Make an earlier state of a note the present one.")
+        .more("The present one becomes a version.").answers("Note").or(CHANGE_ONE),
+    route(Action::Chats, "GET", "/api/v1/chats", "chats", "List the chats by id, without their messages.").query(CHATS).answers("Chats").or(LOCAL),
+    route(Action::Chat, "GET", "/api/v1/chats/{chat_id}", "chats", "Show a chat without its messages.").answers("Chat").or(LOCAL_ONE),
+    route(Action::PutChat, "PUT", "/api/v1/chats/{chat_id}", "chats", "Make a chat, or replace one; its messages stay.")
+        .more("Ids that begin with `local:` or `channel:` are not of saved chats. Who may no longer read it leaves its room.")
+        .takes(Body::Json("PutChat")).makes("Chat").or(CHANGE),
+    route(Action::DeleteChat, "DELETE", "/api/v1/chats/{chat_id}", "chats", "Delete a chat and its messages; everybody leaves its room.").or(CHANGE_ONE),
+    route(Action::Messages, "GET", "/api/v1/chats/{chat_id}/messages", "chats", "List a chat's messages by id.")
+        .query(RECORDS).answers("ChatMessages").or(LOCAL_ONE),
+    route(Action::Message, "GET", "/api/v1/chats/{chat_id}/messages/{message_id}", "chats", "Show a message.").answers("ChatMessage").or(LOCAL_ONE),
+    route(Action::PutMessage, "PUT", "/api/v1/chats/{chat_id}/messages/{message_id}", "chats", "Make a message, or replace one.")
+        .takes(Body::Json("PutMessage")).makes("ChatMessage").or(CHANGE_ONE),
+    route(Action::DeleteMessage, "DELETE", "/api/v1/chats/{chat_id}/messages/{message_id}", "chats", "Delete a message.").or(CHANGE_ONE),
     route(Action::Backup, "GET", "/api/v1/backup", "siskin", "Download a consistent copy of the store.")
         .more("Put it into SISKIN_DATA_DIR as siskin.redb while siskin is stopped to restore it.")
-        .answers(FILE).or(LOCAL),
+        .answers(FILE).or(CHANGE),
     route(Action::Status, "GET", "/api/v1/status", "siskin", "Show how this instance is doing.")
         .answers("Status"),
     route(Action::Log, "GET", "/api/v1/log", "siskin", "Show the last log lines, at most 200.")

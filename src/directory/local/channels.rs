@@ -89,7 +89,9 @@ impl Local {
             ..ChannelChange::default()
         };
         let mut batch = Batch::new();
-        if let Some(wanted) = members {
+        if let Some(mut wanted) = members {
+            wanted.sort_unstable();
+            wanted.dedup();
             let present = self.seconds(Table::Members, id)?;
             let less = |a: &[String], b: &[String]| -> Vec<String> {
                 a.iter().filter(|id| !b.contains(id)).cloned().collect()

@@ -34,8 +34,8 @@ use std::rc::Rc;
 /// A record.
 pub type Record = Map<String, Value>;
 
-/// The longest id, in bytes: the 256 characters that the API takes, four bytes each.
-pub const MAX_ID_BYTES: usize = 1024;
+/// The longest id, in characters.
+pub const MAX_ID_CHARS: usize = 256;
 
 /// Users, channels, notes and chats of the embedded store.
 pub struct Local {
@@ -153,14 +153,14 @@ fn encode(record: &Record) -> Vec<u8> {
 
 /// Is this an id that a record can have?
 pub fn is_id(id: &str) -> bool {
-    !id.is_empty() && id.len() <= MAX_ID_BYTES && !id.chars().any(char::is_control)
+    !id.is_empty() && id.chars().count() <= MAX_ID_CHARS && !id.contains(char::is_control)
 }
 
 fn check_id(what: &str, id: &str) -> Result<(), Wrong> {
     if is_id(id) {
         return Ok(());
     }
-    let why = format!("{what} has 1 to {MAX_ID_BYTES} bytes and no control characters");
+    let why = format!("{what} has 1 to {MAX_ID_CHARS} characters and no control characters");
     Err(Wrong::Invalid(why))
 }
 
