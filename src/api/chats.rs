@@ -3,9 +3,8 @@
 use super::Answer;
 use super::input::Ask;
 use super::reply::{Problem, Reply};
-use crate::directory::Access;
 use crate::directory::local::Record;
-use crate::house::House;
+use crate::events::chat::access_changed;
 use serde_json::json;
 
 pub fn list(ask: &Ask) -> Answer {
@@ -24,9 +23,13 @@ pub fn one(ask: &Ask) -> Answer {
 pub async fn put(ask: Ask) -> Answer {
     let (house, local, id) = (ask.house.clone(), ask.local()?, ask.name().to_owned());
     let chat: Record = ask.json().await?;
+    let before = local.chat(&id)?;
     let (created, chat) = local.put_chat(&id, chat)?;
     local.durable().await?;
-    put_out(&house, &id).await;
+    let same = |field| before.as_ref().and_then(|before| before.get(field)) == chat.get(field);
+    if !same("access_grants") || !same("user_id") {
+        access_changed(&house, &id).await;
+    }
     Ok(Reply::put(created, &chat))
 }
 
@@ -34,7 +37,7 @@ pub async fn delete(ask: &Ask) -> Answer {
     let local = ask.local()?;
     local.delete_chat(ask.name())?;
     local.durable().await?;
-    ask.house.backplane.close_room(&room(ask.name()));
+    access_changed(&ask.house, ask.name()).await;
     Ok(Reply::done())
 }
 
@@ -70,20 +73,4 @@ pub async fn delete_message(ask: &Ask) -> Answer {
 
 fn unknown() -> Problem {
     Problem::missing("There is no such chat.")
-}
-
-fn room(id: &str) -> String {
-    format!("chat:{id}")
-}
-
-/// Makes everybody leave the chat's room who may no longer read it.
-async fn put_out(house: &House, id: &str) {
-    for sid in house.hub.members(&room(id)) {
-        let Some(who) = house.sessions.who(sid) else {
-            continue;
-        };
-        if house.directory.chat_access(&who, id).await == Ok(Access::None) {
-            house.backplane.leave(sid, &room(id));
-        }
-    }
 }

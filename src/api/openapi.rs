@@ -90,11 +90,11 @@ fn body(body: Body) -> Option<Value> {
             "required": true,
             "content": {"application/json": {"schema": schema(name)}},
         })),
-        // OpenAPI 3.1 has no word for lines.
+        // OpenAPI 3.1 has no word for lines: the schema is that of the whole body, which is text.
         Body::Lines(name) => Some(json!({
-            "required": false,
+            "required": true,
             "description": format!("JSON objects as schema {name} describes, one a line."),
-            "content": {"application/x-ndjson": {"schema": {}, "example": "{\"type\":\"message\",\"data\":{\"content\":\"Hel\"}}\n{\"type\":\"message\",\"data\":{\"content\":\"lo\"}}\n"}},
+            "content": {"application/x-ndjson": {"schema": {"type": "string"}, "example": "{\"type\":\"message\",\"data\":{\"content\":\"Hel\"}}\n{\"type\":\"message\",\"data\":{\"content\":\"lo\"}}\n"}},
         })),
     }
 }

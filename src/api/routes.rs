@@ -228,7 +228,7 @@ pub const ROUTES: &[Route] = &[
         .answers("Rooms"),
     route(Action::Room, "GET", "/api/v1/rooms/{room}", "rooms", "List the sessions and users in a room, on this instance.")
         .answers("Room"),
-    route(Action::CloseRoom, "POST", "/api/v1/rooms/{room}/close", "rooms", "Make everybody leave a room.")
+    route(Action::CloseRoom, "DELETE", "/api/v1/rooms/{room}", "rooms", "Make everybody leave a room.")
         .more("The rooms of one user or one session can't be closed.")
         .or(&[409]),
     route(Action::EnterRoom, "POST", "/api/v1/rooms/{room}/enter", "rooms", "Make all sessions of these users enter a room.")
@@ -401,7 +401,7 @@ mod tests {
             r#"EnterRoom ["channel:a/b c"]"#
         );
         assert_eq!(found("GET", "/api/v1/rooms/%C3%9F+"), r#"Room ["ß+"]"#);
-        assert_eq!(found("POST", "/api/v1/users/x"), "GET, PUT, DELETE");
+        assert_eq!(found("PUT", "/api/v1/rooms/x"), "GET, DELETE");
         for path in [
             "/api/v1/",
             "/api/v1/emit/",

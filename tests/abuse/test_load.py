@@ -58,13 +58,13 @@ def test_a_slow_reader_is_closed_and_nobody_else_waits(siskin):
     for n in range(count):
         # At the pace of those who read: the room's slowest reader that does read sets it.
         wait_for(lambda n=n: min(received) >= n - 2, seconds=60, what="readers")
-        siskin.api("POST", "/emit", json={"user_id": "zoe", "event": "big", "data": {"n": n, "text": message}})
+        siskin.api("POST", "/users/zoe/emit", json={"event": "big", "data": {"n": n, "text": message}})
     for thread in threads:
         thread.join(60)
     assert received == [count] * len(readers)
     assert siskin.metric("siskin_outbox_overflows_total") == 1
     wait_for(lambda: siskin.metric("siskin_sockets") == 3, what="the slow reader's end")
-    assert slow_sid not in [s["sid"] for s in siskin.api("GET", "/sessions").json()["sessions"]]
+    assert slow_sid not in [s["sid"] for s in siskin.api("GET", "/users/zoe/sessions").json()["sessions"]]
     assert siskin.rss() < 200 << 20
 
 

@@ -1,0 +1,149 @@
+"""How sessions end, and what they may not exceed."""
+
+import asyncio
+import os
+import time
+
+import pytest
+import socketio
+
+PATIENCE = 5
+
+
+class Client:
+    """A connection, what it received, and when it was disconnected."""
+
+    def __init__(self):
+        self.io = socketio.AsyncClient(reconnection=False)
+        self.heard = []
+        self.gone = asyncio.Event()
+        self.io.on("*", lambda name, *args: self.heard.append((name, *args)))
+        self.io.on("disconnect", self.disconnected)
+
+    async def disconnected(self, reason):
+        self.gone.set()
+
+    @classmethod
+    async def connect(cls, siskin, token):
+        client = cls()
+        await client.io.connect(siskin.url, auth={"token": token}, socketio_path="/ws/socket.io", transports=["websocket"])
+        return client
+
+
+def test_a_session_ends_with_its_token(siskin):
+    """At its next event, or at the check that comes every 30 seconds."""
+
+    async def play():
+        exp = int(time.time()) + 3
+        speaks = await Client.connect(siskin, siskin.token("ann", exp=exp))
+        silent = await Client.connect(siskin, siskin.token("ann", exp=exp, jti="another"))
+        stays = await Client.connect(siskin, siskin.token("ann"))
+        future = await Client.connect(siskin, siskin.token("ann", nbf=exp + 60))
+        await speaks.io.call("heartbeat", {}, timeout=PATIENCE)
+        await asyncio.sleep(exp + 1 - time.time())
+        assert not speaks.gone.is_set() and not silent.gone.is_set()
+        await speaks.io.emit("heartbeat", {})
+        await asyncio.wait_for(speaks.gone.wait(), PATIENCE)
+        with pytest.raises(socketio.exceptions.TimeoutError):
+            await future.io.call("heartbeat", {}, timeout=0.3)
+        await asyncio.wait_for(silent.gone.wait(), 35)
+        await stays.io.call("heartbeat", {}, timeout=PATIENCE)
+        assert not stays.gone.is_set()
+        for client in (stays, future):
+            await client.io.disconnect()
+
+    asyncio.run(play())
+
+
+def test_a_user_who_loses_a_role_or_goes_is_disconnected_at_once(siskin):
+    async def play():
+        siskin.api("PUT", "/users/ann", {"name": "Ann", "role": "admin"})
+        siskin.api("PUT", "/users/bob", {"name": "Bob"})
+        ann = await Client.connect(siskin, siskin.token("ann"))
+        bob = await Client.connect(siskin, siskin.token("bob"))
+        await asyncio.to_thread(siskin.api, "PUT", "/users/ann", {"name": "Ann", "role": "user"})
+        await asyncio.wait_for(ann.gone.wait(), PATIENCE)
+        assert ann.heard == [("access:updated", {})]
+        await asyncio.to_thread(siskin.api, "PUT", "/users/bob", {"name": "Bob", "role": "pending"})
+        await asyncio.wait_for(bob.gone.wait(), PATIENCE)
+        pending = await Client.connect(siskin, siskin.token("bob"))
+        with pytest.raises(socketio.exceptions.TimeoutError):
+            await pending.io.call("heartbeat", {}, timeout=0.3)
+        await pending.io.disconnect()
+
+    asyncio.run(play())
+
+
+def test_too_many_events_are_dropped_and_told_once(start_siskin):
+    siskin = start_siskin(SISKIN_EVENTS_PER_SECOND="5")
+
+    async def play():
+        loud = await Client.connect(siskin, siskin.token("ann"))
+        other = await Client.connect(siskin, siskin.token("bob"))
+        acks = []
+        for _ in range(500):
+            await loud.io.emit("heartbeat", {}, callback=lambda: acks.append(1))
+        for _ in range(10):
+            await other.io.call("heartbeat", {}, timeout=PATIENCE)
+        await asyncio.sleep(1)
+        await loud.io.call("heartbeat", {}, timeout=PATIENCE)
+        # Ten seconds' worth at once, and what grew back while it sent.
+        assert 50 <= len(acks) <= 70
+        assert loud.heard == [("error", {"message": "Too many events, some are dropped"})]
+        assert other.heard == []
+        for client in (loud, other):
+            await client.io.disconnect()
+
+    asyncio.run(play())
+    assert siskin.metric('siskin_refused_total{reason="event rate"}') >= 430
+
+
+def test_a_session_is_in_so_many_rooms_and_no_more(start_siskin):
+    siskin = start_siskin(SISKIN_MAX_ROOMS="3")
+
+    async def play():
+        for number in range(5):
+            chat = {"user_id": "ann", "title": f"Chat {number}"}
+            await asyncio.to_thread(siskin.api, "PUT", f"/chats/{number}", chat)
+        ann = await Client.connect(siskin, siskin.token("ann"))
+        joins = []
+        for number in range(5):
+            payload = {"chat_id": str(number), "data": {"type": "join"}}
+            await ann.io.emit("events:chat", payload, callback=lambda answer: joins.append(answer))
+        await ann.io.call("heartbeat", {}, timeout=PATIENCE)
+        # Her own room is one of the three.
+        assert joins == [True, True]
+        again = {"chat_id": "0", "data": {"type": "join"}}
+        assert await ann.io.call("events:chat", again, timeout=PATIENCE) is True
+        await ann.io.call("events:chat", {"chat_id": "0", "data": {"type": "leave"}}, timeout=PATIENCE)
+        other = {"chat_id": "3", "data": {"type": "join"}}
+        assert await ann.io.call("events:chat", other, timeout=PATIENCE) is True
+        await ann.io.disconnect()
+
+    asyncio.run(play())
+
+
+@pytest.mark.skipif(not os.environ.get("SISKIN_SLOW"), reason="takes three minutes; SISKIN_SLOW=1 runs it")
+def test_who_sends_no_heartbeat_is_no_longer_present(siskin):
+    """After 120 seconds, seen at the next check; the socket itself stays."""
+
+    async def play():
+        grants = [{"principal_type": "user", "principal_id": "*", "permission": "read"}]
+        chat = {"user_id": "ann", "title": "Plans", "access_grants": grants}
+        await asyncio.to_thread(siskin.api, "PUT", "/chats/chat1", chat)
+        ann = await Client.connect(siskin, siskin.token("ann"))
+        bob = await Client.connect(siskin, siskin.token("bob"))
+        join = {"chat_id": "chat1", "data": {"type": "join"}}
+        for client in (ann, bob):
+            assert await client.io.call("events:chat", join, timeout=PATIENCE) is True
+        for _ in range(16):
+            await asyncio.sleep(10)
+            await ann.io.call("heartbeat", {}, timeout=PATIENCE)
+        present = [[user["id"] for user in heard["data"]["data"]["users"]] for _, heard in ann.heard]
+        assert present == [["ann"], ["ann", "bob"], ["ann"]]
+        await bob.io.call("heartbeat", {}, timeout=PATIENCE)
+        assert await bob.io.call("events:chat", join, timeout=PATIENCE) is True
+        for client in (ann, bob):
+            await client.io.disconnect()
+
+    asyncio.run(play())
