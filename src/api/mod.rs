@@ -19,6 +19,7 @@ mod rooms;
 mod routes;
 mod sessions;
 mod status;
+mod streams;
 mod users;
 
 use crate::house::House;
@@ -79,6 +80,9 @@ async fn route(house: &Rc<House>, request: Request<Incoming>) -> Answer {
         Action::EndSession => sessions::end(&ask).await,
         Action::EndUserSessions => sessions::end_of_user(&ask).await,
         Action::Models => models::list(&ask).await,
+        Action::OpenStream => streams::open(&ask),
+        Action::TakeStream => streams::take(&ask).await,
+        Action::CloseStream => streams::close(&ask),
         Action::Users => users::list(&ask),
         Action::User => users::one(&ask),
         Action::PutUser => users::put(ask).await,

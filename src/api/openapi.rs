@@ -149,7 +149,7 @@ fn meaning(status: u16) -> &'static str {
         404 => "There is no such thing.",
         408 => "The body took too long.",
         409 => "It can't be done to this one.",
-        410 => "The session left before it answered.",
+        410 => "What was asked for is gone: the session, or part of the stream.",
         413 => "The body is too large.",
         415 => "The body is of another kind.",
         422 => "A parameter or the body is not as described here.",

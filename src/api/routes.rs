@@ -22,6 +22,9 @@ pub enum Action {
     EndSession,
     EndUserSessions,
     Models,
+    OpenStream,
+    TakeStream,
+    CloseStream,
     Users,
     User,
     PutUser,
@@ -253,6 +256,16 @@ pub const ROUTES: &[Route] = &[
         .answers("Disconnected"),
     route(Action::Models, "GET", "/api/v1/models", "models", "List the models in use.")
         .answers("Models"),
+    route(Action::OpenStream, "PUT", "/api/v1/streams/{stream}", "streams", "Open a stream, before a client is asked to feed it.")
+        .more("A client that answers for a model itself (`request:chat:completion`) sends its answer as events named `{user}:{session}:{request}`. Only that user can feed it. A stream from which nobody takes for two minutes is closed.")
+        .or(&[503]),
+    route(Action::TakeStream, "GET", "/api/v1/streams/{stream}", "streams", "Take what has come on a stream, waiting for the first event.")
+        .more("Each event is given once, in the order they came; no event means that nothing came in time.")
+        .query(&[param("wait", "Wait", "Seconds to wait for the first event; 20 if absent.")])
+        .answers("StreamEvents")
+        .or(&[404, 410]),
+    route(Action::CloseStream, "DELETE", "/api/v1/streams/{stream}", "streams", "Close a stream.")
+        .or(&[404]),
     route(Action::Users, "GET", "/api/v1/users", "users", "List the users by id.").query(RECORDS).answers("Users").or(LOCAL),
     route(Action::User, "GET", "/api/v1/users/{user_id}", "users", "Show a user.").answers("User").or(LOCAL_ONE),
     route(Action::PutUser, "PUT", "/api/v1/users/{user_id}", "users", "Make a user, or replace one.")

@@ -1,7 +1,6 @@
 //! `{user}:{session}:{request}`: a client streams to a backend (direct connections).
 
 use super::{Fault, Sender, Work};
-use crate::metrics;
 use crate::socket::Args;
 use crate::state::streams::Pushed;
 
@@ -23,10 +22,6 @@ pub fn event(from: Sender, name: &str, args: &Args<'_>) -> Work {
     match from.house.publish_stream(name, data) {
         Pushed::Taken => Work::done(),
         Pushed::Nobody => Work::refuse(Fault::Denied("nobody listens to this stream")),
-        Pushed::Overrun => {
-            metrics::refused("stream overrun");
-            log::warn!("the listener of a stream of {} was too slow", from.sid);
-            Work::done()
-        }
+        Pushed::Lost => Work::refuse(Fault::Full("bytes of streams")),
     }
 }

@@ -1,0 +1,57 @@
+//! `/api/v1/streams`: a backend takes what a client streams to it (direct connections).
+
+use super::Answer;
+use super::input::Ask;
+use super::reply::{Problem, Reply};
+use crate::events::stream::is_name;
+use crate::state::streams::NoStream;
+use hyper::StatusCode;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use std::time::{Duration, Instant};
+
+/// Seconds that taking waits when nothing has come and nothing else is said.
+const WAIT: u64 = 20;
+
+#[derive(Serialize)]
+struct Events {
+    events: Vec<Box<RawValue>>,
+}
+
+pub fn open(ask: &Ask) -> Answer {
+    if !is_name(ask.name()) {
+        let detail = "A stream's name is `{user}:{session}:{request}`, with just these two colons.";
+        return Err(Problem::shape(detail));
+    }
+    match ask.house.streams.open(ask.name(), Instant::now()) {
+        true => Ok(Reply::done()),
+        false => {
+            let detail = "Too many streams are open: close those that have ended.";
+            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail))
+        }
+    }
+}
+
+pub async fn take(ask: &Ask) -> Answer {
+    let wait = ask.query("wait").and_then(|wait| wait.parse().ok());
+    let wait = Duration::from_secs(wait.unwrap_or(WAIT));
+    match ask.house.streams.take(ask.name(), wait).await {
+        Ok(events) => Ok(Reply::json(&Events { events })),
+        Err(NoStream::Closed) => Err(closed()),
+        Err(NoStream::Lost) => {
+            let detail = "So much came and was not taken that some was lost; the stream is closed.";
+            Err(Problem::new(StatusCode::GONE, detail))
+        }
+    }
+}
+
+pub fn close(ask: &Ask) -> Answer {
+    match ask.house.streams.close(ask.name()) {
+        true => Ok(Reply::done()),
+        false => Err(closed()),
+    }
+}
+
+fn closed() -> Problem {
+    Problem::missing("That stream is not open.")
+}
