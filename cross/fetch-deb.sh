@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# fetch-deb.sh PACKAGE ARCHITECTURE FOLDER: unpacks a Debian package of another architecture into a folder.
+# Installs nothing and changes nothing on this machine: apt works with lists of its own, and checks Debian's signatures as ever.
+set -euo pipefail
+package=${1:?} architecture=${2:?} folder=${3:?}
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
+: >"$work/status"
+options=(
+    -o "APT::Architecture=$architecture" -o "APT::Architectures=$architecture"
+    -o "Dir::State::lists=$work/lists" -o "Dir::State::status=$work/status" -o "Dir::Cache=$work/cache"
+    -o APT::Sandbox::User=root -o Acquire::Languages=none
+)
+# A mirror in the middle of its own update may miss one list of several: what counts is whether the package is found.
+apt-get -qq "${options[@]}" update || true
+(cd "$work" && apt-get -qq "${options[@]}" download "$package:$architecture")
+# Whole or not at all.
+dpkg-deb -x "$work"/*.deb "$work/unpacked"
+mkdir -p "$(dirname "$folder")"
+rm -rf "$folder"
+mv "$work/unpacked" "$folder"
