@@ -1,6 +1,6 @@
 # siskin: `make run` tries it, `make test` proves it.
 
-.PHONY: help run test lint clean
+.PHONY: help run test bench lint clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -11,6 +11,12 @@ run: ## build, start, and print where to go with a token to try it
 test: ## install what the tests need, run all of them
 	@bash tests/install.sh
 	@bash tests/run.sh
+
+bench: ## measure beside python-socketio, node's socket.io and socketioxide
+	@bash tests/install.sh
+	@bash tests/bench/install.sh
+	cargo build --release --locked --bins --examples
+	tests/.venv/bin/python tests/bench/bench.py
 
 lint: ## formatting and clippy
 	cargo fmt --check

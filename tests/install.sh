@@ -39,5 +39,6 @@ if [ "$(cat node_modules/.stamp 2>/dev/null || true)" != "$stamp" ]; then
 fi
 
 for more in */install.sh; do
-  [ ! -f "$more" ] || bash "$more"
+  # What the benches compare with is `make bench`'s to install.
+  [ ! -f "$more" ] || [ "$more" = bench/install.sh ] || bash "$more"
 done
