@@ -32,7 +32,8 @@ pub struct User {
     /// `user` or `admin`; whoever is `pending` never gets this far.
     pub role: String,
     /// The public record (contract, Identity): what a session entry holds, without `last_seen_at`.
-    pub record: Map<String, Value>,
+    /// As the text of a JSON object, since as a map it would be the larger part of an idle session.
+    pub record: Rc<str>,
 }
 
 /// Why there is no answer.

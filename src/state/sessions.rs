@@ -150,7 +150,7 @@ impl Sessions {
     pub fn entry(&self, sid: Sid) -> Option<Map<String, Value>> {
         let entries = self.entries.borrow();
         let session = entries.get(&sid).filter(|s| s.pooled)?;
-        let mut entry = session.who.user.record.clone();
+        let mut entry: Map<String, Value> = serde_json::from_str(&session.who.user.record).ok()?;
         entry.insert("last_seen_at".into(), session.last_seen_at.into());
         let chats = session.chats.iter().map(|id| Value::from(&**id)).collect();
         entry.insert("chat_ids".into(), Value::Array(chats));
@@ -218,7 +218,7 @@ mod tests {
                 id: id.into(),
                 name: id.to_uppercase(),
                 role: "user".into(),
-                record: [("id".to_string(), Value::from(id))].into_iter().collect(),
+                record: format!(r#"{{"id":"{id}"}}"#).into(),
             },
             token: token.into(),
             claims: Claims::default(),

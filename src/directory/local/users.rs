@@ -175,13 +175,14 @@ fn user_of(id: &str, record: &Record) -> Result<User, Refusal> {
     let role = field("role").unwrap_or("pending");
     let public = record
         .iter()
-        .filter(|(name, _)| !PRIVATE.contains(&name.as_str()));
+        .filter(|(name, _)| !PRIVATE.contains(&name.as_str()))
+        .map(|(name, value)| (name.clone(), value.clone()));
     admit(role)?;
     Ok(User {
         id: id.to_owned(),
         name: field("name").unwrap_or(id).to_owned(),
         role: role.to_owned(),
-        record: public.map(|(n, v)| (n.clone(), v.clone())).collect(),
+        record: json_text(&public.collect()),
     })
 }
 
@@ -196,8 +197,13 @@ fn user_of_claims(claims: &Claims) -> Result<User, Refusal> {
         id: claims.id.clone(),
         name: name.to_owned(),
         role: role.to_owned(),
-        record: record.into_iter().collect(),
+        record: json_text(&record.into_iter().collect()),
     })
+}
+
+/// A session keeps it as long as it lives: as text it is smallest.
+fn json_text(record: &Record) -> Rc<str> {
+    String::from_utf8(encode(record)).unwrap_or_default().into()
 }
 
 fn admit(role: &str) -> Result<(), Refusal> {
