@@ -17,8 +17,8 @@ MARKER = "transcript:marker"
 class Client:
     """One connection, and what came over it that nobody has looked at yet."""
 
-    def __init__(self, url, auth):
-        self.url, self.auth = url, auth
+    def __init__(self, url, auth, transport):
+        self.url, self.auth, self.transport = url, auth, transport
         self.signed_in = False
         self.io = socketio.AsyncClient(reconnection=False)
         self.came = asyncio.Queue()
@@ -38,7 +38,11 @@ class Client:
 
     async def connect(self):
         await self.io.connect(
-            self.url, auth=self.auth, socketio_path="/ws/socket.io", transports=["websocket"], wait_timeout=PATIENCE
+            self.url,
+            auth=self.auth,
+            socketio_path="/ws/socket.io",
+            transports=[self.transport],
+            wait_timeout=PATIENCE,
         )
 
     @property
@@ -47,8 +51,8 @@ class Client:
 
 
 class Play:
-    def __init__(self, siskin):
-        self.siskin = siskin
+    def __init__(self, siskin, transport):
+        self.siskin, self.transport = siskin, transport
         self.clients = {}
         self.requests = []
         self.names = Names(lambda who: siskin.token(who), lambda who: self.clients[who].sid)
@@ -79,7 +83,7 @@ class Play:
             given = values(line.rest)
             own = {"token": self.siskin.token(line.who.split("/")[0])}
             auth = self.names.fill(given[0]) if given else own
-            client = self.clients[line.who] = Client(self.siskin.url, auth)
+            client = self.clients[line.who] = Client(self.siskin.url, auth, self.transport)
             await client.connect()
             client.signed_in = not given
         elif line.mark == "-":
@@ -157,6 +161,7 @@ class Play:
             answer.set_result(None)
 
 
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
 @pytest.mark.parametrize("path", ROWS, ids=lambda path: path.stem)
-def test_python_socketio(path, siskin):
-    asyncio.run(Play(siskin).run(read(path)))
+def test_python_socketio(path, transport, siskin):
+    asyncio.run(Play(siskin, transport).run(read(path)))

@@ -37,7 +37,8 @@ class Queue {
 class Client {
   came = new Queue();
   constructor(url, auth) {
-    this.io = io(url, { path: "/ws/socket.io", transports: ["websocket"], reconnection: false, forceNew: true, auth });
+    // Its default transports: polling first, then the upgrade, in the middle of what is played.
+    this.io = io(url, { path: "/ws/socket.io", reconnection: false, forceNew: true, auth });
     this.gone = new Promise((resolve) => this.io.on("disconnect", resolve));
     this.connected = new Promise((resolve, reject) => this.io.on("connect", resolve).on("connect_error", reject));
     this.io.onAny((name, ...args) => {
