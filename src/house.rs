@@ -67,7 +67,13 @@ impl House {
 
     /// Id and name of everybody who has the chat open, on any instance, by id.
     pub async fn viewers(&self, chat_id: &str) -> BTreeMap<String, String> {
-        self.sessions.viewers(chat_id)
+        self.viewers_here(chat_id)
+    }
+
+    /// The same on this instance.
+    pub fn viewers_here(&self, chat_id: &str) -> BTreeMap<String, String> {
+        let members = self.hub.members(&format!("chat:{chat_id}"));
+        self.sessions.viewers(chat_id, &members)
     }
 
     /// The user behind a sid of any instance; `None` when it is not signed in anywhere.

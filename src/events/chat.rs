@@ -152,7 +152,7 @@ pub async fn access_changed(house: &Rc<House>, chat_id: &str) {
 /// time, so that an old answer never follows a newer one.
 pub fn publish_presence(house: &Rc<House>, chat_id: &str) {
     if house.backplane.is_alone() {
-        return emit_presence(house, chat_id, &house.sessions.viewers(chat_id));
+        return emit_presence(house, chat_id, &house.viewers_here(chat_id));
     }
     let mut asking = house.asking.borrow_mut();
     if let Some(again) = asking.get_mut(chat_id) {

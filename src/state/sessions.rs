@@ -110,12 +110,13 @@ impl Sessions {
         closed
     }
 
-    /// Id and name of everybody here who has the chat open, by id.
-    pub fn viewers(&self, chat_id: &str) -> BTreeMap<String, String> {
+    /// Id and name, by id, of everybody who has the chat open, among these sockets: those in its room.
+    pub fn viewers(&self, chat_id: &str, sids: &[Sid]) -> BTreeMap<String, String> {
         let entries = self.entries.borrow();
         let open = |s: &&Session| s.pooled && s.chats.iter().any(|id| &**id == chat_id);
         let person = |s: &Session| (s.who.user.id.clone(), s.who.user.name.clone());
-        entries.values().filter(open).map(person).collect()
+        let sessions = sids.iter().filter_map(|sid| entries.get(sid));
+        sessions.filter(open).map(person).collect()
     }
 
     /// A session of this user that has the chat open, other than `but`.
@@ -245,12 +246,12 @@ mod tests {
         let sid = Sid::random();
         pool.sign_in(sid, identity("u", "t"), 100);
         assert!(pool.open_chat(sid, "c"));
-        assert_eq!(pool.viewers("c").len(), 1);
+        assert_eq!(pool.viewers("c", &[sid]).len(), 1);
         assert!(pool.reap(100).is_empty());
         let reaped = pool.reap(101);
         assert_eq!(reaped, vec![(sid, vec![Rc::from("c")])]);
         assert!(pool.reap(101).is_empty());
-        assert!(pool.entry(sid).is_none() && pool.viewers("c").is_empty());
+        assert!(pool.entry(sid).is_none() && pool.viewers("c", &[sid]).is_empty());
         assert!(!pool.open_chat(sid, "c"));
         assert!(pool.seen(sid, 200) && pool.open_chat(sid, "c"));
         let entry = Value::Object(pool.entry(sid).unwrap());
