@@ -202,7 +202,15 @@ async fn enter_channels(from: &Sender) -> Answer {
         if house.sessions.who(*sid).is_none() {
             return Err(Fault::Gone);
         }
-        enter(house, *sid, &format!("channel:{id}")).await?;
+        match enter(house, *sid, &format!("channel:{id}")).await {
+            // The session itself is fine: it hears of as many channels as it may.
+            Err(Fault::Full(limit)) => {
+                metrics::refused(limit);
+                log::warn!("{sid} can't enter all channels of {}: {limit}", who.user.id);
+                break;
+            }
+            entered => entered?,
+        }
     }
     Ok(Args::none())
 }

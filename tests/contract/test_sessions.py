@@ -5,6 +5,7 @@ import os
 import time
 
 import pytest
+import requests
 import socketio
 
 PATIENCE = 5
@@ -17,8 +18,13 @@ class Client:
         self.io = socketio.AsyncClient(reconnection=False)
         self.heard = []
         self.gone = asyncio.Event()
-        self.io.on("*", lambda name, *args: self.heard.append((name, *args)))
+        self.io.on("*", self.hear)
         self.io.on("disconnect", self.disconnected)
+
+    async def hear(self, name, *args):
+        """A question gets no answer."""
+        self.heard.append((name, *args))
+        await self.gone.wait()
 
     async def disconnected(self, reason):
         self.gone.set()
@@ -118,6 +124,36 @@ def test_a_session_is_in_so_many_rooms_and_no_more(start_siskin):
         await ann.io.call("events:chat", {"chat_id": "0", "data": {"type": "leave"}}, timeout=PATIENCE)
         other = {"chat_id": "3", "data": {"type": "join"}}
         assert await ann.io.call("events:chat", other, timeout=PATIENCE) is True
+        # Who is a member of more channels than that still signs in.
+        for number in range(3):
+            await asyncio.to_thread(siskin.api, "PUT", f"/channels/{number}", {"name": "C", "members": ["bob"]})
+        bob = await Client.connect(siskin, siskin.token("bob"))
+        joined = await bob.io.call("user-join", {"auth": {"token": siskin.token("bob")}}, timeout=PATIENCE)
+        assert joined == {"id": "bob", "name": "bob"}
+        rooms = await asyncio.to_thread(lambda: siskin.api("GET", f"/sessions/{bob.io.get_sid()}").json()["rooms"])
+        assert len(rooms) == 3
+        await bob.io.disconnect()
+        await ann.io.disconnect()
+
+    asyncio.run(play())
+
+
+def test_a_question_ends_when_the_backend_gives_up(siskin):
+    async def play():
+        ann = await Client.connect(siskin, siskin.token("ann"))
+        event = {"type": "input", "data": {"title": "Name?"}}
+        question = {"user_id": "ann", "session_id": ann.io.get_sid(), "chat_id": "c", "message_id": "m", "event": event}
+        url, headers = f"{siskin.url}/api/v1/chat/call", {"Authorization": f"Bearer {siskin.api_key}"}
+        with pytest.raises(requests.Timeout):
+            await asyncio.to_thread(requests.post, url, json=question, headers=headers, timeout=0.5)
+        end = time.monotonic() + PATIENCE
+        while len(ann.heard) < 2 and time.monotonic() < end:
+            await asyncio.sleep(0.01)
+        asked, done = (heard["data"] for _, heard in ann.heard)
+        assert done == {
+            "type": "request:interaction:done",
+            "data": {"interaction_id": asked["data"]["interaction_id"]},
+        }
         await ann.io.disconnect()
 
     asyncio.run(play())
