@@ -202,7 +202,11 @@ fn finish(house: &House, sid: Sid, event: &str, ack: Option<u64>, answer: Answer
                 house.hub.ack(sid, ack, &args);
             }
         }
-        Err(Fault::Unavailable(why)) => log::warn!("{event} of {sid} failed: {why}"),
+        Err(Fault::Unavailable(why)) => {
+            // The directory has said in the log what is wrong: one line for the outage, not one an event.
+            metrics::refused("directory unavailable");
+            log::debug!("{event} of {sid} failed: {why}");
+        }
         Err(Fault::Full(limit)) => {
             metrics::refused(limit);
             log::info!("{event} of {sid} is refused: {limit}");

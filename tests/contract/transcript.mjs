@@ -1,6 +1,7 @@
 // Reads a transcript and compares what came with what it says. README.md describes the form.
 
 import { readFileSync, readdirSync } from "node:fs";
+import { isDeepStrictEqual } from "node:util";
 
 const here = new URL("rows/", import.meta.url);
 export const rows = readdirSync(here).filter((name) => name.endsWith(".txt")).sort();
@@ -82,7 +83,7 @@ export class Names {
     const the = typeof said === "string" && /^\{the (\S+)\}$/.exec(said);
     if (the) {
       if (!this.the.has(the[1])) this.the.set(the[1], came);
-      return this.the.get(the[1]) === came;
+      return isDeepStrictEqual(this.the.get(the[1]), came);
     }
     if (isObject(said) && isObject(came)) {
       const keys = Object.keys(said);
