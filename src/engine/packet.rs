@@ -1,5 +1,8 @@
 //! Engine.IO packets as text: one type digit, then data (Engine.IO protocol, "Packet encoding").
 
+/// The close packet, of either side.
+pub(super) const CLOSE: u8 = b'1';
+
 /// A packet from a client. Binary messages have no type digit and are not parsed here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packet<'a> {

@@ -1,6 +1,8 @@
 //! The HTTP long-polling transport (Engine.IO protocol, "HTTP long-polling").
 
-use super::{Engine, Failure, Session, frame};
+use super::frame::SEPARATOR;
+use super::packet::CLOSE;
+use super::{Engine, Failure, Session};
 use crate::metrics::{self, Counter};
 use data_encoding::BASE64;
 use futures_lite::FutureExt as _;
@@ -28,7 +30,8 @@ pub(super) async fn get(engine: &Rc<Engine>, session: &Rc<Session>) -> Result<By
         None => Poll::Pending,
     })
     .await;
-    if session.ended().is_some() && session.is_flushed() {
+    let parted = matches!(payload[..], [CLOSE] | [.., SEPARATOR, CLOSE]);
+    if parted && session.ended().is_some() && session.is_flushed() {
         engine.forget(session);
     }
     metrics::add(Counter::BytesOut, payload.len() as u64);
@@ -55,7 +58,7 @@ pub(super) async fn post(
         session.breach("payload");
         return Err(Failure::BadRequest);
     };
-    for packet in payload.split(frame::SEPARATOR as char) {
+    for packet in payload.split(SEPARATOR as char) {
         receive(session, packet).await?;
     }
     Ok(Bytes::from_static(b"ok"))

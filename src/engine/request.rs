@@ -111,7 +111,9 @@ impl Engine {
         // A second websocket for a session is accepted only to be closed: a browser can't read a refusal.
         let refused = session.as_ref().is_some_and(|s| !s.begin_probe());
         let upgrade = hyper::upgrade::on(&mut request);
-        let engine = self.clone();
+        // From now on it is the engine's to count: the accept loop stops counting it with this answer.
+        let counted = websocket::Counted::new(self.clone());
+        let executor = self.executor;
         let hand_over = async move {
             let parts = match upgrade.await.map(|u| u.downcast::<Io>()) {
                 Ok(Ok(parts)) => parts,
@@ -125,10 +127,8 @@ impl Engine {
                 metrics::refused("second websocket");
                 return websocket::turn_away(&stream);
             }
-            engine
-                .clone()
-                .executor
-                .spawn(websocket::serve(engine, session, peer, stream, early))
+            executor
+                .spawn(websocket::serve(counted, session, peer, stream, early))
                 .detach();
         };
         self.executor.spawn(hand_over).detach();

@@ -1,5 +1,6 @@
 //! One Engine.IO session: its transport, its outbox, its end.
 
+use super::packet::CLOSE;
 use super::{Engine, Message, Packet, Sid, Step, frame};
 use crate::metrics::{self, Counter, Gauge};
 use crate::outbox::{Frame, Outbox, Written};
@@ -184,8 +185,8 @@ impl Session {
         self.engine.handler().closed(self, why);
         if self.transport.get() == Transport::Websocket {
             self.end_websocket(why);
-        } else if !self.polling.get() && matches!(why, Closed::ByServer | Closed::Shutdown) {
-            // The last words wait for the next poll, no longer than a pong would be waited for.
+        } else if matches!(why, Closed::ByServer | Closed::Shutdown) {
+            // The last words wait for the next polls, no longer than a pong would be waited for.
             self.engine
                 .heartbeats
                 .schedule(self, self.engine.settings.ping_timeout);
@@ -310,14 +311,18 @@ impl Session {
     }
 
     /// Adds the packet that tells a poller to go, or to come again.
+    ///
+    /// Where the layer above has ended its session, this packet waits for the poll that follows: socket.io-client
+    /// handles a close packet before what came with it, so it would never learn that the end was meant.
     fn finish_payload(&self, mut payload: Vec<u8>) -> Vec<u8> {
         let last = match self.ended.get() {
             Some(Closed::ByClient) | None => b'6',
-            Some(_) => b'1',
+            Some(_) => CLOSE,
         };
+        let waits = self.ended.get() == Some(Closed::ByServer);
         if payload.is_empty() {
             payload.push(last);
-        } else if last == b'1' && self.outbox.borrow().is_empty() {
+        } else if last == CLOSE && !waits && self.outbox.borrow().is_empty() {
             payload.extend_from_slice(&[frame::SEPARATOR, last]);
         }
         payload

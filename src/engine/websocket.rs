@@ -10,7 +10,6 @@ use async_tungstenite::tungstenite::handshake::derive_accept_key;
 use futures_lite::{FutureExt as _, future};
 use hyper::header::{CONNECTION, HeaderMap, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use smol::{Async, Timer};
-use std::cell::Cell;
 use std::future::poll_fn;
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Shutdown, TcpStream};
@@ -47,37 +46,36 @@ pub(super) fn accept_key(headers: &HeaderMap) -> Option<String> {
 /// Serves a websocket until it ends: a session of its own, or the upgrade of `upgraded`.
 /// `early`: bytes that came with the handshake.
 pub(super) async fn serve(
-    engine: Rc<Engine>,
+    counted: Counted,
     upgraded: Option<Rc<Session>>,
     peer: IpAddr,
     stream: Async<TcpStream>,
     early: Vec<u8>,
 ) {
-    let _counted = Counted::new(&engine.streams);
     let stream = Rc::new(stream);
     match upgraded {
         Some(session) => probe(Connection::new(session, stream, early)).await,
         None => {
-            let session = engine.open(peer, Transport::Websocket);
+            let session = counted.0.open(peer, Transport::Websocket);
             session.attach(stream.clone());
             Connection::new(session, stream, early).run().await;
         }
     }
 }
 
-/// One more while it lives.
-struct Counted<'a>(&'a Cell<usize>);
+/// One more stream of the engine while it lives.
+pub(super) struct Counted(Rc<Engine>);
 
-impl<'a> Counted<'a> {
-    fn new(count: &'a Cell<usize>) -> Self {
-        count.set(count.get() + 1);
-        Self(count)
+impl Counted {
+    pub(super) fn new(engine: Rc<Engine>) -> Self {
+        engine.streams.set(engine.streams.get() + 1);
+        Self(engine)
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
+        self.0.streams.set(self.0.streams.get() - 1);
     }
 }
 

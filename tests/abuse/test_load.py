@@ -58,7 +58,7 @@ def test_a_slow_reader_is_closed_and_nobody_else_waits(siskin):
     for n in range(count):
         # At the pace of those who read: the room's slowest reader that does read sets it.
         wait_for(lambda n=n: min(received) >= n - 2, seconds=60, what="readers")
-        siskin.api("POST", "/users/zoe/emit", json={"event": "big", "data": {"n": n, "text": message}})
+        siskin.api("POST", "/emit", json={"user_id": "zoe", "event": "big", "data": {"n": n, "text": message}})
     for thread in threads:
         thread.join(60)
     assert received == [count] * len(readers)

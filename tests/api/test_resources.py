@@ -19,7 +19,7 @@ def test_users_enter_and_leave_rooms(siskin, browse):
     left = siskin.api("POST", "/rooms/ops%2F1/leave", {"user_ids": ["ann", "bob"]}).json()
     assert left["sessions"] == 0
     siskin.api("POST", "/rooms/ops%2F1/enter", {"user_ids": ["bob"]})
-    assert siskin.api("POST", "/rooms/ops%2F1/close").status_code == 204
+    assert siskin.api("DELETE", "/rooms/ops%2F1").status_code == 204
     assert siskin.api("GET", "/rooms/ops%2F1").json() == {"room": "ops/1", "sessions": [], "users": []}
     bob.silent()
 
@@ -30,7 +30,7 @@ def test_rooms_that_say_who_somebody_is_stay(siskin, browse):
         for what in ("enter", "leave"):
             answer = siskin.api("POST", f"/rooms/{room}/{what}", {"user_ids": ["ann"]}, ok=False)
             assert answer.status_code == 409
-        assert siskin.api("POST", f"/rooms/{room}/close", ok=False).status_code == 409
+        assert siskin.api("DELETE", f"/rooms/{room}", ok=False).status_code == 409
     for ids in ([], "ann", [1], [""], ["a"] * 1001):
         answer = siskin.api("POST", "/rooms/r/enter", {"user_ids": ids}, ok=False)
         assert answer.status_code == 422, ids

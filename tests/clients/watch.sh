@@ -19,7 +19,7 @@ stream() {
   printf '{"type":"chat:completion","data":{"done":true}}\n'
 }
 stream | curl -sS -N -T - -X POST -H "Authorization: Bearer $(cat target/try/key)" -H 'Content-Type: application/x-ndjson' -H 'Expect:' \
-  "$url/api/v1/chats/local:try/messages/m1/stream?user_id=ann" >target/try/reply &
+  "$url/api/v1/chat/stream?user_id=ann&chat_id=local:try&message_id=m1" >target/try/reply &
 node tests/clients/watch.mjs "$url" "$token"
 wait
 printf 'the API answered: '
