@@ -3,9 +3,11 @@
 //! - [`sessions`]: who is connected here, when last heard of, with which chats open
 //! - [`usage`]: the models in use
 //! - [`streams`]: what a client streams to a backend (direct connections)
+//! - [`documents`]: documents that several edit at once, as lists of Yjs updates
 //! - [`changes`]: what changed in a pool since somebody last looked
 
 pub mod changes;
+pub mod documents;
 pub mod sessions;
 pub mod streams;
 pub mod usage;

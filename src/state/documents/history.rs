@@ -1,0 +1,180 @@
+//! The updates of one document: an append-only list with a running size, squashed when it gets long.
+//!
+//! Shape: all updates in one buffer, and where each of them ends: 4 bytes an update beside its own. No yrs
+//! document is kept: appending needs none, and merging updates needs only the updates.
+
+use super::compact::{Compacted, compact};
+use super::update::{Contents, inspect};
+use yrs::merge_updates_v1;
+
+/// The largest document, in bytes of its updates (contract, limits).
+pub const MAX_BYTES: usize = 2 << 20;
+
+/// The most blocks of a document. A block that takes five bytes here takes 200 in yrs while it merges.
+const MAX_BLOCKS: usize = 100_000;
+
+/// As many updates as this are squashed.
+const SQUASH_AT: usize = 500;
+
+/// A full document is squashed to make room only when this much of it came since the last time, so that whoever
+/// keeps writing into a full one doesn't cost a merge each time.
+const WORTH_SQUASHING: usize = MAX_BYTES / 16;
+
+/// Updates that are merged at a time. The cost of a merge grows with the square of their number.
+const MERGE_AT_ONCE: usize = 16;
+
+/// The state of a document in which there is nothing.
+pub const EMPTY: [u8; 2] = [0, 0];
+
+/// Why an update is not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejected {
+    /// It is not an update.
+    Malformed,
+    /// The document would be larger than it may be.
+    TooLarge,
+}
+
+/// The list.
+#[derive(Default)]
+pub struct History {
+    bytes: Vec<u8>,
+    ends: Vec<u32>,
+    blocks: usize,
+    /// Bytes that came since the list was squashed.
+    fresh: usize,
+}
+
+impl History {
+    /// Stores an update. Returns what it holds; one that changes nothing is not stored.
+    pub fn append(&mut self, update: &[u8]) -> Result<Contents, Rejected> {
+        let contents = check(update)?;
+        if contents.is_empty() {
+            return Ok(contents);
+        }
+        if !self.has_room(update.len(), contents.blocks) && self.fresh >= WORTH_SQUASHING {
+            self.squash_from(0);
+        }
+        if !self.has_room(update.len(), contents.blocks) {
+            return Err(Rejected::TooLarge);
+        }
+        self.push(update, contents.blocks);
+        if self.ends.len() >= SQUASH_AT {
+            self.squash_from(self.small_ones());
+        }
+        Ok(contents)
+    }
+
+    /// Everything as one update; the list is that one update afterwards.
+    pub fn state(&mut self) -> &[u8] {
+        if self.ends.is_empty() {
+            return &EMPTY;
+        }
+        self.squash_from(0);
+        &self.bytes
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Updates in the list.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Bytes of all updates.
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn has_room(&self, bytes: usize, blocks: usize) -> bool {
+        self.bytes.len() + bytes <= MAX_BYTES && self.blocks + blocks <= MAX_BLOCKS
+    }
+
+    fn push(&mut self, update: &[u8], blocks: usize) {
+        if self.bytes.capacity() - self.bytes.len() < update.len() {
+            // A quarter at a time: a thousand open documents would waste megabytes by doubling.
+            let more = update.len().max(self.bytes.len() / 4).max(64);
+            self.bytes.reserve_exact(more);
+        }
+        self.bytes.extend_from_slice(update);
+        self.ends.push(self.bytes.len() as u32);
+        self.blocks += blocks;
+        self.fresh += update.len();
+    }
+
+    fn start(&self, index: usize) -> usize {
+        index.checked_sub(1).map_or(0, |before| {
+            self.ends.get(before).map_or(0, |end| *end as usize)
+        })
+    }
+
+    /// The first update that is no larger than all after it together. Those before it are left alone, so that each byte
+    /// is merged a few times only, however long the document is edited.
+    fn small_ones(&self) -> usize {
+        let total = self.bytes.len();
+        let is_large = |(index, end): &(usize, &u32)| {
+            let end = **end as usize;
+            end - self.start(*index) > total - end
+        };
+        self.ends.iter().enumerate().take_while(is_large).count()
+    }
+
+    /// Makes one update of all from this one on. Should they not merge, which those that were checked do, they stay.
+    fn squash_from(&mut self, first: usize) {
+        if self.ends.len() <= first + 1 {
+            return;
+        }
+        let from = self.start(first);
+        let updates = (first..self.ends.len()).filter_map(|index| {
+            self.bytes
+                .get(self.start(index)..self.ends.get(index).map_or(0, |end| *end as usize))
+        });
+        let Some(merged) = merge(updates.collect()) else {
+            log::error!(
+                "{} updates of a document can't be merged",
+                self.ends.len() - first
+            );
+            return;
+        };
+        self.bytes.truncate(from);
+        self.bytes.extend_from_slice(&merged.bytes);
+        self.bytes.shrink_to_fit();
+        self.ends.truncate(first);
+        self.ends.push(self.bytes.len() as u32);
+        self.ends.shrink_to_fit();
+        if first == 0 {
+            self.blocks = merged.blocks;
+            self.fresh = 0;
+        }
+    }
+}
+
+/// What the update holds, if yrs takes it, too.
+pub fn check(update: &[u8]) -> Result<Contents, Rejected> {
+    if update.len() > MAX_BYTES {
+        return Err(Rejected::TooLarge);
+    }
+    let contents = inspect(update).map_err(|_| Rejected::Malformed)?;
+    if contents.blocks > MAX_BLOCKS {
+        return Err(Rejected::TooLarge);
+    }
+    match merge_updates_v1([update]) {
+        Ok(_) => Ok(contents),
+        Err(_) => Err(Rejected::Malformed),
+    }
+}
+
+/// One update that says what all of them say. `None` when one of them is not an update.
+pub fn merge(updates: Vec<&[u8]>) -> Option<Compacted> {
+    let mut merged = Vec::with_capacity(updates.len().div_ceil(MERGE_AT_ONCE));
+    for some in updates.chunks(MERGE_AT_ONCE) {
+        merged.push(merge_updates_v1(some).ok()?);
+    }
+    while merged.len() > 1 {
+        let some = merged.chunks(MERGE_AT_ONCE);
+        merged = some.map(merge_updates_v1).collect::<Result<_, _>>().ok()?;
+    }
+    compact(merged.first()?).ok()
+}

@@ -1,0 +1,302 @@
+//! Documents against yrs: nothing is lost by squashing, and no bytes make it panic, hang or swell.
+
+use super::Seed;
+use super::history::{History, MAX_BYTES, Rejected, check, merge};
+use super::memory::Memory;
+use super::update::inspect;
+use crate::socket::Sid;
+use yrs::updates::decoder::Decode;
+use yrs::{Any, Array, Doc, GetString, Map, ReadTxn, StateVector, Text, Transact, Update};
+
+/// Repeatable random numbers (xorshift64*).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        (self.next() % end.max(1) as u64) as usize
+    }
+}
+
+fn read(updates: &[&[u8]]) -> String {
+    let doc = Doc::new();
+    let text = doc.get_or_insert_text("t");
+    let mut txn = doc.transact_mut();
+    for update in updates {
+        txn.apply_update(Update::decode_v1(update).unwrap())
+            .unwrap();
+    }
+    text.get_string(&txn)
+}
+
+/// What one editor's random keystroke makes.
+fn keystroke(doc: &Doc, random: &mut Random) -> Vec<u8> {
+    let text = doc.get_or_insert_text("t");
+    let (map, list) = (doc.get_or_insert_map("m"), doc.get_or_insert_array("a"));
+    let faces = doc.get_or_insert_text("f");
+    let before = doc.transact().state_vector();
+    let mut txn = doc.transact_mut();
+    let len = text.len(&txn);
+    if random.below(20) == 0 {
+        faces.insert(&mut txn, 0, "😀😀");
+    }
+    match random.below(12) {
+        0 | 1 if len > 4 => text.remove_range(&mut txn, random.below(len as usize - 2) as u32, 2),
+        2 => text.insert(&mut txn, random.below(len as usize + 1) as u32, "ä€ß"),
+        3 => drop(map.insert(
+            &mut txn,
+            format!("k{}", random.below(5)),
+            random.next() as u32,
+        )),
+        4 => drop(list.insert(
+            &mut txn,
+            0,
+            Any::from_json(r#"{"a":[1,null,"x",true,1.5]}"#).unwrap(),
+        )),
+        5 if len > 8 => {
+            let bold = [("bold".into(), Any::Bool(true))].into();
+            text.format(&mut txn, random.below(len as usize - 4) as u32, 3, bold);
+        }
+        6 => drop(text.insert_embed(&mut txn, len, Any::from_json(r#"{"image":"x"}"#).unwrap())),
+        _ => text.insert(&mut txn, random.below(len as usize + 1) as u32, "word "),
+    }
+    txn.encode_diff_v1(&before)
+}
+
+fn editor(client: u64) -> Doc {
+    Doc::with_options(yrs::Options {
+        client_id: yrs::block::ClientID::new(client),
+        offset_kind: yrs::OffsetKind::Utf16,
+        ..yrs::Options::default()
+    })
+}
+
+/// Updates of three editors who exchange what they did now and then, and their common text.
+fn session(seed: u64, keystrokes: usize) -> (Vec<Vec<u8>>, String) {
+    let mut random = Random(seed);
+    let docs: Vec<Doc> = (1..4).map(editor).collect();
+    let mut updates: Vec<Vec<u8>> = Vec::new();
+    let mut seen = [0; 3];
+    for _ in 0..keystrokes {
+        let who = random.below(3);
+        if random.below(4) == 0 {
+            for update in &updates[seen[who]..] {
+                let update = Update::decode_v1(update).unwrap();
+                docs[who].transact_mut().apply_update(update).unwrap();
+            }
+            seen[who] = updates.len();
+        }
+        updates.push(keystroke(&docs[who], &mut random));
+    }
+    let all: Vec<&[u8]> = updates.iter().map(Vec::as_slice).collect();
+    let text = read(&all);
+    (updates, text)
+}
+
+#[test]
+fn squashing_loses_nothing() {
+    for seed in 1..5 {
+        let (updates, text) = session(seed, 1300);
+        let mut history = History::default();
+        for update in &updates {
+            history.append(update).unwrap();
+            assert!(history.len() < 500);
+        }
+        assert!(history.len() > 1);
+        let before = history.size();
+        let state = history.state().to_vec();
+        assert!(state.len() < before && history.len() == 1);
+        assert_eq!(read(&[&state]), text);
+        check(&state).unwrap();
+    }
+}
+
+#[test]
+fn updates_out_of_order_wait_for_those_before() {
+    let (updates, text) = session(9, 400);
+    let mut random = Random(3);
+    let mut shuffled = updates.clone();
+    for index in (1..shuffled.len()).rev() {
+        shuffled.swap(index, random.below(index + 1));
+    }
+    let mut history = History::default();
+    for (index, update) in shuffled.iter().enumerate() {
+        history.append(update).unwrap();
+        if index % 50 == 0 {
+            history.state();
+        }
+    }
+    assert_eq!(read(&[history.state()]), text);
+}
+
+#[test]
+fn typing_on_is_one_block() {
+    let doc = editor(7);
+    let text = doc.get_or_insert_text("t");
+    text.insert(&mut doc.transact_mut(), 0, "<>");
+    let mut history = History::default();
+    history
+        .append(&doc.transact().encode_diff_v1(&StateVector::default()))
+        .unwrap();
+    for index in 1..2001 {
+        let before = doc.transact().state_vector();
+        text.insert(&mut doc.transact_mut(), index, "x");
+        history
+            .append(&doc.transact().encode_diff_v1(&before))
+            .unwrap();
+    }
+    let state = history.state().to_vec();
+    assert_eq!(inspect(&state).unwrap().blocks, 2);
+    assert!(state.len() < 2100, "{}", state.len());
+    assert_eq!(read(&[&state]), format!("<{}>", "x".repeat(2000)));
+}
+
+#[test]
+fn a_document_has_its_limit() {
+    let doc = editor(7);
+    let text = doc.get_or_insert_text("t");
+    let mut history = History::default();
+    let mut stored = 0;
+    let rejected = loop {
+        let before = doc.transact().state_vector();
+        text.insert(&mut doc.transact_mut(), 0, &"y".repeat(100_000));
+        let update = doc.transact().encode_diff_v1(&before);
+        match history.append(&update) {
+            Ok(_) => stored += 1,
+            Err(rejected) => break rejected,
+        }
+    };
+    assert_eq!((rejected, stored), (Rejected::TooLarge, 20));
+    assert!(history.size() <= MAX_BYTES);
+    assert_eq!(read(&[history.state()]).len(), 2_000_000);
+    assert_eq!(check(&vec![0; MAX_BYTES + 1]), Err(Rejected::TooLarge));
+}
+
+#[test]
+fn what_announces_more_than_it_has_is_refused() {
+    let huge = [0xff, 0xff, 0xff, 0x7f];
+    let mut nested = vec![1, 1, 7, 0, 8, 1, 1, b't', 1];
+    nested.extend([117, 1].repeat(500_000));
+    nested.extend([126, 0]);
+    let cases: [Vec<u8>; 9] = [
+        vec![],
+        vec![0],
+        vec![0, 0, 0],
+        huge.to_vec(),
+        [&[1][..], &huge, &[7, 0]].concat(),
+        // An array of 2^28 values, a deletion of 2^28 ranges, a clock at the end of all clocks.
+        [&[1, 1, 7, 0, 8, 1, 1, b't'][..], &huge].concat(),
+        [&[0, 1, 7][..], &huge].concat(),
+        [&[1, 1, 7][..], &[0xff, 0xff, 0xff, 0xff, 0x0f], &[0, 5, 0]].concat(),
+        nested,
+    ];
+    for case in cases {
+        assert_eq!(
+            check(&case),
+            Err(Rejected::Malformed),
+            "{:?}",
+            &case[..case.len().min(20)]
+        );
+    }
+    assert!(check(&[0, 0]).unwrap().is_empty());
+}
+
+/// A copy with a few bytes changed, cut, doubled, or swapped for another update's.
+fn mutate(update: &[u8], other: &[u8], random: &mut Random) -> Vec<u8> {
+    let mut bytes = update.to_vec();
+    for _ in 0..=random.below(4) {
+        let at = random.below(bytes.len());
+        match random.below(7) {
+            0 => bytes.truncate(at),
+            1 => bytes.insert(at, random.next() as u8),
+            2 if !bytes.is_empty() => drop(bytes.remove(at)),
+            3 => bytes
+                .splice(at..at, [0xff, 0xff, 0xff, 0xff, 0x07])
+                .for_each(drop),
+            4 => {
+                let from = random.below(other.len());
+                bytes.truncate(at);
+                bytes.extend_from_slice(&other[from..]);
+            }
+            _ if !bytes.is_empty() => bytes[at] = random.next() as u8,
+            _ => {}
+        }
+    }
+    bytes
+}
+
+#[test]
+fn hostile_updates_never_panic_and_what_is_stored_stays_readable() {
+    let rounds: usize = std::env::var("SISKIN_FUZZ_ROUNDS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(3);
+    let mut accepted = 0;
+    for round in 0..rounds {
+        let mut random = Random(77 + round as u64);
+        let (updates, _) = session(100 + round as u64, 200);
+        let mut history = History::default();
+        for index in 0..4000 {
+            let update = &updates[random.below(updates.len())];
+            let other = &updates[random.below(updates.len())];
+            let hostile = mutate(update, other, &mut random);
+            accepted += usize::from(history.append(&hostile).is_ok());
+            if index % 400 == 399 {
+                let state = history.state().to_vec();
+                check(&state).unwrap();
+                history = History::default();
+            }
+        }
+    }
+    assert!(accepted > rounds * 100, "{accepted}");
+}
+
+#[test]
+fn random_bytes_never_panic() {
+    let mut random = Random(5);
+    for _ in 0..50_000 {
+        let len = random.below(40);
+        let bytes: Vec<u8> = (0..len)
+            .map(|_| {
+                (random.next() >> 60) as u8 * (random.next() & 1) as u8 | (random.next() as u8 & 7)
+            })
+            .collect();
+        let _ = check(&bytes);
+        let _ = merge(vec![&bytes]);
+    }
+}
+
+#[test]
+fn the_first_seed_wins_and_an_empty_one_is_none() {
+    let memory = Memory::default();
+    let sid = Sid::random();
+    assert!(memory.join("d", sid) && memory.join("d", sid));
+    assert!(memory.state("d").is_none());
+    assert!(matches!(memory.seed("d", &[0, 0]), Ok(Seed::Won(contents)) if !contents.visible));
+    let (updates, _) = session(1, 2);
+    assert!(matches!(memory.seed("d", &updates[0]), Ok(Seed::Won(_))));
+    let Ok(Seed::Lost(state)) = memory.seed("d", &updates[1]) else {
+        panic!("the second seed won");
+    };
+    assert_eq!(memory.state("d"), Some(state));
+    assert!(!memory.clear_unused("d"));
+    memory.leave("d", sid);
+    assert!(memory.clear_unused("d") && memory.figures() == (0, 0));
+}
+
+#[test]
+fn a_session_opens_twenty_documents() {
+    let memory = Memory::default();
+    let sid = Sid::random();
+    assert!((0..20).all(|index| memory.join(&index.to_string(), sid)));
+    assert!(!memory.join("one more", sid) && memory.join("3", sid));
+    memory.leave("3", sid);
+    assert!(memory.join("one more", sid));
+    assert_eq!(memory.of(sid).len(), 20);
+}

@@ -1,0 +1,239 @@
+//! Walks through the bytes of a Yjs update, and so finds out whether it is one.
+//!
+//! It comes before yrs, which takes lengths at their word: five bytes that announce 2^27 clients make it reserve
+//! gigabytes, and clocks that overflow make it panic. What gets past here costs yrs no more than its size
+//! suggests. Left out of the format is what editors don't produce and implementations disagree on: JSON content (replaced
+//! by values in 2020), XML hooks, and documents inside documents.
+
+use super::reader::{Malformed, Reader};
+use std::collections::BTreeSet;
+
+/// The last clock of a client. Implementations compute with signed 32 bits.
+const MAX_CLOCK: u64 = i32::MAX as u64;
+
+const HAS_ORIGIN: u8 = 0x80;
+const HAS_RIGHT_ORIGIN: u8 = 0x40;
+const HAS_PARENT_SUB: u8 = 0x20;
+/// The part of a block's first byte that says what is in it.
+const KIND: u8 = 0x1f;
+const KIND_GC: u8 = 0;
+const KIND_SKIP: u8 = 10;
+
+/// What an update holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// Insertions, each of one piece.
+    pub blocks: usize,
+    /// Ranges of deletions.
+    pub deletions: usize,
+    /// Whether it inserts something that can be seen: text, an embedded thing.
+    pub visible: bool,
+}
+
+impl Contents {
+    /// Does it change nothing at all?
+    pub fn is_empty(&self) -> bool {
+        self.blocks == 0 && self.deletions == 0
+    }
+}
+
+/// The place of one inserted character or thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Id {
+    pub client: u64,
+    pub clock: u64,
+}
+
+/// One block of an update.
+#[derive(Clone, Copy, Debug)]
+pub struct Block<'a> {
+    pub id: Id,
+    /// How many clocks it takes.
+    pub len: u64,
+    /// All of it.
+    pub bytes: &'a [u8],
+    pub origin: Option<Id>,
+    pub right_origin: Option<Id>,
+    /// Its text, if that is what is in it.
+    pub text: Option<&'a str>,
+    visible: bool,
+}
+
+/// Checks an update from end to end.
+///
+/// # Errors
+/// When it is not one that yrs can be trusted with.
+pub fn inspect(bytes: &[u8]) -> Result<Contents, Malformed> {
+    let mut contents = Contents::default();
+    let deletions = walk(
+        bytes,
+        || {},
+        |block| {
+            contents.blocks += 1;
+            contents.visible |= block.visible;
+        },
+    )?;
+    contents.deletions = inspect_deletions(deletions)?;
+    Ok(contents)
+}
+
+/// Calls `section` for each client and `block` for each of its blocks; returns what follows: the deletions.
+pub fn walk<'a>(
+    bytes: &'a [u8],
+    mut section: impl FnMut(),
+    mut block: impl FnMut(Block<'a>),
+) -> Result<&'a [u8], Malformed> {
+    let mut reader = Reader::new(bytes);
+    let mut clients = BTreeSet::new();
+    for _ in 0..reader.count(3)? {
+        let blocks = reader.count(2)?;
+        let client = reader.number()?;
+        let mut clock = reader.number()?;
+        if blocks == 0 || !clients.insert(client) {
+            return Err(Malformed);
+        }
+        section();
+        for _ in 0..blocks {
+            let next = read_block(&mut reader, Id { client, clock })?;
+            clock += next.len;
+            if next.len == 0 || clock > MAX_CLOCK {
+                return Err(Malformed);
+            }
+            block(next);
+        }
+    }
+    Ok(reader.rest())
+}
+
+fn inspect_deletions(bytes: &[u8]) -> Result<usize, Malformed> {
+    let mut reader = Reader::new(bytes);
+    let mut clients = BTreeSet::new();
+    let mut ranges = 0;
+    for _ in 0..reader.count(2)? {
+        if !clients.insert(reader.number()?) {
+            return Err(Malformed);
+        }
+        let mut end = 0;
+        for _ in 0..reader.count(2)? {
+            let (clock, len) = (reader.number()?, reader.number()?);
+            if clock < end || len == 0 || clock.max(len) > MAX_CLOCK || clock + len > MAX_CLOCK {
+                return Err(Malformed);
+            }
+            end = clock + len;
+            ranges += 1;
+        }
+    }
+    match reader.rest() {
+        [] => Ok(ranges),
+        _ => Err(Malformed),
+    }
+}
+
+fn read_block<'a>(reader: &mut Reader<'a>, id: Id) -> Result<Block<'a>, Malformed> {
+    let start = reader.rest();
+    let info = reader.byte()?;
+    let mut block = Block {
+        id,
+        len: 0,
+        bytes: start,
+        origin: None,
+        right_origin: None,
+        text: None,
+        visible: false,
+    };
+    match info {
+        KIND_GC | KIND_SKIP => block.len = reader.number()?,
+        _ => read_item(reader, info, &mut block)?,
+    }
+    let len = start.len() - reader.rest().len();
+    block.bytes = start.get(..len).ok_or(Malformed)?;
+    Ok(block)
+}
+
+fn read_item<'a>(
+    reader: &mut Reader<'a>,
+    info: u8,
+    block: &mut Block<'a>,
+) -> Result<(), Malformed> {
+    if info & HAS_ORIGIN != 0 {
+        block.origin = Some(read_id(reader)?);
+    }
+    if info & HAS_RIGHT_ORIGIN != 0 {
+        block.right_origin = Some(read_id(reader)?);
+    }
+    if info & (HAS_ORIGIN | HAS_RIGHT_ORIGIN) == 0 {
+        match reader.number()? {
+            1 => drop(reader.text()?),
+            0 => drop(read_id(reader)?),
+            _ => return Err(Malformed),
+        }
+        if info & HAS_PARENT_SUB != 0 {
+            reader.text()?;
+        }
+    }
+    read_content(reader, info & KIND, block)
+}
+
+fn read_content<'a>(
+    reader: &mut Reader<'a>,
+    kind: u8,
+    block: &mut Block<'a>,
+) -> Result<(), Malformed> {
+    block.len = 1;
+    match kind {
+        // Deleted, and no longer known.
+        1 => block.len = reader.number()?,
+        3 => {
+            reader.bytes()?;
+            block.visible = true;
+        }
+        4 => {
+            let text = reader.text()?;
+            block.len = text.encode_utf16().count() as u64;
+            block.visible = true;
+            block.text = Some(text);
+        }
+        // Embedded JSON.
+        5 => {
+            read_json(reader)?;
+            block.visible = true;
+        }
+        // A format's name and its value.
+        6 => {
+            reader.text()?;
+            read_json(reader)?;
+        }
+        7 => match reader.byte()? {
+            // An XML element and its name.
+            3 => drop(reader.text()?),
+            // Array, map, text, XML fragment, XML text.
+            0 | 1 | 2 | 4 | 6 => {}
+            _ => return Err(Malformed),
+        },
+        8 => {
+            let values = reader.count(1)?;
+            for _ in 0..values {
+                reader.value()?;
+            }
+            block.len = values as u64;
+            block.visible = true;
+        }
+        _ => return Err(Malformed),
+    }
+    Ok(())
+}
+
+fn read_id(reader: &mut Reader<'_>) -> Result<Id, Malformed> {
+    let (client, clock) = (reader.number()?, reader.number()?);
+    match clock <= MAX_CLOCK {
+        true => Ok(Id { client, clock }),
+        false => Err(Malformed),
+    }
+}
+
+/// JSON as text; serde_json itself refuses what is nested too deep.
+fn read_json(reader: &mut Reader<'_>) -> Result<(), Malformed> {
+    let json = reader.text()?;
+    let read = serde_json::from_str::<serde::de::IgnoredAny>(json);
+    read.map(drop).map_err(|_| Malformed)
+}
