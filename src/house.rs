@@ -5,6 +5,8 @@ use crate::backplane::Backplane;
 use crate::config::Config;
 use crate::directory::{Directory, Identity};
 use crate::socket::{Hub, Sid};
+use crate::state::documents::Documents;
+use crate::state::editing::Editing;
 use crate::state::sessions::Sessions;
 use crate::state::streams::{Pushed, Streams};
 use crate::state::usage::Usage;
@@ -26,6 +28,9 @@ pub struct House {
     /// Models in use by sockets of this instance.
     pub usage: Usage,
     pub streams: Streams,
+    pub documents: Documents,
+    /// Notes that sessions of this instance edit.
+    pub editing: Editing,
     /// Sockets whose token the directory could not judge yet.
     pub waiting: RefCell<BTreeMap<Sid, Rc<str>>>,
     /// Chats whose presence is being asked for; `true`: ask again.
@@ -52,6 +57,8 @@ impl House {
             sessions: Sessions::default(),
             usage: Usage::default(),
             streams: Streams::default(),
+            documents: Documents::default(),
+            editing: Editing::default(),
             waiting: RefCell::default(),
             asking: RefCell::default(),
             retrying: Cell::new(false),

@@ -6,7 +6,7 @@ use crate::config::{self, Config};
 use crate::directory::Directory;
 use crate::directory::local::Local;
 use crate::engine::{Engine, Settings, Transports};
-use crate::events::Dispatch;
+use crate::events::{Dispatch, note};
 use crate::house::House;
 use crate::http::listen::within;
 use crate::http::{Connections, Limits, Service, Site};
@@ -227,10 +227,13 @@ async fn drain(site: &Site, connections: &Connections) {
     let started = Instant::now();
     site.engine.shutdown();
     let done = within(DRAIN, async {
+        note::flush(&site.house).await;
         site.house.flush().await;
         while site.engine.websockets() > 0 || connections.answering() > 0 {
             Timer::after(LOOK).await;
         }
+        // What came while the sockets closed.
+        note::flush(&site.house).await;
     });
     match done.await {
         Some(()) => log::info!("gone after {} ms", started.elapsed().as_millis()),

@@ -7,6 +7,7 @@ use super::input::Ask;
 use super::reply::{Problem, Reply};
 use crate::directory::Access;
 use crate::directory::local::Record;
+use crate::events::{document, note as editors};
 use crate::house::House;
 use crate::socket::{Args, Target};
 use serde_json::json;
@@ -26,6 +27,7 @@ pub fn one(ask: &Ask) -> Answer {
 pub async fn put(ask: Ask) -> Answer {
     let (house, local, id) = (ask.house.clone(), ask.local()?, ask.name().to_owned());
     let note: Record = ask.json().await?;
+    editors::settle(&house, &id).await;
     let (created, note) = local.put_note(&id, note)?;
     local.durable().await?;
     tell(&house, &id, &note).await;
@@ -35,6 +37,7 @@ pub async fn put(ask: Ask) -> Answer {
 pub async fn patch(ask: Ask) -> Answer {
     let (house, local, id) = (ask.house.clone(), ask.local()?, ask.name().to_owned());
     let changes: Record = ask.json().await?;
+    editors::settle(&house, &id).await;
     let note = local.patch_note(&id, changes)?;
     local.durable().await?;
     tell(&house, &id, &note).await;
@@ -45,7 +48,12 @@ pub async fn delete(ask: &Ask) -> Answer {
     let local = ask.local()?;
     local.delete_note(ask.name())?;
     local.durable().await?;
-    for room in rooms(ask.name()) {
+    ask.house.editing.forget(ask.name());
+    let [listening, editing] = rooms(ask.name());
+    for sid in ask.house.hub.members(&editing) {
+        document::put_out(&ask.house, ask.name(), sid).await;
+    }
+    for room in [listening, editing] {
         ask.house.backplane.close_room(&room);
     }
     Ok(Reply::done())
@@ -60,6 +68,7 @@ pub async fn restore(ask: &Ask) -> Answer {
     let local = ask.local()?;
     let version = ask.second().parse();
     let version = version.map_err(|_| Problem::missing("There is no such version."))?;
+    editors::settle(&ask.house, ask.name()).await;
     let note = local.restore_note(ask.name(), version)?;
     local.durable().await?;
     tell(&ask.house, ask.name(), &note).await;
@@ -68,6 +77,7 @@ pub async fn restore(ask: &Ask) -> Answer {
 
 /// The note has changed.
 async fn tell(house: &House, id: &str, note: &Record) {
+    house.editing.changed_outside(id);
     for room in rooms(id) {
         put_out(house, id, &room).await;
     }
@@ -93,6 +103,9 @@ async fn put_out(house: &House, id: &str, room: &str) {
         let access = note.map(|note| note.map_or(Access::None, |note| note.access));
         if access == Ok(Access::None) {
             house.backplane.leave(sid, room);
+            if room.starts_with("doc_") {
+                document::put_out(house, id, sid).await;
+            }
         }
     }
 }

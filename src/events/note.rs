@@ -1,8 +1,192 @@
-//! `join-note`: hearing of a note's saves.
+//! Notes: `join-note` to hear of their saves, and saving what their documents bring, a moment after the last change.
+//!
+//! What is to be saved is never dropped: not by a later update that brings no content, not by everybody leaving,
+//! not by a directory that is away for a while, not by SIGTERM.
 
-use super::{Fault, Sender, Work};
-use crate::socket::Args;
+use super::payload::{Auth, Id};
+use super::{Fault, Sender, Work, document, enter, session, tell};
+use crate::directory::local::is_empty_content;
+use crate::directory::{Access, Refusal};
+use crate::house::House;
+use crate::metrics;
+use crate::socket::{Args, Target};
+use crate::state::editing::{Fields, Pending};
+use serde::Deserialize;
+use serde_json::value::{RawValue, to_raw_value};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
-pub fn join(_from: Sender, _args: &Args<'_>) -> Work {
-    Work::refuse(Fault::Denied("notes are not served yet"))
+/// Between two attempts to save while the directory is away.
+const RETRY: Duration = Duration::from_secs(5);
+/// How often somebody who waits for a save looks whether it is done.
+const LOOK: Duration = Duration::from_millis(5);
+/// How long a change from outside waits for the editors' last one to be saved.
+const SETTLE: Duration = Duration::from_secs(5);
+
+#[derive(Deserialize)]
+struct Payload {
+    auth: Auth,
+    note_id: Id,
+}
+
+/// The room of those who hear of a note's saves.
+fn room(note_id: &str) -> String {
+    format!("note:{note_id}")
+}
+
+/// `{auth: {token}, note_id}` of a reader.
+pub fn join(from: Sender, args: &Args<'_>) -> Work {
+    let Some(Payload { auth, note_id }) = args.first() else {
+        return Work::refuse(Fault::Payload);
+    };
+    if let Err(fault) = session::same_user(&from, &auth.token) {
+        return Work::refuse(fault);
+    }
+    Work::later(async move {
+        let Sender { house, sid, who } = &from;
+        let note = house.directory.note(who, &note_id).await?;
+        match note.map(|note| note.access) {
+            Some(Access::Read | Access::Write) => {}
+            _ => return Err(Fault::Denied("no such note, or no access to it")),
+        }
+        enter(house, *sid, &room(&note_id)).await?;
+        Ok(Args::none())
+    })
+}
+
+/// Does a note's content show nothing?
+pub fn is_empty(content: &RawValue) -> bool {
+    let content = serde_json::from_str(content.get());
+    content.is_ok_and(|content| is_empty_content(Some(&content)))
+}
+
+/// The fields of an update's `data`; none when there is nothing in it. `Err`: it is not an object.
+pub fn fields(data: Option<&RawValue>) -> Result<Option<Fields>, serde_json::Error> {
+    let fields: Option<Fields> = data.map_or(Ok(None), |data| serde_json::from_str(data.get()))?;
+    Ok(fields.filter(|fields| !fields.is_empty()))
+}
+
+/// Saves these fields a moment after the last change.
+pub fn save_later(from: &Sender, note_id: &str, fields: Fields) {
+    let Sender { house, sid, who } = from;
+    let pending = Pending::new(who.clone(), *sid, fields, Instant::now());
+    match house.editing.put(note_id, pending) {
+        Some(true) => keep_saving(house, note_id.into()),
+        Some(false) => {}
+        None => {
+            metrics::refused("bytes of notes to save");
+            log::warn!("{sid} brings more to save of note {note_id:?} than may wait");
+            tell(house, *sid, "The note is too large to be saved");
+        }
+    }
+}
+
+/// Saves until there is nothing more to save, then clears the document if nobody has it open.
+fn keep_saving(house: &Rc<House>, note_id: Rc<str>) {
+    let weak = Rc::downgrade(house);
+    let saving = async move {
+        loop {
+            let Some(house) = weak.upgrade() else { return };
+            let due = house.editing.due(&note_id);
+            match due {
+                None if house.editing.finish(&note_id) => {
+                    document::clear(&house, &note_id).await;
+                    return;
+                }
+                Some(due) if due > Instant::now() => {
+                    drop(house);
+                    smol::Timer::at(due).await;
+                }
+                _ => {
+                    if !save(&house, &note_id).await {
+                        drop(house);
+                        smol::Timer::after(RETRY).await;
+                    }
+                }
+            }
+        }
+    };
+    house.executor.spawn(saving).detach();
+}
+
+/// Saves what waits. `false`: it can't be saved now, and still waits.
+async fn save(house: &Rc<House>, note_id: &str) -> bool {
+    while house.editing.is_saving(note_id) {
+        smol::Timer::after(LOOK).await;
+    }
+    let Some(pending) = house.editing.begin(note_id) else {
+        return true;
+    };
+    let emptying = house.editing.emptying(note_id);
+    let saved = match to_raw_value(&pending.fields) {
+        Ok(data) => {
+            house
+                .directory
+                .save_note(&pending.who, note_id, &data, emptying)
+                .await
+        }
+        Err(_) => Err(Refusal::Denied("the note's data is not JSON")),
+    };
+    match saved {
+        Ok(note) => {
+            let content = pending.fields.get("content");
+            if content.is_some_and(|content| !is_empty(content)) {
+                house.editing.ground(note_id);
+            }
+            house.editing.end(note_id, None);
+            let args = Args::from_json(note.get());
+            house
+                .backplane
+                .emit(&Target::room(&room(note_id)), "events:note", &args);
+            true
+        }
+        Err(Refusal::Unavailable(why)) => {
+            log::debug!("note {note_id:?} is not saved yet: {why}");
+            house.editing.end(note_id, Some(pending));
+            false
+        }
+        Err(Refusal::Denied(why)) => {
+            metrics::refused("note save");
+            log::warn!(
+                "note {note_id:?} is not saved for {}: {why}",
+                pending.who.user.id
+            );
+            house.editing.end(note_id, None);
+            tell(
+                house,
+                pending.sid,
+                &format!("The note was not saved: {why}"),
+            );
+            true
+        }
+    }
+}
+
+/// Somebody is about to change the note from outside: what its editors did before is saved before.
+pub async fn settle(house: &Rc<House>, note_id: &str) {
+    let saving = save(house, note_id);
+    let late = async {
+        smol::Timer::after(SETTLE).await;
+        false
+    };
+    if !futures_lite::future::or(saving, late).await {
+        log::warn!("note {note_id:?} changes before its editors' last change is saved");
+    }
+}
+
+/// Saves all that waits, now; for a server that goes down. The caller limits the time.
+pub async fn flush(house: &Rc<House>) {
+    let unsaved = house.editing.unsaved();
+    let save_one = |note_id: Rc<str>| {
+        let (executor, house) = (house.executor, house.clone());
+        executor.spawn(async move {
+            if !save(&house, &note_id).await {
+                log::error!("note {note_id:?}: its last changes can't be saved and are lost");
+            }
+        })
+    };
+    let saves: Vec<_> = unsaved.into_iter().map(save_one).collect();
+    for save in saves {
+        save.await;
+    }
 }

@@ -4,10 +4,12 @@
 //! - [`usage`]: the models in use
 //! - [`streams`]: what a client streams to a backend (direct connections)
 //! - [`documents`]: documents that several edit at once, as lists of Yjs updates
+//! - [`editing`]: notes that are being edited: who may write, what is not saved yet
 //! - [`changes`]: what changed in a pool since somebody last looked
 
 pub mod changes;
 pub mod documents;
+pub mod editing;
 pub mod sessions;
 pub mod streams;
 pub mod usage;

@@ -11,7 +11,7 @@ const BLANK_TAGS: [&str; 4] = ["p", "br", "div", "span"];
 const BLANK_NODES: [&str; 3] = ["doc", "paragraph", "hardBreak"];
 
 /// Does the content show nothing?
-pub(super) fn is_empty(content: Option<&Value>) -> bool {
+pub fn is_empty(content: Option<&Value>) -> bool {
     match content {
         None | Some(Value::Null) => true,
         Some(Value::String(text)) => text.trim().is_empty(),

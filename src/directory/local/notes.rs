@@ -6,7 +6,8 @@
 //!   can prove that it is an edit of the saved content ([`Emptying`]).
 //! - Before a save the note as it was becomes a version, of which the last [`MAX_VERSIONS`] stay. Saves of
 //!   editors come twice a second, so theirs only make one when the note was somebody else's, when the newest
-//!   version is [`VERSION_INTERVAL`] old, or when more than half of the text goes. A backend's always does.
+//!   version is [`VERSION_INTERVAL`] old, or when more than half of the text goes. A backend's always does, and so
+//!   does the first of editors who aren't known to work on the saved content ([`Emptying::Refuse`]).
 
 use super::super::{Access, Emptying, Identity, NoteView, Refusal};
 use super::{Local, Record, Wrong, check_id, content, denied, encode, grants, object, owner, text};
@@ -78,13 +79,11 @@ impl Local {
         if emptied && emptying == Emptying::Refuse {
             return denied("an empty document would replace the note's content");
         }
-        self.save(
-            note_id,
-            Some(&before),
-            &mut note,
-            &who.user.id,
-            Keep::Sparsely,
-        )?;
+        let keep = match emptying {
+            Emptying::Refuse => Keep::Always,
+            Emptying::Allow => Keep::Sparsely,
+        };
+        self.save(note_id, Some(&before), &mut note, &who.user.id, keep)?;
         let saved = raw(&Value::Object(note))?;
         self.store.durable().await?;
         Ok(saved)

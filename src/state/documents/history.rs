@@ -71,7 +71,9 @@ impl History {
             return &EMPTY;
         }
         self.squash_from(0);
-        &self.bytes
+        // All of it; or its first part, should that not have merged.
+        let end = self.ends.first().map_or(0, |end| *end as usize);
+        self.bytes.get(..end).unwrap_or(&EMPTY)
     }
 
     pub fn is_empty(&self) -> bool {

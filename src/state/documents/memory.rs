@@ -58,6 +58,12 @@ impl Memory {
         }
     }
 
+    pub fn is_open(&self, id: &str, sid: Sid) -> bool {
+        let sessions = self.sessions.borrow();
+        let open = sessions.get(&sid);
+        open.is_some_and(|open| open.iter().any(|known| **known == *id))
+    }
+
     pub fn of(&self, sid: Sid) -> Vec<Rc<str>> {
         self.sessions
             .borrow()

@@ -66,6 +66,11 @@ impl Documents {
         ask!(self, leave(id, sid));
     }
 
+    /// Whether the session has it open. Known at once, as is [`Documents::of`].
+    pub fn is_open(&self, id: &str, sid: Sid) -> bool {
+        ask!(self, is_open(id, sid))
+    }
+
     /// What the session has open. Known at once: each instance knows it of its own sessions.
     pub fn of(&self, sid: Sid) -> Vec<Rc<str>> {
         ask!(self, of(sid))

@@ -1,0 +1,163 @@
+// Notes are saved a moment after the last change, and nothing that was saved or is about to be is ever lost.
+
+import assert from "node:assert/strict";
+import test, { after, before } from "node:test";
+import * as Y from "yjs";
+import { sleep, startSiskin, waitFor } from "../harness.mjs";
+import { Editor, makeNote, savedText } from "./editor.mjs";
+
+let siskin;
+const opened = [];
+before(async () => (siskin = await startSiskin()));
+after(async () => {
+  for (const editor of opened) editor.close();
+  await siskin.close();
+});
+
+/** Longer than a save takes to come. */
+const MOMENT = 900;
+const content = (md) => ({ content: { md, html: md && `<p>${md}</p>`, json: null } });
+const nothing = new Uint8Array([0, 0]);
+
+async function editor(user, id, { instance = siskin, join = true } = {}) {
+  const made = await new Editor(instance, user, `note:${id}`).connect();
+  opened.push(made);
+  if (join) await made.join();
+  return made;
+}
+
+const isSaved = (id, text, instance = siskin) => waitFor(async () => (await savedText(instance, id)) === text, { what: `saved ${text}` });
+
+test("an empty document never replaces saved content", async () => {
+  const id = await makeNote(siskin, "seedless", { data: content("precious") });
+  const ann = await editor("ann", id);
+  assert.deepEqual(ann.states[0].state, [0, 0]);
+  assert.equal(ann.states[0].content.md, "precious");
+  ann.send(nothing, { data: content("") });
+  await waitFor(() => ann.errors.length, { what: "refusal" });
+  // An empty paragraph as the first content is nothing either.
+  const doc = new Y.Doc();
+  doc.getXmlFragment("prosemirror").insert(0, [new Y.XmlElement("paragraph")]);
+  await ann.ask("ydoc:document:update", {
+    document_id: `note:${id}`,
+    update: Array.from(Y.encodeStateAsUpdate(doc)),
+    initialize: true,
+    data: content(""),
+  });
+  await waitFor(() => ann.errors.length > 1, { what: "refusal" });
+  assert.equal(await savedText(siskin, id), "precious");
+});
+
+test("whoever works on the saved content may empty it, and it stays as a version", async () => {
+  const id = await makeNote(siskin, "cleared", { data: content("precious") });
+  const ann = await editor("ann", id);
+  const doc = new Y.Doc();
+  doc.getText("text").insert(0, "precious");
+  await ann.ask("ydoc:document:update", { document_id: `note:${id}`, update: Array.from(Y.encodeStateAsUpdate(doc)), initialize: true });
+  ann.send(nothing, { data: content("") });
+  await isSaved(id, "");
+  const { versions } = await siskin.api("GET", `/notes/${id}/versions`);
+  assert.equal(versions.at(-1).data.content.md, "precious");
+});
+
+test("an update without content does not cancel the save that waits", async () => {
+  const id = await makeNote(siskin, "resync");
+  const ann = await editor("ann", id);
+  ann.text.insert(0, "x");
+  ann.send(nothing, { data: content("x") });
+  for (let i = 0; i < 4; i += 1) {
+    await sleep(100);
+    ann.text.insert(0, "y");
+  }
+  ann.send(nothing, { data: { files: [] } });
+  await isSaved(id, "x");
+});
+
+test("what a backend writes into an open note is not lost to its editors", async () => {
+  const id = await makeNote(siskin, "backend", { data: content("first") });
+  const ann = await editor("ann", id);
+  ann.send(nothing, { data: content("first, edited") });
+  await ann.settled();
+  await siskin.api("PATCH", `/notes/${id}`, { data: content("by the backend") });
+  assert.equal(await savedText(siskin, id), "by the backend");
+  await sleep(MOMENT);
+  assert.equal(await savedText(siskin, id), "by the backend");
+  ann.send(nothing, { data: content("first, edited again") });
+  await isSaved(id, "first, edited again");
+  const { versions } = await siskin.api("GET", `/notes/${id}/versions`);
+  const texts = versions.map((version) => version.data.content.md);
+  assert.deepEqual(texts, ["first", "first, edited", "by the backend"]);
+});
+
+test("leaving and disconnecting right after the last change lose nothing", async () => {
+  for (const end of ["leave", "disconnect"]) {
+    const id = await makeNote(siskin, end);
+    const ann = await editor("ann", id);
+    ann.text.insert(0, "last words");
+    ann.send(nothing, { data: content("last words") });
+    await ann.settled();
+    if (end === "leave") await ann.ask("ydoc:document:leave", { document_id: `note:${id}` });
+    else ann.close();
+    // Whoever comes before it is saved finds the document, whoever comes later finds what was saved.
+    const bob = await editor("ann", id);
+    assert.equal(bob.text.toString(), "last words");
+    await bob.ask("ydoc:document:leave", { document_id: `note:${id}` });
+    await isSaved(id, "last words");
+    await sleep(100);
+    const cleo = await editor("ann", id);
+    assert.deepEqual(cleo.states[0].state, [0, 0]);
+    assert.equal(cleo.states[0].content.md, "last words");
+  }
+});
+
+test("SIGTERM saves what waits", async () => {
+  const other = await startSiskin();
+  const ids = ["a", "b", "c"];
+  for (const id of ids) {
+    await makeNote(other, id);
+    const ann = await editor("ann", id, { instance: other });
+    ann.send(nothing, { data: content(`pending ${id}`) });
+    await ann.settled();
+    assert.notEqual(await savedText(other, id), `pending ${id}`);
+  }
+  await other.restart();
+  for (const id of ids) assert.equal(await savedText(other, id), `pending ${id}`);
+  await other.close();
+});
+
+test("typing on and on is saved all the same, and readers of the note hear of it", async () => {
+  const id = await makeNote(siskin, "typing", { readers: ["bob"] });
+  const ann = await editor("ann", id);
+  const bob = await editor("bob", id, { join: false });
+  await bob.ask("join-note", { auth: bob.socket.auth, note_id: id });
+  let text = "";
+  const typed = setInterval(() => ann.send(nothing, { data: content((text += "x")) }), 100);
+  try {
+    await waitFor(() => bob.notes.length, { what: "events:note" });
+  } finally {
+    clearInterval(typed);
+  }
+  assert.equal(bob.notes[0].id, id);
+  assert.match(bob.notes[0].data.content.md, /^x+$/);
+  await ann.settled();
+  await isSaved(id, text);
+});
+
+test("the first content wins; an offer of nothing is none", async () => {
+  const id = await makeNote(siskin, "seeds", { writers: ["bob"], data: content("saved") });
+  const [ann, bob] = [await editor("ann", id), await editor("bob", id)];
+  const offer = (who, update) => who.ask("ydoc:document:update", { document_id: `note:${id}`, update: Array.from(update), initialize: true });
+  const seed = (text) => {
+    const doc = new Y.Doc();
+    doc.getText("text").insert(0, text);
+    return Y.encodeStateAsUpdate(doc);
+  };
+  assert.deepEqual(await offer(ann, nothing), [0, 0]);
+  const [first, second] = [seed("from ann"), seed("from bob")];
+  assert.deepEqual(await offer(ann, first), Array.from(first));
+  const answer = new Y.Doc();
+  Y.applyUpdate(answer, Uint8Array.from(await offer(bob, second)));
+  assert.equal(answer.getText("text").toString(), "from ann");
+  await waitFor(() => bob.text.toString() === "from ann");
+  assert.equal(await offer(bob, new Uint8Array([1, 2, 3])).then((state) => state.length > 3), true);
+});
