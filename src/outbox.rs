@@ -83,15 +83,17 @@ impl Outbox {
         Ok(Written::All)
     }
 
-    /// Takes whole frames for a poller, at least one and not much over `limit` bytes.
-    pub fn take(&mut self, limit: usize) -> Vec<Frame> {
+    /// Takes whole frames for a poller, at least one, else not over `limit` bytes and `most` of what `packets` counts.
+    pub fn take(&mut self, limit: usize, most: u64, packets: fn(&[u8]) -> u64) -> Vec<Frame> {
         let mut taken = Vec::new();
-        let mut bytes = 0;
+        let (mut bytes, mut count) = (0, 0);
         while let Some(frame) = self.queue.front() {
-            if bytes + frame.len() > limit && !taken.is_empty() {
+            let more = packets(frame);
+            if (bytes + frame.len() > limit || count + more > most) && !taken.is_empty() {
                 break;
             }
             bytes += frame.len();
+            count += more;
             taken.extend(self.queue.pop_front());
         }
         self.bytes -= bytes;
@@ -176,8 +178,10 @@ mod tests {
         assert!(outbox.push(frame(100), 50));
         assert!(!outbox.push(frame(1), 50));
         assert_eq!(outbox.bytes(), 100);
-        assert_eq!(outbox.take(10).len(), 1);
+        assert_eq!(outbox.take(10, 9, |_| 1).len(), 1);
         assert!(outbox.push(frame(30), 50) && outbox.push(frame(20), 50));
+        assert_eq!(outbox.take(100, 3, |_| 2).len(), 1);
+        assert!(outbox.push(frame(30), 50));
         assert!(!outbox.push(frame(1), 50));
     }
 

@@ -74,7 +74,11 @@ fn schema(name: &str) -> Value {
 
 fn parameters(route: &Route) -> Vec<Value> {
     let in_path = route.path.split('/').filter_map(parameter).map(|name| {
-        let kind = if name == "sid" { "Sid" } else { "Id" };
+        let kind = match name {
+            "sid" => "Sid",
+            "stream" => "Stream",
+            _ => "Id",
+        };
         json!({"name": name, "in": "path", "required": true, "schema": schema(kind)})
     });
     let in_query = route.query.iter().map(|param: &Param| {
@@ -90,11 +94,12 @@ fn body(body: Body) -> Option<Value> {
             "required": true,
             "content": {"application/json": {"schema": schema(name)}},
         })),
-        // OpenAPI 3.1 has no word for lines: the schema is that of the whole body, which is text.
+        // OpenAPI 3.1 has no word for lines, and the schema is that of the whole body: any text is fine.
+        // No line at all is fine: then the body may be absent.
         Body::Lines(name) => Some(json!({
-            "required": true,
+            "required": false,
             "description": format!("JSON objects as schema {name} describes, one a line."),
-            "content": {"application/x-ndjson": {"schema": {"type": "string"}, "example": "{\"type\":\"message\",\"data\":{\"content\":\"Hel\"}}\n{\"type\":\"message\",\"data\":{\"content\":\"lo\"}}\n"}},
+            "content": {"application/x-ndjson": {"schema": {}, "example": "{\"type\":\"message\",\"data\":{\"content\":\"Hel\"}}\n{\"type\":\"message\",\"data\":{\"content\":\"lo\"}}\n"}},
         })),
     }
 }

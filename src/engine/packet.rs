@@ -3,6 +3,9 @@
 /// The close packet, of either side.
 pub(super) const CLOSE: u8 = b'1';
 
+/// The packet that says nothing.
+pub(super) const NOOP: u8 = b'6';
+
 /// A packet from a client. Binary messages have no type digit and are not parsed here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packet<'a> {

@@ -1,7 +1,7 @@
 //! The HTTP long-polling transport (Engine.IO protocol, "HTTP long-polling").
 
 use super::frame::SEPARATOR;
-use super::packet::CLOSE;
+use super::packet::{CLOSE, NOOP};
 use super::{Engine, Failure, Session};
 use crate::metrics::{self, Counter};
 use data_encoding::BASE64;
@@ -30,7 +30,7 @@ pub(super) async fn get(engine: &Rc<Engine>, session: &Rc<Session>) -> Result<By
         None => Poll::Pending,
     })
     .await;
-    let parted = matches!(payload[..], [CLOSE] | [.., SEPARATOR, CLOSE]);
+    let parted = matches!(payload[..], [CLOSE | NOOP] | [.., SEPARATOR, CLOSE]);
     if parted && session.ended().is_some() && session.is_flushed() {
         engine.forget(session);
     }

@@ -1,6 +1,6 @@
 //! One Engine.IO session: its transport, its outbox, its end.
 
-use super::packet::CLOSE;
+use super::packet::{CLOSE, NOOP};
 use super::{Engine, Message, Packet, Sid, Step, frame};
 use crate::metrics::{self, Counter, Gauge};
 use crate::outbox::{Frame, Outbox, Written};
@@ -9,6 +9,9 @@ use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, TcpStream};
 use std::rc::Rc;
 use std::task::{Context, Waker};
+
+/// Packets of one polling payload at most: python-engineio's clients refuse more than 16, and a close packet may follow.
+const POLLED: u64 = 15;
 
 /// What carries a session now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,7 +188,9 @@ impl Session {
         self.engine.handler().closed(self, why);
         if self.transport.get() == Transport::Websocket {
             self.end_websocket(why);
-        } else if matches!(why, Closed::ByServer | Closed::Shutdown) {
+        } else if matches!(why, Closed::ByServer)
+            || (why == Closed::Shutdown && !self.polling.get())
+        {
             // The last words wait for the next polls, no longer than a pong would be waited for.
             self.engine
                 .heartbeats
@@ -292,10 +297,10 @@ impl Session {
 
     /// A poll: what waits as a payload, or `None` and a wake-up when there is something.
     pub(super) fn poll_payload(&self, cx: &Context<'_>) -> Option<Vec<u8>> {
-        let frames = self
-            .outbox
-            .borrow_mut()
-            .take(self.engine.settings.max_payload);
+        let frames =
+            self.outbox
+                .borrow_mut()
+                .take(self.engine.settings.max_payload, POLLED, frame::packets);
         let mut payload = Vec::new();
         for frame in &frames {
             frame::to_payload(frame, &mut payload);
@@ -316,8 +321,10 @@ impl Session {
     /// handles a close packet before what came with it, so it would never learn that the end was meant.
     fn finish_payload(&self, mut payload: Vec<u8>) -> Vec<u8> {
         let last = match self.ended.get() {
-            Some(Closed::ByClient) | None => b'6',
-            Some(_) => CLOSE,
+            Some(Closed::ByServer | Closed::Protocol(_)) => CLOSE,
+            // A client that didn't cause its end, and is not meant to stay away, sees it as a failed poll next:
+            // python-socketio would not come back after a close packet.
+            _ => NOOP,
         };
         let waits = self.ended.get() == Some(Closed::ByServer);
         if payload.is_empty() {
