@@ -39,6 +39,8 @@ pub mod http;
 pub mod log;
 pub mod metrics;
 pub mod outbox;
+#[cfg(test)]
+mod random;
 #[cfg(feature = "redis")]
 pub mod redis;
 pub mod serve;

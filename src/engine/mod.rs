@@ -7,6 +7,8 @@ mod heartbeat;
 mod io;
 mod packet;
 mod polling;
+#[cfg(test)]
+mod random_tests;
 mod request;
 mod session;
 mod sid;

@@ -5,6 +5,8 @@ mod client;
 mod encode;
 mod hub;
 mod packet;
+#[cfg(test)]
+mod random_tests;
 mod rooms;
 mod types;
 
