@@ -17,6 +17,7 @@ bench: ## measure beside python-socketio, node's socket.io and socketioxide
 	@bash tests/bench/install.sh
 	cargo build --release --locked --bins --examples
 	tests/.venv/bin/python tests/bench/bench.py
+	tests/.venv/bin/python tests/bench/documents.py
 
 lint: ## formatting and clippy
 	cargo fmt --check
