@@ -2,6 +2,8 @@
 
 mod args;
 mod client;
+#[cfg(test)]
+mod codec_tests;
 mod encode;
 mod hub;
 mod packet;
