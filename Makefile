@@ -1,6 +1,6 @@
 # siskin: `make run` tries it, `make test` proves it.
 
-.PHONY: help run test bench lint clean
+.PHONY: help run test bench size dist lint clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -15,9 +15,15 @@ test: ## install what the tests need, run all of them
 bench: ## measure beside python-socketio, node's socket.io and socketioxide
 	@bash tests/install.sh
 	@bash tests/bench/install.sh
-	cargo build --release --locked --bins --examples
+	cargo build --release --locked --bin siskin --example bare
 	tests/.venv/bin/python tests/bench/bench.py
 	tests/.venv/bin/python tests/bench/documents.py
+
+size: ## build the static x86-64 binary and print its bytes
+	@stat -c '%s bytes  %n' "$$(bash cross/build.sh x86_64-unknown-linux-musl)"
+
+dist: ## everything of a release, for three architectures, in dist/
+	@bash cross/dist.sh
 
 lint: ## formatting and clippy
 	cargo fmt --check

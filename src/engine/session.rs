@@ -149,6 +149,11 @@ impl Session {
         self.engine.settings.ping_interval
     }
 
+    /// Bytes of one message at most.
+    pub fn max_message(&self) -> usize {
+        self.engine.settings.max_payload
+    }
+
     /// Bytes that wait in the outbox.
     pub fn waiting_bytes(&self) -> usize {
         self.outbox.borrow().bytes()

@@ -25,6 +25,13 @@ struct Partial {
     attachments: Vec<Vec<u8>>,
 }
 
+impl Partial {
+    /// What has come of it; all of it together is no larger than one message may be.
+    fn bytes(&self) -> usize {
+        self.packet.len() + self.attachments.iter().map(Vec::len).sum::<usize>()
+    }
+}
+
 impl engine::Handler for Hub {
     fn opened(&self, session: &Rc<Session>) {
         self.state
@@ -95,6 +102,9 @@ impl Hub {
             .partial
             .as_mut()
             .ok_or(Malformed("an attachment of nothing"))?;
+        if partial.bytes() + data.len() > session.max_message() {
+            return Err(Malformed("attachments"));
+        }
         partial.attachments.push(data.to_vec());
         partial.missing -= 1;
         if partial.missing > 0 {

@@ -116,3 +116,20 @@ def test_sigterm_does_not_wait_for_those_who_stay(siskin):
         ws.connect("ann")
     os.kill(siskin.pid, signal.SIGTERM)
     assert siskin.process.wait(12) == 0
+
+
+def test_attachments_of_one_packet_are_a_message_together(siskin):
+    """Sixty-four attachments of the largest size each would be a gigabyte that waits for the last one."""
+    ws = WebSocket(siskin, timeout=60)
+    ws.connect()
+    placeholders = [{"_placeholder": True, "num": n} for n in range(64)]
+    ws.text(f'4564-["e",{json.dumps(placeholders)}]')
+    before, large = siskin.rss(), ws.frame(0x82, bytes(15 << 20))
+    try:
+        for _ in range(63):
+            ws.send(large)
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    assert siskin.rss() - before < 64 << 20
+    wait_for(lambda: siskin.metric("siskin_sockets") == 0, what="its end")
+    assert siskin.metric('siskin_refused_total{reason="attachments"}') == 1
