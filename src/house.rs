@@ -114,7 +114,8 @@ impl House {
 
     /// Whether traffic may come, and what is not as it should be.
     pub fn readiness(&self) -> Readiness {
-        let reasons: Vec<String> = self.directory.degraded().into_iter().collect();
+        let parts = [self.directory.degraded(), self.backplane.degraded()];
+        let reasons: Vec<String> = parts.into_iter().flatten().collect();
         Readiness {
             ready: reasons.is_empty(),
             reasons,

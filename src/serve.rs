@@ -10,6 +10,8 @@ use crate::events::{Dispatch, note};
 use crate::house::House;
 use crate::http::listen::within;
 use crate::http::{Connections, Limits, Service, Site};
+#[cfg(feature = "redis")]
+use crate::redis::Redis;
 use crate::socket::Hub;
 use crate::store::{OpenError, Store};
 use crate::systemd::{self, Systemd};
@@ -40,6 +42,8 @@ pub enum Error {
     Listen(SocketAddr, io::Error),
     /// The store can't be opened.
     Store(OpenError),
+    /// The URL of Redis can't be used.
+    Redis(String),
     /// Sockets or signals of the system can't be had.
     System(&'static str, io::Error),
 }
@@ -57,6 +61,7 @@ impl fmt::Display for Error {
                 write!(f, "can't listen on {address}: {e}; see SISKIN_LISTEN")
             }
             Self::Store(e) => write!(f, "{e}"),
+            Self::Redis(why) => write!(f, "WEBSOCKET_REDIS_URL: {why}"),
             Self::System(what, e) => write!(f, "{what}: {e}"),
         }
     }
@@ -118,15 +123,26 @@ fn build(executor: Executor, config: &Rc<Config>) -> Result<Rc<Site>, Error> {
     let hub = Hub::new();
     let store = Rc::new(Store::open(executor, &config.data_dir).map_err(Error::Store)?);
     let directory = Directory::Local(Local::new(executor, store, config.trust_token_claims));
-    let house = House::new(
-        config.clone(),
-        executor,
-        Backplane::alone(hub.clone()),
-        directory,
-    );
+    let backplane = backplane(executor, config, &hub)?;
+    let house = House::new(config.clone(), executor, backplane, directory);
     hub.set_handler(Dispatch::new(house.clone()));
     let engine = Engine::new(executor, settings(config), hub);
     Ok(Rc::new(Site { house, engine }))
+}
+
+/// How other instances are reached, if there are any.
+#[cfg(feature = "redis")]
+fn backplane(executor: Executor, config: &Config, hub: &Rc<Hub>) -> Result<Backplane, Error> {
+    let Some(settings) = &config.redis else {
+        return Ok(Backplane::alone(hub.clone()));
+    };
+    let redis = Redis::start(executor, settings).map_err(Error::Redis)?;
+    Ok(Backplane::shared(hub.clone(), redis))
+}
+
+#[cfg(not(feature = "redis"))]
+fn backplane(_: Executor, _: &Config, hub: &Rc<Hub>) -> Result<Backplane, Error> {
+    Ok(Backplane::alone(hub.clone()))
 }
 
 fn settings(config: &Config) -> Settings {

@@ -3,6 +3,8 @@
 //! Whatever the application does to sockets goes through here: the local hub first, then whatever links
 //! this instance to the others. Alone, the hub is all there is.
 
+#[cfg(feature = "redis")]
+use crate::redis::Redis;
 use crate::socket::{Args, CallError, Hub, Sid, Target};
 use std::rc::Rc;
 use std::time::Duration;
@@ -17,6 +19,9 @@ pub struct Backplane {
 enum Link {
     /// There are no others.
     Alone,
+    /// Over Redis.
+    #[cfg(feature = "redis")]
+    Redis(Redis),
 }
 
 impl Backplane {
@@ -28,6 +33,33 @@ impl Backplane {
         }
     }
 
+    /// An instance that shares a Redis with others.
+    #[cfg(feature = "redis")]
+    pub fn shared(hub: Rc<Hub>, redis: Redis) -> Self {
+        Self {
+            hub,
+            link: Link::Redis(redis),
+        }
+    }
+
+    /// What the instances share; `None` when this one is alone.
+    #[cfg(feature = "redis")]
+    pub fn redis(&self) -> Option<&Redis> {
+        match &self.link {
+            Link::Alone => None,
+            Link::Redis(redis) => Some(redis),
+        }
+    }
+
+    /// What `/ready` says about it.
+    pub fn degraded(&self) -> Option<String> {
+        match &self.link {
+            Link::Alone => None,
+            #[cfg(feature = "redis")]
+            Link::Redis(redis) => redis.degraded(),
+        }
+    }
+
     /// Whether there are no other instances to reach.
     pub fn is_alone(&self) -> bool {
         matches!(self.link, Link::Alone)
@@ -35,8 +67,10 @@ impl Backplane {
 
     /// A room got its first member here, or lost its last.
     pub fn room_changed(&self, _nsp: &str, _room: &Rc<str>, _occupied: bool) {
-        match self.link {
+        match &self.link {
             Link::Alone => {}
+            #[cfg(feature = "redis")]
+            Link::Redis(_) => {}
         }
     }
 
@@ -48,16 +82,20 @@ impl Backplane {
     /// Sends an event to all sockets of the target, wherever they are. Returns how many got it here.
     pub fn emit(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> usize {
         let here = self.hub.emit(target, event, args);
-        match self.link {
+        match &self.link {
             Link::Alone => here,
+            #[cfg(feature = "redis")]
+            Link::Redis(_) => here,
         }
     }
 
     /// Enters a room. Answers when no event to the room can be missed any more; `false` when the socket is not here.
     pub async fn enter(&self, sid: Sid, room: &str) -> bool {
         let entered = self.hub.enter(sid, room);
-        match self.link {
+        match &self.link {
             Link::Alone => entered,
+            #[cfg(feature = "redis")]
+            Link::Redis(_) => entered,
         }
     }
 
@@ -74,9 +112,9 @@ impl Backplane {
         args: &Args<'_>,
         timeout: Duration,
     ) -> Result<Args<'static>, CallError> {
-        match (Sid::parse(sid), &self.link) {
-            (Some(sid), Link::Alone) => self.hub.call(sid, event, args, timeout).await,
-            (None, Link::Alone) => Err(CallError::Gone),
+        match Sid::parse(sid) {
+            Some(sid) => self.hub.call(sid, event, args, timeout).await,
+            None => Err(CallError::Gone),
         }
     }
 

@@ -20,7 +20,8 @@ pub fn run(check: &Check) -> Outcome {
     if check.live {
         return live();
     }
-    let reading = crate::config::read_environment();
+    let mut reading = crate::config::read_environment();
+    check_redis(&mut reading);
     super::say(&report(&reading));
     match reading.mistakes.len() {
         0 => Ok(()),
@@ -30,6 +31,20 @@ pub fn run(check: &Check) -> Outcome {
         ))),
     }
 }
+
+/// What only the connection itself knows of its settings. Redis need not be there.
+#[cfg(feature = "redis")]
+fn check_redis(reading: &mut Reading) {
+    let redis = reading.config.as_ref().and_then(|c| c.redis.as_ref());
+    if let Some(Err(why)) = redis.map(crate::redis::Redis::check) {
+        let fix = "write it as redis://user:password@host:6379/0";
+        let mistake = crate::config::Mistake::new("WEBSOCKET_REDIS_URL", why, fix);
+        reading.mistakes.push(mistake);
+    }
+}
+
+#[cfg(not(feature = "redis"))]
+fn check_redis(_: &mut Reading) {}
 
 fn live() -> Outcome {
     let config = super::settings()?;

@@ -1,0 +1,141 @@
+//! Where Redis is and who we are there: `WEBSOCKET_REDIS_URL` taken apart.
+
+use crate::config;
+use redis::{ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo};
+use std::fmt;
+use std::time::Duration;
+
+/// How long a command, and a connection to come about, may take when the options don't say.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// A host and its port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Address {
+    pub host: String,
+    pub port: u16,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// All that a connection needs to know.
+#[derive(Clone)]
+pub struct Target {
+    /// The host of the URL; with Sentinel its name is that of the service.
+    pub address: Address,
+    pub sentinels: Vec<Address>,
+    pub cluster: bool,
+    pub tls: bool,
+    /// User, password, database.
+    pub login: RedisConnectionInfo,
+    /// For TCP, TLS and the login together.
+    pub connect_timeout: Duration,
+    /// For a command.
+    pub timeout: Duration,
+    pub retry_on_timeout: bool,
+    /// How often a connection is asked whether it lives; `None`: never.
+    pub health_check: Option<Duration>,
+}
+
+impl Target {
+    /// What the settings mean.
+    ///
+    /// # Errors
+    /// What is wrong with the URL, without its password.
+    pub fn new(config: &config::Redis) -> Result<Self, String> {
+        let url = config.url.expose();
+        // The crate refuses `rediss` when its own TLS is not built in. Ours is.
+        let (tls, plain) = match url.strip_prefix("rediss://") {
+            Some(rest) => (true, format!("redis://{rest}")),
+            None => (false, url.to_owned()),
+        };
+        if tls {
+            return Err("rediss:// needs TLS, and this siskin is built without it".into());
+        }
+        let info = plain.into_connection_info().map_err(|e| {
+            let detail = e.detail().map(|d| format!(": {d}")).unwrap_or_default();
+            format!("{}{detail}", e.category())
+        })?;
+        let ConnectionAddr::Tcp(host, port) = info.addr().clone() else {
+            return Err("it names no host".into());
+        };
+        let sentinels = config.sentinels.iter().cloned();
+        let options = config.options;
+        Ok(Self {
+            address: Address { host, port },
+            sentinels: sentinels
+                .map(|(host, port)| Address { host, port })
+                .collect(),
+            cluster: config.cluster,
+            tls,
+            // Who looks at CLIENT LIST wants to know who that is.
+            login: info
+                .redis_settings()
+                .clone()
+                .set_lib_name("siskin", env!("CARGO_PKG_VERSION")),
+            connect_timeout: options.socket_connect_timeout.unwrap_or(DEADLINE),
+            timeout: options.socket_timeout.unwrap_or(DEADLINE),
+            retry_on_timeout: options.retry_on_timeout,
+            health_check: options.health_check_interval,
+        })
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.sentinels.first(), self.cluster) {
+            (Some(first), _) => {
+                write!(f, "Redis {} of the Sentinels at {first}", self.address.host)?;
+                let others = self.sentinels.len() - 1;
+                if others > 0 {
+                    write!(f, " and {others} others")
+                } else {
+                    Ok(())
+                }
+            }
+            (None, true) => write!(f, "Redis Cluster at {}", self.address),
+            (None, false) => write!(f, "Redis at {}", self.address),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{RedisOptions, Secret};
+
+    fn target(url: &str) -> Result<Target, String> {
+        Target::new(&config::Redis {
+            url: Secret::new(url),
+            sentinels: Vec::new(),
+            cluster: false,
+            options: RedisOptions::default(),
+            room_channels: true,
+            lock_timeout: DEADLINE,
+            key_prefix: "p".into(),
+            task_ttl: DEADLINE,
+        })
+    }
+
+    #[test]
+    fn a_url_is_taken_apart() {
+        let t = target("redis://me:p%40ss@Redis.lan:6380/3").unwrap();
+        assert_eq!(t.address.to_string(), "Redis.lan:6380");
+        assert_eq!(
+            (t.login.username(), t.login.password(), t.login.db()),
+            (Some("me"), Some("p@ss"), 3)
+        );
+        let t = target("redis://[::1]").unwrap();
+        assert_eq!(t.address.to_string(), "[::1]:6379");
+        for wrong in ["redis://h/x", "redis://:secret@0.0.0.0", "redis:///0"] {
+            let why = target(wrong).err().unwrap();
+            assert!(!why.contains("secret"), "{why}");
+        }
+    }
+}

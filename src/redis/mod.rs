@@ -1,0 +1,226 @@
+//! One place that connects to Redis: for ever, in the background, so that nobody else waits for it.
+//!
+//! - [`address`] for what the settings mean, `dial` for the bytes, `node` for one server
+//! - `link` for where a command goes: one server, or those of a Cluster
+//! - `keeper` for the task that reconnects
+//!
+//! Commands share one connection and are answered in the order they were given. While it is away they fail at once.
+//! One that is not answered in time ends the connection: what comes late can't be told from what comes next.
+
+mod address;
+mod bell;
+mod dial;
+mod keeper;
+mod link;
+mod node;
+mod script;
+
+pub use bell::Bell;
+pub use script::Script;
+
+use crate::Executor;
+use crate::config;
+use address::Target;
+use keeper::Outage;
+use link::Link;
+use redis::{Cmd, FromRedisValue, RedisError, Value};
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::Rc;
+
+/// The handle. Cheap to clone.
+#[derive(Clone)]
+pub struct Redis(Rc<Inner>);
+
+struct Inner {
+    executor: Executor,
+    target: Target,
+    prefix: String,
+    link: RefCell<Option<Link>>,
+    /// How often it was connected.
+    connections: Cell<u64>,
+    outage: RefCell<Option<Outage>>,
+    /// Rung when it comes and goes.
+    changed: Bell,
+}
+
+/// Why a command has no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Redis is not connected, or went before it answered: it may have done it or not.
+    Away,
+    /// It did not answer in time: it may have done it or not.
+    Timeout,
+    /// It answered that it won't (`OOM`, `READONLY`, ...), or with something else than was asked for.
+    Refused(String),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Away => f.write_str("Redis is away"),
+            Self::Timeout => f.write_str("Redis did not answer in time"),
+            Self::Refused(why) => write!(f, "Redis refused: {why}"),
+        }
+    }
+}
+
+impl Redis {
+    /// Starts connecting and returns at once.
+    ///
+    /// # Errors
+    /// What is wrong with the settings; whether the server is there is another matter.
+    pub fn start(executor: Executor, config: &config::Redis) -> Result<Self, String> {
+        let inner = Rc::new(Inner {
+            executor,
+            target: Target::new(config)?,
+            prefix: config.key_prefix.clone(),
+            link: RefCell::default(),
+            connections: Cell::new(0),
+            outage: RefCell::default(),
+            changed: Bell::default(),
+        });
+        executor.spawn(keeper::keep(inner.clone())).detach();
+        Ok(Self(inner))
+    }
+
+    /// Whether these settings can be used; opens nothing.
+    ///
+    /// # Errors
+    /// What is wrong with the URL.
+    pub fn check(config: &config::Redis) -> Result<(), String> {
+        Target::new(config).map(|_| ())
+    }
+
+    /// One command and its answer, within the deadline (`socket_timeout`, 5 s).
+    pub async fn query<T: FromRedisValue>(&self, command: Cmd) -> Result<T, Fault> {
+        let mut answer = self.0.try_send(&command).await;
+        if answer == Err(Fault::Timeout) && self.0.target.retry_on_timeout {
+            self.0.wait_for_link().await;
+            answer = self.0.try_send(&command).await;
+        }
+        read(answer?)
+    }
+
+    /// Several commands in one write (one to each server of a Cluster), within one deadline; not a transaction.
+    /// A refused one is a `Value::ServerError` in its place.
+    pub async fn pipeline(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, Fault> {
+        if commands.is_empty() {
+            return Ok(Vec::new());
+        }
+        let link = self.0.link()?;
+        self.0.judge(&link, link.send_all(&commands)).await
+    }
+
+    /// Runs a script as one step. In a Cluster its keys must be of one slot.
+    pub async fn script<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        keys: &[&str],
+        args: &[&[u8]],
+    ) -> Result<T, Fault> {
+        match self.query(script.by_hash(keys, args)).await {
+            Err(Fault::Refused(why)) if why.starts_with("NOSCRIPT") => {
+                self.query(script.in_full(keys, args)).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// Whether it is connected now.
+    pub fn is_up(&self) -> bool {
+        self.0.link.borrow().is_some()
+    }
+
+    /// How often it was connected so far.
+    pub fn connections(&self) -> u64 {
+        self.0.connections.get()
+    }
+
+    /// Waits until it was connected more than `after` times, and tells how often. Whoever writes behind reconciles then.
+    pub async fn connected(&self, after: u64) -> u64 {
+        let newer = || Some(self.connections()).filter(|count| *count > after && self.is_up());
+        self.0.changed.until(newer).await
+    }
+
+    /// Waits until it is away.
+    pub async fn away(&self) {
+        self.0.changed.until(|| (!self.is_up()).then_some(())).await;
+    }
+
+    /// A key of ours: `{prefix}:{rest}`.
+    pub fn key(&self, rest: &str) -> String {
+        format!("{}:{rest}", self.0.prefix)
+    }
+
+    /// What `/ready` says about it; `None` when all is well.
+    pub fn degraded(&self) -> Option<String> {
+        let outage = self.0.outage.borrow();
+        match &*outage {
+            Some(outage) => {
+                let seconds = outage.since.elapsed().as_secs();
+                Some(format!(
+                    "{} is away for {seconds} s: {}",
+                    self.0.target, outage.why
+                ))
+            }
+            None if self.is_up() => None,
+            None => Some(format!("{} is not connected yet", self.0.target)),
+        }
+    }
+}
+
+impl Inner {
+    fn link(&self) -> Result<Link, Fault> {
+        self.link.borrow().clone().ok_or(Fault::Away)
+    }
+
+    async fn try_send(&self, command: &Cmd) -> Result<Value, Fault> {
+        let link = self.link()?;
+        self.send(&link, command).await
+    }
+
+    async fn send(&self, link: &Link, command: &Cmd) -> Result<Value, Fault> {
+        self.judge(link, link.send(command)).await
+    }
+
+    /// Waits for an answer within the deadline; what shows that the link is no good ends it.
+    async fn judge<T>(
+        &self,
+        link: &Link,
+        work: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, Fault> {
+        let late = async {
+            smol::Timer::after(self.target.timeout).await;
+            link.give_up("a command was not answered in time");
+            Err(Fault::Timeout)
+        };
+        let answer = async { work.await.map_err(|e| fault(&e)) };
+        futures_lite::future::or(answer, late).await
+    }
+
+    /// After a loss: until it is connected again, as long as connecting may take.
+    async fn wait_for_link(&self) {
+        let back = self
+            .changed
+            .until(|| self.link.borrow().as_ref().map(|_| ()));
+        let late = async {
+            smol::Timer::after(self.target.connect_timeout).await;
+        };
+        futures_lite::future::or(back, late).await;
+    }
+}
+
+fn read<T: FromRedisValue>(value: Value) -> Result<T, Fault> {
+    let value = value.extract_error().map_err(|e| fault(&e))?;
+    redis::from_redis_value(value).map_err(|e| Fault::Refused(e.to_string()))
+}
+
+fn fault(error: &RedisError) -> Fault {
+    match error {
+        e if e.is_timeout() => Fault::Timeout,
+        e if e.code().is_some() => Fault::Refused(dial::describe(e)),
+        e if e.is_io_error() || e.is_unrecoverable_error() => Fault::Away,
+        e => Fault::Refused(dial::describe(e)),
+    }
+}
