@@ -1,6 +1,6 @@
 # siskin: `make run` tries it, `make test` proves it.
 
-.PHONY: help run test bench size dist lint clean
+.PHONY: help run test bench size dist lint vendor clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -28,6 +28,9 @@ dist: ## everything of a release, for three architectures, in dist/
 lint: ## formatting and clippy
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
+
+vendor: ## fetch the libraries of the console and the client module from npm
+	@bash src/console/vendor.sh
 
 clean: ## remove what was built
 	cargo clean

@@ -4,6 +4,8 @@ use super::client_address::client_address;
 use super::cors::Origin;
 use super::{Answer, health};
 use crate::api;
+#[cfg(feature = "console")]
+use crate::console;
 use crate::engine::{Engine, Failure};
 use crate::house::House;
 use crate::metrics;
@@ -63,8 +65,13 @@ impl Site {
     }
 
     #[cfg(feature = "console")]
-    fn page(&self, _request: &Request<Incoming>) -> Answer {
-        status(StatusCode::NOT_FOUND)
+    fn page(&self, request: &Request<Incoming>) -> Answer {
+        let (path, wanted) = (request.uri().path(), self.house.config.console);
+        match console::answer(path, request.headers(), wanted) {
+            Some(answer) if is_read(request.method()) => answer,
+            Some(_) => status(StatusCode::METHOD_NOT_ALLOWED),
+            None => status(StatusCode::NOT_FOUND),
+        }
     }
 
     #[cfg(not(feature = "console"))]

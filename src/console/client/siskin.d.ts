@@ -1,0 +1,197 @@
+// Types of siskin.js.
+
+/** Listens; the returned function stops it. */
+type On<Events> = <Name extends keyof Events & string>(name: Name, listener: Events[Name]) => () => void;
+
+export interface Person {
+  id: string;
+  name: string;
+}
+
+export interface Options {
+  /** Where siskin is; the page's own origin if absent. */
+  url?: string;
+  /** The user's JWT. */
+  token: string;
+  /** `io` of a socket.io-client of your own; the one beside this module if absent. */
+  io?: typeof import("socket.io-client").io;
+  /** `/ws/socket.io` if absent. */
+  path?: string;
+  /** Tried in this order: websocket, then polling, if absent. */
+  transports?: ("websocket" | "polling")[];
+  /** Whether the user looks at the page; the document's visibility if absent. */
+  isFocused?: () => boolean;
+  /** Further options of socket.io-client. */
+  [option: string]: unknown;
+}
+
+/**
+ * - `connecting`: for the first time; `offline`: it was lost, and comes back by itself
+ * - `online`: signed in
+ * - `refused`: connected, but the server did not accept the token: call `signIn` with another one
+ * - `ended`: closed for good, here or by the server
+ */
+export type State = "connecting" | "online" | "offline" | "refused" | "ended";
+
+export interface Notice {
+  kind: "chat" | "channel";
+  title: string;
+  content: string;
+  context: ChatContext | ChannelContext;
+}
+
+export interface ClientEvents {
+  state(state: State, reason: string): void;
+  /** Signed in, for the first time or again: read anew what may have changed meanwhile. */
+  online(user: Person): void;
+  /** Something that the server says is wrong, in words for the user. */
+  error(message: string): void;
+  /** An answer is done, or a message has come, and the user does not look at its chat or channel. */
+  notify(notice: Notice): void;
+  /** A list has changed: fetch it again. */
+  refresh(what: "chats" | "tags" | "channels"): void;
+  /** How many messages of a channel nobody looked at. */
+  unread(channelId: string, count: number): void;
+}
+
+export interface Client {
+  on: On<ClientEvents>;
+  readonly state: State;
+  readonly online: boolean;
+  /** Whom the server took us for; `null` before it did. */
+  readonly user: Person | null;
+  /** This session's id; changes with every connection. */
+  readonly id: string | undefined;
+  readonly chats: Chats;
+  readonly channels: Channels;
+  readonly calls: Calls;
+  /** The socket itself, for events of your own. */
+  readonly socket: import("socket.io-client").Socket;
+  signIn(token: string): void;
+  /** Emits and waits for the ack; rejects when there is none after `timeout` ms: that is how a server refuses. */
+  ask(event: string, payload: object, timeout?: number): Promise<any>;
+  joinChannels(): void;
+  watchNote(id: string, listener: (note: any) => void): () => void;
+  /** Pings `usage` each second; call what it returns when the answer is done. */
+  useModel(model: string): () => void;
+  close(): void;
+}
+
+export interface ChatContext {
+  chat_id: string | null;
+  message_id: string | null;
+  /** It is about the chat that was opened last. */
+  here: boolean;
+  /** The user looks at the page. */
+  focused: boolean;
+  /** It is not for another session (`session_id` of its data). */
+  own: boolean;
+  /** The payload as it came. */
+  event: any;
+}
+
+/** Types as `chat:completion`, `chat:title`, `status`, `message`, `replace`, `embeds`, `files`, `source`; any other as well. */
+interface ByType<Context> {
+  on(name: "*", listener: (type: string, data: any, context: Context) => void): () => void;
+  on(type: string, listener: (data: any, context: Context) => void): () => void;
+}
+
+export interface Chats extends ByType<ChatContext> {
+  current: string | null;
+  open(id: string): Chat;
+}
+
+export interface Chat extends ByType<ChatContext> {
+  readonly id: string;
+  /** Who has it open; changes with the event `chat:presence`. */
+  readonly presence: Person[];
+  /** Who types; changes with the event `typists`. */
+  readonly typists: { readonly list: Person[] };
+  /** Whether the server let us in; changes with the event `joined`. */
+  readonly joined: boolean | null;
+  typing(typing: boolean): void;
+  read(): void;
+  close(): void;
+}
+
+export interface ChannelContext {
+  channel_id: string | null;
+  message_id: string | null;
+  user: (Person & { role?: string }) | null;
+  channel: any;
+  here: boolean;
+  focused: boolean;
+  /** The user's own doing, maybe in another window. */
+  own: boolean;
+  event: any;
+}
+
+export interface Channels extends ByType<ChannelContext> {
+  current: string | null;
+  readonly unread: ReadonlyMap<string, number>;
+  open(id: string): Channel;
+}
+
+export interface Channel extends ByType<ChannelContext> {
+  readonly id: string;
+  readonly typists: { readonly list: Person[] };
+  typing(typing?: boolean, messageId?: string | null): void;
+  read(): void;
+  close(): void;
+}
+
+export interface CallContext extends ChatContext {
+  /** Aborted when the question is over: answered elsewhere, or given up. */
+  signal: AbortSignal;
+  /** Streams to the backend that asked for a `request:chat:completion`. */
+  send(event: unknown): void;
+}
+
+export interface Calls {
+  /**
+   * Answers calls of a type (`execute:python`, `execute:tool`, `request:chat:completion`, `input`, `confirmation`, ...).
+   * The result is acked; a thrown error as `{error: message}`. A call of a type that nobody registered is refused at once.
+   */
+  register(type: string, answer: (data: any, context: CallContext) => unknown): () => void;
+}
+
+export interface ProviderOptions {
+  /** yjs and y-protocols/awareness: the very modules that the editor uses. */
+  Y: any;
+  awareness: any;
+  user?: { name?: string; color?: string };
+  /** Writes a note's saved content into an empty document. */
+  seed?: (doc: any, content: any) => void;
+  /** What a note saves a moment after an edit: `{content: {md, html, json}}`. */
+  content?: (doc: any) => object;
+}
+
+/**
+ * - `synced`: in step with everybody
+ * - `readonly`: in step, but what was typed here was refused: no write access
+ * - `denied`: no access at all
+ * - `offline`: edits are kept, and sent once the connection is back
+ */
+export type ProviderStatus = "connecting" | "synced" | "readonly" | "denied" | "offline";
+
+export interface ProviderEvents {
+  status(status: ProviderStatus): void;
+  synced(): void;
+  joined(who: { user_id: string; user_name: string; user_color: string }): void;
+  left(who: { user_id: string }): void;
+}
+
+export declare class SiskinProvider {
+  constructor(client: Client, documentId: string, doc: any, options: ProviderOptions);
+  on: On<ProviderEvents>;
+  readonly id: string;
+  readonly status: ProviderStatus;
+  readonly synced: boolean;
+  /** y-protocols' Awareness of the document. */
+  readonly awareness: any;
+  readonly content: any;
+  readonly sessions: string[];
+  destroy(): void;
+}
+
+export declare function connect(options: Options): Client;

@@ -1,0 +1,111 @@
+// The client module's Yjs provider against the real server: cursors, offline edits, first content, refused writes.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import * as awareness from "y-protocols/awareness";
+import * as Y from "yjs";
+import { makeNote, savedText } from "../documents/editor.mjs";
+import { startSiskin, waitFor } from "../harness.mjs";
+import { heard, importModule } from "./module.mjs";
+
+let siskin, module;
+before(async () => {
+  siskin = await startSiskin();
+  module = await importModule(siskin);
+});
+after(() => siskin.close());
+
+const seed = (doc, { md }) => md && doc.getText("text").insert(0, md);
+const content = (doc) => ({ content: { md: doc.getText("text").toString(), html: "", json: null } });
+
+/** A user's open document: in step when it is returned, unless `wait` is false. */
+async function open(t, user, id, { at = siskin, wait = true, ...options } = {}) {
+  const client = module.connect({ url: at.url, token: at.token(user), reconnectionDelay: 50, reconnectionDelayMax: 100 });
+  const doc = new Y.Doc();
+  const provider = new module.SiskinProvider(client, id, doc, { Y, awareness, seed, content, user: { name: user, color: "#123456" }, ...options });
+  t.after(() => (provider.destroy(), client.close()));
+  if (wait) await heard(provider, "synced");
+  return { client, doc, provider, text: doc.getText("text") };
+}
+
+const says = (editor, text) => waitFor(() => editor.text.toString() === text, { what: JSON.stringify(text) });
+
+test("two editors see each other's edits, cursors, coming and leaving", async (t) => {
+  const ann = await open(t, "ann", "board");
+  const joined = heard(ann.provider, "joined");
+  const bob = await open(t, "bob", "board");
+  assert.deepEqual((await joined)[0], { document_id: "board", user_id: "bob", user_name: "bob", user_color: "#123456" });
+  ann.provider.awareness.setLocalStateField("cursor", 3);
+  bob.provider.awareness.setLocalStateField("user", { name: "Bob" });
+  const seen = ({ provider }, { doc }) => provider.awareness.getStates().get(doc.clientID);
+  await waitFor(() => seen(bob, ann)?.cursor === 3 && seen(ann, bob)?.user?.name === "Bob", { what: "cursors" });
+  ann.text.insert(0, "Hello");
+  await says(bob, "Hello");
+  bob.text.insert(5, ", you");
+  await says(ann, "Hello, you");
+  assert.deepEqual(bob.provider.sessions.toSorted(), [ann.client.id, bob.client.id].toSorted());
+  const left = heard(ann.provider, "left");
+  bob.provider.destroy();
+  assert.equal((await left)[0].user_id, "bob");
+  assert.equal(seen(ann, bob), undefined);
+});
+
+test("offline edits of both sides are merged", async (t) => {
+  const [ann, bob] = [await open(t, "ann", "merge"), await open(t, "bob", "merge")];
+  ann.text.insert(0, "middle");
+  await says(bob, "middle");
+  bob.client.socket.io.engine.close();
+  await waitFor(() => bob.provider.status === "offline", { what: "offline" });
+  bob.text.insert(0, "start ");
+  ann.text.insert(6, " end");
+  await says(ann, "start middle end");
+  await says(bob, "start middle end");
+  assert.equal(bob.provider.status, "synced");
+});
+
+test("a note's saved content seeds the first editor, and no second one", async (t) => {
+  await makeNote(siskin, "seeded", { writers: ["bob"], data: { content: { md: "saved before", html: "", json: null } } });
+  const both = await Promise.all([open(t, "ann", "note_seeded"), open(t, "bob", "note:seeded")]);
+  for (const editor of both) await says(editor, "saved before");
+  both[0].text.insert(0, "Was ");
+  await says(both[1], "Was saved before");
+  await waitFor(async () => (await savedText(siskin, "seeded")) === "Was saved before", { what: "the save" });
+});
+
+test("who may only read follows, and is told when a change is refused", async (t) => {
+  await makeNote(siskin, "read", { readers: ["bob"] });
+  const [ann, bob] = [await open(t, "ann", "note:read"), await open(t, "bob", "note:read")];
+  ann.text.insert(0, "mine");
+  await says(bob, "mine");
+  assert.equal(bob.provider.status, "synced");
+  const refused = heard(bob.provider, "status");
+  bob.text.insert(4, " too");
+  assert.deepEqual(await refused, ["readonly"]);
+  ann.text.insert(4, "!");
+  await waitFor(() => bob.text.toString().includes("!"), { what: "what the writer wrote" });
+  assert.equal(ann.text.toString(), "mine!");
+});
+
+test("who may not read is told so", async (t) => {
+  await makeNote(siskin, "private");
+  const { provider } = await open(t, "bob", "note:private", { wait: false });
+  assert.deepEqual(await heard(provider, "status", (status) => status !== "offline"), ["denied"]);
+});
+
+test("what was typed survives a crash of the server, in the document and in the note", async (t) => {
+  const own = await startSiskin();
+  t.after(() => own.close());
+  await makeNote(own, "crash", { writers: ["bob"] });
+  const [ann, bob] = [await open(t, "ann", "note:crash", { at: own }), await open(t, "bob", "note:crash", { at: own })];
+  ann.text.insert(0, "before");
+  await says(bob, "before");
+  const back = [heard(ann.provider, "synced"), heard(bob.provider, "synced")];
+  await own.kill();
+  await waitFor(() => bob.provider.status === "offline", { what: "offline" });
+  bob.text.insert(6, " and meanwhile");
+  await own.start();
+  await Promise.all(back);
+  for (const editor of [ann, bob]) await says(editor, "before and meanwhile");
+  ann.text.insert(0, "As ");
+  await waitFor(async () => (await savedText(own, "crash")) === "As before and meanwhile", { what: "the save" });
+});
