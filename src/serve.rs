@@ -2,9 +2,10 @@
 
 use crate::Executor;
 use crate::backplane::Backplane;
-use crate::config::{self, Config};
+use crate::config::{self, Config, DirectoryKind};
 use crate::directory::Directory;
 use crate::directory::local::Local;
+use crate::directory::open_webui::OpenWebui;
 use crate::engine::{Engine, Settings, Transports};
 use crate::events::{Dispatch, note};
 use crate::house::House;
@@ -121,13 +122,33 @@ async fn live(executor: Executor, config: Rc<Config>) -> Result<(), Error> {
 /// Everything between the sockets and the disk.
 fn build(executor: Executor, config: &Rc<Config>) -> Result<Rc<Site>, Error> {
     let hub = Hub::new();
-    let store = Rc::new(Store::open(executor, &config.data_dir).map_err(Error::Store)?);
-    let directory = Directory::Local(Local::new(executor, store, config.trust_token_claims));
     let backplane = backplane(executor, config, &hub)?;
+    let directory = directory(executor, config, &backplane)?;
     let house = House::new(config.clone(), executor, backplane, directory);
     hub.set_handler(Dispatch::new(house.clone()));
     let engine = Engine::new(executor, settings(config), hub);
     Ok(Rc::new(Site { house, engine }))
+}
+
+/// Who knows users and what they may see. Beside Open WebUI the store is not even opened: nothing would be in it.
+fn directory(
+    executor: Executor,
+    config: &Config,
+    backplane: &Backplane,
+) -> Result<Directory, Error> {
+    match &config.directory {
+        DirectoryKind::Local => {
+            let store = Store::open(executor, &config.data_dir).map_err(Error::Store)?;
+            let local = Local::new(executor, Rc::new(store), config.trust_token_claims);
+            Ok(Directory::Local(local))
+        }
+        DirectoryKind::OpenWebui(url) => {
+            let hub = backplane.hub().clone();
+            let shared = !backplane.is_alone();
+            let webui = OpenWebui::start(executor, url.clone(), hub, shared);
+            Ok(Directory::OpenWebui(webui))
+        }
+    }
 }
 
 /// How other instances are reached, if there are any.

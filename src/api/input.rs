@@ -2,7 +2,6 @@
 
 use super::reply::Problem;
 use super::routes::{Body, Route};
-use crate::directory::Directory;
 use crate::directory::local::Local;
 use crate::house::House;
 use crate::socket;
@@ -74,14 +73,10 @@ impl Ask {
 
     /// The embedded directory, if it is the one in use.
     pub fn local(&self) -> Result<Rc<Local>, Problem> {
-        #[allow(unreachable_patterns)]
-        match &self.house.directory {
-            Directory::Local(local) => Ok(local.clone()),
-            _ => {
-                let detail = "This is Open WebUI's to keep (SISKIN_DIRECTORY): ask it.";
-                Err(Problem::new(StatusCode::CONFLICT, detail))
-            }
-        }
+        self.house.directory.local().cloned().ok_or_else(|| {
+            let detail = "This is Open WebUI's to keep (SISKIN_DIRECTORY): ask it.";
+            Problem::new(StatusCode::CONFLICT, detail)
+        })
     }
 
     /// A parameter after the `?`.

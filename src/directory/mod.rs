@@ -1,14 +1,17 @@
 //! Who is who and what they may see: one enum over the places that know it.
 //!
 //! - [`local`]: the embedded store; everything is kept here
+//! - [`open_webui`]: the REST of an Open WebUI, which keeps everything
 //!
 //! Every question is asked for an [`Identity`], never for a name out of a payload.
 //! An answer is `Err(Refusal)` when it is no, or when nobody can tell at the moment.
 
 pub mod local;
+pub mod open_webui;
 
 use crate::store::Fault;
 use crate::token::Claims;
+use open_webui::Read;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::fmt;
@@ -107,16 +110,33 @@ pub enum List {
 #[derive(Clone)]
 pub enum Directory {
     Local(Rc<local::Local>),
+    OpenWebui(Rc<open_webui::OpenWebui>),
 }
 
-/// Calls the same method on whichever directory it is.
+/// Calls the same method on whichever directory it is; the store answers at once.
 macro_rules! ask {
     ($self:ident, $method:ident($($arg:expr),*)) => {
         match $self {
             Self::Local(local) => local.$method($($arg),*),
+            Self::OpenWebui(webui) => webui.$method($($arg),*).await,
         }
     };
 }
+
+/// The same for messages, which only the store keeps for us.
+macro_rules! ask_local {
+    ($self:ident, $method:ident($($arg:expr),*)) => {
+        match $self {
+            Self::Local(local) => local.$method($($arg),*),
+            Self::OpenWebui(_) => Err(KEEPS_MESSAGES),
+        }
+    };
+}
+
+/// Open WebUI writes what its own backend emits, and for others it has a way of its own.
+const KEEPS_MESSAGES: Refusal = Refusal::Denied(
+    "Open WebUI keeps messages: its /api/v1/chats/{id}/messages/{message_id}/event saves and emits",
+);
 
 impl Directory {
     /// The user behind a verified token. Denied: unknown, or not (yet) let in.
@@ -140,7 +160,20 @@ impl Directory {
         ask!(self, note(who, note_id))
     }
 
-    /// Merges `data` into the note's `data`, as the user; returns the whole saved note.
+    /// What the user may do with the note; no such note: [`Access::None`]. Cheaper than [`Directory::note`], and maybe
+    /// some seconds old.
+    pub async fn note_access(&self, who: &Identity, note_id: &str) -> Result<Access, Refusal> {
+        match self {
+            Self::Local(local) => {
+                let note = local.note(who, note_id)?;
+                Ok(note.map_or(Access::None, |note| note.access))
+            }
+            Self::OpenWebui(webui) => webui.note_access(who, note_id).await,
+        }
+    }
+
+    /// Merges `data` into the note's `data`, as the user; returns the whole saved note, or `None` when the directory
+    /// itself tells those who listen to the note.
     /// Denied: no such note, no write access, or empty content over saved content (see [`Emptying`]).
     /// Durable when it returns.
     pub async fn save_note(
@@ -149,9 +182,13 @@ impl Directory {
         note_id: &str,
         data: &RawValue,
         emptying: Emptying,
-    ) -> Result<Box<RawValue>, Refusal> {
+    ) -> Result<Option<Box<RawValue>>, Refusal> {
         match self {
-            Self::Local(local) => local.save_note(who, note_id, data, emptying).await,
+            Self::Local(local) => {
+                let saved = local.save_note(who, note_id, data, emptying).await;
+                saved.map(Some)
+            }
+            Self::OpenWebui(webui) => webui.save_note(who, note_id, data, emptying).await,
         }
     }
 
@@ -162,17 +199,34 @@ impl Directory {
 
     /// The member has read the channel up to now.
     pub async fn mark_channel_read(&self, who: &Identity, channel_id: &str) -> Result<(), Refusal> {
-        ask!(self, mark_channel_read(who, channel_id))
+        match self {
+            Self::Local(local) => local.mark_channel_read(who, channel_id),
+            Self::OpenWebui(webui) => webui.mark_read(who, Read::Channel(channel_id.to_owned())),
+        }
     }
 
-    /// The user has read the chat up to now; returns that time (epoch seconds).
-    pub async fn mark_chat_read(&self, who: &Identity, chat_id: &str) -> Result<i64, Refusal> {
-        ask!(self, mark_chat_read(who, chat_id))
+    /// The user has read the chat up to now; returns that time (epoch seconds), or `None` when the user's sockets hear
+    /// of it from the directory, in a moment.
+    pub async fn mark_chat_read(
+        &self,
+        who: &Identity,
+        chat_id: &str,
+    ) -> Result<Option<i64>, Refusal> {
+        match self {
+            Self::Local(local) => local.mark_chat_read(who, chat_id).map(Some),
+            Self::OpenWebui(webui) => {
+                let read = Read::Chat(chat_id.to_owned());
+                webui.mark_read(who, read).map(|()| None)
+            }
+        }
     }
 
     /// The user is alive: `last_active_at`, at most once a minute a user. Never fails, never waits.
     pub fn seen(&self, who: &Identity) {
-        ask!(self, seen(who));
+        match self {
+            Self::Local(local) => local.seen(who),
+            Self::OpenWebui(webui) => webui.seen(who),
+        }
     }
 
     /// One message of a saved chat, whole.
@@ -181,7 +235,7 @@ impl Directory {
         chat_id: &str,
         message_id: &str,
     ) -> Result<Option<Map<String, Value>>, Refusal> {
-        ask!(self, message(chat_id, message_id))
+        ask_local!(self, message(chat_id, message_id))
     }
 
     /// Appends to the message's `statusHistory`. This and the four below return whether there was
@@ -192,7 +246,7 @@ impl Directory {
         message_id: &str,
         status: &RawValue,
     ) -> Result<bool, Refusal> {
-        ask!(self, append_status(chat_id, message_id, status))
+        ask_local!(self, append_status(chat_id, message_id, status))
     }
 
     /// Appends to the message's `content`, only if the message exists.
@@ -202,7 +256,7 @@ impl Directory {
         message_id: &str,
         content: &str,
     ) -> Result<bool, Refusal> {
-        ask!(self, append_content(chat_id, message_id, content))
+        ask_local!(self, append_content(chat_id, message_id, content))
     }
 
     /// Sets the message's `content`.
@@ -212,7 +266,7 @@ impl Directory {
         message_id: &str,
         content: &str,
     ) -> Result<bool, Refusal> {
-        ask!(self, replace_content(chat_id, message_id, content))
+        ask_local!(self, replace_content(chat_id, message_id, content))
     }
 
     /// Sets the list to the new entries followed by the existing ones.
@@ -223,7 +277,7 @@ impl Directory {
         list: List,
         entries: &[&RawValue],
     ) -> Result<bool, Refusal> {
-        ask!(self, prepend_list(chat_id, message_id, list, entries))
+        ask_local!(self, prepend_list(chat_id, message_id, list, entries))
     }
 
     /// Appends to the message's `sources`.
@@ -233,7 +287,7 @@ impl Directory {
         message_id: &str,
         source: &RawValue,
     ) -> Result<bool, Refusal> {
-        ask!(self, append_source(chat_id, message_id, source))
+        ask_local!(self, append_source(chat_id, message_id, source))
     }
 
     /// Waits until everything written so far is on disk. Whoever answers "saved" calls this first;
@@ -241,6 +295,7 @@ impl Directory {
     pub async fn durable(&self) -> Result<(), Refusal> {
         match self {
             Self::Local(local) => Ok(local.durable().await?),
+            Self::OpenWebui(_) => Ok(()),
         }
     }
 
@@ -252,6 +307,7 @@ impl Directory {
                     log::error!("store: what was pending is lost: {fault}");
                 }
             }
+            Self::OpenWebui(webui) => webui.close().await,
         }
     }
 
@@ -259,11 +315,15 @@ impl Directory {
     pub fn local(&self) -> Option<&Rc<local::Local>> {
         match self {
             Self::Local(local) => Some(local),
+            Self::OpenWebui(_) => None,
         }
     }
 
     /// Why `/ready` should say "degraded", if it should.
     pub fn degraded(&self) -> Option<String> {
-        ask!(self, degraded())
+        match self {
+            Self::Local(local) => local.degraded(),
+            Self::OpenWebui(webui) => webui.degraded(),
+        }
     }
 }

@@ -111,7 +111,9 @@ async fn type_in(from: &Sender, chat_id: &str, typing: bool) -> Answer {
 /// The user has read the chat up to now: stored, and all sessions of the user learn it.
 async fn read(from: &Sender, chat_id: &str) -> Answer {
     let Sender { house, who, .. } = from;
-    let at = house.directory.mark_chat_read(who, chat_id).await?;
+    let Some(at) = house.directory.mark_chat_read(who, chat_id).await? else {
+        return Ok(Args::none());
+    };
     let data = json!({ "chat_id": chat_id, "last_read_at": at });
     let event = json!({ "chat_id": chat_id, "data": { "type": "chat:list", "data": data } });
     let room = format!("user:{}", who.user.id);

@@ -236,9 +236,7 @@ async fn may_write(from: &Sender, document: &Document) -> Result<(), Fault> {
     let access = match house.editing.access(note_id, *sid, Instant::now()) {
         Some(access) => access,
         None => {
-            let access = view(from, document)
-                .await?
-                .map_or(Access::None, |view| view.access);
+            let access = house.directory.note_access(&from.who, note_id).await?;
             house.editing.learned(note_id, *sid, access, Instant::now());
             document.is_open(from)?;
             access

@@ -44,10 +44,8 @@ pub fn join(from: Sender, args: &Args<'_>) -> Work {
     }
     Work::later(async move {
         let Sender { house, sid, who } = &from;
-        let note = house.directory.note(who, &note_id).await?;
-        match note.map(|note| note.access) {
-            Some(Access::Read | Access::Write) => {}
-            _ => return Err(Fault::Denied("no such note, or no access to it")),
+        if house.directory.note_access(who, &note_id).await? < Access::Read {
+            return Err(Fault::Denied("no such note, or no access to it"));
         }
         enter(house, *sid, &room(&note_id)).await?;
         Ok(Args::none())
@@ -134,10 +132,11 @@ async fn save(house: &Rc<House>, note_id: &str) -> bool {
                 house.editing.ground(note_id);
             }
             house.editing.end(note_id, None);
-            let args = Args::from_json(note.get());
-            house
-                .backplane
-                .emit(&Target::room(&room(note_id)), "events:note", &args);
+            if let Some(note) = note {
+                let (room, args) = (room(note_id), Args::from_json(note.get()));
+                let target = Target::room(&room);
+                house.backplane.emit(&target, "events:note", &args);
+            }
             true
         }
         Err(Refusal::Unavailable(why)) => {

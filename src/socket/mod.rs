@@ -15,5 +15,5 @@ mod types;
 pub use crate::engine::Sid;
 pub use args::Args;
 pub use hub::{Done, Hub};
-pub use packet::{MAX_ATTACHMENTS, MAX_DEPTH, Packet, depth};
+pub use packet::{Kind, MAX_ATTACHMENTS, MAX_DEPTH, Packet, depth};
 pub use types::{CallError, Event, Handler, Reason, Step, Target, To};

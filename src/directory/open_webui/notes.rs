@@ -1,0 +1,161 @@
+//! Notes: what may be done with them, what is in them, saving.
+
+use super::super::local::is_empty_content;
+use super::super::{Access, Emptying, Identity, NoteView, Refusal};
+use super::client::Question;
+use super::{AWAY, HOLDS, OpenWebui, Says, is_id, key};
+use hyper::StatusCode;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Instant;
+
+#[derive(Deserialize)]
+struct Note {
+    id: String,
+    user_id: String,
+    #[serde(default)]
+    title: String,
+    data: Option<BTreeMap<String, Box<RawValue>>>,
+    #[serde(default)]
+    write_access: bool,
+}
+
+impl OpenWebui {
+    /// Never from the cache: an editor that opens the note begins with this content.
+    pub(in super::super) async fn note(
+        self: &Rc<Self>,
+        who: &Identity,
+        note_id: &str,
+    ) -> Result<Option<NoteView>, Refusal> {
+        match self.watch.is_away() {
+            true => Err(AWAY),
+            false => self.fetch(who, note_id).await,
+        }
+    }
+
+    pub(in super::super) async fn note_access(
+        self: &Rc<Self>,
+        who: &Identity,
+        note_id: &str,
+    ) -> Result<Access, Refusal> {
+        let key = key(&who.user, "note", note_id);
+        if let Some(access) = self.access.get(&key, HOLDS, Instant::now()) {
+            return Ok(access);
+        }
+        match self.note(who, note_id).await {
+            Ok(view) => Ok(view.map_or(Access::None, |view| view.access)),
+            Err(refusal) => self.access.last(&key, Instant::now()).ok_or(refusal),
+        }
+    }
+
+    async fn fetch(
+        self: &Rc<Self>,
+        who: &Identity,
+        note_id: &str,
+    ) -> Result<Option<NoteView>, Refusal> {
+        if !is_id(note_id) {
+            return Ok(None);
+        }
+        let path = format!("/api/v1/notes/{note_id}");
+        let view = match self.ask_anyway(Question::get(&path, &who.token)).await? {
+            Says::Yes(body) => Some(view(self.read(&path, &body)?, note_id)?),
+            Says::TooMuch => return Err(Refusal::Denied("the note is too large")),
+            Says::No(_) => None,
+        };
+        let access = view.as_ref().map_or(Access::None, |view| view.access);
+        let key = key(&who.user, "note", note_id);
+        self.access.put(key, access, Instant::now());
+        Ok(view)
+    }
+
+    /// Tried also while Open WebUI counts as away: whoever saves has nothing better to do.
+    pub(in super::super) async fn save_note(
+        self: &Rc<Self>,
+        who: &Identity,
+        note_id: &str,
+        data: &RawValue,
+        emptying: Emptying,
+    ) -> Result<Option<Box<RawValue>>, Refusal> {
+        if !is_id(note_id) {
+            return Err(Refusal::Denied("no such note"));
+        }
+        if emptying == Emptying::Refuse && empties(data) {
+            let saved = self.fetch(who, note_id).await?;
+            let content = saved.and_then(|note| serde_json::from_str(note.content.get()).ok());
+            if !is_empty_content(content.as_ref()) {
+                let why = "an empty document would replace the note's content";
+                return Err(Refusal::Denied(why));
+            }
+        }
+        let path = format!("/api/v1/notes/{note_id}/update");
+        let body = format!(r#"{{"data":{}}}"#, data.get());
+        match self
+            .ask_anyway(Question::post(&path, &who.token, body))
+            .await?
+        {
+            // Over Redis it tells everybody itself.
+            Says::Yes(_) if self.shares_redis => Ok(None),
+            Says::Yes(note) => self.read(&path, &note).map(Some),
+            Says::TooMuch => Ok(None),
+            Says::No(status) => Err(Refusal::Denied(match status {
+                StatusCode::NOT_FOUND => "no such note",
+                StatusCode::PAYLOAD_TOO_LARGE => "the note is too large",
+                StatusCode::UNPROCESSABLE_ENTITY => "Open WebUI does not take the note's data",
+                StatusCode::UNAUTHORIZED => "Open WebUI refuses the token",
+                _ => "no write access to the note",
+            })),
+        }
+    }
+}
+
+/// Does it set content that shows nothing?
+fn empties(data: &RawValue) -> bool {
+    let data: Option<Value> = serde_json::from_str(data.get()).ok();
+    let content = data.as_ref().and_then(|data| data.get("content"));
+    content.is_some() && is_empty_content(content)
+}
+
+fn view(note: Note, note_id: &str) -> Result<NoteView, Refusal> {
+    if !note.id.eq_ignore_ascii_case(note_id) {
+        return Err(Refusal::Denied("Open WebUI answered with another note"));
+    }
+    let content = note.data.and_then(|mut data| data.remove("content"));
+    Ok(NoteView {
+        access: match note.write_access {
+            true => Access::Write,
+            false => Access::Read,
+        },
+        content: content.unwrap_or_else(|| RawValue::NULL.to_owned()),
+        user_id: note.user_id,
+        title: note.title,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_is_read_as_open_webui_tells_it() {
+        let json = r#"{"id":"A1","user_id":"u","title":"T","data":{"content":{"md":"x"},"files":null},"write_access":true,"meta":null}"#;
+        let note = view(serde_json::from_str(json).unwrap(), "a1").unwrap();
+        assert_eq!(
+            (note.access, note.content.get()),
+            (Access::Write, r#"{"md":"x"}"#)
+        );
+        let json = r#"{"id":"a1","user_id":"u","title":"T","data":null}"#;
+        let note = view(serde_json::from_str(json).unwrap(), "a1").unwrap();
+        assert_eq!((note.access, note.content.get()), (Access::Read, "null"));
+        assert!(view(serde_json::from_str(json).unwrap(), "b2").is_err());
+    }
+
+    #[test]
+    fn only_blank_content_empties() {
+        let empties = |json: &str| empties(&RawValue::from_string(json.into()).unwrap());
+        assert!(empties(r#"{"content":null}"#) && empties(r#"{"content":{"md":" "}}"#));
+        assert!(!empties(r#"{"files":[]}"#) && !empties(r#"{"content":{"md":"x"}}"#));
+    }
+}

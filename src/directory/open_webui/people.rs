@@ -1,0 +1,178 @@
+//! Who bears a token, and the channels that they are in.
+
+use super::super::{Identity, Refusal, User};
+use super::client::Question;
+use super::{HOLDS, OpenWebui, Says, WHO_AM_I};
+use crate::token::Claims;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// How long an accepted token is accepted without asking (contract, Identity).
+const ACCEPTED: Duration = Duration::from_secs(30);
+/// The same for the check of those who are here already, who are checked every 30 s.
+const CHECKED: Duration = Duration::from_secs(5);
+/// How old `last_active_at` may become while its user is here.
+const SEEN: Duration = Duration::from_secs(60);
+
+const CHANNELS: &str = "/api/v1/channels/";
+
+/// Fields of the answer that a session entry holds. It has others that nobody else may see, the token among them.
+const PUBLIC: [&str; 7] = [
+    "id",
+    "email",
+    "name",
+    "role",
+    "status_emoji",
+    "status_message",
+    "status_expires_at",
+];
+
+#[derive(Deserialize)]
+struct Channel {
+    id: String,
+}
+
+impl OpenWebui {
+    pub(in super::super) async fn identify(
+        self: &Rc<Self>,
+        token: &str,
+        claims: &Claims,
+    ) -> Result<Identity, Refusal> {
+        let user = match self.users.get(token, ACCEPTED, Instant::now()) {
+            Some(user) => user,
+            None => self.who_is(token, claims).await?,
+        };
+        Ok(Identity {
+            user,
+            token: token.into(),
+            claims: claims.clone(),
+        })
+    }
+
+    pub(in super::super) async fn recheck(self: &Rc<Self>, who: &Identity) -> Result<(), Refusal> {
+        let user = match self.users.get(&who.token, CHECKED, Instant::now()) {
+            Some(user) => user,
+            None => self.who_is(&who.token, &who.claims).await?,
+        };
+        match user.role == who.user.role {
+            true => Ok(()),
+            false => Err(Refusal::Denied("the user's role has changed")),
+        }
+    }
+
+    /// Every question makes its user active; so there is something to do only for who caused none lately.
+    pub(in super::super) fn seen(self: &Rc<Self>, who: &Identity) {
+        let now = Instant::now();
+        if self.watch.is_away() || self.users.get(&who.token, SEEN, now).is_some() {
+            return;
+        }
+        let (webui, who) = (self.clone(), who.clone());
+        let ask = async move {
+            if let Err(refusal) = webui.who_is(&who.token, &who.claims).await {
+                log::debug!("{} is not told active: {refusal}", who.user.id);
+            }
+        };
+        self.executor.spawn(ask).detach();
+    }
+
+    pub(in super::super) async fn channels(
+        self: &Rc<Self>,
+        who: &Identity,
+    ) -> Result<Vec<String>, Refusal> {
+        if let Some(known) = self.channels.get(&who.token, HOLDS, Instant::now()) {
+            return Ok(known);
+        }
+        match self.ask(Question::get(CHANNELS, &who.token)).await {
+            Ok(Says::Yes(body)) => {
+                let channels: Vec<Channel> = self.read(CHANNELS, &body)?;
+                let ids: Vec<String> = channels.into_iter().map(|channel| channel.id).collect();
+                let now = Instant::now();
+                self.channels.put(who.token.clone(), ids.clone(), now);
+                Ok(ids)
+            }
+            // Channels are off, or not for this user.
+            Ok(Says::No(_)) => Ok(Vec::new()),
+            Ok(Says::TooMuch) => Err(self.too_much(CHANNELS)),
+            Err(refusal) => self
+                .channels
+                .last(&who.token, Instant::now())
+                .ok_or(refusal),
+        }
+    }
+
+    async fn who_is(self: &Rc<Self>, token: &str, claims: &Claims) -> Result<User, Refusal> {
+        let known = match self.ask(Question::get(WHO_AM_I, token)).await? {
+            Says::Yes(body) => user(self.read(WHO_AM_I, &body)?, claims),
+            Says::TooMuch => return Err(self.too_much(WHO_AM_I)),
+            Says::No(_) => Err(Refusal::Denied("Open WebUI refuses the token")),
+        };
+        match &known {
+            Ok(user) => self.users.put(token.into(), user.clone(), Instant::now()),
+            Err(_) => self.users.forget(token),
+        }
+        known
+    }
+}
+
+/// The user as a session entry shows them.
+fn user(mut answer: Map<String, Value>, claims: &Claims) -> Result<User, Refusal> {
+    let text = |field| answer.get(field).and_then(Value::as_str).map(str::to_owned);
+    let (id, name, role) = (text("id"), text("name"), text("role"));
+    if id.as_ref() != Some(&claims.id) {
+        return Err(Refusal::Denied("Open WebUI knows the token as another's"));
+    }
+    let role = role.unwrap_or_else(|| "pending".into());
+    if !matches!(&*role, "user" | "admin") {
+        return Err(Refusal::Denied("the user is not let in yet"));
+    }
+    answer.retain(|field, _| PUBLIC.contains(&field.as_str()));
+    Ok(User {
+        id: claims.id.clone(),
+        name: name.unwrap_or_else(|| claims.id.clone()),
+        role,
+        record: Value::Object(answer).to_string().into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(answer: Value) -> Result<User, Refusal> {
+        let claims = Claims {
+            id: "u".into(),
+            ..Claims::default()
+        };
+        user(answer.as_object().unwrap().clone(), &claims)
+    }
+
+    #[test]
+    fn a_session_entry_holds_no_token() {
+        let user = read(json!({
+            "id": "u", "name": "Ann", "role": "user", "email": "a@b", "token": "t", "token_type": "Bearer",
+            "expires_at": 1, "permissions": {}, "profile_image_url": "x", "bio": "b", "status_emoji": null,
+        }));
+        let user = user.unwrap();
+        assert_eq!((&*user.name, &*user.role), ("Ann", "user"));
+        let record: Value = serde_json::from_str(&user.record).unwrap();
+        let expected =
+            json!({"id": "u", "name": "Ann", "role": "user", "email": "a@b", "status_emoji": null});
+        assert_eq!(record, expected);
+    }
+
+    #[test]
+    fn pending_ones_and_others_are_refused() {
+        for answer in [
+            json!({"id": "u", "role": "pending"}),
+            json!({"id": "u"}),
+            json!({"id": "v", "role": "user"}),
+            json!({"role": "admin"}),
+            json!({"id": "u", "role": "root"}),
+        ] {
+            assert!(read(answer.clone()).is_err(), "{answer}");
+        }
+    }
+}

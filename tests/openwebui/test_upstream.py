@@ -1,0 +1,244 @@
+"""An upstream that misbehaves: a clear line in the log, no panic, no token in it, and nobody loses their socket."""
+
+import asyncio
+
+import pytest
+import requests
+import socketio
+from siskin import free_port, wait_for
+from upstream import CHAT, NOTE, Upstream
+
+PATIENCE = 15
+
+
+@pytest.fixture
+def upstream():
+    server = Upstream()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def beside(start_siskin, upstream):
+    """siskin with this upstream as its directory."""
+    return start_siskin(SISKIN_DIRECTORY=upstream.url, SISKIN_LOG="debug")
+
+
+class Client:
+    def __init__(self, siskin, token):
+        self.siskin, self.token = siskin, token
+        self.io = socketio.AsyncClient(reconnection=False)
+        self.heard = []
+        self.io.on("*", lambda name, *args: self.heard.append((name, *args)))
+
+    async def connect(self):
+        await self.io.connect(
+            self.siskin.url, auth={"token": self.token}, socketio_path="/ws/socket.io", transports=["websocket"]
+        )
+        return self
+
+    async def join(self):
+        """The answer to `user-join`; `None` when there is none."""
+        return await self.call("user-join", {"auth": {"token": self.token}})
+
+    async def call(self, event, payload, timeout=1.5):
+        try:
+            return await self.io.call(event, payload, timeout=timeout)
+        except socketio.exceptions.TimeoutError:
+            return None
+
+    async def hears(self, condition):
+        async def look():
+            while not any(condition(*heard) for heard in self.heard):
+                await asyncio.sleep(0.02)
+
+        await asyncio.wait_for(look(), PATIENCE)
+
+
+def ready(siskin):
+    answer = requests.get(f"{siskin.url}/ready", timeout=10)
+    return answer.status_code == 200, answer.json()["reasons"]
+
+
+SAYS = {
+    "html": "is answered with 200 without a token: is this Open WebUI?",
+    "500": "is answered with 500",
+    "redirect": "is answered with 307, and redirects are not followed",
+    "half": "",
+    "endless": "is answered with 200",
+    "garbage": "it does not speak HTTP",
+    "closed": "",
+    "late": "no answer within 5 s",
+    "truncated": "is answered with 200",
+}
+
+
+@pytest.mark.parametrize("mode", SAYS)
+def test_an_upstream_that_answers_nonsense(beside, upstream, mode):
+    async def play():
+        ann = await Client(beside, beside.token("ann")).connect()
+        assert await ann.join() == {"id": "ann", "name": "ann"}
+        assert await ann.call("events:chat", {"chat_id": CHAT, "data": {"type": "join"}}) is True
+        wait_for(lambda: ready(beside)[0], what="readiness")
+
+        upstream.mode = mode
+        bob = await Client(beside, beside.token("bob")).connect()
+        await asyncio.to_thread(wait_for, lambda: not ready(beside)[0], what="a reason in /ready")
+        away = [reason for reason in ready(beside)[1] if "Open WebUI" in reason]
+        assert len(away) == 1 and SAYS[mode] in away[0], away
+        # New ones are told that it is tried again; who is here keeps the socket and what was known.
+        await bob.hears(lambda name, *args: name == "error")
+        assert await bob.call("events:chat", {"chat_id": CHAT, "data": {"type": "join"}}) is None
+        assert await ann.call("events:chat", {"chat_id": CHAT, "data": {"type": "typing", "data": {"typing": True}}}) is True
+        assert await ann.join() == {"id": "ann", "name": "ann"}
+        assert ann.io.connected and bob.io.connected
+
+        upstream.mode = "fine"
+        upstream.hang.set()
+        await asyncio.to_thread(wait_for, lambda: ready(beside)[0], what="readiness")
+        assert await bob.join() == {"id": "bob", "name": "bob"}
+        assert await bob.call("events:chat", {"chat_id": CHAT, "data": {"type": "join"}}) is True
+        for client in (ann, bob):
+            await client.io.disconnect()
+
+    asyncio.run(play())
+    log = beside.log()
+    assert log.count("is away:") == 1 and log.count("is back after") == 1, log
+    assert "eyJ" not in log, "a token in the log"
+    assert not [path for _, path, _ in upstream.asked if path == "/elsewhere"]
+
+
+def test_an_upstream_that_is_not_there(start_siskin):
+    port = free_port()
+    siskin = start_siskin(SISKIN_DIRECTORY=f"http://127.0.0.1:{port}", SISKIN_LOG="debug")
+    wait_for(lambda: not ready(siskin)[0], what="a reason in /ready")
+    assert f"Open WebUI at http://127.0.0.1:{port} is away: Connection refused" in ready(siskin)[1][0]
+
+    async def play():
+        ann = await Client(siskin, siskin.token("ann")).connect()
+        await ann.hears(lambda name, *args: name == "error")
+        upstream = Upstream(port)
+        try:
+            async def joined():
+                while await ann.join() is None:
+                    pass
+
+            await asyncio.wait_for(joined(), PATIENCE)
+        finally:
+            upstream.close()
+        await ann.io.disconnect()
+
+    asyncio.run(play())
+    assert siskin.log().count("is away:") == 1
+
+
+def test_a_refused_token_is_refused(beside, upstream):
+    async def play():
+        mallory = await Client(beside, beside.token("refused")).connect()
+        assert await mallory.join() is None
+        assert not [heard for heard in mallory.heard if heard[0] == "error"]
+        await mallory.io.disconnect()
+
+    asyncio.run(play())
+    assert ready(beside)[0]
+
+
+WRONG_IDS = [
+    "all",
+    "list",
+    "pinned",
+    "..",
+    ".",
+    f"../notes/{NOTE}",
+    f"{CHAT}/messages",
+    f"{CHAT}%2Fmessages",
+    f"{CHAT}?x=1",
+    f"{CHAT}#x",
+    f"{CHAT}\n",
+    "*",
+    "a:b",
+    "ü" * 36,
+    "x" * 10_000,
+]
+
+
+def test_ids_reach_no_other_path(beside, upstream):
+    async def play():
+        ann = await Client(beside, beside.token("ann")).connect()
+        await ann.join()
+        upstream.asked.clear()
+        auth = {"token": ann.token}
+        for id in WRONG_IDS:
+            await ann.io.emit("events:chat", {"chat_id": id, "data": {"type": "join"}})
+            await ann.io.emit("join-note", {"auth": auth, "note_id": id})
+            await ann.io.emit("ydoc:document:join", {"document_id": f"note:{id}"})
+            await ann.io.emit("ydoc:document:update", {"document_id": f"note:{id}", "update": [0, 0], "data": {"content": None}})
+        assert await ann.call("events:chat", {"chat_id": CHAT, "data": {"type": "join"}}, PATIENCE) is True
+        await ann.io.disconnect()
+
+    asyncio.run(play())
+    assert {path for _, path, _ in upstream.asked} <= {f"/api/v1/chats/{CHAT}", "/api/v1/auths/"}
+
+
+def test_connections_are_kept(beside, upstream):
+    """Forty people sign in over the few connections that there may be."""
+
+    async def play():
+        clients = [await Client(beside, beside.token(f"u{n}")).connect() for n in range(40)]
+        assert all(await asyncio.gather(*(client.join() for client in clients)))
+        for client in clients:
+            await client.io.disconnect()
+
+    asyncio.run(play())
+    assert len(upstream.asked) >= 80 and upstream.connections <= 9, (len(upstream.asked), upstream.connections)
+    tokens = {token for _, path, token in upstream.asked if path == "/api/v1/channels/"}
+    assert len(tokens) == 40
+
+
+async def edit(client, update, content):
+    payload = {"document_id": f"note:{NOTE}", "update": update, "data": {"content": content}}
+    await client.io.emit("ydoc:document:update", payload)
+
+
+def test_a_save_waits_until_the_upstream_is_back(beside, upstream):
+    async def play():
+        ann = await Client(beside, beside.token("ann")).connect()
+        await ann.join()
+        await ann.io.emit("join-note", {"auth": {"token": ann.token}, "note_id": NOTE})
+        await ann.io.emit("ydoc:document:join", {"document_id": f"note:{NOTE}"})
+        await ann.hears(lambda name, *args: name == "ydoc:document:state" and args[0]["content"] == {"md": "saved"})
+        upstream.mode = "500"
+        await edit(ann, [0, 0], {"md": "written while it was away"})
+        await asyncio.to_thread(wait_for, lambda: not ready(beside)[0], what="a reason in /ready")
+        await ann.io.emit("ydoc:document:leave", {"document_id": f"note:{NOTE}"})
+        assert upstream.saved == []
+        upstream.mode = "fine"
+        await asyncio.to_thread(wait_for, lambda: upstream.saved, what="the save")
+        assert upstream.saved == [{"content": {"md": "written while it was away"}}]
+        await ann.hears(lambda name, *args: name == "events:note" and args[0]["id"] == NOTE)
+        await ann.io.disconnect()
+
+    asyncio.run(play())
+
+
+def test_an_empty_document_does_not_win(beside, upstream):
+    async def play():
+        ann = await Client(beside, beside.token("ann")).connect()
+        await ann.join()
+        await ann.io.emit("ydoc:document:join", {"document_id": f"note:{NOTE}"})
+        await ann.hears(lambda name, *args: name == "ydoc:document:state")
+        await edit(ann, [0, 0], {"md": "", "html": "<p></p>"})
+        await ann.hears(lambda name, *args: name == "error" and "empty document" in args[0]["message"])
+        assert upstream.saved == []
+        await ann.io.disconnect()
+
+    asyncio.run(play())
+
+
+def test_the_resources_of_the_api_are_the_upstreams(beside):
+    for path in ["/users", "/channels", "/notes", "/chats"]:
+        answer = beside.api("GET", path, ok=False)
+        assert answer.status_code == 409 and "Open WebUI" in answer.json()["detail"], answer.text
+    event = {"user_id": "ann", "chat_id": CHAT, "message_id": "m", "event": {"type": "message", "data": {"content": "x"}}}
+    assert beside.api("POST", "/chat/event", event).json()["saved"] == "failed"
+    assert not list(__import__("pathlib").Path(beside.data_dir).iterdir()), "a store that nobody needs"
