@@ -5,14 +5,16 @@ use crate::backplane::Backplane;
 use crate::config::Config;
 use crate::directory::{Directory, Identity};
 use crate::socket::{Hub, Sid};
+use crate::state::State;
 use crate::state::documents::Documents;
 use crate::state::editing::Editing;
+use crate::state::others::Others;
 use crate::state::sessions::Sessions;
 use crate::state::streams::{Pushed, Streams};
 use crate::state::usage::Usage;
 use serde_json::value::RawValue;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 /// Everything a handler may need. Made once, by `serve`.
@@ -24,17 +26,21 @@ pub struct House {
     pub backplane: Backplane,
     pub directory: Directory,
     /// Signed-in sockets of this instance.
-    pub sessions: Sessions,
+    pub sessions: Rc<Sessions>,
     /// Models in use by sockets of this instance.
-    pub usage: Usage,
+    pub usage: Rc<Usage>,
     pub streams: Streams,
     pub documents: Documents,
+    /// What other instances know.
+    pub others: Others,
     /// Notes that sessions of this instance edit.
     pub editing: Editing,
     /// Sockets whose token the directory could not judge yet.
     pub waiting: RefCell<BTreeMap<Sid, Rc<str>>>,
     /// Chats whose presence is being asked for; `true`: ask again.
     pub asking: RefCell<HashMap<Rc<str>, bool>>,
+    /// Documents that sockets left behind when they went, and that are being closed.
+    pub closing: Cell<usize>,
     /// Whether the task is running that retries `waiting`, re-checks sessions, sweeps the usage pool.
     pub retrying: Cell<bool>,
     pub checking: Cell<bool>,
@@ -47,6 +53,7 @@ impl House {
         executor: Executor,
         backplane: Backplane,
         directory: Directory,
+        state: State,
     ) -> Rc<Self> {
         Rc::new(Self {
             config,
@@ -54,13 +61,15 @@ impl House {
             hub: backplane.hub().clone(),
             backplane,
             directory,
-            sessions: Sessions::default(),
-            usage: Usage::default(),
+            sessions: state.sessions,
+            usage: state.usage,
             streams: Streams::default(),
-            documents: Documents::default(),
+            documents: state.documents,
+            others: state.others,
             editing: Editing::default(),
             waiting: RefCell::default(),
             asking: RefCell::default(),
+            closing: Cell::new(0),
             retrying: Cell::new(false),
             checking: Cell::new(false),
             sweeping: Cell::new(false),
@@ -68,13 +77,15 @@ impl House {
     }
 
     /// Has this token been revoked since it was made? Alone, nobody can revoke one.
-    pub async fn revoked(&self, _who: &Identity) -> bool {
-        false
+    pub async fn revoked(&self, who: &Identity) -> bool {
+        self.others.revoked(&[who]).await.contains(&true)
     }
 
     /// Id and name of everybody who has the chat open, on any instance, by id.
     pub async fn viewers(&self, chat_id: &str) -> BTreeMap<String, String> {
-        self.viewers_here(chat_id)
+        let mut viewers = self.others.viewers(chat_id).await;
+        viewers.extend(self.viewers_here(chat_id));
+        viewers
     }
 
     /// The same on this instance.
@@ -85,26 +96,36 @@ impl House {
 
     /// The user behind a sid of any instance; `None` when it is not signed in anywhere.
     pub async fn owner(&self, sid: &str) -> Option<String> {
-        let sid = Sid::parse(sid)?;
-        Some(self.sessions.who(sid)?.user.id.clone())
+        let here = Sid::parse(sid).and_then(|sid| self.sessions.who(sid));
+        match here {
+            Some(who) => Some(who.user.id.clone()),
+            None => self.others.owner(sid).await,
+        }
     }
 
     /// Another session of the user, on any instance, that has the chat open.
     pub async fn with_chat_open(&self, user_id: &str, chat_id: &str, but: &str) -> Option<String> {
-        let sid = self.sessions.with_chat_open(user_id, chat_id, but)?;
-        Some(sid.as_str().to_string())
+        match self.sessions.with_chat_open(user_id, chat_id, but) {
+            Some(sid) => Some(sid.as_str().to_owned()),
+            None => self.others.with_chat_open(user_id, chat_id, but).await,
+        }
     }
 
     /// The models in use on any instance, sorted.
     pub async fn models_in_use(&self) -> Vec<String> {
-        self.usage.models()
+        let mut models = self.others.models_in_use().await;
+        models.extend(self.usage.models());
+        models.into_iter().collect()
     }
 
     /// Every session of these users, on any instance.
     pub async fn sessions_of(&self, user_ids: &[&str]) -> Vec<String> {
         let rooms = user_ids.iter().map(|id| format!("user:{id}"));
-        let sids = rooms.flat_map(|room| self.hub.members(&room));
-        sids.map(|sid| sid.as_str().to_string()).collect()
+        let here = rooms.flat_map(|room| self.hub.members(&room));
+        let here = here.map(|sid| sid.as_str().to_owned());
+        let mut sids: BTreeSet<String> = here.collect();
+        sids.extend(self.others.sessions_of(user_ids).await);
+        sids.into_iter().collect()
     }
 
     /// Hands an event of a client's stream to whoever listens to it, on any instance.

@@ -7,13 +7,14 @@ use crate::directory::Directory;
 use crate::directory::local::Local;
 use crate::directory::open_webui::OpenWebui;
 use crate::engine::{Engine, Settings, Transports};
-use crate::events::{Dispatch, note};
+use crate::events::{Dispatch, document, note, session};
 use crate::house::House;
 use crate::http::listen::within;
 use crate::http::{Connections, Limits, Service, Site};
 #[cfg(feature = "redis")]
 use crate::redis::Redis;
 use crate::socket::Hub;
+use crate::state::State;
 use crate::store::{OpenError, Store};
 use crate::systemd::{self, Systemd};
 use async_signal::{Signal, Signals};
@@ -122,9 +123,10 @@ async fn live(executor: Executor, config: Rc<Config>) -> Result<(), Error> {
 /// Everything between the sockets and the disk.
 fn build(executor: Executor, config: &Rc<Config>) -> Result<Rc<Site>, Error> {
     let hub = Hub::new();
-    let backplane = backplane(executor, config, &hub)?;
+    let (backplane, state) = instances(executor, config, &hub)?;
     let directory = directory(executor, config, &backplane)?;
-    let house = House::new(config.clone(), executor, backplane, directory);
+    let house = House::new(config.clone(), executor, backplane, directory, state);
+    executor.spawn(session::keep_reaped(house.clone())).detach();
     hub.set_handler(Dispatch::new(house.clone()));
     let engine = Engine::new(executor, settings(config), hub);
     Ok(Rc::new(Site { house, engine }))
@@ -151,19 +153,24 @@ fn directory(
     }
 }
 
-/// How other instances are reached, if there are any.
+/// How other instances are reached, if there are any, and what is shared with them.
 #[cfg(feature = "redis")]
-fn backplane(executor: Executor, config: &Config, hub: &Rc<Hub>) -> Result<Backplane, Error> {
+fn instances(
+    executor: Executor,
+    config: &Config,
+    hub: &Rc<Hub>,
+) -> Result<(Backplane, State), Error> {
     let Some(settings) = &config.redis else {
-        return Ok(Backplane::alone(hub.clone()));
+        return Ok((Backplane::alone(hub.clone()), State::default()));
     };
     let redis = Redis::start(executor, settings).map_err(Error::Redis)?;
-    Ok(Backplane::shared(hub.clone(), redis))
+    let state = State::shared(executor, &redis, settings, config.session_timeout());
+    Ok((Backplane::shared(hub.clone(), redis), state))
 }
 
 #[cfg(not(feature = "redis"))]
-fn backplane(_: Executor, _: &Config, hub: &Rc<Hub>) -> Result<Backplane, Error> {
-    Ok(Backplane::alone(hub.clone()))
+fn instances(_: Executor, _: &Config, hub: &Rc<Hub>) -> Result<(Backplane, State), Error> {
+    Ok((Backplane::alone(hub.clone()), State::default()))
 }
 
 fn settings(config: &Config) -> Settings {
@@ -271,6 +278,8 @@ async fn drain(site: &Site, connections: &Connections) {
         }
         // What came while the sockets closed.
         note::flush(&site.house).await;
+        document::closed(&site.house).await;
+        site.house.others.close().await;
     });
     match done.await {
         Some(()) => log::info!("gone after {} ms", started.elapsed().as_millis()),

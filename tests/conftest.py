@@ -5,6 +5,9 @@ import sys
 
 import pytest
 
+# The package must be there before pytest makes one of the folder of the same name.
+import redis  # noqa: F401
+
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from siskin import RedisServer, Siskin  # noqa: E402

@@ -151,7 +151,7 @@ pub async fn access_changed(house: &Rc<House>, chat_id: &str) {
 /// Tells everybody who has the chat open who has it open.
 ///
 /// Alone this happens before it returns. With other instances their sessions are asked for first, one question a chat at a
-/// time, so that an old answer never follows a newer one.
+/// time over all instances, so that an old answer never follows a newer one.
 pub fn publish_presence(house: &Rc<House>, chat_id: &str) {
     if house.backplane.is_alone() {
         return emit_presence(house, chat_id, &house.viewers_here(chat_id));
@@ -168,8 +168,11 @@ pub fn publish_presence(house: &Rc<House>, chat_id: &str) {
     let publish = async move {
         loop {
             house.asking.borrow_mut().insert(chat_id.clone(), false);
-            let viewers = house.viewers(&chat_id).await;
-            emit_presence(&house, &chat_id, &viewers);
+            let present = async || {
+                let viewers = house.viewers(&chat_id).await;
+                emit_presence(&house, &chat_id, &viewers);
+            };
+            house.others.one_at_a_time(&chat_id, present).await;
             let mut asking = house.asking.borrow_mut();
             if asking.get(&chat_id) != Some(&true) {
                 asking.remove(&chat_id);

@@ -6,18 +6,20 @@ use crate::directory::{Access, NoteView};
 use crate::house::House;
 use crate::metrics;
 use crate::socket::{Args, Sid, Target};
-use crate::state::documents::{EMPTY, Rejected, Seed};
+use crate::state::documents::bytes::{ints, read_bytes};
+use crate::state::documents::{Away, EMPTY, Rejected, Seed};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 use std::rc::Rc;
-use std::time::Instant;
-
-mod bytes;
-use bytes::{ints, read_bytes};
+use std::time::{Duration, Instant};
 
 /// The largest awareness update, in bytes: cursors and names of those who edit.
 const MAX_AWARENESS_BYTES: usize = 64 << 10;
+/// How often a server that goes down looks whether documents are closed.
+const LOOK: Duration = Duration::from_millis(5);
+/// Nobody can reach the documents now.
+const AWAY: Fault = Fault::Unavailable("the documents can't be reached");
 /// The longest colour of a cursor that is passed on.
 const MAX_COLOR_BYTES: usize = 64;
 
@@ -98,8 +100,10 @@ pub fn join(from: Sender, args: &Args<'_>) -> Work {
 async fn open(from: &Sender, document: &Document, color: &str) -> Answer {
     let Sender { house, sid, who } = from;
     let view = view(from, document).await?;
-    if !house.documents.join(&document.id, *sid).await {
-        return Err(Fault::Full("open documents of a session"));
+    match house.documents.join(&document.id, *sid).await {
+        Ok(true) => {}
+        Ok(false) => return Err(Fault::Full("open documents of a session")),
+        Err(Away) => return Err(AWAY),
     }
     if let Err(fault) = enter(house, *sid, &document.room).await {
         close(house, document, *sid).await;
@@ -139,6 +143,7 @@ async fn send_state_and_content(
     before: Option<NoteView>,
 ) -> Result<(), Fault> {
     let state = from.house.documents.state(&document.id).await;
+    let state = state.map_err(|Away| AWAY)?;
     // The document may have been saved and cleared while we came in: then what was saved before is old.
     let view = match state {
         None => view(from, document).await?,
@@ -158,6 +163,7 @@ pub fn state(from: Sender, args: &Args<'_>) -> Work {
     Work::later(async move {
         document.is_open(&from)?;
         let state = from.house.documents.state(&document.id).await;
+        let state = state.map_err(|Away| AWAY)?;
         send_state(&from, &document, state, None).await?;
         Ok(Args::none())
     })
@@ -220,7 +226,7 @@ pub fn update(from: Sender, args: &Args<'_>) -> Work {
             None => Args::none(),
         };
         if let (Some(note_id), Some(fields)) = (document.note(), fields) {
-            note::save_later(&from, note_id, fields);
+            note::save_later(&from, note_id, fields).await;
         }
         Ok(answer)
     })
@@ -310,6 +316,17 @@ fn refuse(from: &Sender, document: &Document, rejected: Rejected) {
             log::info!("{sid} sent an update of {id:?} that it has no room for");
             tell(&from.house, sid, "The document is too large");
         }
+        // Nobody else gets to see what is not stored: whoever opens the document later would miss it for good, and with it
+        // all that builds on it. The sender still has it, and sends what the document lacks when it joins again.
+        Rejected::Away => {
+            metrics::refused("documents unavailable");
+            log::debug!("{sid} sent an update of {id:?} that can't be stored now");
+            tell(
+                &from.house,
+                sid,
+                "The document can't be changed at the moment",
+            );
+        }
     }
 }
 
@@ -370,8 +387,19 @@ pub fn awareness(from: Sender, args: &Args<'_>) -> Work {
 pub fn gone(house: &Rc<House>, sid: Sid, _rooms: &[Rc<str>]) {
     for id in house.documents.of(sid) {
         let (executor, house) = (house.executor, house.clone());
-        let close = async move { close(&house, &Document::new(&id), sid).await };
+        house.closing.set(house.closing.get() + 1);
+        let close = async move {
+            close(&house, &Document::new(&id), sid).await;
+            house.closing.set(house.closing.get() - 1);
+        };
         executor.spawn(close).detach();
+    }
+}
+
+/// Waits until the documents are closed that sockets left behind. The caller limits the time.
+pub async fn closed(house: &House) {
+    while house.closing.get() > 0 {
+        smol::Timer::after(LOOK).await;
     }
 }
 

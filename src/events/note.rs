@@ -11,6 +11,7 @@ use crate::house::House;
 use crate::metrics;
 use crate::socket::{Args, Target};
 use crate::state::editing::{Fields, Pending};
+use crate::state::others::Others;
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use std::rc::Rc;
@@ -64,9 +65,10 @@ pub fn fields(data: Option<&RawValue>) -> Result<Option<Fields>, serde_json::Err
     Ok(fields.filter(|fields| !fields.is_empty()))
 }
 
-/// Saves these fields a moment after the last change.
-pub fn save_later(from: &Sender, note_id: &str, fields: Fields) {
+/// Saves these fields a moment after the last change. Other instances that are about to save the note don't: these are newer.
+pub async fn save_later(from: &Sender, note_id: &str, fields: Fields) {
     let Sender { house, sid, who } = from;
+    house.others.begin_task(&item(note_id)).await;
     let pending = Pending::new(who.clone(), *sid, fields, Instant::now());
     match house.editing.put(note_id, pending) {
         Some(true) => keep_saving(house, note_id.into()),
@@ -81,30 +83,57 @@ pub fn save_later(from: &Sender, note_id: &str, fields: Fields) {
 
 /// Saves until there is nothing more to save, then clears the document if nobody has it open.
 fn keep_saving(house: &Rc<House>, note_id: Rc<str>) {
-    let weak = Rc::downgrade(house);
+    let (weak, others) = (Rc::downgrade(house), house.others.clone());
     let saving = async move {
+        let item = item(&note_id);
+        let mut wait = None;
         loop {
+            if let Some(until) = wait.take()
+                && stopped(&others, &item, until).await
+            {
+                others.end_task(&item).await;
+                if let Some(house) = weak.upgrade() {
+                    house.editing.forget(&note_id);
+                }
+            }
             let Some(house) = weak.upgrade() else { return };
-            let due = house.editing.due(&note_id);
-            match due {
-                None if house.editing.finish(&note_id) => {
-                    document::clear(&house, &note_id).await;
-                    return;
+            match house.editing.due(&note_id) {
+                None => {
+                    others.end_task(&item).await;
+                    if house.editing.finish(&note_id) {
+                        document::clear(&house, &note_id).await;
+                        return;
+                    }
+                    others.begin_task(&item).await;
                 }
-                Some(due) if due > Instant::now() => {
-                    drop(house);
-                    smol::Timer::at(due).await;
-                }
-                _ => {
+                Some(due) if due > Instant::now() => wait = Some(due),
+                Some(_) => {
                     if !save(&house, &note_id).await {
-                        drop(house);
-                        smol::Timer::after(RETRY).await;
+                        wait = Some(Instant::now() + RETRY);
                     }
                 }
             }
         }
     };
     house.executor.spawn(saving).detach();
+}
+
+/// Waits until then. Whether another instance said meanwhile that it has something newer to save.
+async fn stopped(others: &Others, item: &str, until: Instant) -> bool {
+    let stopped = async {
+        others.task_stopped(item).await;
+        true
+    };
+    let due = async {
+        smol::Timer::at(until).await;
+        false
+    };
+    futures_lite::future::or(stopped, due).await
+}
+
+/// What the task that saves a note is about, for all instances: its document.
+fn item(note_id: &str) -> String {
+    format!("note:{note_id}")
 }
 
 /// Saves what waits. `false`: it can't be saved now, and still waits.

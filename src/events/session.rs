@@ -20,6 +20,8 @@ const RECHECK: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_secs(5);
 /// Identities that are checked at the same time.
 const CHECKS_AT_ONCE: usize = 16;
+/// Identities whose revocation is looked up in one pipeline.
+const LOOKUPS_AT_ONCE: usize = 200;
 /// Sockets that may wait for the directory.
 const MOST_WAITING: usize = 10_000;
 
@@ -248,24 +250,42 @@ fn reap(house: &Rc<House>, now: i64) {
     }
 }
 
-/// Checks each identity once, however many sessions carry it, a few at a time.
-async fn check_all(house: &Rc<House>) {
-    let all = house.sessions.by_identity();
-    for some in all.chunks(CHECKS_AT_ONCE) {
-        let check = |(who, sids): &(Rc<Identity>, Vec<Sid>)| {
-            let (house, who, sids) = (house.clone(), who.clone(), sids.clone());
-            let executor = house.executor;
-            executor.spawn(async move { check_one(&house, &who, &sids).await })
-        };
-        let checks: Vec<_> = some.iter().map(check).collect();
-        for check in checks {
-            check.await;
+/// Sessions of instances that died, which this instance took out of the pool for all: what they left behind goes too.
+pub async fn keep_reaped(house: Rc<House>) {
+    while let Some(reaped) = house.others.reaped().await {
+        for chat_id in &reaped.chats {
+            chat::publish_presence(&house, chat_id);
+        }
+        for sid in &reaped.sids {
+            house.documents.evict(sid).await;
         }
     }
 }
 
-async fn check_one(house: &House, who: &Rc<Identity>, sids: &[Sid]) {
-    let why = match verdict(house, who).await {
+/// Checks each identity once, however many sessions carry it, a few at a time.
+async fn check_all(house: &Rc<House>) {
+    let all = house.sessions.by_identity();
+    for many in all.chunks(LOOKUPS_AT_ONCE) {
+        let who: Vec<_> = many.iter().map(|(who, _)| who.clone()).collect();
+        let revoked = house.others.revoked(&who).await;
+        let many: Vec<_> = many.iter().zip(revoked).collect();
+        for some in many.chunks(CHECKS_AT_ONCE) {
+            let check = |((who, sids), revoked): &(&(Rc<Identity>, Vec<Sid>), bool)| {
+                let (house, who, sids, revoked) =
+                    (house.clone(), who.clone(), sids.clone(), *revoked);
+                let executor = house.executor;
+                executor.spawn(async move { check_one(&house, &who, &sids, revoked).await })
+            };
+            let checks: Vec<_> = some.iter().map(check).collect();
+            for check in checks {
+                check.await;
+            }
+        }
+    }
+}
+
+async fn check_one(house: &House, who: &Rc<Identity>, sids: &[Sid], revoked: bool) {
+    let why = match verdict(house, who, revoked).await {
         Ok(()) => return,
         Err(Refusal::Unavailable(why)) => {
             log::debug!("{} keeps its sessions unchecked: {why}", who.user.id);
@@ -283,11 +303,11 @@ async fn check_one(house: &House, who: &Rc<Identity>, sids: &[Sid]) {
     }
 }
 
-async fn verdict(house: &House, who: &Identity) -> Result<(), Refusal> {
+async fn verdict(house: &House, who: &Identity, revoked: bool) -> Result<(), Refusal> {
     if expired(who, now()) {
         return Err(Refusal::Denied("the token has expired"));
     }
-    if house.revoked(who).await {
+    if revoked {
         return Err(Refusal::Denied("the token was revoked"));
     }
     house.directory.recheck(who).await

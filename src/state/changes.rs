@@ -25,6 +25,8 @@ pub struct Changes<K> {
     watched: Cell<bool>,
     keys: RefCell<BTreeSet<K>>,
     lost: Cell<bool>,
+    /// Whether somebody waits for what changed to be known elsewhere.
+    urgent: Cell<bool>,
     waker: Cell<Option<Waker>>,
 }
 
@@ -34,6 +36,7 @@ impl<K> Default for Changes<K> {
             watched: Cell::new(false),
             keys: RefCell::default(),
             lost: Cell::new(false),
+            urgent: Cell::new(false),
             waker: Cell::new(None),
         }
     }
@@ -46,7 +49,7 @@ impl<K: Ord> Changes<K> {
         self.lost.set(true);
     }
 
-    /// This entry changed, came or went.
+    /// This entry changed in a way that can wait a moment.
     pub fn note(&self, key: K) {
         if !self.watched.get() {
             return;
@@ -59,8 +62,20 @@ impl<K: Ord> Changes<K> {
                 self.lost.set(true);
             }
         }
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
+        self.wake();
+    }
+
+    /// This entry came, went, or changed so that others should soon know.
+    pub fn note_urgent(&self, key: K) {
+        self.note(key);
+        self.hurry();
+    }
+
+    /// What changed should soon be looked at.
+    pub fn hurry(&self) {
+        if self.is_some() {
+            self.urgent.set(true);
+            self.wake();
         }
     }
 
@@ -68,23 +83,45 @@ impl<K: Ord> Changes<K> {
     pub fn undelivered(&self) {
         self.lost.set(true);
         self.keys.take();
+        self.wake();
     }
 
-    /// Waits until something has changed and takes it.
-    pub async fn next(&self) -> Batch<K> {
+    /// Whether anything has changed,
+    pub fn is_some(&self) -> bool {
+        self.lost.get() || !self.keys.borrow().is_empty()
+    }
+
+    /// and whether in a way that others should soon know.
+    pub fn is_urgent(&self) -> bool {
+        self.urgent.get()
+    }
+
+    /// Waits until `look` is true of these changes.
+    pub async fn until(&self, look: impl Fn(&Self) -> bool) {
         poll_fn(|cx| {
-            if self.lost.take() {
-                self.keys.take();
-                return Poll::Ready(Batch::All);
+            if look(self) {
+                return Poll::Ready(());
             }
-            let keys = self.keys.take();
-            if keys.is_empty() {
-                self.waker.set(Some(cx.waker().clone()));
-                return Poll::Pending;
-            }
-            Poll::Ready(Batch::Keys(keys))
+            self.waker.set(Some(cx.waker().clone()));
+            Poll::Pending
         })
-        .await
+        .await;
+    }
+
+    /// Takes what has changed.
+    pub fn take(&self) -> Batch<K> {
+        self.urgent.set(false);
+        let keys = self.keys.take();
+        match self.lost.take() {
+            true => Batch::All,
+            false => Batch::Keys(keys),
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
     }
 }
 
@@ -97,30 +134,47 @@ mod tests {
     fn many_changes_of_one_key_are_one() {
         let changes = Changes::default();
         changes.note(1);
+        assert!(!changes.is_some());
         changes.watch();
-        assert_eq!(block_on(changes.next()), Batch::All);
-        assert_eq!(block_on(poll_once(changes.next())), None);
+        assert_eq!(changes.take(), Batch::All);
+        assert_eq!(block_on(poll_once(changes.until(Changes::is_some))), None);
         for key in [1, 2, 1, 1] {
             changes.note(key);
         }
-        assert_eq!(
-            block_on(changes.next()),
-            Batch::Keys(BTreeSet::from([1, 2]))
-        );
-        assert_eq!(block_on(poll_once(changes.next())), None);
+        block_on(changes.until(Changes::is_some));
+        assert_eq!(changes.take(), Batch::Keys(BTreeSet::from([1, 2])));
+        assert_eq!(changes.take(), Batch::Keys(BTreeSet::new()));
     }
 
     #[test]
     fn too_many_keys_become_all() {
         let changes = Changes::default();
         changes.watch();
-        block_on(changes.next());
+        changes.take();
         for key in 0..=MOST {
             changes.note(key);
         }
         changes.note(0);
-        assert_eq!(block_on(changes.next()), Batch::All);
+        assert_eq!(changes.take(), Batch::All);
         changes.note(7);
-        assert_eq!(block_on(changes.next()), Batch::Keys(BTreeSet::from([7])));
+        assert_eq!(changes.take(), Batch::Keys(BTreeSet::from([7])));
+        changes.note(8);
+        changes.undelivered();
+        assert_eq!(changes.take(), Batch::All);
+    }
+
+    #[test]
+    fn some_changes_are_urgent() {
+        let changes = Changes::default();
+        changes.watch();
+        changes.take();
+        changes.hurry();
+        assert!(!changes.is_urgent());
+        changes.note(1);
+        assert!(!changes.is_urgent());
+        changes.note_urgent(2);
+        assert!(changes.is_urgent());
+        assert_eq!(changes.take(), Batch::Keys(BTreeSet::from([1, 2])));
+        assert!(!changes.is_urgent());
     }
 }

@@ -48,7 +48,7 @@ impl Sessions {
         entry.last_seen_at = now;
         entry.pooled = true;
         drop(entries);
-        self.changes.note(sid);
+        self.changes.note_urgent(sid);
         who
     }
 
@@ -58,7 +58,7 @@ impl Sessions {
         if Rc::strong_count(&session.who) == 1 {
             self.identities.borrow_mut().remove(&session.who.token);
         }
-        self.changes.note(sid);
+        self.changes.note_urgent(sid);
         Some(session.chats)
     }
 
@@ -74,9 +74,12 @@ impl Sessions {
             return false;
         };
         session.last_seen_at = now;
-        session.pooled = true;
+        let back = !std::mem::replace(&mut session.pooled, true);
         drop(entries);
-        self.changes.note(sid);
+        match back {
+            true => self.changes.note_urgent(sid),
+            false => self.changes.note(sid),
+        }
         true
     }
 
@@ -90,7 +93,7 @@ impl Sessions {
             session.chats.push(chat_id.into());
         }
         drop(entries);
-        self.changes.note(sid);
+        self.changes.note_urgent(sid);
         true
     }
 
@@ -105,7 +108,7 @@ impl Sessions {
         let closed = session.chats.len() < before;
         drop(entries);
         if closed {
-            self.changes.note(sid);
+            self.changes.note_urgent(sid);
         }
         closed
     }
@@ -142,7 +145,7 @@ impl Sessions {
         }
         drop(entries);
         for (sid, _) in &reaped {
-            self.changes.note(*sid);
+            self.changes.note_urgent(*sid);
         }
         reaped
     }

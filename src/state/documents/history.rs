@@ -11,10 +11,10 @@ use yrs::merge_updates_v1;
 pub const MAX_BYTES: usize = 2 << 20;
 
 /// The most blocks of a document. A block that takes five bytes here takes 200 in yrs while it merges.
-const MAX_BLOCKS: usize = 100_000;
+pub const MAX_BLOCKS: usize = 100_000;
 
 /// As many updates as this are squashed.
-const SQUASH_AT: usize = 500;
+pub const SQUASH_AT: usize = 500;
 
 /// A full document is squashed to make room only when this much of it came since the last time, so that whoever
 /// keeps writing into a full one doesn't cost a merge each time.
@@ -33,6 +33,8 @@ pub enum Rejected {
     Malformed,
     /// The document would be larger than it may be.
     TooLarge,
+    /// The documents can't be reached now.
+    Away,
 }
 
 /// The list.

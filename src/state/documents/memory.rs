@@ -1,8 +1,9 @@
 //! Documents of an instance that is alone, kept in memory.
 
+use super::Seed;
 use super::history::{History, Rejected};
+use super::open::{Entered, Open};
 use super::update::Contents;
-use super::{MAX_OPEN, Seed};
 use crate::socket::Sid;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -20,56 +21,36 @@ struct Document {
 #[derive(Default)]
 pub struct Memory {
     documents: RefCell<HashMap<Rc<str>, Document>>,
-    sessions: RefCell<HashMap<Sid, Vec<Rc<str>>>>,
+    open: Open,
 }
 
 impl Memory {
     /// `false` when the session has as many open as it may.
     pub fn join(&self, id: &str, sid: Sid) -> bool {
-        let mut sessions = self.sessions.borrow_mut();
-        let open = sessions.entry(sid).or_default();
-        if open.iter().any(|known| **known == *id) {
-            return true;
+        match self.open.enter(id, sid) {
+            Entered::Full => false,
+            Entered::Before => true,
+            Entered::Now(id) => {
+                let mut documents = self.documents.borrow_mut();
+                documents.entry(id).or_default().users.push(sid);
+                true
+            }
         }
-        if open.len() >= MAX_OPEN {
-            return false;
-        }
-        let id: Rc<str> = id.into();
-        open.push(id.clone());
-        self.documents
-            .borrow_mut()
-            .entry(id)
-            .or_default()
-            .users
-            .push(sid);
-        true
     }
 
     pub fn leave(&self, id: &str, sid: Sid) {
-        let mut sessions = self.sessions.borrow_mut();
-        if let Some(open) = sessions.get_mut(&sid) {
-            open.retain(|known| **known != *id);
-            if open.is_empty() {
-                sessions.remove(&sid);
-            }
-        }
+        self.open.leave(id, sid);
         if let Some(document) = self.documents.borrow_mut().get_mut(id) {
             document.users.retain(|user| *user != sid);
         }
     }
 
     pub fn is_open(&self, id: &str, sid: Sid) -> bool {
-        let sessions = self.sessions.borrow();
-        let open = sessions.get(&sid);
-        open.is_some_and(|open| open.iter().any(|known| **known == *id))
+        self.open.is_open(id, sid)
     }
 
     pub fn of(&self, sid: Sid) -> Vec<Rc<str>> {
-        self.sessions
-            .borrow()
-            .get(&sid)
-            .cloned()
-            .unwrap_or_default()
+        self.open.of(sid)
     }
 
     pub fn users(&self, id: &str) -> Vec<Sid> {

@@ -1,17 +1,24 @@
 //! Shared documents: a list of Yjs updates each, and who has it open.
 //!
 //! - [`memory`]: the documents of an instance that is alone
+//! - [`in_redis`]: the documents of several instances
+//! - [`open`]: what the sessions of this instance have open
 //! - [`history`]: the list of one document
 //! - [`update`], [`reader`]: what an update may be, before yrs sees it
 //! - [`compact`]: fewer blocks that say the same
+//! - [`bytes`]: updates as JSON
 //!
 //! Nothing here knows what a document is for or who may see it. Every question may have to wait, since documents of several
 //! instances are kept where all of them can reach them, behind a lock. Each is one step: nobody else's comes
 //! in the middle of it.
 
+pub mod bytes;
 mod compact;
 pub mod history;
+#[cfg(feature = "redis")]
+mod in_redis;
 mod memory;
+mod open;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -19,6 +26,8 @@ pub mod update;
 
 use crate::socket::Sid;
 pub use history::{EMPTY, MAX_BYTES, Rejected};
+#[cfg(feature = "redis")]
+pub use in_redis::InRedis;
 use memory::Memory;
 use std::rc::Rc;
 use update::Contents;
@@ -35,9 +44,15 @@ pub enum Seed {
     Lost(Vec<u8>),
 }
 
+/// The documents can't be reached now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Away;
+
 /// All documents.
 pub enum Documents {
     Memory(Memory),
+    #[cfg(feature = "redis")]
+    Redis(Rc<InRedis>),
 }
 
 impl Default for Documents {
@@ -46,63 +61,112 @@ impl Default for Documents {
     }
 }
 
-/// Calls the same method wherever the documents are.
-macro_rules! ask {
-    ($self:ident, $method:ident($($arg:expr),*)) => {
-        match $self {
-            Self::Memory(memory) => memory.$method($($arg),*),
-        }
-    };
-}
-
 impl Documents {
     /// The session opens the document. `false` when it has as many open as it may ([`MAX_OPEN`]).
-    pub async fn join(&self, id: &str, sid: Sid) -> bool {
-        ask!(self, join(id, sid))
+    ///
+    /// # Errors
+    /// Nobody can tell now; it is not open.
+    pub async fn join(&self, id: &str, sid: Sid) -> Result<bool, Away> {
+        match self {
+            Self::Memory(memory) => Ok(memory.join(id, sid)),
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.join(id, sid).await,
+        }
     }
 
     /// The session closes the document.
     pub async fn leave(&self, id: &str, sid: Sid) {
-        ask!(self, leave(id, sid));
+        match self {
+            Self::Memory(memory) => memory.leave(id, sid),
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.leave(id, sid).await,
+        }
     }
 
     /// Whether the session has it open. Known at once, as is [`Documents::of`].
     pub fn is_open(&self, id: &str, sid: Sid) -> bool {
-        ask!(self, is_open(id, sid))
+        match self {
+            Self::Memory(memory) => memory.is_open(id, sid),
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.is_open(id, sid),
+        }
     }
 
     /// What the session has open. Known at once: each instance knows it of its own sessions.
     pub fn of(&self, sid: Sid) -> Vec<Rc<str>> {
-        ask!(self, of(sid))
+        match self {
+            Self::Memory(memory) => memory.of(sid),
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.of(sid),
+        }
     }
 
     /// The sessions of all instances that have it open.
     pub async fn users(&self, id: &str) -> Vec<Sid> {
-        ask!(self, users(id))
+        match self {
+            Self::Memory(memory) => memory.users(id),
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.users(id).await,
+        }
     }
 
-    /// Stores an update; returns what it holds.
+    /// Stores an update; returns what it holds. Whoever asks first is answered first, so that what is passed on to this
+    /// instance's sessions right after the answer comes in the order in which it is stored.
     pub async fn append(&self, id: &str, update: &[u8]) -> Result<Contents, Rejected> {
-        ask!(self, append(id, update))
+        match self {
+            Self::Memory(memory) => memory.append(id, update),
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.append(id, update).await,
+        }
     }
 
     /// Stores an update if nothing is stored: the first one wins.
     pub async fn seed(&self, id: &str, update: &[u8]) -> Result<Seed, Rejected> {
-        ask!(self, seed(id, update))
+        match self {
+            Self::Memory(memory) => memory.seed(id, update),
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.seed(id, update).await,
+        }
     }
 
     /// Everything stored as one update; `None` when nothing is.
-    pub async fn state(&self, id: &str) -> Option<Vec<u8>> {
-        ask!(self, state(id))
+    ///
+    /// # Errors
+    /// Nobody can tell now.
+    pub async fn state(&self, id: &str) -> Result<Option<Vec<u8>>, Away> {
+        match self {
+            Self::Memory(memory) => Ok(memory.state(id)),
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.state(id).await,
+        }
     }
 
-    /// Forgets the document if nobody has it open. Whether it did.
+    /// Forgets the document if nobody has it open, and no other instance is about to save it. Whether it did.
     pub async fn clear_unused(&self, id: &str) -> bool {
-        ask!(self, clear_unused(id))
+        match self {
+            Self::Memory(memory) => memory.clear_unused(id),
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.clear_unused(id).await,
+        }
     }
 
-    /// How many there are, and the bytes of their updates.
+    /// A session of an instance that died has nothing open any more.
+    pub async fn evict(&self, sid: &str) {
+        #[cfg(not(feature = "redis"))]
+        let _ = sid;
+        match self {
+            Self::Memory(_) => {}
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.evict(sid).await,
+        }
+    }
+
+    /// How many there are, and the bytes of their updates; in Redis, of those that sessions of this instance have open.
     pub fn figures(&self) -> (usize, usize) {
-        ask!(self, figures())
+        match self {
+            Self::Memory(memory) => memory.figures(),
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.figures(),
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Bytes in payloads: arrays of numbers, or attachments.
+//! Bytes as JSON has them: arrays of numbers, or, in payloads, attachments.
 
 use serde::Deserialize;
 
@@ -20,7 +20,7 @@ pub fn read_bytes(json: &str, attachments: &[Vec<u8>]) -> Option<Vec<u8>> {
 }
 
 /// An array that is known to be JSON. A tenth of what serde_json needs for a list of numbers.
-fn read_ints(json: &[u8]) -> Option<Vec<u8>> {
+pub fn read_ints(json: &[u8]) -> Option<Vec<u8>> {
     let inner = json.strip_prefix(b"[")?.strip_suffix(b"]")?;
     let mut bytes = Vec::with_capacity(inner.len() / 3 + 1);
     let mut number: Option<u16> = None;
