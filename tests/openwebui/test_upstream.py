@@ -4,12 +4,9 @@ import asyncio
 
 import pytest
 import requests
-import socketio
+from client import PATIENCE, Client, ready
 from siskin import free_port, wait_for
 from upstream import CHAT, NOTE, Upstream
-
-PATIENCE = 15
-
 
 @pytest.fixture
 def upstream():
@@ -22,42 +19,6 @@ def upstream():
 def beside(start_siskin, upstream):
     """siskin with this upstream as its directory."""
     return start_siskin(SISKIN_DIRECTORY=upstream.url, SISKIN_LOG="debug")
-
-
-class Client:
-    def __init__(self, siskin, token):
-        self.siskin, self.token = siskin, token
-        self.io = socketio.AsyncClient(reconnection=False)
-        self.heard = []
-        self.io.on("*", lambda name, *args: self.heard.append((name, *args)))
-
-    async def connect(self):
-        await self.io.connect(
-            self.siskin.url, auth={"token": self.token}, socketio_path="/ws/socket.io", transports=["websocket"]
-        )
-        return self
-
-    async def join(self):
-        """The answer to `user-join`; `None` when there is none."""
-        return await self.call("user-join", {"auth": {"token": self.token}})
-
-    async def call(self, event, payload, timeout=1.5):
-        try:
-            return await self.io.call(event, payload, timeout=timeout)
-        except socketio.exceptions.TimeoutError:
-            return None
-
-    async def hears(self, condition):
-        async def look():
-            while not any(condition(*heard) for heard in self.heard):
-                await asyncio.sleep(0.02)
-
-        await asyncio.wait_for(look(), PATIENCE)
-
-
-def ready(siskin):
-    answer = requests.get(f"{siskin.url}/ready", timeout=10)
-    return answer.status_code == 200, answer.json()["reasons"]
 
 
 SAYS = {

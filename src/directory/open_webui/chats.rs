@@ -34,7 +34,7 @@ impl OpenWebui {
         }
         match self.fetch_chat_access(who, chat_id).await {
             Ok(access) => {
-                self.access.put(key, access, Instant::now());
+                self.learn(key, access);
                 Ok(access)
             }
             Err(refusal) => self.access.last(&key, Instant::now()).ok_or(refusal),

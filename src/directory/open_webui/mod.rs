@@ -29,12 +29,12 @@ pub use relay::Read;
 use relay::Relay;
 use serde::de::DeserializeOwned;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use watch::{Watch, odd_status};
 
 const WHO_AM_I: &str = "/api/v1/auths/";
 
-/// How long an answer about access or channels holds.
+/// How long an answer about access holds. That there is none is asked again each time.
 const HOLDS: Duration = Duration::from_secs(5);
 
 const AWAY: Refusal = Refusal::Unavailable("Open WebUI does not answer");
@@ -50,7 +50,7 @@ pub struct OpenWebui {
     watch: Watch,
     /// By token: whom it was accepted for.
     users: Cache<User>,
-    /// By token.
+    /// By token, for the time of an outage.
     channels: Cache<Vec<String>>,
     /// By user and note or chat.
     access: Cache<Access>,
@@ -130,6 +130,14 @@ impl OpenWebui {
             let what = format!("{path} is answered with something else than was asked for");
             self.trouble(Trouble(what))
         })
+    }
+
+    /// Keeps what somebody may do with a thing.
+    fn learn(&self, key: Rc<str>, access: Access) {
+        match access {
+            Access::None => self.access.forget(&key),
+            access => self.access.put(key, access, Instant::now()),
+        }
     }
 
     fn too_much(self: &Rc<Self>, path: &str) -> Refusal {

@@ -67,7 +67,7 @@ impl OpenWebui {
         };
         let access = view.as_ref().map_or(Access::None, |view| view.access);
         let key = key(&who.user, "note", note_id);
-        self.access.put(key, access, Instant::now());
+        self.learn(key, access);
         Ok(view)
     }
 

@@ -2,7 +2,7 @@
 
 use super::super::{Identity, Refusal, User};
 use super::client::Question;
-use super::{HOLDS, OpenWebui, Says, WHO_AM_I};
+use super::{OpenWebui, Says, WHO_AM_I};
 use crate::token::Claims;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -77,13 +77,11 @@ impl OpenWebui {
         self.executor.spawn(ask).detach();
     }
 
+    /// Asked each time: clients ask again just when a channel was made.
     pub(in super::super) async fn channels(
         self: &Rc<Self>,
         who: &Identity,
     ) -> Result<Vec<String>, Refusal> {
-        if let Some(known) = self.channels.get(&who.token, HOLDS, Instant::now()) {
-            return Ok(known);
-        }
         match self.ask(Question::get(CHANNELS, &who.token)).await {
             Ok(Says::Yes(body)) => {
                 let channels: Vec<Channel> = self.read(CHANNELS, &body)?;

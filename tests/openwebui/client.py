@@ -1,0 +1,44 @@
+"""A user's connection to siskin, and what it hears."""
+
+import asyncio
+
+import requests
+import socketio
+
+PATIENCE = 15
+
+
+class Client:
+    def __init__(self, siskin, token):
+        self.siskin, self.token = siskin, token
+        self.io = socketio.AsyncClient(reconnection=False)
+        self.heard = []
+        self.io.on("*", lambda name, *args: self.heard.append((name, *args)))
+
+    async def connect(self):
+        await self.io.connect(
+            self.siskin.url, auth={"token": self.token}, socketio_path="/ws/socket.io", transports=["websocket"]
+        )
+        return self
+
+    async def join(self):
+        """The answer to `user-join`; `None` when there is none."""
+        return await self.call("user-join", {"auth": {"token": self.token}})
+
+    async def call(self, event, payload, timeout=1.5):
+        try:
+            return await self.io.call(event, payload, timeout=timeout)
+        except socketio.exceptions.TimeoutError:
+            return None
+
+    async def hears(self, condition):
+        async def look():
+            while not any(condition(*heard) for heard in self.heard):
+                await asyncio.sleep(0.02)
+
+        await asyncio.wait_for(look(), PATIENCE)
+
+
+def ready(siskin):
+    answer = requests.get(f"{siskin.url}/ready", timeout=10)
+    return answer.status_code == 200, answer.json()["reasons"]
