@@ -8,9 +8,9 @@ help: ## this list
 run: ## build, start, and print where to go with a token to try it
 	@bash tests/try.sh
 
-test: ## install what the tests need, run all of them
+test: ## install what the tests need, run all of them; ONLY="rust abuse" runs these parts
 	@bash tests/install.sh
-	@bash tests/run.sh
+	@ONLY="$(ONLY)" bash tests/run.sh
 
 bench: ## measure beside python-socketio, node's socket.io and socketioxide
 	@bash tests/install.sh

@@ -1,9 +1,24 @@
 #!/usr/bin/env bash
-# Runs every test: Rust, Python, Node. Ends with one line of what passed and what failed.
+# Runs every test: Rust, Python, Node. Ends with how long each part took and one line of what passed and what failed.
+#
+# ONLY="rust abuse" runs these parts alone: `lint`, `rust`, or a folder of tests/.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 passed=0
 failed=0
+took=""
+
+for part in ${ONLY:-}; do
+  if [ "$part" != lint ] && [ "$part" != rust ] && [ ! -d "tests/$part" ]; then
+    echo "there is no part \"$part\": it is lint, rust or a folder of tests/" >&2
+    exit 2
+  fi
+done
+
+# wanted PART: is this part to be run?
+wanted() {
+  [ -z "${ONLY:-}" ] || [[ " $ONLY " == *" $1 "* ]]
+}
 
 # step NAME COMMAND...: runs a command, counts what its runner says it ran.
 step() {
@@ -21,7 +36,9 @@ step() {
   [ $((ran + lost)) -gt 0 ] || ran=1
   passed=$((passed + ran))
   failed=$((failed + lost))
-  echo "-- $name: $ran passed, $lost failed, $((SECONDS - began)) s"
+  local seconds=$((SECONDS - began))
+  echo "-- $name: $ran passed, $lost failed, $seconds s"
+  took+="$(printf '%5d s  %s' "$seconds" "$name")"$'\n'
   rm -f "$log"
 }
 
@@ -32,14 +49,19 @@ count() {
   grep -aoE "[0-9]+ $2|^(ℹ|#) $node [0-9]+" "$1" | grep -oE '[0-9]+' | awk '{ sum += $1 } END { print sum + 0 }'
 }
 
-step format cargo fmt --check
-step clippy cargo clippy -q --all-targets --locked -- -D warnings
-step "clippy, least features" cargo clippy -q --locked --no-default-features -- -D warnings
-step rust cargo test -q --locked
+if wanted lint; then
+  step format cargo fmt --check
+  step clippy cargo clippy -q --all-targets --locked -- -D warnings
+  step "clippy, least features" cargo clippy -q --locked --no-default-features -- -D warnings
+fi
+if wanted rust; then
+  step rust cargo test -q --locked
+fi
 step build cargo build -q --locked --bins --examples
 for folder in tests/*/; do
   name=$(basename "$folder")
   case "$name" in node_modules | bench | golden) continue ;; esac
+  wanted "$name" || continue
   if compgen -G "$folder*.sh" >/dev/null && [ -f "$folder/test.sh" ]; then
     step "$name (shell)" bash "$folder/test.sh"
   fi
@@ -51,6 +73,8 @@ for folder in tests/*/; do
   fi
 done
 
+echo
+sort -rn <<<"${took%$'\n'}"
 echo
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
