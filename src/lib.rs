@@ -30,8 +30,6 @@ pub mod cli;
 pub mod config;
 #[cfg(feature = "console")]
 pub mod console;
-#[cfg(test)]
-mod dice;
 pub mod directory;
 pub mod emitter;
 pub mod engine;

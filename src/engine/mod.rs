@@ -1,7 +1,5 @@
 //! Engine.IO v4 (protocol revision 4): sessions over HTTP long-polling and websocket. No Socket.IO word in it.
 
-#[cfg(test)]
-mod codec_tests;
 mod decoder;
 mod flusher;
 pub mod frame;

@@ -173,6 +173,16 @@ fn a_payload_holds_what_the_frames_hold() {
 }
 
 #[test]
+fn no_bytes_upset_the_reader_of_frames() {
+    let mut random = Random::new();
+    for _ in 0..rounds() {
+        let bytes = random.bytes(20);
+        frame::to_payload(&bytes, &mut Vec::new());
+        let _ = frame::packets(&bytes);
+    }
+}
+
+#[test]
 fn a_packet_is_its_type_and_its_data() {
     let mut random = Random::new();
     for _ in 0..rounds() {

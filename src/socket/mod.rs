@@ -2,8 +2,6 @@
 
 mod args;
 mod client;
-#[cfg(test)]
-mod codec_tests;
 mod encode;
 mod hub;
 mod packet;

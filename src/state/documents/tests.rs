@@ -5,7 +5,7 @@ use super::history::{History, MAX_BYTES, Rejected, check, merge};
 use super::memory::Memory;
 use super::reader::{put_bytes, put_number};
 use super::update::inspect;
-use crate::dice::Dice;
+use crate::random::Random;
 use crate::socket::Sid;
 use yrs::updates::decoder::Decode;
 use yrs::{Any, Array, Doc, GetString, Map, ReadTxn, StateVector, Text, Transact, Update};
@@ -22,20 +22,24 @@ fn read(updates: &[&[u8]]) -> String {
 }
 
 /// What one editor's random keystroke makes.
-fn keystroke(doc: &Doc, dice: &mut Dice) -> Vec<u8> {
+fn keystroke(doc: &Doc, random: &mut Random) -> Vec<u8> {
     let text = doc.get_or_insert_text("t");
     let (map, list) = (doc.get_or_insert_map("m"), doc.get_or_insert_array("a"));
     let faces = doc.get_or_insert_text("f");
     let before = doc.transact().state_vector();
     let mut txn = doc.transact_mut();
     let len = text.len(&txn);
-    if dice.below(20) == 0 {
+    if random.below(20) == 0 {
         faces.insert(&mut txn, 0, "😀😀");
     }
-    match dice.below(12) {
-        0 | 1 if len > 4 => text.remove_range(&mut txn, dice.below(len as usize - 2) as u32, 2),
-        2 => text.insert(&mut txn, dice.below(len as usize + 1) as u32, "ä€ß"),
-        3 => drop(map.insert(&mut txn, format!("k{}", dice.below(5)), dice.throw() as u32)),
+    match random.below(12) {
+        0 | 1 if len > 4 => text.remove_range(&mut txn, random.below(len as usize - 2) as u32, 2),
+        2 => text.insert(&mut txn, random.below(len as usize + 1) as u32, "ä€ß"),
+        3 => drop(map.insert(
+            &mut txn,
+            format!("k{}", random.below(5)),
+            random.number() as u32,
+        )),
         4 => drop(list.insert(
             &mut txn,
             0,
@@ -43,10 +47,10 @@ fn keystroke(doc: &Doc, dice: &mut Dice) -> Vec<u8> {
         )),
         5 if len > 8 => {
             let bold = [("bold".into(), Any::Bool(true))].into();
-            text.format(&mut txn, dice.below(len as usize - 4) as u32, 3, bold);
+            text.format(&mut txn, random.below(len as usize - 4) as u32, 3, bold);
         }
         6 => drop(text.insert_embed(&mut txn, len, Any::from_json(r#"{"image":"x"}"#).unwrap())),
-        _ => text.insert(&mut txn, dice.below(len as usize + 1) as u32, "word "),
+        _ => text.insert(&mut txn, random.below(len as usize + 1) as u32, "word "),
     }
     txn.encode_diff_v1(&before)
 }
@@ -61,20 +65,20 @@ fn editor(client: u64) -> Doc {
 
 /// Updates of three editors who exchange what they did now and then, and their common text.
 fn session(seed: u64, keystrokes: usize) -> (Vec<Vec<u8>>, String) {
-    let mut dice = Dice(seed);
+    let mut random = Random::from(seed);
     let docs: Vec<Doc> = (1..4).map(editor).collect();
     let mut updates: Vec<Vec<u8>> = Vec::new();
     let mut seen = [0; 3];
     for _ in 0..keystrokes {
-        let who = dice.below(3);
-        if dice.below(4) == 0 {
+        let who = random.below(3);
+        if random.below(4) == 0 {
             for update in &updates[seen[who]..] {
                 let update = Update::decode_v1(update).unwrap();
                 docs[who].transact_mut().apply_update(update).unwrap();
             }
             seen[who] = updates.len();
         }
-        updates.push(keystroke(&docs[who], &mut dice));
+        updates.push(keystroke(&docs[who], &mut random));
     }
     let all: Vec<&[u8]> = updates.iter().map(Vec::as_slice).collect();
     let text = read(&all);
@@ -102,10 +106,10 @@ fn squashing_loses_nothing() {
 #[test]
 fn updates_out_of_order_wait_for_those_before() {
     let (updates, text) = session(9, 400);
-    let mut dice = Dice(3);
+    let mut random = Random::from(3);
     let mut shuffled = updates.clone();
     for index in (1..shuffled.len()).rev() {
-        shuffled.swap(index, dice.below(index + 1));
+        shuffled.swap(index, random.below(index + 1));
     }
     let mut history = History::default();
     for (index, update) in shuffled.iter().enumerate() {
@@ -190,23 +194,23 @@ fn what_announces_more_than_it_has_is_refused() {
 }
 
 /// A copy with a few bytes changed, cut, doubled, or swapped for another update's.
-fn mutate(update: &[u8], other: &[u8], dice: &mut Dice) -> Vec<u8> {
+fn mutate(update: &[u8], other: &[u8], random: &mut Random) -> Vec<u8> {
     let mut bytes = update.to_vec();
-    for _ in 0..=dice.below(4) {
-        let at = dice.below(bytes.len());
-        match dice.below(7) {
+    for _ in 0..=random.below(4) {
+        let at = random.below(bytes.len());
+        match random.below(7) {
             0 => bytes.truncate(at),
-            1 => bytes.insert(at, dice.throw() as u8),
+            1 => bytes.insert(at, random.number() as u8),
             2 if !bytes.is_empty() => drop(bytes.remove(at)),
             3 => bytes
                 .splice(at..at, [0xff, 0xff, 0xff, 0xff, 0x07])
                 .for_each(drop),
             4 => {
-                let from = dice.below(other.len());
+                let from = random.below(other.len());
                 bytes.truncate(at);
                 bytes.extend_from_slice(&other[from..]);
             }
-            _ if !bytes.is_empty() => bytes[at] = dice.throw() as u8,
+            _ if !bytes.is_empty() => bytes[at] = random.number() as u8,
             _ => {}
         }
     }
@@ -215,23 +219,23 @@ fn mutate(update: &[u8], other: &[u8], dice: &mut Dice) -> Vec<u8> {
 
 /// An update whose form is right and whose contents contradict all others: few clients, the same clocks again and
 /// again, other things in them, neighbours and parents that don't exist.
-fn invent(dice: &mut Dice) -> Vec<u8> {
+fn invent(random: &mut Random) -> Vec<u8> {
     let mut out = Vec::new();
-    let clients = dice.below(3);
+    let clients = random.below(3);
     put_number(&mut out, clients as u64);
-    let first = dice.below(4);
+    let first = random.below(4);
     for client in 0..clients {
-        let blocks = 1 + dice.below(5);
+        let blocks = 1 + random.below(5);
         put_number(&mut out, blocks as u64);
         put_number(&mut out, ((first + client) % 4) as u64);
-        put_number(&mut out, dice.below(30) as u64);
-        (0..blocks).for_each(|_| invent_block(&mut out, dice));
+        put_number(&mut out, random.below(30) as u64);
+        (0..blocks).for_each(|_| invent_block(&mut out, random));
     }
-    let deleted = dice.below(3);
+    let deleted = random.below(3);
     put_number(&mut out, deleted as u64);
     for client in 0..deleted {
-        let clock = dice.below(20) as u64;
-        let gap = dice.below(3) as u64;
+        let clock = random.below(20) as u64;
+        let gap = random.below(3) as u64;
         for number in [client as u64, 2, clock, 2, clock + 2 + gap, 3] {
             put_number(&mut out, number);
         }
@@ -239,26 +243,26 @@ fn invent(dice: &mut Dice) -> Vec<u8> {
     out
 }
 
-fn invent_id(out: &mut Vec<u8>, dice: &mut Dice) {
-    put_number(out, dice.below(4) as u64);
-    put_number(out, dice.below(30) as u64);
+fn invent_id(out: &mut Vec<u8>, random: &mut Random) {
+    put_number(out, random.below(4) as u64);
+    put_number(out, random.below(30) as u64);
 }
 
-fn invent_block(out: &mut Vec<u8>, dice: &mut Dice) {
-    let kind = [0, 10, 1, 3, 4, 4, 4, 5, 6, 7, 8][dice.below(11)];
+fn invent_block(out: &mut Vec<u8>, random: &mut Random) {
+    let kind = [0, 10, 1, 3, 4, 4, 4, 5, 6, 7, 8][random.below(11)];
     if kind == 0 || kind == 10 {
         out.push(kind);
-        return put_number(out, 1 + dice.below(9) as u64);
+        return put_number(out, 1 + random.below(9) as u64);
     }
-    let flags = (dice.below(8) << 5) as u8;
+    let flags = (random.below(8) << 5) as u8;
     out.push(kind | flags);
-    (0..(flags >> 6).count_ones()).for_each(|_| invent_id(out, dice));
+    (0..(flags >> 6).count_ones()).for_each(|_| invent_id(out, random));
     if flags & 0xc0 == 0 {
-        match dice.below(2) {
+        match random.below(2) {
             0 => out.extend([1, 1, b't']),
             _ => {
                 out.push(0);
-                invent_id(out, dice);
+                invent_id(out, random);
             }
         }
         if flags & 0x20 != 0 {
@@ -268,11 +272,11 @@ fn invent_block(out: &mut Vec<u8>, dice: &mut Dice) {
     let texts = ["a", "b😀c", "😀😀😀", "longer text"];
     let types: [&[u8]; 6] = [&[0], &[1], &[2], &[3, 1, b'p'], &[4], &[6]];
     match kind {
-        1 => put_number(out, 1 + dice.below(9) as u64),
-        4 => put_bytes(out, texts[dice.below(4)].as_bytes()),
+        1 => put_number(out, 1 + random.below(9) as u64),
+        4 => put_bytes(out, texts[random.below(4)].as_bytes()),
         5 => put_bytes(out, b"{}"),
         6 => out.extend([1, b'b', 4, b't', b'r', b'u', b'e']),
-        7 => out.extend(types[dice.below(6)]),
+        7 => out.extend(types[random.below(6)]),
         8 => out.extend([2, 126, 117, 1, 120]),
         _ => put_bytes(out, &[1, 2, 3]),
     }
@@ -286,15 +290,15 @@ fn hostile_updates_never_panic_and_what_is_stored_stays_readable() {
         .unwrap_or(1);
     let mut accepted = 0;
     for round in 0..rounds {
-        let mut dice = Dice(77 + round as u64);
+        let mut random = Random::from(77 + round as u64);
         let (updates, _) = session(100 + round as u64, 200);
         let mut history = History::default();
         for index in 0..3000 {
-            let update = &updates[dice.below(updates.len())];
-            let other = &updates[dice.below(updates.len())];
+            let update = &updates[random.below(updates.len())];
+            let other = &updates[random.below(updates.len())];
             let hostile = match index % 2 {
-                0 => mutate(update, other, &mut dice),
-                _ => invent(&mut dice),
+                0 => mutate(update, other, &mut random),
+                _ => invent(&mut random),
             };
             accepted += usize::from(history.append(&hostile).is_ok());
             if index % 400 == 399 {
@@ -309,15 +313,15 @@ fn hostile_updates_never_panic_and_what_is_stored_stays_readable() {
 
 #[test]
 fn random_bytes_never_panic() {
-    let mut dice = Dice(5);
+    let mut random = Random::from(5);
     for _ in 0..50_000 {
-        let len = dice.below(40);
+        let len = random.below(40);
         // Mostly small numbers: they get further.
-        let byte = |dice: &mut Dice| match dice.below(4) {
-            0 => dice.throw() as u8,
-            _ => dice.below(12) as u8,
+        let byte = |random: &mut Random| match random.below(4) {
+            0 => random.number() as u8,
+            _ => random.below(12) as u8,
         };
-        let bytes: Vec<u8> = (0..len).map(|_| byte(&mut dice)).collect();
+        let bytes: Vec<u8> = (0..len).map(|_| byte(&mut random)).collect();
         let _ = check(&bytes);
         let _ = merge(vec![&bytes]);
     }
