@@ -6,6 +6,7 @@ use crate::socket::{Args, Target};
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::rc::Rc;
 
 /// A message of a chat that a backend is writing. Cheap to use for many events.
@@ -51,7 +52,8 @@ pub struct NotAnEvent;
 
 #[derive(Deserialize)]
 struct Event<'a> {
-    r#type: String,
+    #[serde(borrow)]
+    r#type: Cow<'a, str>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
 }

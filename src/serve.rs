@@ -75,7 +75,9 @@ impl fmt::Display for Error {
 /// What kept the server from starting.
 pub fn run(config: Config) -> Result<(), Error> {
     let executor: Executor = Box::leak(Box::new(LocalExecutor::new()));
-    smol::block_on(executor.run(live(executor, Rc::new(config))))
+    // A task like all others, so that it isn't polled (and the signals' pipe read) whenever one of them wakes up.
+    let life = executor.spawn(live(executor, Rc::new(config)));
+    smol::block_on(executor.run(life))
 }
 
 async fn live(executor: Executor, config: Rc<Config>) -> Result<(), Error> {

@@ -7,7 +7,7 @@ use crate::directory::{Directory, Refusal};
 use crate::emitter::{Emitter, NotAnEvent, Saved};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a stream may be silent.
 const SILENCE: Duration = Duration::from_secs(300);
@@ -120,7 +120,7 @@ pub async fn stream(ask: Ask) -> Answer {
     };
     let most = house.config.max_payload;
     let mut frames = ask.frames();
-    while let Some(frame) = frames.next(SILENCE).await? {
+    while let Some(frame) = frames.next(Instant::now() + SILENCE).await? {
         stream.take(&frame).await;
         if stream.rest.len() > most {
             return Err(input::too_large(most));
@@ -174,11 +174,11 @@ impl Stream {
         if input::too_deep(line) {
             return self.bad("nested too deep".into());
         }
-        let event: Box<RawValue> = match serde_json::from_slice(line) {
+        let event: &RawValue = match serde_json::from_slice(line) {
             Ok(event) => event,
             Err(error) => return self.bad(format!("not JSON: {error}")),
         };
-        match self.emitter.emit(&event).await {
+        match self.emitter.emit(event).await {
             Err(NotAnEvent) => self.bad("not an object with a text `type`".into()),
             Ok(emitted) => {
                 self.told.emitted += 1;

@@ -1,12 +1,12 @@
 //! What a request brings, read strictly: what the OpenAPI document doesn't describe is refused, with the place and the reason.
 
+use super::frames::Frames;
 use super::reply::Problem;
 use super::routes::{Body, Route};
 use crate::directory::local::Local;
 use crate::house::House;
 use crate::socket;
-use http_body_util::BodyExt;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Incoming;
 use hyper::{StatusCode, header, http::request::Parts};
 use serde::de::{DeserializeOwned, Error, IgnoredAny};
 use serde::{Deserialize, Deserializer};
@@ -87,13 +87,10 @@ impl Ask {
     /// The whole body, read as `T`.
     pub async fn json<T: DeserializeOwned>(self) -> Result<T, Problem> {
         let most = self.house.config.max_payload;
-        let mut lines = Frames::new(self.body);
+        let mut frames = Frames::new(self.body);
         let mut bytes = Vec::new();
         let deadline = Instant::now() + BODY_PATIENCE;
-        while let Some(frame) = lines
-            .next(deadline.saturating_duration_since(Instant::now()))
-            .await?
-        {
+        while let Some(frame) = frames.next(deadline).await? {
             if bytes.len() + frame.len() > most {
                 return Err(too_large(most));
             }
@@ -105,46 +102,6 @@ impl Ask {
     /// The body as it arrives.
     pub fn frames(self) -> Frames {
         Frames::new(self.body)
-    }
-}
-
-/// A body, frame by frame.
-pub struct Frames {
-    body: Incoming,
-}
-
-impl Frames {
-    fn new(body: Incoming) -> Self {
-        Self { body }
-    }
-
-    /// What arrives next, waited for so long; `None` at the end.
-    pub async fn next(&mut self, patience: Duration) -> Result<Option<Bytes>, Problem> {
-        loop {
-            let late = async {
-                smol::Timer::after(patience).await;
-                Err(Problem::new(
-                    StatusCode::REQUEST_TIMEOUT,
-                    "The body took too long to arrive.",
-                ))
-            };
-            let frame =
-                futures_lite::future::or(async { Ok(self.body.frame().await) }, late).await?;
-            match frame {
-                None => return Ok(None),
-                Some(Err(_)) => {
-                    return Err(Problem::new(
-                        StatusCode::BAD_REQUEST,
-                        "The body ended in the middle.",
-                    ));
-                }
-                // Trailers are none of ours.
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => return Ok(Some(data)),
-                    Err(_) => continue,
-                },
-            }
-        }
     }
 }
 

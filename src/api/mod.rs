@@ -9,6 +9,7 @@ mod channels;
 mod chat;
 mod chats;
 mod emit;
+mod frames;
 mod input;
 mod key;
 mod models;

@@ -46,6 +46,10 @@ pub fn disconnect(nsp: &str) -> Frame {
     message("1", "1", nsp, None, &[], &[])
 }
 
+/// Parts of a packet's text before its data, and of its data at most.
+const HEAD: usize = 6;
+const DATA: usize = 5;
+
 fn message(
     plain: &str,
     binary: &str,
@@ -65,13 +69,10 @@ fn message(
         format!("{}-", attachments.len())
     };
     let id = id.map_or_else(String::new, |id| id.to_string());
-    let mut parts = Vec::with_capacity(6 + data.len());
-    parts.extend_from_slice(&["4", kind, &count]);
-    if nsp != "/" {
-        parts.extend_from_slice(&[nsp, ","]);
-    }
-    parts.push(&id);
-    parts.extend_from_slice(data);
+    let (nsp, comma) = if nsp == "/" { ("", "") } else { (nsp, ",") };
+    let mut parts = [""; HEAD + DATA];
+    parts[..HEAD].copy_from_slice(&["4", kind, &count, nsp, comma, &id]);
+    parts[HEAD..HEAD + data.len()].copy_from_slice(data);
     frame::packet(&parts, attachments)
 }
 
