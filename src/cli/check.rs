@@ -1,32 +1,48 @@
-//! `siskin check`: the settings as they count, each mistake with its fix, or the health of the running instance.
+//! `siskin check`: the settings as they count, each mistake with its fix, and whether the store's file is whole;
+//! or the health of the running instance.
 //!
 //! It shares only the reading of settings with `serve`: it opens nothing for writing and listens nowhere.
 
 use super::{Failure, Outcome, request};
-use crate::config::{Reading, Source};
+use crate::config::{DirectoryKind, Reading, Source};
+use crate::store::{self, OpenError, Report};
 use argh::{ArgsInfo, FromArgs};
 use std::fmt::Write;
+use std::path::{Path, PathBuf};
 
-/// print the settings as they count, secrets masked, and each mistake with its fix
+/// print the settings as they count, secrets masked, and each mistake with its fix; verify the store's file
 #[derive(FromArgs, ArgsInfo)]
-#[argh(subcommand, name = "check")]
+#[argh(
+    subcommand,
+    name = "check",
+    note = "The store of a running siskin is in use: `siskin backup FILE`, then `siskin check --store FILE`."
+)]
 pub struct Check {
     /// ask the running instance whether it is ready instead: the health check of a container
     #[argh(switch)]
     live: bool,
+    /// verify this file instead, a backup for instance: every checksum and every record
+    #[argh(option, arg_name = "file")]
+    store: Option<PathBuf>,
 }
 
 pub fn run(check: &Check) -> Outcome {
     if check.live {
         return live();
     }
+    if let Some(path) = &check.store {
+        return verify(path);
+    }
     let mut reading = crate::config::read_environment();
     check_redis(&mut reading);
     super::say(&report(&reading));
-    match reading.mistakes.len() {
-        0 => Ok(()),
-        1 => Err(Failure::Wrong("1 mistake: siskin would not start.".into())),
-        count => Err(Failure::Wrong(format!(
+    match (reading.mistakes.len(), reading.config) {
+        (0, Some(config)) if config.directory == DirectoryKind::Local => {
+            verify_kept(&config.data_dir.join(store::FILE_NAME))
+        }
+        (0, _) => Ok(()),
+        (1, _) => Err(Failure::Wrong("1 mistake: siskin would not start.".into())),
+        (count, _) => Err(Failure::Wrong(format!(
             "{count} mistakes: siskin would not start."
         ))),
     }
@@ -45,6 +61,50 @@ fn check_redis(reading: &mut Reading) {
 
 #[cfg(not(feature = "redis"))]
 fn check_redis(_: &mut Reading) {}
+
+/// The store that the settings name, which need not be there and may be in use.
+fn verify_kept(path: &Path) -> Outcome {
+    if path.try_exists().is_ok_and(|there| !there) {
+        super::say(&format!("There is no store yet: {}\n", path.display()));
+        return Ok(());
+    }
+    match store::verify(path) {
+        Err(OpenError::InUse(_)) => {
+            let advice = "is in use by a running siskin: to verify it, `siskin backup FILE`, then `siskin check --store FILE`";
+            super::say(&format!("The store {} {advice}.\n", path.display()));
+            Ok(())
+        }
+        other => verdict(path, other),
+    }
+}
+
+fn verify(path: &Path) -> Outcome {
+    verdict(path, store::verify(path))
+}
+
+fn verdict(path: &Path, verified: Result<Report, OpenError>) -> Outcome {
+    match verified {
+        Ok(report) => super::say(&found(path, &report)),
+        Err(error) => return Err(Failure::Failed(format!("The store {error}."))),
+    }
+    Ok(())
+}
+
+/// What is in a whole store.
+fn found(path: &Path, report: &Report) -> String {
+    let Report { schema, bytes, .. } = report;
+    let path = path.display();
+    let mut out = format!("The store {path} is whole: {bytes} bytes, schema {schema}");
+    for (table, count) in &report.entries {
+        // Writing to a String can't fail.
+        let _ = write!(out, ", {count} {}", table.name());
+    }
+    out.push_str(".\n");
+    if report.mended || !report.closed {
+        out.push_str("It was not closed: the next start repairs it.\n");
+    }
+    out
+}
 
 fn live() -> Outcome {
     let config = super::settings()?;

@@ -184,14 +184,13 @@ pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Opens the file for reading and writing, makes it if it isn't there, brings it to our schema.
+/// Opens a whole file for reading and writing, makes it if it isn't there, brings it to our schema.
 pub(super) fn open(path: &Path) -> Result<Database, OpenError> {
     if !path.try_exists().map_err(|e| OpenError::disk(path, &e))? {
         create(path).map_err(|e| OpenError::of(path, *e))?;
     }
     tail::mend(path).map_err(|e| OpenError::disk(path, &e))?;
-    // A file that changed under us (bit rot, an editor) is told apart here, not by a panic later.
-    let opened = builder().set_check_integrity_on_open(true).open(path);
+    let opened = builder().open(path);
     let database = opened.map_err(|e| OpenError::of(path, e.into()))?;
     schema::migrate(&database, schema::MIGRATIONS, path)?;
     Ok(database)

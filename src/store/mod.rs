@@ -26,6 +26,7 @@ mod schema;
 mod table;
 mod tail;
 mod verify;
+mod view;
 
 #[cfg(test)]
 mod tests;

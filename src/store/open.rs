@@ -12,10 +12,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Below this length a file isn't worth a rewrite, however empty it is.
 const SMALL: u64 = 4 << 20;
 
-/// The largest file that is read when it can't be written to: it is then held in memory, since a file
-/// that wasn't closed has to be repaired somewhere.
-const LARGEST_IN_MEMORY: u64 = 64 << 20;
-
 /// What a start found.
 pub(super) struct Opened {
     pub(super) snapshot: Option<Snapshot>,
@@ -28,7 +24,7 @@ pub(super) struct Opened {
 /// Opens the store of `folder` as well as it can be opened.
 pub(super) fn open(folder: &Path) -> Result<Opened, OpenError> {
     let path = folder.join(FILE_NAME);
-    let opened = make_folder(folder).and_then(|()| disk::open(&path));
+    let opened = make_folder(folder).and_then(|()| open_file(&path));
     match opened {
         Ok(database) => whole(shrunk(database, &path)?, &path, None),
         Err(OpenError::Damaged(_, why)) => {
@@ -40,6 +36,15 @@ pub(super) fn open(folder: &Path) -> Result<Opened, OpenError> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// Opens the file after a look at it that changes nothing: that of a newer siskin stays as it is, and one that
+/// changed under us (bit rot, an editor) is told apart here, not by a panic later.
+fn open_file(path: &Path) -> Result<Database, OpenError> {
+    if path.try_exists().map_err(|e| OpenError::disk(path, &e))? {
+        verify::open_for_reading(path)?;
+    }
+    disk::open(path)
 }
 
 fn make_folder(folder: &Path) -> Result<(), OpenError> {
@@ -103,11 +108,7 @@ fn move_aside(path: &Path, why: &str) -> Result<String, OpenError> {
 }
 
 fn read_only(path: &Path) -> Result<(Snapshot, Database), OpenError> {
-    if disk::length(path) > LARGEST_IN_MEMORY {
-        let why = format!("it is larger than {LARGEST_IN_MEMORY} bytes");
-        return Err(OpenError::Disk(path.to_owned(), Fault::ReadOnly, why));
-    }
-    let reader = verify::open_in_memory(path)?;
+    let reader = verify::open_for_reading(path)?;
     let snapshot = Snapshot::take(&reader).map_err(|e| OpenError::of(path, *e))?;
     Ok((snapshot, reader))
 }

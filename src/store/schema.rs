@@ -37,7 +37,7 @@ pub(super) fn stamp(transaction: &WriteTransaction) -> Result<(), Error> {
     Ok(())
 }
 
-fn set_version(transaction: &WriteTransaction, version: u64) -> Result<(), Error> {
+pub(super) fn set_version(transaction: &WriteTransaction, version: u64) -> Result<(), Error> {
     let mut meta = transaction.open_table(META).map_err(boxed)?;
     meta.insert(VERSION, version).map_err(boxed)?;
     Ok(())

@@ -7,7 +7,8 @@
 //! so afterwards. (Layout: redb's design document, "Database header".)
 
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 const MAGIC: [u8; 9] = *b"redb\x1A\x0A\xA9\x0D\x0A";
@@ -23,26 +24,33 @@ pub(super) fn mend(path: &Path) -> std::io::Result<()> {
         // In use: opening it will say so.
         return Ok(());
     }
-    let length = file.metadata()?.len();
-    let Some(layout) = layout_bytes(&file)? else {
+    let Some(wanted) = wanted(&file)? else {
         return Ok(());
     };
-    let wanted = (length - length % PAGE).max(layout);
-    if wanted == length || wanted > length.saturating_mul(2) + LARGEST_GROWTH {
-        return Ok(());
-    }
     log::warn!(
-        "store: {} has {length} bytes, its layout {layout}: made it {wanted}",
-        path.display()
+        "store: {} has {} bytes, made it {wanted}, as its header says",
+        path.display(),
+        file.metadata()?.len()
     );
     file.set_len(wanted)?;
     file.sync_all()
 }
 
+/// The length that redb takes, if it isn't the one that the file has and that is all that is wrong with it.
+pub(super) fn wanted(file: &File) -> std::io::Result<Option<u64>> {
+    let length = file.metadata()?.len();
+    let Some(layout) = layout_bytes(file)? else {
+        return Ok(None);
+    };
+    let wanted = (length - length % PAGE).max(layout);
+    let right = wanted == length || wanted > length.saturating_mul(2) + LARGEST_GROWTH;
+    Ok((!right).then_some(wanted))
+}
+
 /// The length that the header says the file has, if there is a header.
-fn layout_bytes(mut file: &File) -> std::io::Result<Option<u64>> {
+fn layout_bytes(file: &File) -> std::io::Result<Option<u64>> {
     let mut header = [0; HEADER_BYTES];
-    match file.read_exact(&mut header) {
+    match file.read_exact_at(&mut header, 0) {
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
         other => other?,
     }

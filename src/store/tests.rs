@@ -291,6 +291,30 @@ fn an_older_schema_is_migrated_and_a_newer_one_refused() {
 }
 
 #[test]
+fn a_file_of_a_newer_schema_is_refused_and_left_alone() {
+    with_folder(async |executor, folder| {
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join(FILE_NAME);
+        let database = disk::open(&path).unwrap();
+        let transaction = database.begin_write().unwrap();
+        schema::set_version(&transaction, 9).unwrap();
+        transaction.commit().unwrap();
+        // As a crash of the newer siskin leaves it, and as its end does.
+        let crashed = std::fs::read(&path).unwrap();
+        database.close().unwrap();
+        for file in [std::fs::read(&path).unwrap(), crashed] {
+            std::fs::write(&path, &file).unwrap();
+            let refused = Store::open(executor, &folder).err().unwrap();
+            let told = "has schema 9, this siskin knows up to 1: install the newer siskin again";
+            assert!(refused.to_string().ends_with(told), "{refused}");
+            assert!(matches!(verify(&path), Err(OpenError::Newer { .. })));
+            assert!(std::fs::read(&path).unwrap() == file, "it was written to");
+            assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+        }
+    });
+}
+
+#[test]
 fn a_backup_is_one_moment_while_others_write() {
     with_folder(async |executor, folder| {
         let store = Rc::new(Store::open(executor, &folder).unwrap());

@@ -4,10 +4,9 @@ use super::disk::{self, Snapshot};
 use super::error::OpenError;
 use super::schema;
 use super::table::Table;
-use redb::backends::InMemoryBackend;
+use super::view::View;
 use redb::{Database, StorageBackend};
 use std::fs::{File, TryLockError};
-use std::io::Read;
 use std::path::Path;
 
 /// What a file holds.
@@ -19,6 +18,8 @@ pub struct Report {
     pub entries: Vec<(Table, u64)>,
     /// Was it closed? If not, the next start repairs it.
     pub closed: bool,
+    /// Does the next start have to mend its end (see the `tail` module)?
+    pub mended: bool,
     /// Its length in bytes.
     pub bytes: u64,
 }
@@ -27,42 +28,43 @@ pub struct Report {
 const FLAGS_AT: u64 = 9;
 const NOT_CLOSED: u8 = 2;
 
-/// Verifies every checksum and every value of the file at `path`. Reads it into memory whole, so that also
-/// a file that a crash left can be looked at as the next start will see it. The file of a running
-/// siskin is in use: back it up and verify that.
+/// Verifies every checksum and every value of the file at `path`, as the next start will see it: what a
+/// crash left is repaired in memory only. The file of a running siskin is in use: back it up and verify that.
 pub fn verify(path: &Path) -> Result<Report, OpenError> {
-    let backend = load(path)?;
-    let bytes = backend.len().map_err(|e| OpenError::disk(path, &e))?;
+    let (view, mended) = view(path)?;
+    let failed = |error: std::io::Error| OpenError::disk(path, &error);
+    let bytes = view.len().map_err(failed)?;
     let mut flags = [NOT_CLOSED];
     if bytes > FLAGS_AT {
-        let read = backend.read(FLAGS_AT, &mut flags);
-        read.map_err(|e| OpenError::disk(path, &e))?;
+        view.read(FLAGS_AT, &mut flags).map_err(failed)?;
     }
-    let database = open_loaded(backend, path)?;
+    let database = open_view(view, path)?;
     Ok(Report {
         schema: version(&database, path)?,
         entries: count(&database, path)?,
         closed: flags.iter().all(|flags| flags & NOT_CLOSED == 0),
+        mended,
         bytes,
     })
 }
 
-/// The file's content as a database in memory, each checksum verified. Nothing reaches the file.
-pub(super) fn open_in_memory(path: &Path) -> Result<Database, OpenError> {
-    let database = open_loaded(load(path)?, path)?;
+/// The file as a database, each checksum verified. Nothing reaches the file.
+pub(super) fn open_for_reading(path: &Path) -> Result<Database, OpenError> {
+    let (view, _) = view(path)?;
+    let database = open_view(view, path)?;
     version(&database, path)?;
     Ok(database)
 }
 
-fn open_loaded(backend: InMemoryBackend, path: &Path) -> Result<Database, OpenError> {
+fn open_view(view: View, path: &Path) -> Result<Database, OpenError> {
     let mut builder = disk::builder();
     builder.set_check_integrity_on_open(true);
-    let database = builder.create_with_backend(backend);
+    let database = builder.create_with_backend(view);
     database.map_err(|e| OpenError::of(path, e.into()))
 }
 
-/// The file in memory, unless somebody writes to it.
-fn load(path: &Path) -> Result<InMemoryBackend, OpenError> {
+/// A view of the file, unless somebody writes to it.
+fn view(path: &Path) -> Result<(View, bool), OpenError> {
     let failed = |error: std::io::Error| OpenError::disk(path, &error);
     let file = File::open(path).map_err(failed)?;
     match file.try_lock_shared() {
@@ -73,22 +75,7 @@ fn load(path: &Path) -> Result<InMemoryBackend, OpenError> {
     if file.metadata().map_err(failed)?.len() == 0 {
         return Err(damaged(path, "it is empty".to_owned()));
     }
-    copy(file).map_err(failed)
-}
-
-fn copy(mut file: File) -> std::io::Result<InMemoryBackend> {
-    let backend = InMemoryBackend::new();
-    backend.set_len(file.metadata()?.len())?;
-    let mut chunk = vec![0; 1 << 16];
-    let mut at = 0;
-    loop {
-        let read = file.read(&mut chunk)?;
-        let Some(part) = chunk.get(..read).filter(|part| !part.is_empty()) else {
-            return Ok(backend);
-        };
-        backend.write(at, part)?;
-        at += read as u64;
-    }
+    View::new(file).map_err(failed)
 }
 
 fn version(database: &Database, path: &Path) -> Result<u64, OpenError> {
