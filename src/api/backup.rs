@@ -4,6 +4,7 @@ use super::Answer;
 use super::input::Ask;
 use super::reply::{Problem, Reply};
 use crate::caller::uuid;
+use crate::store::passing_name;
 use hyper::StatusCode;
 use std::path::PathBuf;
 
@@ -22,7 +23,7 @@ impl Drop for Passing {
 
 pub async fn backup(ask: &Ask) -> Answer {
     let local = ask.local()?;
-    let name = format!("backup-{}.part", uuid());
+    let name = passing_name(&uuid());
     let copy = Passing(ask.house.config.data_dir.join(name));
     let bytes = local.backup(&copy.0).await?;
     if bytes > MAX_BYTES {

@@ -4,6 +4,7 @@ use super::disk::{self, Snapshot};
 use super::error::Fault;
 use super::overlay::MAX_BYTES;
 use super::table::Change;
+use super::verify::{self, Lock};
 use super::{Shared, State, open};
 use futures_lite::future;
 use redb::Database;
@@ -80,25 +81,28 @@ async fn until(shared: &Shared, ready: fn(&State) -> bool) {
 
 /// What came back from the blocking pool.
 struct Returned {
-    /// `None`: the file can't be opened again for now.
+    /// `None`: the file can't be opened for writing for now.
     database: Option<Database>,
-    /// The state on disk; `None` if it can't be read.
+    /// In that case, what can be read of it.
+    reader: Option<Database>,
+    /// The state on disk; `None` if it can't be read, or is still what it was.
     snapshot: Option<Snapshot>,
     result: Result<(), disk::Error>,
 }
 
 /// Brings everything that is pending to disk.
 async fn commit(shared: &Rc<Shared>) {
-    let database = until_home(shared).await;
-    let (sealed, changes) = shared.state.borrow_mut().overlay.seal();
+    let (database, readable, (sealed, changes)) = {
+        let mut state = shared.state.borrow_mut();
+        state.is_out = true;
+        let readable = state.reader.is_some();
+        (state.database.take(), readable, state.overlay.seal())
+    };
     let path = shared.path.clone();
-    let returned = smol::unblock(move || commit_blocking(database, &path, &changes)).await;
+    let commit = move || commit_blocking(database, readable, &path, &changes);
+    let returned = smol::unblock(commit).await;
     let mut state = shared.state.borrow_mut();
-    state.database = returned.database;
-    if returned.snapshot.is_some() {
-        state.snapshot = returned.snapshot;
-    }
-    match returned.result {
+    match state.take_back(returned) {
         Ok(()) => {
             if state.fault.take().is_some() {
                 log::info!("store: the disk takes writes again; nothing that was pending is lost");
@@ -120,26 +124,53 @@ async fn commit(shared: &Rc<Shared>) {
     state.wake_waiters();
 }
 
-/// Takes the database; `None` if it has to be opened again. The flusher is the only one who takes it.
+impl State {
+    /// The file is at home again.
+    fn take_back(&mut self, returned: Returned) -> Result<(), disk::Error> {
+        self.is_out = false;
+        if returned.database.is_some() || returned.reader.is_some() {
+            self.reader = returned.reader;
+        }
+        self.database = returned.database;
+        if returned.snapshot.is_some() {
+            self.snapshot = returned.snapshot;
+        }
+        returned.result
+    }
+}
+
+/// The database, which a rewrite may still hold when the store closes; `None` if it has to be opened again.
 async fn until_home(shared: &Shared) -> Option<Database> {
-    shared.state.borrow_mut().database.take()
+    future::poll_fn(|context| {
+        let mut state = shared.state.borrow_mut();
+        if state.is_out {
+            state.waiters.push(context.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(state.database.take())
+    })
+    .await
 }
 
 /// One attempt. After an error redb refuses everything, so the file is opened again, which also makes
-/// it readable again.
-fn commit_blocking(database: Option<Database>, path: &Path, changes: &[Change]) -> Returned {
+/// it readable again. `readable`: that has happened before, and it could only be read.
+fn commit_blocking(
+    database: Option<Database>,
+    readable: bool,
+    path: &Path,
+    changes: &[Change],
+) -> Returned {
     let database = match database.map_or_else(|| reopen(path), Ok) {
         Ok(database) => database,
-        Err(error) => return Returned::nothing(error),
+        Err(error) if readable => return Returned::nothing(error),
+        Err(error) => return Returned::reading(path, Err(error)),
     };
-    let result = disk::commit(&database, changes);
-    let Err(error) = result else {
-        return Returned::with(database, Ok(()));
-    };
-    drop(database);
-    match reopen(path) {
-        Ok(database) => Returned::with(database, Err(error)),
-        Err(_) => Returned::nothing(error),
+    match disk::commit(&database, changes) {
+        Ok(()) => Returned::with(database, Ok(()), path),
+        Err(error) => {
+            drop(database);
+            Returned::reopened(path, Err(error))
+        }
     }
 }
 
@@ -152,59 +183,89 @@ impl Returned {
     fn nothing(error: disk::Error) -> Self {
         Self {
             database: None,
+            reader: None,
             snapshot: None,
             result: Err(error),
         }
     }
 
-    fn with(database: Database, result: Result<(), disk::Error>) -> Self {
+    fn with(database: Database, result: Result<(), disk::Error>, path: &Path) -> Self {
         match Snapshot::take(&database) {
             Ok(snapshot) => Self {
                 database: Some(database),
+                reader: None,
                 snapshot: Some(snapshot),
                 result,
             },
             // Committed or not, it can't be read: open it again at the next attempt.
-            Err(error) => Self::nothing(result.err().unwrap_or(error)),
+            Err(error) => {
+                drop(database);
+                Self::reading(path, Err(result.err().unwrap_or(error)))
+            }
+        }
+    }
+
+    /// For writing, or else for reading.
+    fn reopened(path: &Path, result: Result<(), disk::Error>) -> Self {
+        match reopen(path) {
+            Ok(database) => Self::with(database, result, path),
+            Err(_) => Self::reading(path, result),
+        }
+    }
+
+    /// It can't be written to: what is in it can be read all the same.
+    fn reading(path: &Path, result: Result<(), disk::Error>) -> Self {
+        let reader = verify::open_for_reading(path, Lock::None).ok();
+        Self {
+            database: None,
+            snapshot: reader.as_ref().and_then(|r| Snapshot::take(r).ok()),
+            reader,
+            result,
         }
     }
 }
 
-/// Rewrites the file when it has doubled, most of it is free and nothing is pending.
+/// Rewrites the file when it has doubled and most of it is free.
 async fn compact_if_due(shared: &Rc<Shared>) {
     let length = disk::length(&shared.path);
     let database = {
         let mut state = shared.state.borrow_mut();
-        if length < state.measured.saturating_mul(2) || !state.overlay.is_empty() {
+        // At rest it costs nobody a wait. Who never rests waits once, when it has doubled twice.
+        let growth = if state.overlay.is_empty() { 2 } else { 4 };
+        if length < state.measured.saturating_mul(growth) || state.closing {
             return;
         }
+        let Some(database) = state.database.take() else {
+            return;
+        };
         state.measured = length;
-        state.database.take()
+        state.is_out = true;
+        database
     };
-    let Some(database) = database else { return };
     let path = shared.path.clone();
-    let (database, snapshot) = smol::unblock(move || compact_blocking(database, &path)).await;
-    let mut state = shared.state.borrow_mut();
-    state.database = database;
-    if snapshot.is_some() {
-        state.snapshot = snapshot;
+    let (returned, old) = smol::unblock(move || compact_blocking(database, &path)).await;
+    {
+        let mut state = shared.state.borrow_mut();
+        if let Err(error) = state.take_back(returned) {
+            log::warn!("store: can't rewrite {}: {error}", shared.path.display());
+        }
+        state.measured = disk::length(&shared.path);
+        state.wake_waiters();
     }
-    state.measured = disk::length(&shared.path);
-    state.wake_waiters();
+    smol::unblock(move || drop(old)).await;
 }
 
-fn compact_blocking(database: Database, path: &Path) -> (Option<Database>, Option<Snapshot>) {
-    let database = match open::compacted(&database, path) {
-        Ok(compacted) => Some(compacted.unwrap_or(database)),
+/// Returns the old file, too, if there is a new one: until its snapshot is replaced it is read from.
+fn compact_blocking(database: Database, path: &Path) -> (Returned, Option<Database>) {
+    match open::compacted(&database, path) {
+        Ok(None) => (Returned::with(database, Ok(()), path), None),
+        Ok(Some(compacted)) => (Returned::with(compacted, Ok(()), path), Some(database)),
         Err(error) => {
-            log::warn!("store: can't rewrite {}: {error}", path.display());
             // Whichever file has the name now is whole.
             drop(database);
-            reopen(path).ok()
+            (Returned::reopened(path, Err(error)), None)
         }
-    };
-    let snapshot = database.as_ref().and_then(|d| Snapshot::take(d).ok());
-    (database, snapshot)
+    }
 }
 
 /// Counts those who wait, also when they stop waiting.
@@ -289,12 +350,11 @@ async fn until_snapshot(shared: &Shared) -> Result<Snapshot, Fault> {
 pub(super) async fn close(shared: &Shared) -> Result<(), Fault> {
     shared.state.borrow_mut().closing = true;
     let saved = durable(shared).await;
-    let (database, snapshot) = {
+    let database = until_home(shared).await;
+    {
         let mut state = shared.state.borrow_mut();
-        state.reader = None;
-        (state.database.take(), state.snapshot.take())
-    };
-    drop(snapshot);
+        (state.reader, state.snapshot) = (None, None);
+    }
     if let Some(database) = database {
         let closed = smol::unblock(move || database.close()).await;
         if let Err(error) = closed {

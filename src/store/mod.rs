@@ -15,7 +15,8 @@
 //!   pending: readers see it, the flusher tries again, after a second and then up to every 30 s. At
 //!   [`MAX_PENDING_BYTES`] new writes are refused; what was taken stays.
 //! - **Growth**: when the file has doubled since it was looked at last, and more than half of it is free,
-//!   it is rewritten (a copy, renamed over it) as soon as nothing is pending; the same at start.
+//!   it is rewritten (a copy, renamed over it) as soon as nothing is pending, or when it has doubled again; the same
+//!   at start, however large it was.
 
 mod disk;
 mod error;
@@ -33,6 +34,7 @@ mod tests;
 
 pub use error::{Fault, OpenError};
 pub use flush::LINGER;
+pub use open::passing_name;
 pub use overlay::MAX_BYTES as MAX_PENDING_BYTES;
 pub use schema::current as schema_version;
 pub use table::{Batch, Change, Table, key};
@@ -69,7 +71,9 @@ struct State {
     snapshot: Option<Snapshot>,
     /// `None` while it is on the blocking pool, and when it can't be opened for writing.
     database: Option<Database>,
-    /// Holds the copy in memory of a file that can't be written to.
+    /// Is it on the blocking pool?
+    is_out: bool,
+    /// Holds the view of a file that can't be written to.
     reader: Option<Database>,
     /// Everything up to this generation is on disk.
     on_disk: u64,
@@ -106,6 +110,7 @@ impl Store {
             overlay: Overlay::new(),
             snapshot: opened.snapshot,
             database: opened.database,
+            is_out: false,
             reader: opened.reader,
             on_disk: 0,
             commits: 0,

@@ -1,16 +1,27 @@
 //! Opening the store at start: whole, or degraded and saying why.
 
+use super::FILE_NAME;
 use super::disk::{self, Snapshot};
 use super::error::{Fault, OpenError};
-use super::{FILE_NAME, verify};
+use super::verify::{self, Lock};
 use redb::Database;
-use std::fs::DirBuilder;
+use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Below this length a file isn't worth a rewrite, however empty it is.
 const SMALL: u64 = 4 << 20;
+
+/// What the name of a backup begins and ends with that is only there to be sent.
+const PASSING: (&str, &str) = ("backup-", ".part");
+const UUID_CHARS: usize = 36;
+
+/// The name of such a backup; the next start removes it if it is still there.
+pub fn passing_name(uuid: &str) -> String {
+    let (before, after) = PASSING;
+    format!("{before}{uuid}{after}")
+}
 
 /// What a start found.
 pub(super) struct Opened {
@@ -24,6 +35,7 @@ pub(super) struct Opened {
 /// Opens the store of `folder` as well as it can be opened.
 pub(super) fn open(folder: &Path) -> Result<Opened, OpenError> {
     let path = folder.join(FILE_NAME);
+    remove_parts(folder);
     let opened = make_folder(folder).and_then(|()| open_file(&path));
     match opened {
         Ok(database) => whole(shrunk(database, &path)?, &path, None),
@@ -42,9 +54,29 @@ pub(super) fn open(folder: &Path) -> Result<Opened, OpenError> {
 /// changed under us (bit rot, an editor) is told apart here, not by a panic later.
 fn open_file(path: &Path) -> Result<Database, OpenError> {
     if path.try_exists().map_err(|e| OpenError::disk(path, &e))? {
-        verify::open_for_reading(path)?;
+        verify::open_for_reading(path, Lock::Shared)?;
     }
     disk::open(path)
+}
+
+/// Removes what a kill left of copies on their way: nobody is told of one before it is whole.
+fn remove_parts(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if name.to_str().is_some_and(is_part)
+            && let Err(error) = fs::remove_file(entry.path())
+        {
+            log::warn!("store: can't remove {}: {error}", entry.path().display());
+        }
+    }
+}
+
+fn is_part(name: &str) -> bool {
+    let name = name.strip_suffix(".partial").unwrap_or(name);
+    let uuid = name
+        .strip_prefix(PASSING.0)
+        .and_then(|n| n.strip_suffix(PASSING.1));
+    uuid.is_some_and(|uuid| uuid.len() == UUID_CHARS)
 }
 
 fn make_folder(folder: &Path) -> Result<(), OpenError> {
@@ -108,7 +140,7 @@ fn move_aside(path: &Path, why: &str) -> Result<String, OpenError> {
 }
 
 fn read_only(path: &Path) -> Result<(Snapshot, Database), OpenError> {
-    let reader = verify::open_for_reading(path)?;
+    let reader = verify::open_for_reading(path, Lock::Shared)?;
     let snapshot = Snapshot::take(&reader).map_err(|e| OpenError::of(path, *e))?;
     Ok((snapshot, reader))
 }
@@ -127,5 +159,24 @@ fn for_reading(path: &Path, fault: Fault, why: &str) -> Opened {
         reader,
         degraded: Some(degraded),
         read_only: Some(fault),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_we_made_is_removed() {
+        let name = passing_name(&crate::caller::uuid());
+        assert!(is_part(&name) && is_part(&format!("{name}.partial")));
+        for name in [
+            "backup-monday.part",
+            "siskin.redb",
+            "backup.redb",
+            "x.partial",
+        ] {
+            assert!(!is_part(name), "{name}");
+        }
     }
 }

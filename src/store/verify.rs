@@ -31,7 +31,7 @@ const NOT_CLOSED: u8 = 2;
 /// Verifies every checksum and every value of the file at `path`, as the next start will see it: what a
 /// crash left is repaired in memory only. The file of a running siskin is in use: back it up and verify that.
 pub fn verify(path: &Path) -> Result<Report, OpenError> {
-    let (view, mended) = view(path)?;
+    let (view, mended) = view(path, Lock::Shared)?;
     let failed = |error: std::io::Error| OpenError::disk(path, &error);
     let bytes = view.len().map_err(failed)?;
     let mut flags = [NOT_CLOSED];
@@ -48,9 +48,17 @@ pub fn verify(path: &Path) -> Result<Report, OpenError> {
     })
 }
 
+/// Is the file locked while it is looked at?
+#[derive(PartialEq)]
+pub(super) enum Lock {
+    Shared,
+    /// It is ours, and we may want to open it for writing meanwhile.
+    None,
+}
+
 /// The file as a database, each checksum verified. Nothing reaches the file.
-pub(super) fn open_for_reading(path: &Path) -> Result<Database, OpenError> {
-    let (view, _) = view(path)?;
+pub(super) fn open_for_reading(path: &Path, lock: Lock) -> Result<Database, OpenError> {
+    let (view, _) = view(path, lock)?;
     let database = open_view(view, path)?;
     version(&database, path)?;
     Ok(database)
@@ -63,14 +71,16 @@ fn open_view(view: View, path: &Path) -> Result<Database, OpenError> {
     database.map_err(|e| OpenError::of(path, e.into()))
 }
 
-/// A view of the file, unless somebody writes to it.
-fn view(path: &Path) -> Result<(View, bool), OpenError> {
+/// A view of the file, with a lock unless somebody writes to it.
+fn view(path: &Path, lock: Lock) -> Result<(View, bool), OpenError> {
     let failed = |error: std::io::Error| OpenError::disk(path, &error);
     let file = File::open(path).map_err(failed)?;
-    match file.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(path.to_owned())),
-        Err(TryLockError::Error(error)) => return Err(failed(error)),
-        Ok(()) => {}
+    if lock == Lock::Shared {
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(path.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+            Ok(()) => {}
+        }
     }
     if file.metadata().map_err(failed)?.len() == 0 {
         return Err(damaged(path, "it is empty".to_owned()));
