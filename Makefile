@@ -1,6 +1,10 @@
 # siskin: `make run` tries it, `make test` proves it.
 
+<<<<<<< HEAD
 .PHONY: help run test bench size dist lint vendor clean
+=======
+.PHONY: help run test crash bench size dist lint clean
+>>>>>>> a8835bb (Kill the server 200 times under load; tear, fill and break its disk; make crash)
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -11,6 +15,11 @@ run: ## build, start, and print where to go with a token to try it
 test: ## install what the tests need, run all of them; ONLY="rust abuse" runs these parts
 	@bash tests/install.sh
 	@ONLY="$(ONLY)" bash tests/run.sh
+
+crash: ## kill it 2,000 times under load
+	@bash tests/install.sh
+	cargo build -q --locked --bin siskin
+	SISKIN_KILLS=2000 tests/.venv/bin/pytest -c tests/pytest.ini --rootdir tests -s tests/crash/test_kill.py
 
 bench: ## measure beside python-socketio, node's socket.io and socketioxide
 	@bash tests/install.sh

@@ -1,0 +1,238 @@
+"""A full disk and a read-only one: clear errors, live events go on, and nothing is lost when it can be written again."""
+
+import contextlib
+import os
+import pathlib
+import queue
+import resource
+import subprocess
+
+import pytest
+import requests
+import socketio
+from disks import break_down, breakable, fill, read_only, small
+from image import NAME
+from siskin import BINARY, Siskin, wait_for
+
+NOTE = {"document_id": "note:n"}
+
+
+class Browser:
+    """A user with a note open, who hears of its saves."""
+
+    def __init__(self, siskin, user):
+        self.heard = queue.Queue()
+        self.io = socketio.Client(reconnection=False)
+        self.io.on("*", lambda name, *data: self.heard.put((name, *data)))
+        auth = {"token": siskin.token(user)}
+        self.io.connect(siskin.url, auth=auth, socketio_path="/ws/socket.io", transports=["websocket"])
+        assert self.io.call("user-join", {"auth": auth}, timeout=10)["id"] == user
+        self.io.emit("join-note", {"auth": auth, "note_id": "n"})
+        self.io.emit("ydoc:document:join", NOTE)
+        self.until("ydoc:document:state")
+
+    def until(self, name, seconds=60):
+        """The next event of this name."""
+        while True:
+            heard, *data = self.heard.get(timeout=seconds)
+            if heard == name:
+                return data[0]
+
+    def write(self, text):
+        """A change of the note, saved a moment later."""
+        self.io.emit("ydoc:document:update", {**NOTE, "data": {"content": {"md": text}}})
+
+    def close(self):
+        self.io.disconnect()
+
+
+@pytest.fixture
+def disks():
+    """Disks of a test, mounted until what runs on them has ended."""
+    with contextlib.ExitStack() as stack:
+        yield stack.enter_context
+
+
+@pytest.fixture
+def start(disks):
+    """Starts instances and browsers; ends them, whatever the disk does."""
+    running, browsers = [], []
+
+    def run(folder, **settings):
+        running.append(Siskin(data_dir=folder, **settings))
+        return running[-1]
+
+    def browse(siskin, user):
+        browsers.append(Browser(siskin, user))
+        return browsers[-1]
+
+    run.browse = browse
+    yield run
+    for browser in browsers:
+        browser.close()
+    for siskin in running:
+        siskin.close()
+
+
+def prepare(siskin):
+    siskin.api("PUT", "/users/ann", {"name": "Ann"})
+    siskin.api("PUT", "/notes/n", {"user_id": "ann", "data": {"content": {"md": "before"}}})
+    siskin.api("PUT", "/chats/c", {"user_id": "ann"})
+    siskin.api("PUT", "/chats/c/messages/m", {"content": "before"})
+
+
+def ready(siskin):
+    """The status of /ready, and its reasons."""
+    answer = requests.get(siskin.url + "/ready", timeout=10)
+    return answer.status_code, " ".join(answer.json()["reasons"])
+
+
+def problem(answer, status):
+    """A problem of this status; its detail."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["status"] == status
+    return answer.json()["detail"]
+
+
+def put_large(siskin):
+    """More than fits into what the file has free."""
+    return siskin.api("PUT", "/users/bob", {"name": "Bob", "filler": "x" * 3_000_000}, ok=False)
+
+
+def live_events_go_on(siskin, browser, start, saved):
+    """A chat's events arrive, and whoever comes now signs in."""
+    event = {"type": "message", "data": {"content": "+"}}
+    body = {"user_id": "ann", "chat_id": "c", "message_id": "m", "event": event}
+    assert siskin.api("POST", "/chat/event", body).json() == {"delivered": 1, "saved": saved}
+    assert browser.until("events")["data"] == event
+    newcomer = start.browse(siskin, "ann")
+    assert siskin.api("POST", "/emit", {"user_id": "ann", "event": "news", "data": 1}).json() == {"delivered": 2}
+    assert browser.until("news") == newcomer.until("news") == 1
+    newcomer.close()
+
+
+def everything_is_there(siskin, note, message):
+    """After a kill, too."""
+    for _ in range(2):
+        assert siskin.api("GET", "/notes/n").json()["data"]["content"]["md"] == note
+        assert siskin.api("GET", "/chats/c/messages/m").json()["content"] == message
+        assert siskin.api("GET", "/users/ann").json()["name"] == "Ann"
+        siskin.kill()
+        check = [BINARY, "check", "--store", str(pathlib.Path(siskin.data_dir, NAME))]
+        assert subprocess.run(check, capture_output=True, timeout=60).returncode == 0
+        siskin.start()
+
+
+def survives_a_full_disk(siskin, start, make_full, make_room):
+    prepare(siskin)
+    ann = start.browse(siskin, "ann")
+    make_full()
+    assert "the disk is full" in problem(put_large(siskin), 507)
+    status, reasons = ready(siskin)
+    assert status == 503 and "the disk is full: nothing is saved until there is space" in reasons
+    live_events_go_on(siskin, ann, start, "failed")
+    ann.write("while it was full")
+    assert requests.get(siskin.url + "/health", timeout=10).status_code == 200
+    # What is on disk can be read all the while.
+    assert siskin.api("GET", "/users/ann").json()["name"] == "Ann"
+    make_room()
+    assert ann.until("events:note")["data"]["content"]["md"] == "while it was full"
+    wait_for(lambda: ready(siskin) == (200, ""), 40, "readiness")
+    assert siskin.log().count("store: can't save") == 1 and "the disk takes writes again" in siskin.log()
+    ann.close()
+    everything_is_there(siskin, "while it was full", "before+")
+
+
+def test_a_full_disk_is_told_and_lived_through(start, disks):
+    folder = disks(small(8))
+    siskin = start(folder)
+    filler = []
+    survives_a_full_disk(siskin, start, lambda: filler.append(fill(folder)), lambda: filler.pop().unlink())
+    siskin.stop()
+
+
+def test_a_limit_of_the_files_size_is_a_full_disk_too(start, tmp_path):
+    # Python ignores SIGXFSZ, and so does who is started by it like this: then it is an error to write more.
+    siskin = start(tmp_path)
+    siskin.kill()
+    siskin.process = subprocess.Popen(
+        [BINARY, "serve"], env=siskin.environment, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, restore_signals=False
+    )
+    wait_for(lambda: answers(siskin), what="listening siskin")
+    limit = lambda bytes: resource.prlimit(siskin.pid, resource.RLIMIT_FSIZE, (bytes, resource.RLIM_INFINITY))
+    prepare(siskin)
+    limit(os.path.getsize(tmp_path / NAME))
+    assert "the disk is full" in problem(put_large(siskin), 507)
+    assert ready(siskin)[0] == 503
+    limit(resource.RLIM_INFINITY)
+    wait_for(lambda: ready(siskin) == (200, ""), 40, "readiness")
+    everything_is_there(siskin, "before", "before")
+
+
+def answers(siskin):
+    try:
+        return requests.get(siskin.url + "/health", timeout=1).ok
+    except requests.ConnectionError:
+        return False
+
+
+def test_a_full_disk_at_start(start, disks):
+    folder = disks(small(8))
+    siskin = start(folder)
+    prepare(siskin)
+    siskin.stop()
+    filler = fill(folder)
+    siskin.start()
+    ann = start.browse(siskin, "ann")
+    live_events_go_on(siskin, ann, start, "failed")
+    assert "the disk is full" in problem(put_large(siskin), 507)
+    filler.unlink()
+    wait_for(lambda: ready(siskin) == (200, ""), 40, "readiness")
+    ann.close()
+    everything_is_there(siskin, "before", "before+")
+    siskin.stop()
+
+
+def test_no_room_even_for_an_empty_store(start, disks):
+    folder = disks(small(1))
+    fill(folder)
+    siskin = start(folder)
+    status, reasons = ready(siskin)
+    assert status == 503 and "can't be written to" in reasons
+    problem(siskin.api("PUT", "/users/ann", {"name": "Ann"}, ok=False), 507)
+    siskin.stop()
+
+
+def test_a_read_only_disk(start, disks, tmp_path):
+    siskin = start(tmp_path)
+    prepare(siskin)
+    siskin.stop()
+    before = tmp_path.joinpath(NAME).read_bytes()
+    folder = disks(read_only(tmp_path))
+    siskin = start(folder)
+    status, reasons = ready(siskin)
+    assert status == 503 and "can't be written to" in reasons and "Read-only file system" in reasons
+    assert "read-only" in problem(siskin.api("PUT", "/users/ann", {"name": "Ann 2"}, ok=False), 503)
+    assert siskin.api("GET", "/users/ann").json()["name"] == "Ann"
+    ann = start.browse(siskin, "ann")
+    live_events_go_on(siskin, ann, start, "failed")
+    ann.close()
+    siskin.stop()
+    assert tmp_path.joinpath(NAME).read_bytes() == before
+
+
+def test_a_disk_that_turns_read_only(start, disks):
+    folder = disks(breakable(16))
+    siskin = start(folder)
+    prepare(siskin)
+    ann = start.browse(siskin, "ann")
+    break_down(folder)
+    assert "Not saved" in problem(siskin.api("PUT", "/users/bob", {"name": "Bob"}, ok=False), 503)
+    status, reasons = ready(siskin)
+    assert status == 503 and "nothing is saved" in reasons, reasons
+    live_events_go_on(siskin, ann, start, "failed")
+    assert siskin.api("GET", "/users/ann").json()["name"] == "Ann"
+    assert siskin.api("GET", "/chats/c/messages/m").json()["content"] == "before+"
+    ann.close()
+    siskin.stop()
