@@ -1,13 +1,20 @@
 //! A backend streams into a chat: emit first, then persist by type (contract, Emitter).
 
-use crate::directory::{List, Refusal};
+use crate::directory::open_webui::OpenWebui;
+use crate::directory::{Directory, List, Refusal};
 use crate::house::House;
+use crate::metrics;
 use crate::socket::{Args, Target};
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::rc::Rc;
+
+/// Types that leave a trace in the message.
+const SAVED: [&str; 7] = [
+    "status", "message", "replace", "embeds", "files", "source", "citation",
+];
 
 /// A message of a chat that a backend is writing. Cheap to use for many events.
 pub struct Emitter {
@@ -106,13 +113,65 @@ impl Emitter {
     pub async fn emit(&self, event: &RawValue) -> Result<Emitted, NotAnEvent> {
         let parsed: Event<'_> = serde_json::from_str(event.get()).map_err(|_| NotAnEvent)?;
         let args = Args::from_json(format!("{}{}}}", self.head, event.get()));
-        let target = Target::room(&self.room);
-        let reached = self.house.backplane.emit(&target, "events", &args);
+        if let (Directory::OpenWebui(webui), Some(place)) = (&self.house.directory, &self.place)
+            && SAVED.contains(&&*parsed.r#type)
+        {
+            return Ok(self.through(webui, place, event, &args).await);
+        }
+        let reached = self.send(&args);
         let saved = match &self.place {
             Some(place) => self.save(place, &parsed).await,
             None => Saved::No,
         };
         Ok(Emitted { reached, saved })
+    }
+
+    fn send(&self, args: &Args<'_>) -> usize {
+        let target = Target::room(&self.room);
+        self.house.backplane.emit(&target, "events", args)
+    }
+
+    /// Open WebUI saves as its own emitter does, in the name of the user, whose token one of their sessions brought.
+    /// Over a shared Redis it is it who emits; when it can't, we do.
+    async fn through(
+        &self,
+        webui: &Rc<OpenWebui>,
+        place: &Place,
+        event: &RawValue,
+        args: &Args<'_>,
+    ) -> Emitted {
+        let house = &self.house;
+        let members = house.hub.members(&self.room);
+        let who = members.iter().find_map(|sid| house.sessions.who(*sid));
+        let by_us = who.is_none() || !webui.shares_redis();
+        let mut reached = if by_us {
+            self.send(args)
+        } else {
+            members.len()
+        };
+        let saved = match who {
+            Some(who) => {
+                let Place {
+                    chat_id,
+                    message_id,
+                } = place;
+                match webui.save_event(&who, chat_id, message_id, event).await {
+                    Ok(true) => Saved::Yes,
+                    Ok(false) => Saved::NoMessage,
+                    Err(refusal) => Saved::Failed(refusal),
+                }
+            }
+            None => Saved::Failed(Refusal::Denied(
+                "the user has no session here to save it with",
+            )),
+        };
+        if saved != Saved::Yes {
+            metrics::refused("event save");
+            if !by_us {
+                reached = self.send(args);
+            }
+        }
+        Emitted { reached, saved }
     }
 
     async fn save(&self, place: &Place, event: &Event<'_>) -> Saved {

@@ -133,10 +133,8 @@ macro_rules! ask_local {
     };
 }
 
-/// Open WebUI writes what its own backend emits, and for others it has a way of its own.
-const KEEPS_MESSAGES: Refusal = Refusal::Denied(
-    "Open WebUI keeps messages: its /api/v1/chats/{id}/messages/{message_id}/event saves and emits",
-);
+/// Its own emitter saves them ([`open_webui::OpenWebui::save_event`]).
+const KEEPS_MESSAGES: Refusal = Refusal::Denied("Open WebUI keeps messages itself");
 
 impl Directory {
     /// The user behind a verified token. Denied: unknown, or not (yet) let in.

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import uuid
 
 import pytest
 from client import PATIENCE, Client, ready
@@ -136,6 +137,36 @@ def test_chats(siskin, webui, ann, bob):
     asyncio.run(play())
     [listed] = [each for each in webui.api(bob["token"], "GET", "/chats/") if each["id"] == chat]
     assert listed["last_read_at"] > 0
+
+
+def test_a_backend_streams_into_a_chat(siskin, webui, bob):
+    """The emitter saves through Open WebUI's own, with the token that the user's session brought."""
+    answer = str(uuid.uuid4())
+    message = {"id": answer, "parentId": None, "childrenIds": [], "role": "assistant", "content": "", "model": "m"}
+    form = {"chat": {"title": "A chat", "messages": [], "history": {"messages": {answer: message}, "currentId": answer}}}
+    chat = webui.api(bob["token"], "POST", "/chats/new", form)["id"]
+    place = {"user_id": bob["id"], "chat_id": chat, "message_id": answer}
+
+    def emit(type, **data):
+        told = siskin.api("POST", "/chat/event", {**place, "event": {"type": type, "data": data}}).json()
+        return told["delivered"], told["saved"]
+
+    async def play():
+        assert await asyncio.to_thread(emit, "message", content="lost") == (0, "failed")
+        (b,) = await joined(siskin, bob)
+        assert await asyncio.to_thread(emit, "message", content="Hello, ") == (1, "yes")
+        assert await asyncio.to_thread(emit, "message", content="world") == (1, "yes")
+        assert await asyncio.to_thread(emit, "status", description="done", done=True) == (1, "yes")
+        assert await asyncio.to_thread(emit, "chat:title", title="no") == (1, "no")
+        place["message_id"] = "../x"
+        assert await asyncio.to_thread(emit, "message", content="nowhere") == (1, "no such message")
+        await b.hears(lambda name, *args: name == "events" and args[0]["message_id"] == "../x")
+        assert len([heard for heard in b.heard if heard[0] == "events"]) == 5
+        await left(b)
+
+    asyncio.run(play())
+    saved = webui.api(bob["token"], "GET", f"/chats/{chat}")["chat"]["history"]["messages"][answer]
+    assert saved["content"] == "Hello, world" and saved["statusHistory"] == [{"description": "done", "done": True}]
 
 
 def make_note(webui, owner, reader):

@@ -4,6 +4,7 @@ use super::super::{Access, Identity, Refusal};
 use super::client::Question;
 use super::{HOLDS, OpenWebui, Says, is_id, key};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -38,6 +39,30 @@ impl OpenWebui {
                 Ok(access)
             }
             Err(refusal) => self.access.last(&key, Instant::now()).ok_or(refusal),
+        }
+    }
+
+    /// Hands an event of a message to Open WebUI's own emitter: it saves it by type, and emits it to the user, whose chat it
+    /// must be. `false`: there is no such chat, or it did not take it.
+    pub async fn save_event(
+        self: &Rc<Self>,
+        who: &Identity,
+        chat_id: &str,
+        message_id: &str,
+        event: &RawValue,
+    ) -> Result<bool, Refusal> {
+        if !is_id(chat_id) || !is_id(message_id) {
+            return Ok(false);
+        }
+        let path = format!("/api/v1/chats/{chat_id}/messages/{message_id}/event");
+        let question = Question {
+            // Twice would be twice in the message.
+            repeatable: false,
+            ..Question::post(&path, &who.token, event.get().to_owned())
+        };
+        match self.ask(question).await? {
+            Says::Yes(body) => Ok(self.read::<Option<bool>>(&path, &body)? == Some(true)),
+            Says::TooMuch | Says::No(_) => Ok(false),
         }
     }
 

@@ -84,6 +84,11 @@ impl OpenWebui {
         webui
     }
 
+    /// Does what it emits reach our sockets over Redis?
+    pub fn shares_redis(&self) -> bool {
+        self.shares_redis
+    }
+
     pub(super) fn degraded(&self) -> Option<String> {
         let why = self.watch.why()?;
         Some(format!("Open WebUI at {} is away: {why}", self.address))
