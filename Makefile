@@ -1,10 +1,6 @@
 # siskin: `make run` tries it, `make test` proves it.
 
-<<<<<<< HEAD
-.PHONY: help run test bench size dist lint vendor clean
-=======
-.PHONY: help run test crash bench size dist lint clean
->>>>>>> a8835bb (Kill the server 200 times under load; tear, fill and break its disk; make crash)
+.PHONY: help run test crash bench size dist lint vendor clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
