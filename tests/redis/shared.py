@@ -68,6 +68,10 @@ class Reference:
         self.redis.sadd(self.document(id, "users"), sid)
         self.redis.sadd(self.key(f"ydoc:documents:session:{sid}:documents"), id)
 
+    def remove_user(self, id, sid):
+        self.redis.srem(self.document(id, "users"), sid)
+        self.redis.srem(self.key(f"ydoc:documents:session:{sid}:documents"), id)
+
     def append(self, id, update):
         size = len(update)
         if self.redis.incrby(self.document(id, "size"), size) > 2 << 20:

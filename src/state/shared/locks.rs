@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 /// How long a lock of ours outlives us: a few times what work under it can take, so that an instance that
 /// died keeps nobody for long.
 const LIFETIME: Duration = Duration::from_secs(10);
+/// How much longer somebody waits than the lock of another process that died can last.
+const LONGER: Duration = Duration::from_secs(5);
 /// Between two attempts while another process has it.
 const RETRY: Duration = Duration::from_millis(20);
 /// What a step returns when the lock is another's.
@@ -51,7 +53,7 @@ impl Locks {
             redis,
             cluster,
             lifetime: LIFETIME.min(timeout),
-            patience: timeout,
+            patience: timeout + LONGER,
             turns: RefCell::default(),
         })
     }

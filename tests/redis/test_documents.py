@@ -1,0 +1,261 @@
+"""Documents in Redis: what Open WebUI's processes find there, locks that everybody respects, save tasks."""
+
+import json
+import os
+import random
+import signal
+import threading
+import time
+
+import pytest
+from redis import Redis
+from redis.lock import Lock
+from shared import Reference, eventually, settings
+from siskin import wait_for
+from wire import WebSocket
+
+
+@pytest.fixture
+def reference(redis_server):
+    process = Reference(redis_server.url)
+    yield process
+    process.close()
+
+
+@pytest.fixture
+def start(start_siskin, redis_server):
+    """Starts instances that share the Redis server."""
+    return lambda **more: start_siskin(**settings(redis_server, **more))
+
+
+def number(value):
+    """As Yjs writes numbers: seven bits a byte, the lowest first."""
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes(out) + bytes([value])
+
+
+def typed(client, clock, text="x"):
+    """The update of somebody who types on: an insertion after the last one."""
+    text = text.encode()
+    where = b"\x84" + number(client) + number(clock - 1) if clock else b"\x04\x01\x01t"
+    return b"\x01\x01" + number(client) + number(clock) + where + number(len(text)) + text + b"\x00"
+
+
+class Editor(WebSocket):
+    """A session with one document open."""
+
+    def __init__(self, siskin, user, document):
+        super().__init__(siskin, timeout=60)
+        self.sid = self.join(user)
+        self.document = document
+        self.acks = 0
+        self.heard = []
+
+    def ask(self, event, **payload):
+        """An event and the arguments of its ack; other events are kept."""
+        self.acks += 1
+        self.event(event, {"document_id": self.document, **payload}, ack=self.acks)
+        head = f"43{self.acks}["
+        while not (text := self.recv_text()).startswith(head):
+            if text.startswith("42"):
+                self.heard.append(json.loads(text[2:]))
+        return json.loads(text[len(head) - 1 :])
+
+    def open(self):
+        """The state that came with joining."""
+        self.ask("ydoc:document:join")
+        return next(event for name, event in reversed(self.heard) if name == "ydoc:document:state")
+
+    def update(self, update, **more):
+        return self.ask("ydoc:document:update", update=list(update), **more)
+
+    def named(self, name):
+        return [event for heard, event in self.heard if heard == name]
+
+
+def test_the_reference_finds_what_it_would_have_written(start, reference):
+    siskin = start()
+    reference.add_user("board", "p" * 20)
+    reference.append("board", typed(7, 0, "from python"))
+    ann = Editor(siskin, "ann", "board")
+    state = ann.open()
+    assert bytes(state["state"]) == typed(7, 0, "from python")
+    assert sorted(state["sessions"]) == sorted([ann.sid, "p" * 20])
+    ann.update(typed(8, 0, "from siskin"))
+    assert reference.updates("board") == [typed(7, 0, "from python"), typed(8, 0, "from siskin")]
+    assert reference.redis.lindex(reference.document("board", "updates"), 1) == json.dumps(list(typed(8, 0, "from siskin")), separators=(",", ":"))
+    assert reference.size("board") == sum(map(len, reference.updates("board")))
+    assert reference.users("board") == {ann.sid, "p" * 20}
+    assert reference.redis.smembers(reference.key(f"ydoc:documents:session:{ann.sid}:documents")) == {"board"}
+    # The first one wins, wherever.
+    answer = ann.update(typed(9, 0, "seed"), initialize=True)
+    assert len(reference.updates("board")) == 2 and len(answer[0]) > 20
+    # While somebody has it open elsewhere it stays; the last one out clears it.
+    ann.ask("ydoc:document:leave")
+    assert len(reference.updates("board")) == 2
+    ann.open()
+    reference.remove_user("board", "p" * 20)
+    ann.close()
+    eventually(lambda: reference.redis.keys(reference.key("ydoc:*")), [])
+
+
+def test_nobody_changes_a_document_that_is_locked(start, reference):
+    siskin = start()
+    ann = Editor(siskin, "ann", "board")
+    ann.open()
+    with reference.lock("board"):
+        ann.event("ydoc:document:update", {"document_id": "board", "update": list(typed(7, 0))}, ack=99)
+        # Other events of other sessions don't wait.
+        Editor(siskin, "bob", "other").open()
+        time.sleep(0.3)
+        assert reference.updates("board") == []
+        reference.append("board", typed(9, 0))
+    eventually(lambda: reference.updates("board"), [typed(9, 0), typed(7, 0)])
+    assert reference.redis.get(reference.document("board", "lock")) is None
+
+
+def test_a_long_list_is_squashed_and_a_full_document_is_full(start, reference):
+    siskin = start()
+    ann = Editor(siskin, "ann", "board")
+    ann.open()
+    for clock in range(499):
+        reference.append("board", typed(7, clock))
+    ann.update(typed(8, 0, "last"))
+    eventually(lambda: reference.redis.llen(reference.document("board", "updates")), 251)
+    first, *rest = reference.updates("board")
+    assert first == typed(7, 0, "x" * 250)
+    assert rest == [*(typed(7, clock) for clock in range(250, 499)), typed(8, 0, "last")]
+    assert reference.size("board") == sum(map(len, reference.updates("board")))
+    assert b"x" * 499 in bytes(ann.open()["state"])
+    # Full: squashed whole to make room, which is not enough.
+    reference.redis.set(reference.document("board", "size"), 2 << 20)
+    ann.update(typed(8, 4))
+    assert ann.named("error") == []
+    assert reference.redis.llen(reference.document("board", "updates")) == 2
+    reference.redis.set(reference.document("board", "size"), 2 << 20)
+    ann.update(typed(8, 5))
+    assert ann.named("error") == [{"message": "The document is too large"}]
+    assert reference.redis.llen(reference.document("board", "updates")) == 2
+
+
+def test_what_cannot_be_stored_is_not_passed_on(start, redis_server, reference):
+    siskin = start()
+    ann, bob = Editor(siskin, "ann", "board"), Editor(siskin, "bob", "board")
+    ann.open()
+    bob.open()
+    redis_server.stop()
+    ann.update(typed(7, 0))
+    assert ann.named("error") == [{"message": "The document can't be changed at the moment"}]
+    bob.ask("ydoc:awareness:update", update=[1])
+    assert bob.named("ydoc:document:update") == []
+    redis_server.start()
+    wait_for(lambda: reference.users("board") == {ann.sid, bob.sid}, seconds=40, what="sessions in the document")
+    ann.update(typed(7, 0))
+    bob.ask("ydoc:awareness:update", update=[1])
+    assert len(bob.named("ydoc:document:update")) == 1
+    # Whoever left while Redis was away has left when it is back.
+    redis_server.stop()
+    bob.close()
+    redis_server.start()
+    wait_for(lambda: reference.users("board") == {ann.sid}, seconds=40, what="the one who stayed")
+
+
+def note(siskin, id="n"):
+    siskin.api("PUT", f"/notes/{id}", {"user_id": "ann", "title": id, "data": {}})
+    return f"note:{id}"
+
+
+def test_saving_is_a_task_of_the_document(start, reference):
+    siskin = start(REDIS_TASK_TTL=40)
+    id = note(siskin)
+    ann = Editor(siskin, "ann", id)
+    ann.open()
+    listener = reference.redis.pubsub(ignore_subscribe_messages=True)
+    listener.subscribe(reference.key("tasks:commands"))
+    listener.get_message(timeout=5)
+    # Somebody else is about to save something older: it is told not to.
+    theirs = reference.create_task(id)
+    ann.update(typed(7, 0), data={"content": {"md": "newer"}})
+    (ours,) = reference.tasks(id)
+    assert ours != theirs and reference.redis.hgetall(reference.key("tasks")) == {ours: id}
+    assert 0 < reference.redis.ttl(reference.key(f"tasks:{ours}")) <= 40
+    message = wait_for(lambda: listener.get_message(timeout=1), what="command")
+    assert json.loads(message["data"]) == {"action": "stop", "task_id": theirs}
+    ann.update(typed(7, 1), data={"content": {"md": "newest"}})
+    assert reference.tasks(id) == {ours}
+    eventually(lambda: siskin.api("GET", "/notes/n").json()["data"], {"content": {"md": "newest"}})
+    eventually(lambda: reference.redis.keys(reference.key("tasks*")), [])
+    # A document that somebody else is about to save is not cleared.
+    theirs = reference.create_task(id)
+    ann.ask("ydoc:document:leave")
+    assert len(reference.updates(id)) == 2
+    listener.close()
+
+
+def test_two_never_hold_a_document_at_once(start, redis_server, reference):
+    """Three instances and a process of Open WebUI change one document; instances stall for longer than a lock lives."""
+    lifetime, rounds = 0.4, 4000
+    instances = [start(WEBSOCKET_REDIS_LOCK_TIMEOUT=lifetime) for _ in range(3)]
+    editors = [Editor(instance, f"u{n}", "board") for n, instance in enumerate(instances * 2)]
+    for editor in editors:
+        editor.open()
+    over = threading.Event()
+
+    def edit(editor, client):
+        for clock in range(1000):
+            editor.update(typed(client, clock))
+
+    def stall():
+        chance = random.Random(5)
+        while not over.is_set():
+            victim = chance.choice(instances)
+            os.kill(victim.pid, signal.SIGSTOP)
+            time.sleep(lifetime * 1.5)
+            os.kill(victim.pid, signal.SIGCONT)
+            time.sleep(chance.random() * 0.3)
+
+    threads = [threading.Thread(target=edit, args=(editor, 100 + n)) for n, editor in enumerate(editors)]
+    stalls = threading.Thread(target=stall)
+    for thread in [*threads, stalls]:
+        thread.start()
+    chance, held, own = random.Random(6), 0, 0
+    redis = Redis.from_url(redis_server.url)
+    name = reference.document("board", "lock")
+
+    def look():
+        pipe = redis.pipeline(transaction=True)
+        pipe.get(name).llen(reference.document("board", "updates")).get(reference.document("board", "size"))
+        return pipe.execute()
+
+    try:
+        while held < rounds or any(thread.is_alive() for thread in threads):
+            lock = Lock(redis, name, timeout=lifetime, blocking_timeout=20, sleep=0.0005)
+            assert lock.acquire()
+            before = look()
+            if held % 500 == 250:
+                time.sleep(lifetime * 1.5)
+            after = look()
+            held += 1
+            if before[0] == after[0] == lock.local.token:
+                assert before == after, "somebody changed what was locked"
+                own += 1
+                if own % 4 == 0:
+                    reference.append("board", typed(99, own // 4 - 1))
+                redis.eval("if redis.call('get', KEYS[1]) == ARGV[1] then redis.call('del', KEYS[1]) end", 1, name, lock.local.token)
+            time.sleep(chance.random() * 0.002)
+    finally:
+        over.set()
+        for thread in [*threads, stalls]:
+            thread.join(60)
+    lost = sum(instance.log().count("was lost in the middle") for instance in instances)
+    print(f"{held} locks held here ({own} to the end), {6 * 1000} updates elsewhere, {lost} locks lost in the middle")
+    assert held + 6000 >= 10_000
+    assert all(editor.named("error") == [] for editor in editors)
+    # Every update is there once: each text is as long as what was typed, and the counter is right after the next squash.
+    state = Editor(instances[0], "late", "board").open()
+    expected = [typed(100 + n, 0, "x" * 1000) for n in range(6)] + [typed(99, 0, "x" * (own // 4))]
+    for update in expected:
+        assert update[2:-1] in bytes(state["state"])
