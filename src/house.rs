@@ -128,9 +128,37 @@ impl House {
         sids.into_iter().collect()
     }
 
-    /// Hands an event of a client's stream to whoever listens to it, on any instance.
+    /// All sessions of these users enter a room, on any instance.
+    pub async fn enter_for_users(&self, room: &str, user_ids: &[&str]) {
+        for sid in self.sessions_of(user_ids).await {
+            self.backplane.enter_anywhere(&sid, room).await;
+        }
+    }
+
+    /// All sessions of these users leave a room, on any instance.
+    pub async fn leave_for_users(&self, room: &str, user_ids: &[&str]) {
+        for sid in self.sessions_of(user_ids).await {
+            self.backplane.leave_anywhere(&sid, room);
+        }
+    }
+
+    /// Hands an event of a client's stream to whoever listens to it, on any instance. Whether somebody of another
+    /// instance does can't be told.
     pub fn publish_stream(&self, name: &str, data: &RawValue) -> Pushed {
-        self.streams.push(name, data)
+        match self.streams.push(name, data) {
+            Pushed::Nobody if self.backplane.stream(name, data) => Pushed::Taken,
+            pushed => pushed,
+        }
+    }
+
+    /// Takes what clients of other instances stream to a backend of this one.
+    pub fn take_streams(self: &Rc<Self>) {
+        let house = Rc::downgrade(self);
+        self.backplane.on_stream(move |name, data| {
+            if let Some(house) = house.upgrade() {
+                house.streams.push(name, data);
+            }
+        });
     }
 
     /// Whether traffic may come, and what is not as it should be.

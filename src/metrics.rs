@@ -21,6 +21,9 @@ pub enum Counter {
     AckTimeouts,
     /// Requests to the HTTP API, refused ones too.
     ApiRequests,
+    /// Messages of other instances, and to them.
+    BackplaneIn,
+    BackplaneOut,
 }
 
 /// A gauge by its place in [`GAUGES`].
@@ -40,9 +43,10 @@ type Row = (&'static str, &'static str, &'static str);
 
 const PACKETS: &str = "Engine.IO packets of live sessions.";
 const BYTES: &str = "Bytes of packets on the wire.";
+const MESSAGES: &str = "Messages between instances over Redis.";
 
 /// In the order of [`Counter`].
-const COUNTERS: [Row; 7] = [
+const COUNTERS: [Row; 9] = [
     ("siskin_packets_total", r#"{direction="in"}"#, PACKETS),
     ("siskin_packets_total", r#"{direction="out"}"#, PACKETS),
     ("siskin_bytes_total", r#"{direction="in"}"#, BYTES),
@@ -58,6 +62,16 @@ const COUNTERS: [Row; 7] = [
         "Acks that did not come in time.",
     ),
     ("siskin_api_requests_total", "", "Requests to the HTTP API."),
+    (
+        "siskin_backplane_messages_total",
+        r#"{direction="in"}"#,
+        MESSAGES,
+    ),
+    (
+        "siskin_backplane_messages_total",
+        r#"{direction="out"}"#,
+        MESSAGES,
+    ),
 ];
 
 const SESSIONS: &str = "Live sessions.";
@@ -141,7 +155,12 @@ pub fn events() -> u64 {
 
 /// Counts something refused, by reason (a fixed word).
 pub fn refused(reason: &'static str) {
-    REFUSED.with_borrow_mut(|reasons| *reasons.entry(reason).or_default() += 1);
+    refuse(reason, 1);
+}
+
+/// The same for several at once.
+pub fn refuse(reason: &'static str, count: u64) {
+    REFUSED.with_borrow_mut(|reasons| *reasons.entry(reason).or_default() += count);
 }
 
 /// Bytes of memory that the process holds, from the kernel; `None` where it does not tell.
@@ -244,7 +263,7 @@ mod tests {
 
     #[test]
     fn the_tables_are_in_order() {
-        assert_eq!(COUNTERS.len(), Counter::ApiRequests as usize + 1);
+        assert_eq!(COUNTERS.len(), Counter::BackplaneOut as usize + 1);
         assert_eq!(GAUGES.len(), Gauge::Rooms as usize + 1);
         assert!(EVENTS[..OTHER].is_sorted());
         assert_eq!(EVENTS[OTHER], "other");

@@ -7,7 +7,7 @@ use crate::directory::Directory;
 use crate::directory::local::Local;
 use crate::directory::open_webui::OpenWebui;
 use crate::engine::{Engine, Settings, Transports};
-use crate::events::{Dispatch, document, note, session};
+use crate::events::{Dispatch, channel, document, note, session};
 use crate::house::House;
 use crate::http::listen::within;
 use crate::http::{Connections, Limits, Service, Site};
@@ -130,6 +130,8 @@ fn build(executor: Executor, config: &Rc<Config>) -> Result<Rc<Site>, Error> {
     let house = House::new(config.clone(), executor, backplane, directory, state);
     executor.spawn(session::keep_reaped(house.clone())).detach();
     hub.set_handler(Dispatch::new(house.clone()));
+    house.take_streams();
+    channel::follow(&house);
     let engine = Engine::new(executor, settings(config), hub);
     Ok(Rc::new(Site { house, engine }))
 }
@@ -167,7 +169,9 @@ fn instances(
     };
     let redis = Redis::start(executor, settings).map_err(Error::Redis)?;
     let state = State::shared(executor, &redis, settings, config.session_timeout());
-    Ok((Backplane::shared(hub.clone(), redis), state))
+    let room_channels = settings.room_channels;
+    let backplane = Backplane::shared(executor, hub.clone(), redis, room_channels);
+    Ok((backplane, state))
 }
 
 #[cfg(not(feature = "redis"))]

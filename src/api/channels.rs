@@ -89,8 +89,8 @@ fn members_of(value: Option<Value>) -> Result<Option<Vec<String>>, Problem> {
 async fn come_and_go(house: &House, id: &str, added: &[String], removed: &[String]) {
     let added: Vec<&str> = added.iter().map(String::as_str).collect();
     let removed: Vec<&str> = removed.iter().map(String::as_str).collect();
-    house.backplane.enter_for_users(&room(id), &added).await;
-    house.backplane.leave_for_users(&room(id), &removed);
+    house.enter_for_users(&room(id), &added).await;
+    house.leave_for_users(&room(id), &removed).await;
 }
 
 fn room(id: &str) -> String {

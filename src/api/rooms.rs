@@ -41,7 +41,7 @@ pub async fn enter(ask: Ask) -> Answer {
     let (house, room) = (ask.house.clone(), free(&ask)?);
     let UserIds { user_ids } = ask.json().await?;
     let user_ids: Vec<&str> = user_ids.0.iter().map(|id| &**id).collect();
-    house.backplane.enter_for_users(&room, &user_ids).await;
+    house.enter_for_users(&room, &user_ids).await;
     let sessions = house.hub.members(&room).len();
     Ok(Reply::json(&json!({"room": room, "sessions": sessions})))
 }
@@ -50,7 +50,7 @@ pub async fn leave(ask: Ask) -> Answer {
     let (house, room) = (ask.house.clone(), free(&ask)?);
     let UserIds { user_ids } = ask.json().await?;
     let user_ids: Vec<&str> = user_ids.0.iter().map(|id| &**id).collect();
-    house.backplane.leave_for_users(&room, &user_ids);
+    house.leave_for_users(&room, &user_ids).await;
     let sessions = house.hub.members(&room).len();
     Ok(Reply::json(&json!({"room": room, "sessions": sessions})))
 }

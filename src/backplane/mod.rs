@@ -4,8 +4,27 @@
 //! this instance to the others. Alone, the hub is all there is.
 
 #[cfg(feature = "redis")]
+mod calls;
+#[cfg(not(feature = "redis"))]
+mod nobody;
+#[cfg(feature = "redis")]
+mod publisher;
+#[cfg(feature = "redis")]
+mod shared;
+#[cfg(feature = "redis")]
+mod wire;
+
+#[cfg(feature = "redis")]
+use crate::Executor;
+#[cfg(feature = "redis")]
 use crate::redis::Redis;
 use crate::socket::{Args, CallError, Hub, Sid, Target};
+#[cfg(not(feature = "redis"))]
+use nobody::Nobody as Others;
+use serde_json::value::RawValue;
+#[cfg(feature = "redis")]
+use shared::Shared as Others;
+use std::cell::OnceCell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,6 +32,7 @@ use std::time::Duration;
 pub struct Backplane {
     hub: Rc<Hub>,
     link: Link,
+    witness: Witness,
 }
 
 /// How the others are reached.
@@ -20,8 +40,22 @@ enum Link {
     /// There are no others.
     Alone,
     /// Over Redis.
-    #[cfg(feature = "redis")]
-    Redis(Redis),
+    Redis(Rc<Others>),
+}
+
+/// Sees every emit: target, event, arguments.
+type See = Box<dyn Fn(&Target<'_>, &str, &Args<'_>)>;
+
+/// Who sees what is emitted to sockets here, by whichever instance.
+#[derive(Clone, Default)]
+struct Witness(Rc<OnceCell<See>>);
+
+impl Witness {
+    fn saw(&self, target: &Target<'_>, event: &str, args: &Args<'_>) {
+        if let Some(see) = self.0.get() {
+            see(target, event, args);
+        }
+    }
 }
 
 impl Backplane {
@@ -30,34 +64,39 @@ impl Backplane {
         Self {
             hub,
             link: Link::Alone,
+            witness: Witness::default(),
         }
     }
 
-    /// An instance that shares a Redis with others.
+    /// An instance that shares a Redis with others. `room_channels`: `WEBSOCKET_REDIS_ROOM_CHANNELS`.
     #[cfg(feature = "redis")]
-    pub fn shared(hub: Rc<Hub>, redis: Redis) -> Self {
+    pub fn shared(executor: Executor, hub: Rc<Hub>, redis: Redis, room_channels: bool) -> Self {
+        let witness = Witness::default();
+        let others = Others::start(executor, hub.clone(), redis, room_channels, witness.clone());
         Self {
             hub,
-            link: Link::Redis(redis),
+            link: Link::Redis(others),
+            witness,
         }
     }
 
     /// What the instances share; `None` when this one is alone.
     #[cfg(feature = "redis")]
     pub fn redis(&self) -> Option<&Redis> {
+        Some(&self.others()?.redis)
+    }
+
+    /// The others, if there may be any.
+    fn others(&self) -> Option<&Others> {
         match &self.link {
             Link::Alone => None,
-            Link::Redis(redis) => Some(redis),
+            Link::Redis(others) => Some(others),
         }
     }
 
     /// What `/ready` says about it.
     pub fn degraded(&self) -> Option<String> {
-        match &self.link {
-            Link::Alone => None,
-            #[cfg(feature = "redis")]
-            Link::Redis(redis) => redis.degraded(),
-        }
+        self.others()?.degraded()
     }
 
     /// Whether there are no other instances to reach.
@@ -65,43 +104,73 @@ impl Backplane {
         matches!(self.link, Link::Alone)
     }
 
-    /// A room got its first member here, or lost its last.
-    pub fn room_changed(&self, _nsp: &str, _room: &Rc<str>, _occupied: bool) {
-        match &self.link {
-            Link::Alone => {}
-            #[cfg(feature = "redis")]
-            Link::Redis(_) => {}
-        }
-    }
-
     /// This instance's own sockets.
     pub fn hub(&self) -> &Rc<Hub> {
         &self.hub
     }
 
+    /// Who sees every emit to sockets here, by whichever instance. Set once.
+    pub fn set_witness(&self, see: impl Fn(&Target<'_>, &str, &Args<'_>) + 'static) {
+        let first = self.witness.0.set(Box::new(see)).is_ok();
+        debug_assert!(first, "the witness is set once");
+    }
+
+    /// A room got its first member here, or lost its last.
+    pub fn room_changed(&self, nsp: &str, room: &str, occupied: bool) {
+        if let Some(others) = self.others() {
+            others.occupied(nsp, room, occupied);
+        }
+    }
+
+    /// A socket came or went: it is a room of its own.
+    pub fn socket_changed(&self, nsp: &str, sid: Sid, here: bool) {
+        self.room_changed(nsp, sid.as_str(), here);
+    }
+
     /// Sends an event to all sockets of the target, wherever they are. Returns how many got it here.
     pub fn emit(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> usize {
         let here = self.hub.emit(target, event, args);
-        match &self.link {
-            Link::Alone => here,
-            #[cfg(feature = "redis")]
-            Link::Redis(_) => here,
+        if let Some(others) = self.others() {
+            others.emit(target, event, args);
         }
+        self.witness.saw(target, event, args);
+        here
     }
 
     /// Enters a room. Answers when no event to the room can be missed any more; `false` when the socket is not here.
     pub async fn enter(&self, sid: Sid, room: &str) -> bool {
         let entered = self.hub.enter(sid, room);
-        match &self.link {
-            Link::Alone => entered,
-            #[cfg(feature = "redis")]
-            Link::Redis(_) => entered,
+        match self.others() {
+            Some(others) if entered => {
+                others.settled().await;
+                self.hub.is_connected(sid)
+            }
+            _ => entered,
+        }
+    }
+
+    /// A socket enters a room, wherever it is.
+    pub async fn enter_anywhere(&self, sid: &str, room: &str) {
+        let here = self.here(sid);
+        match (here, self.others()) {
+            (Some(sid), _) => drop(self.enter(sid, room).await),
+            (None, Some(others)) => others.enter(sid, room),
+            (None, None) => {}
         }
     }
 
     /// Leaves a room.
     pub fn leave(&self, sid: Sid, room: &str) {
         self.hub.leave(sid, room);
+    }
+
+    /// A socket leaves a room, wherever it is.
+    pub fn leave_anywhere(&self, sid: &str, room: &str) {
+        match (self.here(sid), self.others()) {
+            (Some(sid), _) => self.leave(sid, room),
+            (None, Some(others)) => others.leave(sid, room),
+            (None, None) => {}
+        }
     }
 
     /// Sends an event to one socket, which may be another instance's, and waits for its ack.
@@ -112,41 +181,48 @@ impl Backplane {
         args: &Args<'_>,
         timeout: Duration,
     ) -> Result<Args<'static>, CallError> {
-        match Sid::parse(sid) {
-            Some(sid) => self.hub.call(sid, event, args, timeout).await,
-            None => Err(CallError::Gone),
+        match (self.here(sid), self.others()) {
+            (Some(sid), _) => self.hub.call(sid, event, args, timeout).await,
+            (None, Some(others)) => others.call(sid, event, args, timeout).await,
+            (None, None) => Err(CallError::Gone),
         }
     }
 
     /// Disconnects a socket, wherever it is, and ends its transport.
     pub fn disconnect(&self, sid: &str) {
-        if let Some(sid) = Sid::parse(sid) {
-            self.hub.disconnect(sid, true);
+        match (self.here(sid), self.others()) {
+            (Some(sid), _) => drop(self.hub.disconnect(sid, true)),
+            (None, Some(others)) => others.disconnect(sid),
+            (None, None) => {}
         }
     }
 
     /// Everybody leaves the room.
     pub fn close_room(&self, room: &str) {
         self.hub.close_room("/", room);
-    }
-
-    /// All sessions of these users enter a room.
-    pub async fn enter_for_users(&self, room: &str, user_ids: &[&str]) {
-        for sid in self.sessions_of(user_ids) {
-            self.enter(sid, room).await;
+        if let Some(others) = self.others() {
+            others.close_room(room);
         }
     }
 
-    /// All sessions of these users leave a room.
-    pub fn leave_for_users(&self, room: &str, user_ids: &[&str]) {
-        for sid in self.sessions_of(user_ids) {
-            self.leave(sid, room);
+    /// Hands an event of a client's stream to the other instances. `false` when there are none.
+    pub fn stream(&self, name: &str, data: &RawValue) -> bool {
+        let others = self.others();
+        if let Some(others) = others {
+            others.stream(name, data);
+        }
+        others.is_some()
+    }
+
+    /// Takes the events of streams that clients of other instances send.
+    pub fn on_stream(&self, take: impl Fn(&str, &RawValue) + 'static) {
+        if let Some(others) = self.others() {
+            others.on_stream(take);
         }
     }
 
-    /// This instance's sessions of these users: the members of their own rooms.
-    fn sessions_of(&self, user_ids: &[&str]) -> Vec<Sid> {
-        let rooms = user_ids.iter().map(|id| format!("user:{id}"));
-        rooms.flat_map(|room| self.hub.members(&room)).collect()
+    /// The socket, if it is one of this instance.
+    fn here(&self, sid: &str) -> Option<Sid> {
+        Sid::parse(sid).filter(|sid| self.hub.is_connected(*sid))
     }
 }

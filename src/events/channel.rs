@@ -1,13 +1,42 @@
-//! `events:channel`: typing and read receipts in a channel.
+//! `events:channel`: typing and read receipts in a channel; who is told of a new one enters it.
 
 use super::payload::Id;
-use super::{Fault, Sender, Work};
-use crate::socket::{Args, Target};
+use super::{Fault, Sender, Work, session};
+use crate::house::House;
+use crate::socket::{Args, Target, To};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use std::rc::Rc;
 
 /// The largest `data` of a typing event, in bytes: everybody in the channel gets it.
 const MAX_TYPING_BYTES: usize = 4096;
+
+/// Whoever is told of a new channel (`events:channel` of type `channel:created` to `user:{id}`, by any instance)
+/// enters its room, if the directory agrees. The reference's other processes leave that to a reload.
+pub fn follow(house: &Rc<House>) {
+    let weak = Rc::downgrade(house);
+    house.backplane.set_witness(move |target, event, args| {
+        let To::Room(room) = target.to else { return };
+        if event != "events:channel" || !room.starts_with("user:") || !is_created(args) {
+            return;
+        }
+        if let Some(house) = weak.upgrade() {
+            for sid in house.hub.members(room) {
+                let enter = session::enter_new_channels(house.clone(), sid);
+                house.executor.spawn(enter).detach();
+            }
+        }
+    });
+}
+
+fn is_created(args: &Args<'_>) -> bool {
+    #[derive(Deserialize)]
+    struct Created {
+        data: Kind,
+    }
+    let created: Option<Created> = args.first();
+    created.is_some_and(|created| created.data.r#type == "channel:created")
+}
 
 #[derive(Deserialize)]
 struct Payload<'a> {

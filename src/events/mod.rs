@@ -158,7 +158,8 @@ impl Handler for Dispatch {
         }
     }
 
-    fn connected(&self, sid: Sid, _nsp: &str, auth: Args<'_>) -> Step {
+    fn connected(&self, sid: Sid, nsp: &str, auth: Args<'_>) -> Step {
+        self.house.backplane.socket_changed(nsp, sid, true);
         session::connected(&self.house, sid, &auth)
     }
 
@@ -182,8 +183,9 @@ impl Handler for Dispatch {
         }
     }
 
-    fn disconnected(&self, sid: Sid, _nsp: &str, rooms: Vec<Rc<str>>, reason: Reason) {
+    fn disconnected(&self, sid: Sid, nsp: &str, rooms: Vec<Rc<str>>, reason: Reason) {
         log::debug!("{sid} has gone: {reason:?}");
+        self.house.backplane.socket_changed(nsp, sid, false);
         self.limit.forget(sid);
         session::gone(&self.house, sid);
         document::gone(&self.house, sid, &rooms);

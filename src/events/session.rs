@@ -217,6 +217,16 @@ async fn enter_channels(from: &Sender) -> Answer {
     Ok(Args::none())
 }
 
+/// Enters the channels that the session's user has come to since.
+pub async fn enter_new_channels(house: Rc<House>, sid: Sid) {
+    if let Some(who) = house.sessions.who(sid) {
+        let from = Sender { house, sid, who };
+        if let Err(fault) = enter_channels(&from).await {
+            log::debug!("{sid} does not enter a new channel: {fault:?}");
+        }
+    }
+}
+
 /// Checks every session each 30 s until there is none.
 fn keep_checking(house: &Rc<House>) {
     if house.checking.replace(true) {

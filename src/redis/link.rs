@@ -1,6 +1,6 @@
 //! The servers that a command goes to: one, or those of a Cluster.
 
-use super::address::Target;
+use super::address::{Address, Target};
 use super::node::Node;
 use crate::Executor;
 use redis::{Cmd, RedisError, Value};
@@ -30,6 +30,13 @@ impl Link {
     pub async fn send_all(&self, commands: &[Cmd]) -> Result<Vec<Value>, RedisError> {
         match self {
             Self::One(node) => node.send_all(commands).await,
+        }
+    }
+
+    /// Where a subscriber hears what is published.
+    pub fn address(&self) -> Address {
+        match self {
+            Self::One(node) => node.address.clone(),
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! - [`address`] for what the settings mean, `dial` for the bytes, `node` for one server
 //! - `link` for where a command goes: one server, or those of a Cluster
+//! - `subscriber` for the connection that listens, `reader` for the bytes that come over it
 //! - `keeper` for the task that reconnects
 //!
 //! Commands share one connection and are answered in the order they were given. While it is away they fail at once.
@@ -13,20 +14,24 @@ mod dial;
 mod keeper;
 mod link;
 mod node;
+mod reader;
 mod script;
+mod subscriber;
 
 pub use bell::Bell;
 pub use script::Script;
+pub use subscriber::Subscriber;
 
 use crate::Executor;
 use crate::config;
-use address::Target;
+use address::{Address, Target};
 use keeper::Outage;
 use link::Link;
 use redis::{Cmd, FromRedisValue, RedisError, Value};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
+use std::time::Instant;
 
 /// The handle. Cheap to clone.
 #[derive(Clone)]
@@ -42,6 +47,9 @@ struct Inner {
     outage: RefCell<Option<Outage>>,
     /// Rung when it comes and goes.
     changed: Bell,
+    /// What the others know this instance by.
+    host_id: String,
+    subscriber: Rc<Subscriber>,
 }
 
 /// Why a command has no answer.
@@ -71,6 +79,9 @@ impl Redis {
     /// # Errors
     /// What is wrong with the settings; whether the server is there is another matter.
     pub fn start(executor: Executor, config: &config::Redis) -> Result<Self, String> {
+        let host_id = host_id();
+        // Below the backplane's channel, so that an ACL for that one covers it.
+        let subscriber = Rc::new(Subscriber::new(own_channel(&host_id)));
         let inner = Rc::new(Inner {
             executor,
             target: Target::new(config)?,
@@ -79,9 +90,13 @@ impl Redis {
             connections: Cell::new(0),
             outage: RefCell::default(),
             changed: Bell::default(),
+            host_id,
+            subscriber: subscriber.clone(),
         });
         executor.spawn(keeper::keep(inner.clone())).detach();
-        Ok(Self(inner))
+        let redis = Self(inner);
+        executor.spawn(subscriber.keep(redis.clone())).detach();
+        Ok(redis)
     }
 
     /// Whether these settings can be used; opens nothing.
@@ -143,9 +158,28 @@ impl Redis {
         self.0.changed.until(newer).await
     }
 
-    /// Waits until it is away.
+    /// Waits until it is found to be away.
     pub async fn away(&self) {
-        self.0.changed.until(|| (!self.is_up()).then_some(())).await;
+        let gone = || self.degraded_since().map(|_| ());
+        self.0.changed.until(gone).await;
+    }
+
+    /// The one subscriber.
+    pub fn subscriber(&self) -> &Subscriber {
+        &self.0.subscriber
+    }
+
+    /// What the others know this instance by: 32 hexadecimal digits, new at every start.
+    pub fn host_id(&self) -> &str {
+        &self.0.host_id
+    }
+
+    /// How many listen to each of these channels, on all servers.
+    pub async fn listeners(&self, channels: &[String]) -> Result<Vec<u64>, Fault> {
+        let mut command = redis::cmd("PUBSUB");
+        command.arg("NUMSUB").arg(channels);
+        let counts: Vec<(String, u64)> = self.query(command).await?;
+        Ok(counts.into_iter().map(|(_, count)| count).collect())
     }
 
     /// A key of ours: `{prefix}:{rest}`.
@@ -157,6 +191,7 @@ impl Redis {
     pub fn degraded(&self) -> Option<String> {
         let outage = self.0.outage.borrow();
         match &*outage {
+            None if self.is_up() => self.0.subscriber.degraded(),
             Some(outage) => {
                 let seconds = outage.since.elapsed().as_secs();
                 Some(format!(
@@ -164,9 +199,24 @@ impl Redis {
                     self.0.target, outage.why
                 ))
             }
-            None if self.is_up() => None,
             None => Some(format!("{} is not connected yet", self.0.target)),
         }
+    }
+}
+
+impl Redis {
+    fn target(&self) -> &Target {
+        &self.0.target
+    }
+
+    /// Where commands go now.
+    fn address(&self) -> Option<Address> {
+        self.0.link.borrow().as_ref().map(Link::address)
+    }
+
+    /// Since when it is away, after it was looked for in vain.
+    fn degraded_since(&self) -> Option<Instant> {
+        self.0.outage.borrow().as_ref().map(|outage| outage.since)
     }
 }
 
@@ -209,6 +259,17 @@ impl Inner {
         };
         futures_lite::future::or(back, late).await;
     }
+}
+
+/// The channel that only the instance of this id listens to.
+pub fn own_channel(host_id: &str) -> String {
+    format!("socketio#siskin#{host_id}")
+}
+
+fn host_id() -> String {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the system has a random source");
+    data_encoding::HEXLOWER.encode(&bytes)
 }
 
 fn read<T: FromRedisValue>(value: Value) -> Result<T, Fault> {

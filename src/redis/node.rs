@@ -12,6 +12,7 @@ use std::rc::Rc;
 
 /// A connection that is logged in, until it ends.
 pub struct Node {
+    pub address: Address,
     connection: MultiplexedConnection,
     end: Rc<End>,
     _driver: Task<()>,
@@ -57,6 +58,7 @@ impl Node {
             ending.now("the connection was closed");
         };
         Ok(Self {
+            address: address.clone(),
             connection,
             end,
             _driver: executor.spawn(drive),

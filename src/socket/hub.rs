@@ -221,6 +221,13 @@ impl Hub {
             .collect()
     }
 
+    /// The sids of a target, each once.
+    pub fn select(&self, target: &Target<'_>) -> Vec<Sid> {
+        let state = self.state.borrow();
+        let keys = state.select(target).into_iter();
+        keys.map(|key| state.sockets[key as usize].sid).collect()
+    }
+
     /// The rooms of a socket, its own sid's not among them.
     pub fn rooms(&self, sid: Sid) -> Vec<Rc<str>> {
         self.state

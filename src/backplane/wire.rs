@@ -1,0 +1,459 @@
+//! Messages between instances as JSON: those of python-socketio's manager (redis.md, Socket.IO backplane), two of ours.
+//!
+//! - `siskin:here` tells the asker of a call which instance has its socket, so that it can look after that instance
+//! - `siskin:gone` tells it that the socket went without an answer
+//!
+//! Both are addressed to `host_id` as `callback` is; python-socketio passes over methods that it doesn't know.
+
+use crate::socket::{Args, MAX_ATTACHMENTS, Target, To};
+use data_encoding::BASE64;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// A message of another instance.
+#[derive(Debug, PartialEq)]
+pub enum Message<'a> {
+    Emit(Emit<'a>),
+    Callback(Callback<'a>),
+    Disconnect {
+        sid: Cow<'a, str>,
+        nsp: Cow<'a, str>,
+    },
+    Enter {
+        sid: Cow<'a, str>,
+        room: Cow<'a, str>,
+    },
+    Leave {
+        sid: Cow<'a, str>,
+        room: Cow<'a, str>,
+    },
+    Close {
+        nsp: Cow<'a, str>,
+        room: Cow<'a, str>,
+    },
+    /// The host that has the socket of a call of ours.
+    Here {
+        id: u64,
+        host: Cow<'a, str>,
+    },
+    /// The socket of a call of ours went.
+    Gone {
+        id: u64,
+    },
+    /// Ours, somebody else's answer, or for a room that nobody of ours can be in.
+    NotForUs,
+}
+
+#[derive(Debug, PartialEq)]
+pub struct Emit<'a> {
+    pub event: Cow<'a, str>,
+    pub args: Args<'a>,
+    pub nsp: Cow<'a, str>,
+    /// `None`: everybody.
+    pub rooms: Option<Vec<Cow<'a, str>>>,
+    pub except: Vec<Cow<'a, str>>,
+    pub reply: Option<ReplyTo<'a>>,
+}
+
+/// Where the ack of an emit goes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReplyTo<'a> {
+    pub host: Cow<'a, str>,
+    /// As the asker gave them, with its id: they mean something to it alone.
+    pub room: Cow<'a, str>,
+    pub nsp: Cow<'a, str>,
+    pub id: u64,
+}
+
+impl ReplyTo<'_> {
+    pub fn into_owned(self) -> ReplyTo<'static> {
+        ReplyTo {
+            host: Cow::Owned(self.host.into_owned()),
+            room: Cow::Owned(self.room.into_owned()),
+            nsp: Cow::Owned(self.nsp.into_owned()),
+            id: self.id,
+        }
+    }
+}
+
+#[derive(Debug, PartialEq)]
+pub struct Callback<'a> {
+    pub id: u64,
+    pub args: Args<'a>,
+}
+
+/// Why a message is skipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed(pub &'static str);
+
+/// All fields of all methods, unparsed.
+#[derive(Deserialize)]
+struct Fields<'a> {
+    #[serde(borrow)]
+    method: Cow<'a, str>,
+    #[serde(borrow)]
+    host_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    event: Option<&'a RawValue>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    #[serde(default)]
+    binary: bool,
+    #[serde(borrow)]
+    namespace: Option<&'a RawValue>,
+    #[serde(borrow)]
+    room: Option<&'a RawValue>,
+    #[serde(borrow)]
+    skip_sid: Option<&'a RawValue>,
+    #[serde(borrow)]
+    callback: Option<&'a RawValue>,
+    #[serde(borrow)]
+    sid: Option<&'a RawValue>,
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    args: Option<&'a RawValue>,
+    #[serde(borrow)]
+    attachments: Option<&'a RawValue>,
+    #[serde(borrow)]
+    by: Option<&'a RawValue>,
+}
+
+/// Reads a message; `me` is this instance's host id.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn decode<'a>(bytes: &'a [u8], me: &str) -> Result<Message<'a>, Malformed> {
+    let text = std::str::from_utf8(bytes).map_err(|_| Malformed("UTF-8"))?;
+    let fields: Fields<'a> = serde_json::from_str(text).map_err(|_| Malformed("JSON"))?;
+    let host = fields.host_id.and_then(string);
+    let ours = host.as_deref() == Some(me);
+    let addressed = matches!(&*fields.method, "callback" | "siskin:here" | "siskin:gone");
+    if ours != addressed {
+        return Ok(Message::NotForUs);
+    }
+    let sid = || fields.sid.and_then(string).ok_or(Malformed("sid"));
+    let nsp = || {
+        fields
+            .namespace
+            .and_then(string)
+            .unwrap_or(Cow::Borrowed("/"))
+    };
+    let id = || fields.id.and_then(read).ok_or(Malformed("id"));
+    let room = || fields.room.and_then(string).ok_or(Malformed("room"));
+    Ok(match &*fields.method {
+        "emit" => return emit(&fields, host, nsp()),
+        "callback" => Message::Callback(Callback {
+            id: id()?,
+            args: answer(&fields)?,
+        }),
+        "disconnect" => Message::Disconnect {
+            sid: sid()?,
+            nsp: nsp(),
+        },
+        "enter_room" => Message::Enter {
+            sid: sid()?,
+            room: room()?,
+        },
+        "leave_room" => Message::Leave {
+            sid: sid()?,
+            room: room()?,
+        },
+        "close_room" => Message::Close {
+            nsp: nsp(),
+            room: room()?,
+        },
+        "siskin:here" => Message::Here {
+            id: id()?,
+            host: fields.by.and_then(string).ok_or(Malformed("by"))?,
+        },
+        "siskin:gone" => Message::Gone { id: id()? },
+        _ => return Err(Malformed("method")),
+    })
+}
+
+fn emit<'a>(
+    fields: &Fields<'a>,
+    host: Option<Cow<'a, str>>,
+    nsp: Cow<'a, str>,
+) -> Result<Message<'a>, Malformed> {
+    let rooms = match fields.room.map(RawValue::get) {
+        None | Some("null") => None,
+        Some(_) => match fields.room.and_then(strings) {
+            Some(rooms) => Some(rooms),
+            // Python's rooms may be anything; ours are text.
+            None => return Ok(Message::NotForUs),
+        },
+    };
+    let except = fields.skip_sid.and_then(strings).unwrap_or_default();
+    let data = fields.data.ok_or(Malformed("data"))?;
+    let args = match fields.binary {
+        true => with_attachments(data)?,
+        false => arguments(data),
+    };
+    let event = fields.event.and_then(string).ok_or(Malformed("event"))?;
+    Ok(Message::Emit(Emit {
+        event,
+        args,
+        nsp,
+        rooms,
+        except,
+        reply: reply_to(fields.callback, host)?,
+    }))
+}
+
+fn reply_to<'a>(
+    callback: Option<&'a RawValue>,
+    host: Option<Cow<'a, str>>,
+) -> Result<Option<ReplyTo<'a>>, Malformed> {
+    let Some(callback) = callback.filter(|raw| raw.get() != "null") else {
+        return Ok(None);
+    };
+    let parts: (&RawValue, &RawValue, u64) = read(callback).ok_or(Malformed("callback"))?;
+    let (room, nsp) = (string(parts.0), string(parts.1));
+    Ok(Some(ReplyTo {
+        host: host.ok_or(Malformed("host_id"))?,
+        room: room.ok_or(Malformed("callback"))?,
+        nsp: nsp.ok_or(Malformed("callback"))?,
+        id: parts.2,
+    }))
+}
+
+/// The arguments that `data` stands for. A lone null is how Python says that there are none.
+fn arguments(data: &RawValue) -> Args<'_> {
+    let text = data.get();
+    match text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+    {
+        Some(inner) if inner.trim() == "null" => Args::none(),
+        Some(inner) => Args::from_json(inner.trim()),
+        None if text == "null" => Args::none(),
+        None => Args::from_json(text),
+    }
+}
+
+/// `[arguments with placeholders, base64, ...]`.
+fn with_attachments(data: &RawValue) -> Result<Args<'_>, Malformed> {
+    let parts: Vec<&RawValue> = read(data).ok_or(Malformed("binary data"))?;
+    let Some((args, attachments)) = parts.split_first() else {
+        return Err(Malformed("binary data"));
+    };
+    attach(arguments(args), attachments)
+}
+
+/// A callback's arguments; `attachments` beside them is ours, python-socketio has none there.
+fn answer<'a>(fields: &Fields<'a>) -> Result<Args<'a>, Malformed> {
+    let args = fields.args.ok_or(Malformed("args"))?;
+    let inner = args
+        .get()
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    let args = Args::from_json(inner.ok_or(Malformed("args"))?.trim());
+    match fields.attachments {
+        None => Ok(args),
+        Some(raw) => attach(
+            args,
+            &read::<Vec<&RawValue>>(raw).ok_or(Malformed("attachments"))?,
+        ),
+    }
+}
+
+fn attach<'a>(args: Args<'a>, attachments: &[&RawValue]) -> Result<Args<'a>, Malformed> {
+    let placeholders = args.json().matches("\"_placeholder\"").count();
+    if attachments.len() > MAX_ATTACHMENTS || placeholders < attachments.len() {
+        return Err(Malformed("attachments"));
+    }
+    let bytes = |raw: &&RawValue| BASE64.decode(string(raw)?.as_bytes()).ok();
+    let decoded: Option<Vec<Vec<u8>>> = attachments.iter().map(bytes).collect();
+    Ok(args.with_attachments(decoded.ok_or(Malformed("base64"))?))
+}
+
+fn read<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {
+    serde_json::from_str(raw.get()).ok()
+}
+
+/// A JSON string, borrowed when nothing in it is escaped.
+fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
+    let inner = raw.get().strip_prefix('"')?.strip_suffix('"')?;
+    match inner.contains('\\') {
+        false => Some(Cow::Borrowed(inner)),
+        true => read(raw).map(Cow::Owned),
+    }
+}
+
+/// A string, or a list of strings.
+fn strings(raw: &RawValue) -> Option<Vec<Cow<'_, str>>> {
+    match string(raw) {
+        Some(one) => Some(vec![one]),
+        None => read::<Vec<&RawValue>>(raw)?
+            .into_iter()
+            .map(string)
+            .collect(),
+    }
+}
+
+/// An emit of ours, `id` when its ack is wanted; the id of the host comes last, so that it is easy to know again.
+pub fn emit_message(
+    me: &str,
+    target: &Target<'_>,
+    event: &str,
+    args: &Args<'_>,
+    ack: Option<u64>,
+) -> String {
+    let mut out = String::with_capacity(args.json().len() + 256);
+    out.push_str(r#"{"method":"emit","event":"#);
+    text(&mut out, event);
+    out.push_str(r#","data":["#);
+    data(&mut out, args);
+    let _ = write!(
+        out,
+        r#"],"binary":{},"namespace":"#,
+        !args.attachments().is_empty()
+    );
+    text(&mut out, target.nsp);
+    out.push_str(r#","room":"#);
+    room(&mut out, &target.to);
+    out.push_str(r#","skip_sid":"#);
+    list(&mut out, target.except);
+    out.push_str(r#","callback":"#);
+    match ack {
+        None => out.push_str("null"),
+        Some(id) => {
+            out.push('[');
+            room(&mut out, &target.to);
+            out.push(',');
+            text(&mut out, target.nsp);
+            let _ = write!(out, ",{id}]");
+        }
+    }
+    from(&mut out, me);
+    out
+}
+
+/// How every message ends that `me` sent for all the others.
+pub fn tail(me: &str) -> String {
+    let mut out = String::new();
+    from(&mut out, me);
+    out
+}
+
+fn from(out: &mut String, me: &str) {
+    out.push_str(r#","host_id":"#);
+    text(out, me);
+    out.push('}');
+}
+
+/// The answer of a socket of ours to somebody's call.
+pub fn callback_message(to: &ReplyTo<'_>, args: &Args<'_>) -> String {
+    let mut out = addressed("callback", to);
+    let _ = write!(out, r#","args":[{}]"#, args.json());
+    if !args.attachments().is_empty() {
+        out.push_str(r#","attachments":["#);
+        base64(&mut out, args.attachments());
+        out.push(']');
+    }
+    out.push('}');
+    out
+}
+
+/// This instance has the socket of somebody's call.
+pub fn here_message(to: &ReplyTo<'_>, me: &str) -> String {
+    let mut out = addressed("siskin:here", to);
+    out.push_str(r#","by":"#);
+    text(&mut out, me);
+    out.push('}');
+    out
+}
+
+/// The socket of somebody's call went.
+pub fn gone_message(to: &ReplyTo<'_>) -> String {
+    addressed("siskin:gone", to) + "}"
+}
+
+fn addressed(method: &str, to: &ReplyTo<'_>) -> String {
+    let mut out = format!(r#"{{"method":"{method}","host_id":"#);
+    text(&mut out, &to.host);
+    out.push_str(r#","sid":"#);
+    text(&mut out, &to.room);
+    out.push_str(r#","namespace":"#);
+    text(&mut out, &to.nsp);
+    let _ = write!(out, r#","id":{}"#, to.id);
+    out
+}
+
+pub fn disconnect_message(me: &str, sid: &str) -> String {
+    about("disconnect", me, Some(sid), None)
+}
+
+pub fn enter_message(me: &str, sid: &str, room: &str) -> String {
+    about("enter_room", me, Some(sid), Some(room))
+}
+
+pub fn leave_message(me: &str, sid: &str, room: &str) -> String {
+    about("leave_room", me, Some(sid), Some(room))
+}
+
+pub fn close_message(me: &str, room: &str) -> String {
+    about("close_room", me, None, Some(room))
+}
+
+fn about(method: &str, me: &str, sid: Option<&str>, room: Option<&str>) -> String {
+    let mut out = format!(r#"{{"method":"{method}""#);
+    for (name, value) in [("sid", sid), ("room", room)] {
+        if let Some(value) = value {
+            let _ = write!(out, r#","{name}":"#);
+            text(&mut out, value);
+        }
+    }
+    out.push_str(r#","namespace":"/""#);
+    from(&mut out, me);
+    out
+}
+
+fn text(out: &mut String, value: &str) {
+    out.push_str(&serde_json::to_string(value).unwrap_or_default());
+}
+
+fn data(out: &mut String, args: &Args<'_>) {
+    match args.attachments() {
+        [] => out.push_str(args.json()),
+        attachments => {
+            let _ = write!(out, "[{}],", args.json());
+            base64(out, attachments);
+        }
+    }
+}
+
+fn base64(out: &mut String, attachments: &[Vec<u8>]) {
+    for (number, bytes) in attachments.iter().enumerate() {
+        out.push_str(if number == 0 { "\"" } else { ",\"" });
+        BASE64.encode_append(bytes, out);
+        out.push('"');
+    }
+}
+
+fn room(out: &mut String, to: &To<'_>) {
+    match to {
+        To::All => out.push_str("null"),
+        To::Room(room) => text(out, room),
+        To::Sid(sid) => text(out, sid.as_str()),
+        To::Rooms(rooms) => {
+            out.push_str(&serde_json::to_string(rooms).unwrap_or_default());
+        }
+    }
+}
+
+/// Nothing, one, or several, as python-socketio's `skip_sid` may be.
+fn list(out: &mut String, values: &[&str]) {
+    match values {
+        [] => out.push_str("null"),
+        [one] => text(out, one),
+        several => out.push_str(&serde_json::to_string(several).unwrap_or_default()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,366 @@
+//! The one subscriber: a connection of its own to where commands go, which only listens.
+//!
+//! It has no read timeout, since silence is its normal state. What tells a silent one from a deaf one (Redis drops
+//! a subscriber that is too slow without its noticing, a failover leaves it at the old master) is a nonce: published
+//! over the other connection, on each of its connects and every 30 s, and not seen within 5 s.
+
+use super::address::Target;
+use super::dial::{self, Stream, within};
+use super::reader::{Reader, Reply};
+use super::{Bell, Redis};
+use futures_lite::future::{or, yield_now};
+use futures_lite::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Between two looks whether it hears.
+const CHECK: Duration = Duration::from_secs(30);
+/// How long a nonce may take, and how long a join waits for its subscription.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// Between two attempts to connect: first, and at most.
+const PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// After a loss, until it is known whether Redis went as a whole.
+const SETTLE: Duration = Duration::from_millis(100);
+/// Channels in one command.
+const BATCH: usize = 1000;
+
+/// Takes a message: its channel and what was published.
+type Message = Box<dyn Fn(&[u8], &[u8])>;
+/// Takes what was published on one channel.
+type Listener = Rc<dyn Fn(&[u8])>;
+/// Names all channels that come and go, as they are wanted now.
+type Wanted = Box<dyn Fn() -> Vec<String>>;
+
+/// The subscriptions. Made once, by [`Redis::start`].
+pub struct Subscriber {
+    /// Whose nonce is its own: the channel that only this instance listens to.
+    own_channel: String,
+    /// Channels that stay, with who listens to each.
+    listeners: RefCell<BTreeMap<String, Listener>>,
+    /// Those that come and go.
+    rooms: RefCell<Option<(Wanted, Message)>>,
+    /// What is to be subscribed (`true`) or unsubscribed next.
+    pending: RefCell<BTreeMap<String, bool>>,
+    /// The number that the next command will carry, and the last that was answered.
+    round: Cell<u64>,
+    confirmed: Cell<u64>,
+    /// The nonce that was seen last.
+    seen: Cell<u64>,
+    /// Connected, subscribed, and hears.
+    hears: Cell<bool>,
+    why: RefCell<String>,
+    changed: Bell,
+}
+
+impl Subscriber {
+    pub(super) fn new(own_channel: String) -> Self {
+        Self {
+            own_channel,
+            listeners: RefCell::default(),
+            rooms: RefCell::default(),
+            pending: RefCell::default(),
+            round: Cell::new(1),
+            confirmed: Cell::new(0),
+            seen: Cell::new(0),
+            hears: Cell::new(false),
+            why: RefCell::new("it is not connected yet".into()),
+            changed: Bell::default(),
+        }
+    }
+
+    /// Listens to a channel from now on.
+    pub fn listen(&self, channel: &str, listener: impl Fn(&[u8]) + 'static) {
+        let mut listeners = self.listeners.borrow_mut();
+        listeners.insert(channel.to_owned(), Rc::new(listener));
+        drop(listeners);
+        self.change(channel.to_owned(), true);
+    }
+
+    /// Who names the channels that come and go, and takes their messages. Set once.
+    pub fn set_rooms(
+        &self,
+        wanted: impl Fn() -> Vec<String> + 'static,
+        message: impl Fn(&[u8], &[u8]) + 'static,
+    ) {
+        *self.rooms.borrow_mut() = Some((Box::new(wanted), Box::new(message)));
+    }
+
+    /// A channel has come or gone.
+    pub fn change(&self, channel: String, wanted: bool) {
+        self.pending.borrow_mut().insert(channel, wanted);
+        self.changed.ring();
+    }
+
+    /// The channel that only this instance listens to.
+    pub fn own_channel(&self) -> &str {
+        &self.own_channel
+    }
+
+    /// Waits until all changes so far are confirmed; not while Redis is away, and no longer than 5 s.
+    pub async fn settled(&self, redis: &Redis) {
+        let waits = !self.pending.borrow().is_empty();
+        let round = self.round.get() - u64::from(!waits);
+        if self.confirmed.get() >= round || redis.degraded_since().is_some() {
+            return;
+        }
+        let confirmed = self
+            .changed
+            .until(|| (self.confirmed.get() >= round).then_some(()));
+        let late = async {
+            smol::Timer::after(DEADLINE).await;
+        };
+        or(confirmed, or(redis.away(), late)).await;
+    }
+
+    /// What `/ready` says about it while Redis itself is connected.
+    pub fn degraded(&self) -> Option<String> {
+        (!self.hears.get())
+            .then(|| format!("the subscriber of Redis is deaf: {}", self.why.borrow()))
+    }
+
+    /// Runs as long as the server does.
+    pub(super) async fn keep(self: Rc<Self>, redis: Redis) {
+        let mut pause = PAUSE;
+        loop {
+            redis.connected(0).await;
+            let why = self.session(&redis).await;
+            let heard = self.hears.replace(false);
+            // When Redis is away as a whole, that is said elsewhere.
+            smol::Timer::after(SETTLE).await;
+            if redis.is_up() && self.why.borrow().is_empty() {
+                log::warn!("the subscriber of Redis hears nothing ({why}) and connects again");
+            }
+            *self.why.borrow_mut() = why;
+            pause = if heard {
+                PAUSE
+            } else {
+                (pause * 2).min(LONGEST_PAUSE)
+            };
+            if !heard {
+                smol::Timer::after(pause / 2).await;
+            }
+        }
+    }
+
+    /// One connection, from the login to the reason for its end.
+    async fn session(&self, redis: &Redis) -> String {
+        let mut stream = match self.open(redis).await {
+            Ok(stream) => stream,
+            Err(why) => return why,
+        };
+        let mut reader = Reader::default();
+        if let Err(why) = within(DEADLINE, log_in(redis.target(), &mut stream, &mut reader)).await {
+            return why;
+        }
+        self.want_all();
+        let first = self.round.get();
+        let (input, output) = split(stream);
+        let work = or(self.read(input, reader), self.write(output));
+        or(work, self.check(redis, first)).await
+    }
+
+    async fn open(&self, redis: &Redis) -> Result<Stream, String> {
+        let address = redis.address().ok_or("Redis is away")?;
+        dial::dial(redis.target(), &address, redis.target().tls).await
+    }
+
+    /// A new connection knows nothing of what others had subscribed.
+    fn want_all(&self) {
+        let mut pending = self.pending.borrow_mut();
+        pending.clear();
+        pending.insert(self.own_channel.clone(), true);
+        pending.extend(self.listeners.borrow().keys().map(|c| (c.clone(), true)));
+        if let Some((wanted, _)) = &*self.rooms.borrow() {
+            pending.extend(wanted().into_iter().map(|c| (c, true)));
+        }
+    }
+
+    async fn read(&self, mut input: ReadHalf<Stream>, mut reader: Reader) -> String {
+        loop {
+            match input.read(reader.space()).await {
+                Ok(0) => return "the connection was closed".into(),
+                Ok(bytes) => reader.came(bytes),
+                Err(e) => return e.to_string(),
+            }
+            loop {
+                match reader.next() {
+                    Ok(Some(reply)) => match self.take(&reply) {
+                        Ok(()) => {}
+                        Err(why) => return why,
+                    },
+                    Ok(None) => break,
+                    Err(_) => return "it sent what is no reply".into(),
+                }
+            }
+            // A stream that never dries up must not keep the others from their turn.
+            yield_now().await;
+        }
+    }
+
+    fn take(&self, reply: &Reply<'_>) -> Result<(), String> {
+        match reply.part(0) {
+            b"message" => self.message(reply.part(1), reply.part(2)),
+            b"pong" => {
+                let round = std::str::from_utf8(reply.part(1))
+                    .ok()
+                    .and_then(|n| n.parse().ok());
+                self.confirmed
+                    .set(self.confirmed.get().max(round.unwrap_or(0)));
+                self.changed.ring();
+            }
+            error if error.starts_with(b"-") => {
+                return Err(String::from_utf8_lossy(&error[1..]).into_owned());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn message(&self, channel: &[u8], published: &[u8]) {
+        if channel == self.own_channel.as_bytes() {
+            let nonce = std::str::from_utf8(published)
+                .ok()
+                .and_then(|n| n.parse().ok());
+            self.seen.set(nonce.unwrap_or(0));
+            self.changed.ring();
+            return;
+        }
+        let name = std::str::from_utf8(channel).unwrap_or_default();
+        let listener = self.listeners.borrow().get(name).cloned();
+        match (listener, &*self.rooms.borrow()) {
+            (Some(listener), _) => listener(published),
+            (None, Some((_, message))) => message(channel, published),
+            (None, None) => {}
+        }
+    }
+
+    /// Subscribes and unsubscribes what changed, then asks for a PONG: it comes when Redis has done all of it.
+    async fn write(&self, mut output: WriteHalf<Stream>) -> String {
+        loop {
+            let some = || (!self.pending.borrow().is_empty()).then_some(());
+            self.changed.until(some).await;
+            // Others may add to it before it is on its way.
+            yield_now().await;
+            let changes = self.pending.take();
+            let round = self.round.replace(self.round.get() + 1);
+            if let Err(e) = output.write_all(&commands(&changes, round)).await {
+                return e.to_string();
+            }
+        }
+    }
+
+    /// Looks whether what is published arrives. Returns when it doesn't.
+    async fn check(&self, redis: &Redis, first: u64) -> String {
+        let subscribed = self
+            .changed
+            .until(|| (self.confirmed.get() >= first).then_some(()));
+        if within(DEADLINE, async { Ok(subscribed.await) })
+            .await
+            .is_err()
+        {
+            return "it did not subscribe within 5 s".into();
+        }
+        let mut connections = redis.connections();
+        loop {
+            let nonce = self.seen.get() + 1;
+            let mut publish = redis::cmd("PUBLISH");
+            publish.arg(&self.own_channel).arg(nonce);
+            // Without the other connection nothing can be told.
+            if redis.query::<i64>(publish).await.is_ok() {
+                let heard = async {
+                    self.changed
+                        .until(|| (self.seen.get() >= nonce).then_some(()))
+                        .await;
+                    Ok(())
+                };
+                if within(DEADLINE, heard).await.is_err() {
+                    return "a message did not arrive within 5 s".into();
+                }
+                self.hears.set(true);
+                self.why.borrow_mut().clear();
+            }
+            let pause = async {
+                smol::Timer::after(CHECK).await;
+            };
+            let reconnected = async {
+                connections = redis.connected(connections).await;
+            };
+            or(pause, reconnected).await;
+        }
+    }
+}
+
+async fn log_in(target: &Target, stream: &mut Stream, reader: &mut Reader) -> Result<(), String> {
+    let mut login = Vec::new();
+    let mut answers = 1;
+    if let Some(password) = target.login.password() {
+        let mut auth = redis::cmd("AUTH");
+        target.login.username().into_iter().for_each(|user| {
+            auth.arg(user);
+        });
+        auth.arg(password).write_packed_command(&mut login);
+        answers += 1;
+    }
+    redis::cmd("CLIENT")
+        .arg("SETNAME")
+        .arg("siskin-subscriber")
+        .write_packed_command(&mut login);
+    stream.write_all(&login).await.map_err(|e| e.to_string())?;
+    while answers > 0 {
+        match stream
+            .read(reader.space())
+            .await
+            .map_err(|e| e.to_string())?
+        {
+            0 => return Err("the connection was closed".into()),
+            bytes => reader.came(bytes),
+        }
+        while let Some(reply) = reader.next().map_err(|_| "it sent what is no reply")? {
+            answers -= 1;
+            if let Some(error) = reply.part(0).strip_prefix(b"-") {
+                return Err(String::from_utf8_lossy(error).into_owned());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The commands of a round as they are written.
+fn commands(changes: &BTreeMap<String, bool>, round: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (name, wanted) in [("UNSUBSCRIBE", false), ("SUBSCRIBE", true)] {
+        let channels = changes.iter().filter(|(_, w)| **w == wanted);
+        let channels: Vec<&str> = channels.map(|(channel, _)| &**channel).collect();
+        for some in channels.chunks(BATCH) {
+            redis::cmd(name).arg(some).write_packed_command(&mut bytes);
+        }
+    }
+    redis::cmd("PING")
+        .arg(round)
+        .write_packed_command(&mut bytes);
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_is_leaving_entering_and_a_ping() {
+        let changes = [("a", true), ("b", false)]
+            .map(|(c, w)| (c.to_owned(), w))
+            .into();
+        let text = String::from_utf8(commands(&changes, 7)).unwrap();
+        let words: Vec<_> = text
+            .split("\r\n")
+            .filter(|w| !w.starts_with(['*', '$']))
+            .collect();
+        assert_eq!(
+            words,
+            ["UNSUBSCRIBE", "b", "SUBSCRIBE", "a", "PING", "7", ""]
+        );
+    }
+}
