@@ -264,14 +264,17 @@ mod tests {
 
     #[test]
     fn random_bytes_never_panic() {
-        let mut dice = crate::dice::Dice(0x5157_4b49);
+        let mut random = crate::random::Random::from(0x5157_4b49);
         let pieces = [
             "*", "$", "+", "-", ":", "3", "1", "0", "-1", "\r\n", "\r\n", "abc", "\n",
         ];
         for _ in 0..5000 {
-            let bytes = dice.text(&pieces, 40).into_bytes();
+            let text: String = (0..random.below(41))
+                .map(|_| random.pick(&pieces))
+                .collect();
+            let bytes = text.into_bytes();
             let mut reader = Reader::default();
-            for piece in bytes.chunks(dice.below(7) + 1) {
+            for piece in bytes.chunks(random.below(7) + 1) {
                 reader.space()[..piece.len()].copy_from_slice(piece);
                 reader.came(piece.len());
                 while let Ok(Some(reply)) = reader.next() {

@@ -254,13 +254,13 @@ impl Subscriber {
 
     /// Looks whether what is published arrives. Returns when it doesn't.
     async fn check(&self, redis: &Redis, first: u64) -> String {
-        let subscribed = self
-            .changed
-            .until(|| (self.confirmed.get() >= first).then_some(()));
-        if within(DEADLINE, async { Ok(subscribed.await) })
-            .await
-            .is_err()
-        {
+        let subscribed = async {
+            self.changed
+                .until(|| (self.confirmed.get() >= first).then_some(()))
+                .await;
+            Ok(())
+        };
+        if within(DEADLINE, subscribed).await.is_err() {
             return "it did not subscribe within 5 s".into();
         }
         let mut connections = redis.connections();

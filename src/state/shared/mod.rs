@@ -70,6 +70,15 @@ impl Shared {
     ) -> Rc<Self> {
         let locks = Locks::new(redis.clone(), config.cluster, config.lock_timeout);
         let tasks = Tasks::new(executor, redis.clone(), locks.clone(), config.task_ttl);
+        let commanded = Rc::downgrade(&tasks);
+        let command = move |message: &[u8]| {
+            if let Some(tasks) = commanded.upgrade() {
+                tasks.command(message);
+            }
+        };
+        redis
+            .subscriber()
+            .listen(&redis.key("tasks:commands"), command);
         let shared = Rc::new(Self {
             executor,
             redis,
