@@ -40,6 +40,10 @@ enum Link {
     /// There are no others.
     Alone,
     /// Over Redis.
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(dead_code, reason = "nobody is ever there")
+    )]
     Redis(Rc<Others>),
 }
 
