@@ -188,10 +188,10 @@ fn emit<'a>(
         },
     };
     let except = fields.skip_sid.and_then(strings).unwrap_or_default();
-    let data = fields.data.ok_or(Malformed("data"))?;
-    let args = match fields.binary {
-        true => with_attachments(data)?,
-        false => arguments(data),
+    let args = match fields.data {
+        None => Args::none(),
+        Some(data) if fields.binary => with_attachments(data)?,
+        Some(data) => arguments(data),
     };
     let event = fields.event.and_then(string).ok_or(Malformed("event"))?;
     Ok(Message::Emit(Emit {
@@ -230,7 +230,6 @@ fn arguments(data: &RawValue) -> Args<'_> {
     {
         Some(inner) if inner.trim() == "null" => Args::none(),
         Some(inner) => Args::from_json(inner.trim()),
-        None if text == "null" => Args::none(),
         None => Args::from_json(text),
     }
 }

@@ -147,7 +147,7 @@ fn malformed_ones_are_told() {
         "[]",
         "{",
         r#"{"method":"emit"}"#,
-        r#"{"method":"emit","event":"e","host_id":"h"}"#,
+        r#"{"method":"emit","data":[],"host_id":"h"}"#,
         r#"{"method":"emit","event":1,"data":[],"host_id":"h"}"#,
         r#"{"method":"emit","event":"e","data":[NaN],"host_id":"h"}"#,
         r#"{"method":"emit","event":"e","data":[[1],"AQ=="],"binary":true,"host_id":"h"}"#,
