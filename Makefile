@@ -23,6 +23,7 @@ bench: ## measure beside python-socketio, node's socket.io and socketioxide
 	cargo build --release --locked --bin siskin --example bare
 	tests/.venv/bin/python tests/bench/bench.py
 	tests/.venv/bin/python tests/bench/documents.py
+	tests/.venv/bin/python tests/bench/store.py
 
 size: ## build the static x86-64 binary and print its bytes
 	@stat -c '%s bytes  %n' "$$(bash cross/build.sh x86_64-unknown-linux-musl)"

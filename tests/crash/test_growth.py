@@ -4,10 +4,12 @@ import asyncio
 import json
 import os
 import pathlib
+import random
 import subprocess
 import threading
 import time
 
+import socketio
 from image import NAME, On
 from load import Load, session
 from siskin import BINARY, wait_for
@@ -116,3 +118,34 @@ def test_what_a_killed_backup_leaves_is_removed(siskin):
     siskin.start()
     assert siskin.api("GET", "/users/ann").json()["name"] == "Ann"
     assert parts() == []
+
+
+def test_rest_writes_nothing(siskin):
+    """Sockets are open, a note is being edited by nobody: not a byte goes to the disk."""
+    load = Load(random.Random(1))
+    asyncio.run(load.prepare(siskin))
+
+    async def rest():
+        io = socketio.AsyncClient(reconnection=False)
+        token = siskin.token("ann")
+        await io.connect(siskin.url, auth={"token": token}, socketio_path="/ws/socket.io", transports=["websocket"])
+        await io.call("user-join", {"auth": {"token": token}})
+        await io.emit("ydoc:document:join", {"document_id": "note:n0"})
+        await io.emit("ydoc:document:update", {"document_id": "note:n0", "data": {"content": {"md": "1"}}})
+        # Its save is over before.
+        await asyncio.sleep(2)
+        before = written(siskin)
+        await asyncio.sleep(5)
+        after = written(siskin)
+        await io.disconnect()
+        return before, after
+
+    before, after = asyncio.run(rest())
+    assert siskin.api("GET", "/notes/n0").json()["data"]["content"]["md"] == "1"
+    assert before == after
+
+
+def written(siskin):
+    """What it has written to disks so far."""
+    path = pathlib.Path(f"/proc/{siskin.pid}/io")
+    return [line for line in path.read_text().splitlines() if line.startswith("write_bytes")]
