@@ -161,6 +161,30 @@ def test_a_backup_is_a_store(siskin, start_siskin, tmp_path):
     assert [path.name for path in pathlib.Path(siskin.data_dir).iterdir() if "part" in path.name] == []
 
 
+def test_the_last_ten_versions_of_a_note_are_listed_and_restored(siskin, browse):
+    for number in range(15):
+        note = {"user_id": "ann", "title": f"T{number}", "data": {"content": {"md": f"text {number}"}}}
+        siskin.api("PUT", "/notes/n", note)
+    versions = siskin.api("GET", "/notes/n/versions").json()["versions"]
+    assert [version["data"]["content"]["md"] for version in versions] == [f"text {number}" for number in range(4, 14)]
+    ann = browse("ann")
+    ann.io.emit("join-note", {"auth": {"token": siskin.token("ann")}, "note_id": "n"})
+    ann.io.call("heartbeat", {}, timeout=10)
+    number = versions[3]["version"]
+    restored = siskin.api("POST", f"/notes/n/versions/{number}/restore").json()
+    assert (restored["title"], restored["data"]["content"]["md"]) == ("T7", "text 7")
+    assert ann.next() == ("events:note", restored)
+    siskin.kill()
+    siskin.start()
+    assert siskin.api("GET", "/notes/n").json() == restored
+    # What was there before the restore is a version itself.
+    versions = siskin.api("GET", "/notes/n/versions").json()["versions"]
+    assert len(versions) == 10 and versions[-1]["data"]["content"]["md"] == "text 14"
+    for missing in ("0", "99999", "x"):
+        assert siskin.api("POST", f"/notes/n/versions/{missing}/restore", ok=False).status_code == 404
+    assert siskin.api("GET", "/notes/n").json() == restored
+
+
 def test_without_the_key_nothing_is_told(siskin):
     for headers, challenge in (
         ({}, "Bearer"),
