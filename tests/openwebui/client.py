@@ -6,6 +6,8 @@ import requests
 import socketio
 
 PATIENCE = 15
+# How long an answer is waited for that should not come.
+MOMENT = 0.7
 
 
 class Client:
@@ -21,11 +23,11 @@ class Client:
         )
         return self
 
-    async def join(self):
-        """The answer to `user-join`; `None` when there is none."""
-        return await self.call("user-join", {"auth": {"token": self.token}})
+    async def join(self, timeout=PATIENCE):
+        """The answer to `user-join`; `None` when there is none in time."""
+        return await self.call("user-join", {"auth": {"token": self.token}}, timeout)
 
-    async def call(self, event, payload, timeout=1.5):
+    async def call(self, event, payload, timeout=PATIENCE):
         try:
             return await self.io.call(event, payload, timeout=timeout)
         except socketio.exceptions.TimeoutError:

@@ -5,7 +5,7 @@ import time
 import uuid
 
 import pytest
-from client import PATIENCE, Client, ready
+from client import MOMENT, PATIENCE, Client, ready
 from real import OpenWebui
 from siskin import Siskin, token, wait_for
 
@@ -65,7 +65,7 @@ def test_who_is_let_in(siskin, webui, ann):
         stranger = token(ann["id"])  # signed with the right key, by nobody whom Open WebUI knows
         for wrong in [stranger, ann["token"][:-2] + "xx", "", "x.y.z"]:
             client = await Client(siskin, wrong).connect()
-            assert await client.join() is None
+            assert await client.join(MOMENT) is None
             await left(client)
         clients = await joined(siskin, ann)
         await left(*clients)
@@ -237,7 +237,7 @@ def test_who_is_deleted_is_disconnected(siskin, webui, ann):
         webui.api(ann["token"], "DELETE", f"/users/{gone['id']}")
         await asyncio.to_thread(wait_for, lambda: not client.io.connected, CHECKED, "disconnect")
         again = await Client(siskin, gone["token"]).connect()
-        assert await again.join() is None
+        assert await again.join(MOMENT) is None
         await left(again)
 
     asyncio.run(play())

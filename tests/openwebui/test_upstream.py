@@ -1,12 +1,15 @@
 """An upstream that misbehaves: a clear line in the log, no panic, no token in it, and nobody loses their socket."""
 
 import asyncio
+import pathlib
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-from client import PATIENCE, Client, ready
+from client import MOMENT, PATIENCE, Client, ready
 from siskin import free_port, wait_for
 from upstream import CHAT, NOTE, Upstream
+
 
 @pytest.fixture
 def upstream():
@@ -34,39 +37,54 @@ SAYS = {
 }
 
 
-@pytest.mark.parametrize("mode", SAYS)
-def test_an_upstream_that_answers_nonsense(beside, upstream, mode):
-    async def play():
-        ann = await Client(beside, beside.token("ann")).connect()
-        assert await ann.join() == {"id": "ann", "name": "ann"}
-        assert await ann.call("events:chat", {"chat_id": CHAT, "data": {"type": "join"}}) is True
-        wait_for(lambda: ready(beside)[0], what="readiness")
+async def outage(beside, upstream, mode):
+    """Ann is here when it begins, Bob comes while it lasts."""
+    ann = await Client(beside, beside.token("ann")).connect()
+    assert await ann.join() == {"id": "ann", "name": "ann"}
+    assert await ann.call("events:chat", {"chat_id": CHAT, "data": {"type": "join"}}) is True
+    wait_for(lambda: ready(beside)[0], what="readiness")
 
-        upstream.mode = mode
-        bob = await Client(beside, beside.token("bob")).connect()
-        await asyncio.to_thread(wait_for, lambda: not ready(beside)[0], what="a reason in /ready")
-        away = [reason for reason in ready(beside)[1] if "Open WebUI" in reason]
-        assert len(away) == 1 and SAYS[mode] in away[0], away
-        # New ones are told that it is tried again; who is here keeps the socket and what was known.
-        await bob.hears(lambda name, *args: name == "error")
-        assert await bob.call("events:chat", {"chat_id": CHAT, "data": {"type": "join"}}) is None
-        assert await ann.call("events:chat", {"chat_id": CHAT, "data": {"type": "typing", "data": {"typing": True}}}) is True
-        assert await ann.join() == {"id": "ann", "name": "ann"}
-        assert ann.io.connected and bob.io.connected
+    upstream.mode = mode
+    bob = await Client(beside, beside.token("bob")).connect()
+    await asyncio.to_thread(wait_for, lambda: not ready(beside)[0], what="a reason in /ready")
+    away = [reason for reason in ready(beside)[1] if "Open WebUI" in reason]
+    assert len(away) == 1 and SAYS[mode] in away[0], away
+    # New ones are told that it is tried again; who is here keeps the socket and what was known.
+    await bob.hears(lambda name, *args: name == "error")
+    assert await bob.call("events:chat", {"chat_id": CHAT, "data": {"type": "join"}}, MOMENT) is None
+    assert await ann.call("events:chat", {"chat_id": CHAT, "data": {"type": "typing", "data": {"typing": True}}}) is True
+    assert await ann.join() == {"id": "ann", "name": "ann"}
+    assert ann.io.connected and bob.io.connected
 
-        upstream.mode = "fine"
-        upstream.hang.set()
-        await asyncio.to_thread(wait_for, lambda: ready(beside)[0], what="readiness")
-        assert await bob.join() == {"id": "bob", "name": "bob"}
-        assert await bob.call("events:chat", {"chat_id": CHAT, "data": {"type": "join"}}) is True
-        for client in (ann, bob):
-            await client.io.disconnect()
+    upstream.mode = "fine"
+    upstream.hang.set()
+    await asyncio.to_thread(wait_for, lambda: ready(beside)[0], what="readiness")
+    assert await bob.join() == {"id": "bob", "name": "bob"}
+    assert await bob.call("events:chat", {"chat_id": CHAT, "data": {"type": "join"}}) is True
+    for client in (ann, bob):
+        await client.io.disconnect()
 
-    asyncio.run(play())
-    log = beside.log()
-    assert log.count("is away:") == 1 and log.count("is back after") == 1, log
-    assert "eyJ" not in log, "a token in the log"
-    assert not [path for _, path, _ in upstream.asked if path == "/elsewhere"]
+
+@pytest.mark.parametrize("modes", [list(SAYS)[:5], list(SAYS)[5:]], ids=" ".join)
+def test_upstreams_that_answer_nonsense(start_siskin, modes):
+    """Side by side, since each is mostly waiting."""
+
+    def play(mode):
+        upstream = Upstream()
+        try:
+            siskin = start_siskin(SISKIN_DIRECTORY=upstream.url, SISKIN_LOG="debug")
+            asyncio.run(outage(siskin, upstream, mode))
+        finally:
+            upstream.close()
+        log = siskin.log()
+        assert log.count("is away:") == 1 and log.count("is back after") == 1, log
+        assert "eyJ" not in log, "a token in the log"
+        assert not [path for _, path, _ in upstream.asked if path == "/elsewhere"]
+
+    with ThreadPoolExecutor() as pool:
+        played = {mode: pool.submit(play, mode) for mode in modes}
+    failed = {mode: future.exception() for mode, future in played.items() if future.exception()}
+    assert not failed
 
 
 def test_an_upstream_that_is_not_there(start_siskin):
@@ -81,7 +99,7 @@ def test_an_upstream_that_is_not_there(start_siskin):
         upstream = Upstream(port)
         try:
             async def joined():
-                while await ann.join() is None:
+                while await ann.join(MOMENT) is None:
                     pass
 
             await asyncio.wait_for(joined(), PATIENCE)
@@ -96,7 +114,7 @@ def test_an_upstream_that_is_not_there(start_siskin):
 def test_a_refused_token_is_refused(beside, upstream):
     async def play():
         mallory = await Client(beside, beside.token("refused")).connect()
-        assert await mallory.join() is None
+        assert await mallory.join(MOMENT) is None
         assert not [heard for heard in mallory.heard if heard[0] == "error"]
         await mallory.io.disconnect()
 
@@ -134,7 +152,7 @@ def test_ids_reach_no_other_path(beside, upstream):
             await ann.io.emit("join-note", {"auth": auth, "note_id": id})
             await ann.io.emit("ydoc:document:join", {"document_id": f"note:{id}"})
             await ann.io.emit("ydoc:document:update", {"document_id": f"note:{id}", "update": [0, 0], "data": {"content": None}})
-        assert await ann.call("events:chat", {"chat_id": CHAT, "data": {"type": "join"}}, PATIENCE) is True
+        assert await ann.call("events:chat", {"chat_id": CHAT, "data": {"type": "join"}}) is True
         await ann.io.disconnect()
 
     asyncio.run(play())
@@ -202,4 +220,4 @@ def test_the_resources_of_the_api_are_the_upstreams(beside):
         assert answer.status_code == 409 and "Open WebUI" in answer.json()["detail"], answer.text
     event = {"user_id": "ann", "chat_id": CHAT, "message_id": "m", "event": {"type": "message", "data": {"content": "x"}}}
     assert beside.api("POST", "/chat/event", event).json()["saved"] == "failed"
-    assert not list(__import__("pathlib").Path(beside.data_dir).iterdir()), "a store that nobody needs"
+    assert not list(pathlib.Path(beside.data_dir).iterdir()), "a store that nobody needs"
