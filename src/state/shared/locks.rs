@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 const LIFETIME: Duration = Duration::from_secs(10);
 /// How much longer somebody waits than the lock of another process that died can last.
 const LONGER: Duration = Duration::from_secs(5);
+/// How long whoever comes right after the start waits for the first connection.
+const START: Duration = Duration::from_secs(5);
 /// Between two attempts while another process has it.
 const RETRY: Duration = Duration::from_millis(20);
 /// What a step returns when the lock is another's.
@@ -42,6 +44,8 @@ pub struct Locks {
     /// Whether keys may be on different servers.
     cluster: bool,
     lifetime: Duration,
+    /// Until when the first connection is waited for.
+    start: Instant,
     /// How long somebody waits for a lock of another process.
     patience: Duration,
     turns: RefCell<HashMap<String, Rc<smol::lock::Mutex<()>>>>,
@@ -52,6 +56,7 @@ impl Locks {
         Rc::new(Self {
             redis,
             cluster,
+            start: Instant::now() + START,
             lifetime: LIFETIME.min(timeout),
             patience: timeout + LONGER,
             turns: RefCell::default(),
@@ -61,6 +66,17 @@ impl Locks {
     /// The key of a document's lock.
     pub fn of_document(&self, id: &str) -> String {
         self.redis.key(&format!("ydoc:documents:{id}:lock"))
+    }
+
+    /// Waits for the first connection, but only right after the start: clients are sometimes quicker than Redis.
+    pub async fn started(&self) {
+        if self.redis.connections() == 0 && Instant::now() < self.start {
+            let late = async {
+                smol::Timer::at(self.start).await;
+                0
+            };
+            futures_lite::future::or(self.redis.connected(0), late).await;
+        }
     }
 
     /// Does some work while nobody else has the lock. The next of our sessions only begins when the caller goes on.
@@ -89,6 +105,7 @@ impl Locks {
         key: &str,
         work: impl AsyncFn(&Lease) -> Result<T, Trouble>,
     ) -> Result<T, Fault> {
+        self.started().await;
         let late = Instant::now() + self.patience;
         while Instant::now() < late {
             let Some(lease) = Lease::take(&self.redis, key, self.lifetime).await? else {

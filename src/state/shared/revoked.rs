@@ -10,6 +10,7 @@ impl Shared {
     /// Which of these tokens were revoked since they were made; two keys each, all in one pipeline. While Redis can't tell,
     /// none are (contract, Identity), and the log says so once.
     pub async fn revoked(&self, all: &[impl Borrow<Identity>]) -> Vec<bool> {
+        self.locks.started().await;
         match self.look(all).await {
             Ok(revoked) => {
                 self.blind.set(false);
