@@ -20,8 +20,9 @@ crash: ## kill it 2,000 times under load
 bench: ## measure beside python-socketio, node's socket.io and socketioxide
 	@bash tests/install.sh
 	@bash tests/bench/install.sh
-	cargo build --release --locked --bin siskin --example bare
-	tests/.venv/bin/python tests/bench/bench.py
+	cargo build --release --locked --example bare
+	SISKIN_BIN=$$(bash cross/build.sh $$(uname -m)-unknown-linux-musl) && export SISKIN_BIN && \
+	tests/.venv/bin/python tests/bench/bench.py && \
 	tests/.venv/bin/python tests/bench/documents.py
 	tests/.venv/bin/python tests/bench/store.py
 

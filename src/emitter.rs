@@ -112,7 +112,7 @@ impl Emitter {
     /// and never keeps the event from the user.
     pub async fn emit(&self, event: &RawValue) -> Result<Emitted, NotAnEvent> {
         let parsed: Event<'_> = serde_json::from_str(event.get()).map_err(|_| NotAnEvent)?;
-        let args = Args::from_json(format!("{}{}}}", self.head, event.get()));
+        let args = Args::from_json([&self.head, event.get(), "}"].concat());
         if let (Directory::OpenWebui(webui), Some(place)) = (&self.house.directory, &self.place)
             && SAVED.contains(&&*parsed.r#type)
         {

@@ -150,7 +150,7 @@ struct Stream {
 impl Stream {
     /// Emits every line that ends in this piece.
     async fn take(&mut self, mut piece: &[u8]) {
-        while let Some(end) = piece.iter().position(|byte| *byte == b'\n') {
+        while let Some(end) = memchr::memchr(b'\n', piece) {
             let (line, after) = piece.split_at(end);
             piece = after.get(1..).unwrap_or_default();
             if self.rest.is_empty() {

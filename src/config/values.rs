@@ -24,9 +24,9 @@ pub fn port(text: &str) -> Result<u16, String> {
     }
 }
 
-/// A number of bytes, maybe with a unit; all units are powers of 1024.
+/// A number of bytes, 1024 or more, maybe with a unit; all units are powers of 1024.
 pub fn bytes(text: &str) -> Result<usize, String> {
-    let wrong = || "write bytes as 65536, 64 KiB or 16 MiB".to_owned();
+    let wrong = || "write bytes as 65536, 64 KiB or 16 MiB, at least 1 KiB".to_owned();
     let end = text
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(text.len());
@@ -40,7 +40,8 @@ pub fn bytes(text: &str) -> Result<usize, String> {
         _ => return Err(wrong()),
     };
     match number.checked_mul(factor) {
-        Some(0) | None => Err(wrong()),
+        // Less is a unit that was forgotten.
+        Some(..1024) | None => Err(wrong()),
         Some(bytes) => Ok(bytes),
     }
 }
@@ -234,6 +235,8 @@ mod tests {
         for wrong in [
             "",
             "0",
+            "16",
+            "1023",
             "-1",
             "KiB",
             "1.5 MiB",

@@ -168,12 +168,13 @@ fn split_id(text: &str) -> Result<(Option<u64>, &str), Malformed> {
 /// How deep arrays and objects of JSON nest, brackets in strings aside.
 pub fn depth(json: &str) -> usize {
     let (mut depth, mut deepest) = (0usize, 0);
-    let mut bytes = json.bytes();
-    while let Some(byte) = bytes.next() {
+    let mut rest = json.as_bytes();
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
         match byte {
             b'[' | b'{' => depth += 1,
             b']' | b'}' => depth = depth.saturating_sub(1),
-            b'"' => skip_string(&mut bytes),
+            b'"' => rest = after_string(rest),
             _ => {}
         }
         deepest = deepest.max(depth);
@@ -181,14 +182,16 @@ pub fn depth(json: &str) -> usize {
     deepest
 }
 
-fn skip_string(bytes: &mut std::str::Bytes<'_>) {
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'"' => return,
-            b'\\' => drop(bytes.next()),
-            _ => {}
+/// What follows the string that has begun. Most of a packet is text, so its end is searched for, not walked to.
+fn after_string(mut rest: &[u8]) -> &[u8] {
+    while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
+        let escape = usize::from(rest[at] == b'\\');
+        rest = rest.get(at + 1 + escape..).unwrap_or_default();
+        if escape == 0 {
+            return rest;
         }
     }
+    &[]
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 """`make bench`: siskin beside its peers, each with the same tiny contract, in one run on one machine.
 
-CPU is what the kernel accounts to the server's threads (schedstat, ns); memory is RSS. The load comes from this
-process. Figures are comparable within one run only.
+siskin is the binary of SISKIN_BIN (`make bench`: the static one, as it is released). CPU is what the kernel accounts
+to the server's threads (schedstat, ns); memory is RSS. The load comes from this process. Figures are comparable
+within one run only.
 """
 
 import argparse
@@ -9,10 +10,12 @@ import json
 import os
 import pathlib
 import select
+import shutil
 import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 
@@ -23,6 +26,7 @@ from siskin import API_KEY, SECRET, free_port, token  # noqa: E402
 
 ROOT = HERE.parent.parent
 TARGET = pathlib.Path(os.environ.get("BENCH_TARGET", ROOT / "target"))
+BINARY = os.environ.get("SISKIN_BIN", str(TARGET / "release/siskin"))
 TEXT = "x" * 200
 HANDSHAKE = (
     "GET {path}?EIO=4&transport=websocket HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -133,9 +137,10 @@ class Siskin(Peer):
             "WEBUI_SECRET_KEY": SECRET, "SISKIN_API_KEY": API_KEY, "SISKIN_LISTEN": "127.0.0.1:PORT", "SISKIN_LOG": "warn",
             "SISKIN_DATA_DIR": str(TARGET / "bench-data/PORT"), "SISKIN_TRUST_TOKEN_CLAIMS": "true", "SISKIN_EVENTS_PER_SECOND": "0",
         }  # fmt: skip
-        super().__init__("siskin", [str(TARGET / "release/siskin"), "serve"], env=env)
+        super().__init__("siskin", [BINARY, "serve"], env=env)
 
-    echo = '42{id}["heartbeat",{{}}]'
+    # It has no echo: a heartbeat of the same size comes in, is noted, and is acked with nothing.
+    echo = f'42{{id}}["heartbeat",{{{{"x":"{TEXT}"}}}}]'
 
     def post(self, path, body):
         request = urllib.request.Request(
@@ -352,7 +357,10 @@ def main():
             flush=True,
         )
     if "siskin" in options.only:
-        quiet(options.quiet_seconds)
+        print()
+        joined_writes()
+        quiet(0, options.quiet_seconds)
+        quiet(100, options.quiet_seconds)
 
 
 def restart_ms(make):
@@ -361,18 +369,37 @@ def restart_ms(make):
     return peer.start_ms
 
 
-def quiet(seconds):
-    """Wake-ups and bytes written while 100 websockets idle and no heartbeat is due."""
+def quiet(sockets, seconds):
+    """Wake-ups and bytes written while so many websockets idle and no heartbeat is due."""
     peer = Siskin()
-    clients = connect(peer, 100)
+    clients = connect(peer, sockets)
     time.sleep(2)
     io = lambda: int(pathlib.Path(f"/proc/{peer.process.pid}/io").read_text().split("write_bytes: ")[1].split()[0])  # noqa: E731
     before, written = peer.switches(), io()
     time.sleep(seconds)
-    print(f"\nidle, 100 websockets, {seconds} s: {peer.switches() - before} context switches, {io() - written} bytes written to disk")
+    print(f"idle, {sockets} websockets, {seconds} s: {peer.switches() - before} context switches, {io() - written} bytes written to disk")
     for client in clients:
         client.close()
     peer.close()
+
+
+def joined_writes():
+    """How many writes ten events of one turn cost, as strace sees it."""
+    if not shutil.which("strace"):
+        return print("ten events of one turn: not counted, since there is no strace")
+    peer = Siskin()
+    client = connect(peer, 1)[0]
+    with tempfile.NamedTemporaryFile("r") as log:
+        command = ["strace", "-f", "-e", "trace=write,writev,sendto,sendmsg", "-o", log.name, "-p", str(peer.process.pid)]
+        strace = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        strace.stderr.readline()
+        peer.stream(client, 10)
+        assert count_events(client, 10) == 10
+        peer.close()
+        strace.wait(10)
+        # A websocket's text frame begins with the byte 0x81, octal 201.
+        writes = sum("\\201" in line for line in log.read().splitlines())
+    print(f"ten events of one turn: {writes} write")
 
 
 if __name__ == "__main__":
