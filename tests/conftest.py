@@ -4,7 +4,6 @@ import pathlib
 import sys
 
 import pytest
-import redis  # noqa: F401  before pytest takes the folder of that name for it
 
 # The package must be there before pytest makes one of the folder of the same name.
 import redis  # noqa: F401

@@ -58,6 +58,9 @@ impl Target {
         if tls {
             return Err("rediss:// needs TLS, and this siskin is built without it".into());
         }
+        if config.cluster {
+            return Err("a Cluster can't be used yet, unset WEBSOCKET_REDIS_CLUSTER".into());
+        }
         let info = plain.into_connection_info().map_err(|e| {
             let detail = e.detail().map(|d| format!(": {d}")).unwrap_or_default();
             format!("{}{detail}", e.category())

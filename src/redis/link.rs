@@ -2,6 +2,7 @@
 
 use super::address::{Address, Target};
 use super::node::Node;
+use super::sentinel;
 use crate::Executor;
 use redis::{Cmd, RedisError, Value};
 use std::rc::Rc;
@@ -15,7 +16,10 @@ pub enum Link {
 impl Link {
     /// Connects to what the target names.
     pub async fn open(executor: Executor, target: &Target) -> Result<Self, String> {
-        let node = Node::open(executor, target, &target.address).await?;
+        let node = match target.sentinels.is_empty() {
+            true => Node::open(executor, target, &target.address).await?,
+            false => sentinel::open(executor, target).await?,
+        };
         Ok(Self::One(Rc::new(node)))
     }
 

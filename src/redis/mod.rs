@@ -1,6 +1,7 @@
 //! One place that connects to Redis: for ever, in the background, so that nobody else waits for it.
 //!
 //! - [`address`] for what the settings mean, `dial` for the bytes, `node` for one server
+//! - `sentinel` for who is the master now
 //! - `link` for where a command goes: one server, or those of a Cluster
 //! - `subscriber` for the connection that listens, `reader` for the bytes that come over it
 //! - `keeper` for the task that reconnects
@@ -16,6 +17,7 @@ mod link;
 mod node;
 mod reader;
 mod script;
+mod sentinel;
 mod subscriber;
 
 pub use bell::Bell;
@@ -124,7 +126,11 @@ impl Redis {
             return Ok(Vec::new());
         }
         let link = self.0.link()?;
-        self.0.judge(&link, link.send_all(&commands)).await
+        let answers = self.0.judge(&link, link.send_all(&commands)).await?;
+        answers
+            .iter()
+            .for_each(|value| self.0.follow_master(&link, value));
+        Ok(answers)
     }
 
     /// Runs a script as one step. In a Cluster its keys must be of one slot.
@@ -231,7 +237,21 @@ impl Inner {
     }
 
     async fn send(&self, link: &Link, command: &Cmd) -> Result<Value, Fault> {
-        self.judge(link, link.send(command)).await
+        let answer = self.judge(link, link.send(command)).await;
+        if let Ok(value) = &answer {
+            self.follow_master(link, value);
+        }
+        answer
+    }
+
+    /// A server that takes no writes any more is not the master: the Sentinels know who is.
+    fn follow_master(&self, link: &Link, value: &Value) {
+        if let Value::ServerError(e) = value
+            && e.code() == "READONLY"
+            && !self.target.sentinels.is_empty()
+        {
+            link.give_up("it is not the master any more");
+        }
     }
 
     /// Waits for an answer within the deadline; what shows that the link is no good ends it.
