@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import threading
+import time
 
 import pytest
 import redis
@@ -184,6 +185,28 @@ def test_a_backend_asks_a_browser_of_another_instance(house, room_channels):
     b.api("POST", "/chat/call", question)
     answer = wait_for(lambda: (r := a.api("POST", "/chat/call", question, ok=False)).status_code == 200 and r, what="an answer")
     assert answer.json()["answer"] == {"said": "execute:python"}
+
+
+@MODES
+def test_a_call_ends_when_the_instance_of_its_browser_dies(house, room_channels):
+    a, b = house.siskin(room_channels), house.siskin(room_channels)
+    bob = house.client(b.url, "bob")
+    bob.answer = lambda *_: time.sleep(60)
+    question = {"user_id": "bob", "session_id": bob.sid, "chat_id": "c", "event": {"type": "execute:python", "data": {}}}
+    answers = []
+
+    def ask():
+        wait_for(lambda: a.api("POST", "/chat/call", {**question, "timeout": 0.01}, ok=False).status_code != 404)
+        answers.append(a.api("POST", "/chat/call", question, ok=False).status_code)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    # Both questions have arrived, and their instance has said that it has the browser.
+    spoken = 'siskin_backplane_messages_total{direction="in"}'
+    wait_for(lambda: len(bob.named("events")) >= 2 and a.metric(spoken) >= 2, what="the questions")
+    b.kill()
+    asking.join(20)
+    assert answers == [410], answers
 
 
 @MODES
