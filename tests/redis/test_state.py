@@ -158,7 +158,7 @@ def test_presence_counts_over_all_instances(start, reference):
     assert presence(ann) == ["abe", "ann", "lost", "zoe"]
     # Whoever is asked next finds us.
     assert reference.get("session_pool", a)["chat_ids"] == ["c"]
-    assert reference.redis.keys(reference.key("chat:*")) == []
+    eventually(lambda: reference.redis.keys(reference.key("chat:*")), [])
     assert siskin.api("DELETE", f"/sessions/{'a' * 20}").ok
     assert siskin.api("DELETE", f"/sessions/{'z' * 20}", ok=False).status_code == 404
 
