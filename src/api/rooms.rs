@@ -15,13 +15,16 @@ struct UserIds {
 }
 
 pub fn list(ask: &Ask) -> Answer {
+    let (prefix, after) = (ask.query("prefix").unwrap_or_default(), ask.after());
     let mut rooms = ask.house.hub.occupied("/");
+    rooms.retain(|(room, _)| room.starts_with(prefix) && Sid::parse(room).is_none());
     rooms.sort_unstable();
-    let rooms = rooms.iter().filter(|(room, _)| Sid::parse(room).is_none());
-    let rooms: Vec<Value> = rooms
+    let page = rooms.iter().filter(|(room, _)| &**room > after);
+    let page: Vec<Value> = page
+        .take(ask.limit())
         .map(|(room, sessions)| json!({"room": &**room, "sessions": sessions}))
         .collect();
-    Ok(Reply::json(&json!({"rooms": rooms})))
+    Ok(Reply::json(&json!({"total": rooms.len(), "rooms": page})))
 }
 
 pub fn one(ask: &Ask) -> Answer {

@@ -184,6 +184,12 @@ const PAGE: &[Param] = &[
     param("after", "Sid", "Continue behind this one."),
 ];
 
+const ROOMS: &[Param] = &[
+    param("prefix", "Id", "Only rooms whose name begins so."),
+    param("limit", "Limit", "At most so many; 1000 if absent."),
+    param("after", "Id", "Continue behind the one of this name."),
+];
+
 const RECORDS: &[Param] = &[
     param("limit", "Limit", "At most so many; 1000 if absent."),
     param("after", "Id", "Continue behind the one with this id."),
@@ -227,7 +233,8 @@ pub const ROUTES: &[Route] = &[
         .takes(Body::Json("Call"))
         .answers("Called")
         .or(&[404, 409, 410, 504]),
-    route(Action::Rooms, "GET", "/api/v1/rooms", "rooms", "List the rooms that have a member on this instance.")
+    route(Action::Rooms, "GET", "/api/v1/rooms", "rooms", "List the rooms that have a member on this instance, by name.")
+        .query(ROOMS)
         .answers("Rooms"),
     route(Action::Room, "GET", "/api/v1/rooms/{room}", "rooms", "List the sessions and users in a room, on this instance.")
         .answers("Room"),

@@ -4,6 +4,7 @@ use super::Answer;
 use super::input::Ask;
 use super::reply::Reply;
 use crate::config::DirectoryKind;
+use crate::house::House;
 use crate::metrics::{self, Counter, Gauge};
 use serde_json::json;
 
@@ -17,7 +18,8 @@ pub fn status(ask: &Ask) -> Answer {
     Ok(Reply::json(&json!({
         "version": env!("CARGO_PKG_VERSION"),
         "directory": directory,
-        "degraded": house.directory.degraded(),
+        "redis": redis(house),
+        "degraded": house.readiness().reasons,
         "sessions": {
             "websocket": metrics::gauged(Gauge::Websockets),
             "polling": metrics::gauged(Gauge::Pollings),
@@ -39,6 +41,14 @@ pub fn status(ask: &Ask) -> Answer {
         },
         "resident_bytes": metrics::resident_bytes(),
     })))
+}
+
+fn redis(house: &House) -> &'static str {
+    match (&house.config.redis, house.backplane.degraded()) {
+        (None, _) => "off",
+        (Some(_), None) => "up",
+        (Some(_), Some(_)) => "down",
+    }
 }
 
 pub fn log(ask: &Ask) -> Answer {

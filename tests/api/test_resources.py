@@ -24,6 +24,22 @@ def test_users_enter_and_leave_rooms(siskin, browse):
     bob.silent()
 
 
+def test_rooms_are_listed_page_by_page(siskin, browse):
+    browse("ann")
+    for room in ("b", "a", "c:2", "c:1"):
+        siskin.api("POST", f"/rooms/{room}/enter", {"user_ids": ["ann"]})
+
+    def listed(query):
+        answer = siskin.api("GET", f"/rooms{query}").json()
+        return answer["total"], [room["room"] for room in answer["rooms"]]
+
+    assert listed("") == (5, ["a", "b", "c:1", "c:2", "user:ann"])
+    assert listed("?limit=2") == (5, ["a", "b"])
+    assert listed("?limit=2&after=b") == (5, ["c:1", "c:2"])
+    assert listed("?prefix=c:&after=c:1") == (2, ["c:2"])
+    assert listed("?prefix=nothing") == (0, [])
+
+
 def test_rooms_that_say_who_somebody_is_stay(siskin, browse):
     ann = browse("ann")
     for room in ("user:bob", ann.sid):
@@ -142,7 +158,7 @@ def test_status_and_log_tell_how_it_is(siskin, browse):
     ann = browse("ann")
     status = siskin.api("GET", "/status").json()
     assert status["sessions"] == {"websocket": 1, "polling": 0, "signed_in": 1}
-    assert status["directory"] == "local" and status["degraded"] is None
+    assert status["directory"] == "local" and status["redis"] == "off" and status["degraded"] == []
     assert status["resident_bytes"] > 1e6 and status["totals"]["packets_in"] > 0
     lines = siskin.api("GET", "/log").json()["lines"]
     assert "listens on" in lines[-1]["text"] and lines[-1]["level"] == "info"
