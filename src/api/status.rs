@@ -27,6 +27,7 @@ pub fn status(ask: &Ask) -> Answer {
         },
         "rooms": metrics::gauged(Gauge::Rooms),
         "models": house.usage.models().len(),
+        "documents": house.documents.figures().0,
         "outbox": {
             "waiting_bytes": waiting_bytes,
             "waiting_sessions": waiting_sessions,
