@@ -45,6 +45,16 @@ const PAGE: &[File] = &[
     file!("/", HTML, "index.html"),
     file!("/console/console.css", CSS, "console.css"),
     file!("/console/console.js", JS, "console.js"),
+    file!("/console/api.js", JS, "api.js"),
+    file!("/console/arrived.js", JS, "arrived.js"),
+    file!("/console/channel.js", JS, "channel.js"),
+    file!("/console/chat.js", JS, "chat.js"),
+    file!("/console/dom.js", JS, "dom.js"),
+    file!("/console/graph.js", JS, "graph.js"),
+    file!("/console/lists.js", JS, "lists.js"),
+    file!("/console/note.js", JS, "note.js"),
+    file!("/console/send.js", JS, "send.js"),
+    file!("/console/server.js", JS, "server.js"),
     file!("/console/icon.svg", SVG, "icon.svg"),
 ];
 

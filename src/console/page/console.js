@@ -1,1 +1,136 @@
-// 
+// The page: whoever pasted the API key sees how the server is doing, whoever pasted a token tries what clients do.
+
+import { connect } from "../client/siskin.js";
+import { Api } from "./api.js";
+import { watchArrivals } from "./arrived.js";
+import { startChannel } from "./channel.js";
+import { startChat } from "./chat.js";
+import { $, h, say } from "./dom.js";
+import { startNote } from "./note.js";
+import { startSending } from "./send.js";
+import { Server } from "./server.js";
+
+const KEY = "siskin.key";
+const TOKEN = "siskin.token";
+
+/** What is signed in: the API and its view of the server, the client and what ends its demos. */
+let api = null;
+let server = null;
+let client = null;
+let demos = [];
+
+$("sign-in").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const secret = $("secret").value.trim();
+  if (secret) signIn(secret);
+});
+
+for (const name of [KEY, TOKEN]) {
+  const secret = sessionStorage.getItem(name);
+  if (secret) signIn(secret);
+}
+
+/** A JWT has three parts and begins with a JSON object; everything else is tried as the API key. */
+function signIn(secret) {
+  say($("sign-in-error"), "");
+  return /^eyJ[\w-]*\.[\w-]+\.[\w-]+$/.test(secret) ? openClient(secret) : openServer(secret);
+}
+
+async function openServer(key) {
+  const trial = new Api(key);
+  try {
+    await trial.get("/status");
+  } catch (problem) {
+    return refuse(problem.status === 401 ? "This is not the API key. Paste what SISKIN_API_KEY was set to." : problem.message);
+  }
+  closeServer();
+  sessionStorage.setItem(KEY, key);
+  api = trial;
+  server = new Server(api, () => (closeServer(), refuse("The API key is no longer the right one. Paste the new one.")));
+  startSending(api, client?.user?.id);
+  taken();
+  startDemos();
+}
+
+function openClient(token) {
+  closeClient();
+  sessionStorage.setItem(TOKEN, token);
+  client = connect({ token });
+  watchArrivals(client);
+  client.on("state", showState);
+  client.on("online", () => (taken(), startDemos()));
+  client.on("error", (message) => say($("try-error"), message));
+  showWho();
+}
+
+/** What became of the connection, in words. */
+function showState(state, reason) {
+  showWho();
+  if (state === "refused") {
+    const why = "The server does not accept this token: it has expired, was signed with another secret, or its user is unknown here.";
+    closeClient();
+    return refuse(`${why} Paste a fresh one, or make one with “siskin token”.`);
+  }
+  const words = { offline: "The connection is lost. It comes back by itself.", ended: `The server has closed the connection: ${reason}.` };
+  say($("try-error"), words[state] ?? "");
+}
+
+function startDemos() {
+  if (!client?.online) return;
+  endDemos();
+  $("try").hidden = false;
+  demos = [startChat(client, api), startChannel(client, api), startNote(client, api)];
+}
+
+function endDemos() {
+  demos.forEach((end) => end());
+  demos = [];
+}
+
+function closeServer() {
+  server?.stop();
+  [api, server] = [null, null];
+  sessionStorage.removeItem(KEY);
+  showWho();
+}
+
+function closeClient() {
+  endDemos();
+  client?.close();
+  client = null;
+  sessionStorage.removeItem(TOKEN);
+  $("try").hidden = true;
+  showWho();
+}
+
+function taken() {
+  $("secret").value = "";
+  $("secret").removeAttribute("aria-invalid");
+  say($("sign-in-error"), "");
+  showWho();
+}
+
+function refuse(why) {
+  $("secret").setAttribute("aria-invalid", "true");
+  say($("sign-in-error"), why);
+  $("secret").focus();
+}
+
+/** Who is signed in, with a way out of each; the form asks for what is still missing. */
+function showWho() {
+  const chips = [];
+  if (api) chips.push(chip("API key", "online", closeServer));
+  if (client) chips.push(chip(client.user?.name || client.user?.id || "connecting", client.state, closeClient));
+  $("who").replaceChildren(...chips);
+  if (!api) say($("where"), "");
+  $("sign-in").hidden = Boolean(api && client);
+  $("sign-in").classList.toggle("small", Boolean(api || client));
+  if (api) say($("sign-in-about"), "Paste a user's token, too, to try what its clients can do.");
+  else if (client) say($("sign-in-about"), "Paste the API key, too, to see how this siskin is doing and to let answers stream.");
+  else say($("sign-in-about"), "Paste the API key to see how this siskin is doing, or a user's token to try what its clients can do. Both stay in this tab.");
+}
+
+function chip(text, state, close) {
+  const out = h("button", { type: "button", class: "plain", "aria-label": `Sign out: ${text}`, onclick: close }, "Sign out");
+  return h("li", { class: "chip" }, h("span", { class: `dot ${state}`, title: state }), text, out);
+}
