@@ -23,6 +23,8 @@ siskin is at http://$SISKIN_LISTEN (stop it with Ctrl-C)
   a user's token:  $token
   the API's key:   $SISKIN_API_KEY
 
+Open that page in a browser and paste both there: the key shows how siskin is doing, the token tries what its clients can do.
+
 Watch a streamed answer arrive in a real socket.io-client: in another terminal, in this folder, paste
 
   bash tests/clients/watch.sh http://$SISKIN_LISTEN

@@ -324,6 +324,16 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_has_the_table() {
+        let readme = include_str!("../../README.md");
+        let table = markdown();
+        assert!(
+            readme.contains(table.trim_end()),
+            "`siskin env --markdown` prints README's table of settings"
+        );
+    }
+
+    #[test]
     fn each_setting_is_in_each_text() {
         for text in [settings_help(), manual(), example_file(), markdown()] {
             for row in SETTINGS {
