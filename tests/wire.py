@@ -23,13 +23,15 @@ class Raw:
 
     def read(self, size):
         """Exactly `size` bytes; EOFError at the end."""
-        while len(self.buffer) < size:
-            data = self.socket.recv(65536)
+        # Not bytes, which would be copied whole with each piece.
+        read = bytearray(self.buffer[:size])
+        self.buffer = self.buffer[size:]
+        while len(read) < size:
+            data = self.socket.recv(min(65536, size - len(read)))
             if not data:
                 raise EOFError
-            self.buffer += data
-        data, self.buffer = self.buffer[:size], self.buffer[size:]
-        return data
+            read += data
+        return bytes(read)
 
     def head(self):
         """The head of an HTTP answer: status and lower-case headers."""
