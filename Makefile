@@ -23,7 +23,8 @@ bench: ## measure beside python-socketio, node's socket.io and socketioxide
 	cargo build --release --locked --example bare
 	SISKIN_BIN=$$(bash cross/build.sh $$(uname -m)-unknown-linux-musl) && export SISKIN_BIN && \
 	tests/.venv/bin/python tests/bench/bench.py && \
-	tests/.venv/bin/python tests/bench/documents.py
+	tests/.venv/bin/python tests/bench/documents.py && \
+	tests/.venv/bin/python tests/bench/over_redis.py
 	tests/.venv/bin/python tests/bench/store.py
 
 size: ## build the static x86-64 binary and print its bytes

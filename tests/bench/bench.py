@@ -132,20 +132,19 @@ class Siskin(Peer):
     path = "/ws/socket.io/"
     auth = json.dumps({"token": token("bench")})
 
-    def __init__(self):
+    def __init__(self, **more):
         env = {
             "WEBUI_SECRET_KEY": SECRET, "SISKIN_API_KEY": API_KEY, "SISKIN_LISTEN": "127.0.0.1:PORT", "SISKIN_LOG": "warn",
             "SISKIN_DATA_DIR": str(TARGET / "bench-data/PORT"), "SISKIN_TRUST_TOKEN_CLAIMS": "true", "SISKIN_EVENTS_PER_SECOND": "0",
         }  # fmt: skip
-        super().__init__("siskin", [BINARY, "serve"], env=env)
+        super().__init__("siskin", [BINARY, "serve"], env={**env, **more})
 
     # It has no echo: a heartbeat of the same size comes in, is noted, and is acked with nothing.
     echo = f'42{{id}}["heartbeat",{{{{"x":"{TEXT}"}}}}]'
 
-    def post(self, path, body):
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}/api/v1{path}", body, {"Authorization": f"Bearer {API_KEY}", "Content-Type": "application/json"}
-        )
+    def post(self, path, body, method="POST"):
+        headers = {"Authorization": f"Bearer {API_KEY}", "Content-Type": "application/json"}
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/api/v1{path}", body, headers, method=method)
         return urllib.request.urlopen(request).read()
 
     def broadcast(self, clients, rounds):
