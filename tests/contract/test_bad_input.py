@@ -163,9 +163,9 @@ async def backend_view(http, sids):
 
 
 def scrub(value, sids):
-    """Without times, which heartbeats change, and without the documents that Mallory may open."""
+    """Without times, which heartbeats change, and without the documents that Mallory may open (and how many rooms that makes)."""
     if isinstance(value, dict):
-        kept = {k: v for k, v in value.items() if k not in ("last_seen_at", "last_active_at", "document_ids")}
+        kept = {k: v for k, v in value.items() if k not in ("last_seen_at", "last_active_at", "document_ids", "total")}
         return {k: scrub(v, sids) for k, v in kept.items()}
     if isinstance(value, list):
         kept = [v for v in value if not hers(v)]

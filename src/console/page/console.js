@@ -58,7 +58,7 @@ function openClient(token) {
   client = connect({ token });
   watchArrivals(client);
   client.on("state", showState);
-  client.on("online", () => (taken(), startDemos()));
+  client.on("online", (user) => (taken(), startDemos(), ($("send-to").value ||= user.id)));
   client.on("error", (message) => say($("try-error"), message));
   showWho();
 }

@@ -7,8 +7,6 @@ const [WIDTH, HEIGHT] = [240, 80];
 const NUMBER = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 
 export class Graph {
-  /** Totals have gone down: the server was started anew. */
-  restarted = false;
   #last = null;
   #points = [];
 
@@ -16,7 +14,6 @@ export class Graph {
     const now = performance.now();
     const last = this.#last;
     this.#last = { now, events, packets_out };
-    this.restarted ||= last !== null && events < last.events;
     if (!last || events < last.events || packets_out < last.packets_out) return;
     const seconds = (now - last.now) / 1000;
     this.#points.push({ now, in: (events - last.events) / seconds, out: (packets_out - last.packets_out) / seconds });

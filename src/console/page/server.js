@@ -81,6 +81,8 @@ export class Server {
   #fail(problem) {
     if (problem.status === 401 || problem.status === 403) return this.#lost(problem);
     $("server").classList.add("stale");
+    // It may come back as a new one, which numbers its lines from 1.
+    this.#line = 0;
     say($("server-error"), `${problem.message} It is asked again every ${EVERY / 1000} seconds.`);
     this.#graph.gap();
   }
@@ -93,16 +95,11 @@ export class Server {
   }
 
   #log(lines) {
-    if (lines.length === 0) return this.#restarted(lines);
+    if (lines.length === 0) return;
+    // Asked from the beginning: what is shown comes again.
+    if (this.#line === 0) $("log").replaceChildren();
     this.#line = lines.at(-1).number;
     append($("log"), lines.map(line), LINES);
-  }
-
-  /** After a restart numbers begin anew. */
-  async #restarted() {
-    if (!this.#graph.restarted) return;
-    this.#graph.restarted = false;
-    this.#line = 0;
   }
 }
 
