@@ -58,9 +58,16 @@ function openClient(token) {
   client = connect({ token });
   watchArrivals(client);
   client.on("state", showState);
-  client.on("online", (user) => (taken(), startDemos(), ($("send-to").value ||= user.id)));
+  client.on("online", welcome);
   client.on("error", (message) => say($("try-error"), message));
   showWho();
+}
+
+/** Signed in. When the connection comes back, what was being typed goes on. */
+function welcome(user) {
+  taken();
+  if (demos.length === 0) startDemos();
+  if (!$("send-to").value) $("send-to").value = user.id;
 }
 
 /** What became of the connection, in words. */
