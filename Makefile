@@ -1,6 +1,6 @@
 # siskin: `make run` tries it, `make test` proves it.
 
-.PHONY: help run test crash bench size dist lint vendor clean
+.PHONY: help run test test-arm crash bench size size-keep dist dist-check lint vendor clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -27,11 +27,25 @@ bench: ## measure beside python-socketio, node's socket.io and socketioxide
 	tests/.venv/bin/python tests/bench/over_redis.py
 	tests/.venv/bin/python tests/bench/store.py
 
-size: ## build the static x86-64 binary and print its bytes
-	@stat -c '%s bytes  %n' "$$(bash cross/build.sh x86_64-unknown-linux-musl)"
+size: ## bytes of the three static binaries, what each crate adds, memory at rest and for each connection
+	@python3 cross/size.py
+	@python3 cross/memory.py target/x86_64-unknown-linux-musl/siskin
+
+size-keep: ## the same bytes become those that the tests compare with
+	@python3 cross/size.py --keep
 
 dist: ## everything of a release, for three architectures, in dist/
 	@bash cross/dist.sh
+
+dist-check: ## test the release, each target built a second time in another folder
+	@bash tests/install.sh
+	@for target in aarch64-unknown-linux-musl armv7-unknown-linux-musleabihf x86_64-unknown-linux-musl; do \
+	  SISKIN_DIST_TARGET=$$target tests/.venv/bin/pytest -c tests/pytest.ini --rootdir tests tests/dist -k "same_source" || exit 1; done
+	@tests/.venv/bin/pytest -c tests/pytest.ini --rootdir tests tests/dist tests/systemd -k "not same_source"
+
+test-arm: ## all conformance and client tests, the store, Redis and more with the ARM binaries under qemu
+	@bash tests/install.sh
+	@SISKIN_ARM=full tests/.venv/bin/pytest -c tests/pytest.ini --rootdir tests tests/arm
 
 lint: ## formatting and clippy
 	cargo fmt --check

@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 target=${1:?usage: cross/deb.sh TARGET FOLDER}
 mkdir -p "${2:?usage: cross/deb.sh TARGET FOLDER}"
 out=$(cd "$2" && pwd)
-binary=target/$target/release/siskin
+binary=target/$target/siskin
 
 case $target in
 aarch64-unknown-linux-musl) architecture=arm64 ;;

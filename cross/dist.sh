@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# dist.sh: everything of a release, in dist/: an archive and a .deb for each target, an OCI image, the SBOMs, SHA256SUMS, install.sh.
+# dist.sh [FOLDER]: everything of a release, in FOLDER (else dist/, which is emptied): an archive and a .deb for each target, an OCI image, the SBOMs, SHA256SUMS, install.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# TARGETS names fewer targets than all; BUILT=yes takes the binaries that build.sh made before.
 targets=(${TARGETS:-aarch64-unknown-linux-musl armv7-unknown-linux-musleabihf x86_64-unknown-linux-musl})
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 : "${SOURCE_DATE_EPOCH:=$(git log -1 --format=%ct 2>/dev/null || echo 1767225600)}"
 export SOURCE_DATE_EPOCH
 
-out=$PWD/dist
-rm -rf "$out"
-mkdir -p "$out"
+[ $# -gt 0 ] || rm -rf dist
+mkdir -p "${1:-dist}"
+out=$(cd "${1:-dist}" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 umask 022
@@ -18,7 +19,7 @@ for target in "${targets[@]}"; do
     [ -n "${BUILT:-}" ] || bash cross/build.sh "$target" >/dev/null
     name=siskin-$version-$target
     folder=$work/$name
-    binary=target/$target/release/siskin
+    binary=target/$target/siskin
     run=$(bash cross/runner.sh "$target")
     mkdir -p "$folder/completions"
     install -m755 "$binary" "$folder/siskin"

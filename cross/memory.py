@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""memory.py BINARY [SECONDS]: what a running siskin costs: memory at rest and for each websocket, wakeups and bytes written at rest.
+
+Needs a kernel that runs the binary (no qemu), and nothing but Python. WEBSOCKET_REDIS_URL in the environment measures with that Redis.
+"""
+
+import os
+import pathlib
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+WEBSOCKETS = 2000
+UPGRADE = (
+    "GET /ws/socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+# The Socket.IO packet that connects to the main namespace, as a masked frame with a mask of zeros.
+CONNECT = b"\x81\x82\0\0\0\x0040"
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def rss(pid):
+    pages = pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def activity(pid):
+    """Context switches of all threads, bytes written to files."""
+    switches = 0
+    for status in pathlib.Path(f"/proc/{pid}/task").glob("*/status"):
+        lines = [line for line in status.read_text().splitlines() if "ctxt_switches" in line]
+        switches += sum(int(line.split()[1]) for line in lines)
+    io = dict(line.split(": ") for line in pathlib.Path(f"/proc/{pid}/io").read_text().splitlines())
+    return switches, int(io["wchar"])
+
+
+def open_websocket(port):
+    stream = socket.create_connection(("127.0.0.1", port))
+    stream.sendall(UPGRADE.encode() + CONNECT)
+    stream.settimeout(10)
+    got = b""
+    while b'40{"sid"' not in got:
+        more = stream.recv(4096)
+        assert more, got
+        got += more
+    return stream
+
+
+def main(binary, seconds):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {
+            "WEBUI_SECRET_KEY": "0123456789abcdef0123456789abcdef",
+            "SISKIN_DATA_DIR": folder,
+            "SISKIN_LISTEN": f"127.0.0.1:{port}",
+            "SISKIN_MAX_CONNECTIONS_PER_ADDRESS": "100000",
+            # No heartbeat while it is measured.
+            "WEBSOCKET_SERVER_PING_INTERVAL": "600",
+            **{name: value for name, value in os.environ.items() if name.startswith(("WEBSOCKET_", "REDIS_", "SISKIN_"))},
+        }
+        server = subprocess.Popen([binary, "serve"], env=environment, stderr=subprocess.PIPE)
+        try:
+            print(server.stderr.readline().decode().strip())
+            time.sleep(2)
+            print(f"at rest: {rss(server.pid):,} bytes of RSS")
+            before = activity(server.pid)
+            time.sleep(seconds)
+            after = activity(server.pid)
+            print(f"{seconds} s at rest: {after[0] - before[0]} wakeups, {after[1] - before[1]} bytes written")
+            first, base = open_websocket(port), rss(server.pid)
+            streams = [first, *(open_websocket(port) for _ in range(WEBSOCKETS))]
+            full = rss(server.pid)
+            print(f"{WEBSOCKETS} websockets: {full:,} bytes of RSS, {(full - base) / WEBSOCKETS:,.0f} each")
+            for stream in streams:
+                stream.close()
+            time.sleep(2)
+            print(f"after they left: {rss(server.pid):,} bytes of RSS")
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.wait(30)
+
+
+if len(sys.argv) < 2:
+    sys.exit(__doc__)
+main(os.path.abspath(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 60)

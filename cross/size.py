@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""size.py [--keep] [TARGET...]: bytes of each target's binary beside those kept in size.txt, and what each crate adds to it.
+
+A crate's bytes are those of the functions and constants that carry its name; what of it was built into another's function counts there.
+--keep writes the figures of size.txt anew; a build more than 5 % above them fails its test (tests/dist).
+"""
+
+import collections
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+KEPT = ROOT / "cross/size.txt"
+TARGETS = ["aarch64-unknown-linux-musl", "armv7-unknown-linux-musleabihf", "x86_64-unknown-linux-musl"]
+LEAST = 4096
+
+
+def build(target):
+    command = ["bash", "cross/build.sh", target, "--bin", "siskin", "--example", "conformance"]
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    return pathlib.Path(done.stdout.strip())
+
+
+def crates(binary):
+    """Bytes by crate, read off the symbols (v0 mangling: the first crate root of a name is whose it is)."""
+    command = ["readelf", "--symbols", "--wide", str(binary)]
+    table = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+    sizes = collections.Counter()
+    for line in table.splitlines():
+        fields = line.split()
+        if len(fields) < 8 or fields[3] not in ("FUNC", "OBJECT"):
+            continue
+        root = re.search(r"C(?:s[0-9A-Za-z]*_)?(\d+)_?(\w+)", fields[7]) if fields[7].startswith("_R") else None
+        sizes[root[2][: int(root[1])] if root else "C library"] += int(fields[2], 0)
+    return sizes
+
+
+def kept():
+    lines = KEPT.read_text().splitlines()
+    return {target: int(size) for target, size in (line.split() for line in lines if not line.startswith("#"))}
+
+
+def main(arguments):
+    keep = "--keep" in arguments
+    figures = kept()
+    for target in [a for a in arguments if a != "--keep"] or TARGETS:
+        binary = build(target)
+        size = binary.stat().st_size
+        change = 100 * (size / figures[target] - 1) if target in figures else 0
+        print(f"{target}: {size:,} bytes = {size / 2**20:.2f} MiB ({change:+.1f} % to size.txt)")
+        sizes = crates(binary.parent / "release/siskin")
+        for name, count in sizes.most_common():
+            if count >= LEAST:
+                print(f"  {count:>9,}  {name}")
+        print(f"  {sum(count for count in sizes.values() if count < LEAST):>9,}  others")
+        print(f"  {size - sum(sizes.values()):>9,}  texts, tables and headers without a name")
+        figures[target] = size
+    if keep:
+        head = [line for line in KEPT.read_text().splitlines() if line.startswith("#")]
+        KEPT.write_text("\n".join([*head, *(f"{target} {size}" for target, size in sorted(figures.items()))]) + "\n")
+
+
+main(sys.argv[1:])
