@@ -1,0 +1,113 @@
+"""The ARM binaries under qemu: the protocol, real clients, the store and a SIGKILL, Redis, the processors, the year 2038.
+
+Some flows of each by default; all of the conformance and client tests with SISKIN_ARM=full (`make test-arm`).
+"""
+
+import datetime
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+import requests
+
+import cross
+import siskin as harness
+from siskin import ROOT, Siskin
+
+FULL = os.environ.get("SISKIN_ARM") == "full"
+ARMV7 = "armv7-unknown-linux-musleabihf"
+
+
+@pytest.fixture(scope="module", params=cross.ARM)
+def target(request):
+    cross.build(request.param)
+    return request.param
+
+
+@pytest.fixture
+def arm(target, monkeypatch):
+    """From here on instances are of this target."""
+    monkeypatch.setattr(harness, "BINARY", str(cross.build(target)))
+    monkeypatch.setattr(harness, "RUNNER", cross.runner(target))
+
+
+def environment(target):
+    return {
+        **os.environ,
+        "SISKIN_RUNNER": " ".join(cross.runner(target)),
+        "SISKIN_BIN": str(cross.build(target)),
+        "CONFORMANCE_BIN": str(cross.conformance(target)),
+    }
+
+
+def test_protocol_conforms(target):
+    some = [] if FULL else ["-k", "opens or upgrade or ack or binary"]
+    pytest_ = [sys.executable, "-m", "pytest", "-c", "tests/pytest.ini", "--rootdir", "tests"]
+    said = cross.run(*pytest_, "tests/conformance", *some, env=environment(target))
+    assert re.search(r"\d+ passed", said), said
+
+
+@pytest.mark.parametrize("file", ["echo", "siskin"])
+def test_socket_io_client_is_served(target, file):
+    some = [] if FULL else ["--test-name-pattern", "^(websocket|polling): (signs in|arguments come back|comes back)"]
+    said = cross.run("node", "--test", "--test-reporter=tap", *some, f"tests/clients/{file}.test.mjs", env=environment(target))
+    passed = re.search(r"^# pass (\d+)", said, re.M)
+    assert passed and int(passed[1]) >= 2, said
+
+
+def test_store_survives_a_kill(arm, start_siskin):
+    siskin = start_siskin()
+    for n in range(20):
+        siskin.api("PUT", f"/users/u{n}", {"name": f"User {n}"})
+    siskin.kill()
+    siskin.start()
+    for n in range(20):
+        assert siskin.api("GET", f"/users/u{n}").json()["name"] == f"User {n}"
+    assert "damaged" not in siskin.log()
+
+
+def test_machine_code_is_for_any_armv7():
+    """No NEON, and none of the registers that an ARMv7 without NEON doesn't have."""
+    cross.build(ARMV7)
+    binary = ROOT / "target" / ARMV7 / "release/siskin"
+    attributes = cross.run("arm-linux-gnueabihf-readelf", "-A", binary)
+    assert "Tag_CPU_arch: v7\n" in attributes and "Tag_Advanced_SIMD_arch" not in attributes
+    code = cross.run("arm-linux-gnueabihf-objdump", "-d", "--no-show-raw-insn", binary)
+    assert len(re.findall(r"\bvldr\b", code)) > 5, "this is no disassembly"
+    wrong = re.findall(r"^.*\b(?:q\d+|d1[6-9]|d2\d|d3[01])\b.*$", code, re.M)
+    assert not wrong, wrong[:10]
+
+
+def test_clock_of_armv7_goes_on_after_2038(monkeypatch, start_siskin):
+    """With 32-bit seconds the first look at the clock would end the process. The clock is that of qemu, moved by faketime."""
+    monkeypatch.setattr(harness, "BINARY", str(cross.build(ARMV7)))
+    monkeypatch.setattr(harness, "RUNNER", ["faketime", "-f", "@2039-03-01 00:00:00", "qemu-arm", "-cpu", "cortex-a7,neon=off"])
+    siskin = start_siskin(TZ="UTC")
+    answer = requests.get(f"{siskin.url}/health", timeout=30)
+    assert answer.status_code == 200 and " 2039 " in answer.headers["date"]
+    assert siskin.log().startswith("2039-03-01T")
+    made = siskin.api("PUT", "/users/ann", {"name": "Ann"}).json()
+    assert made.get("created_at", 2**31) >= 2**31, made
+    day = lambda year: int(datetime.datetime(year, 1, 1, tzinfo=datetime.timezone.utc).timestamp())  # noqa: E731
+    assert signs_in(siskin, siskin.token("ann", exp=day(2040)))
+    assert not signs_in(siskin, siskin.token("ann", exp=day(2038) + 40 * 86400))
+    siskin.close()
+
+
+def signs_in(siskin, token):
+    import socketio
+
+    with socketio.SimpleClient() as client:
+        client.connect(siskin.url, socketio_path="/ws/socket.io", auth={"token": token}, transports=["websocket"])
+        return bool(client.call("user-join", {"auth": {"token": token}}, timeout=10))
+
+
+def test_the_tools_are_here():
+    """A missing one must not look like a passed test."""
+    for tool in ["qemu-aarch64-static", "qemu-arm-static", "qemu-arm", "faketime", "arm-linux-gnueabihf-objdump"]:
+        assert shutil.which(tool), f"{tool} is missing: bash tests/install.sh"
+    wrong = subprocess.run([*cross.runner(ARMV7), shutil.which("true")], capture_output=True)
+    assert wrong.returncode != 0, "an x86-64 program ran where ARM ones should"

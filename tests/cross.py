@@ -1,0 +1,32 @@
+"""Builds the static binaries for the tests, and says how to run those of another architecture."""
+
+import functools
+import pathlib
+import subprocess
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+ARM = ["aarch64-unknown-linux-musl", "armv7-unknown-linux-musleabihf"]
+TARGETS = [*ARM, "x86_64-unknown-linux-musl"]
+
+
+def run(*command, cwd=ROOT, **more):
+    """A command's output; fails with everything that it said."""
+    done = subprocess.run([str(part) for part in command], cwd=cwd, text=True, capture_output=True, **more)
+    assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@functools.cache
+def build(target):
+    """The stripped binary. The conformance server is built along, so that everybody's build is the same one."""
+    return pathlib.Path(run("bash", "cross/build.sh", target, "--bin", "siskin", "--example", "conformance").strip())
+
+
+def conformance(target):
+    """The conformance server."""
+    return build(target).parent / "release/examples/conformance"
+
+
+def runner(target):
+    """What stands before a binary on the command line: nothing, or qemu."""
+    return run("bash", "cross/runner.sh", target).split()

@@ -1,0 +1,231 @@
+"""What a release consists of: reproducible binaries of a known size, packages, image, SBOM, installer."""
+
+import hashlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import tarfile
+
+import pytest
+
+import cross
+import siskin as harness
+from siskin import ROOT, free_port, wait_for
+
+X86 = "x86_64-unknown-linux-musl"
+ARCHITECTURES = {"aarch64-unknown-linux-musl": "arm64", "armv7-unknown-linux-musleabihf": "armhf", X86: "amd64"}
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory):
+    """What `make dist` makes."""
+    for target in cross.TARGETS:
+        cross.build(target)
+    folder = tmp_path_factory.mktemp("release")
+    cross.run("bash", "cross/dist.sh", folder, env={**os.environ, "BUILT": "yes"})
+    return folder
+
+
+def one(folder, pattern):
+    found = list(folder.glob(pattern))
+    assert len(found) == 1, found
+    return found[0]
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+# Reproducible, and no larger than meant
+
+
+def checkout(folder):
+    """The project as it is here, without what was built."""
+    names = cross.run("git", "ls-files", "-co", "--exclude-standard", "-z").split("\0")
+    for name in names:
+        if name and (ROOT / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
+def test_same_source_gives_the_same_bytes_in_another_folder(tmp_path):
+    target = os.environ.get("SISKIN_DIST_TARGET", "aarch64-unknown-linux-musl")
+    here = cross.build(target)
+    folder = checkout(tmp_path / "a folder of another name")
+    environment = {k: v for k, v in os.environ.items() if k != "CARGO_TARGET_DIR"}
+    there = cross.run("bash", "cross/build.sh", target, "--bin", "siskin", cwd=folder, env=environment).strip()
+    assert there != str(here)
+    assert digest(pathlib.Path(there)) == digest(here)
+
+
+def test_packing_twice_gives_the_same_bytes(release, tmp_path):
+    cross.run("bash", "cross/dist.sh", tmp_path, env={**os.environ, "BUILT": "yes"})
+    assert (tmp_path / "SHA256SUMS").read_text() == (release / "SHA256SUMS").read_text()
+
+
+@pytest.mark.parametrize("target", cross.TARGETS)
+def test_no_binary_grew_unnoticed(target):
+    """`make size-keep` writes the figures anew: on purpose, and with a word about it in the change's message."""
+    kept = dict(line.split() for line in (ROOT / "cross/size.txt").read_text().splitlines() if not line.startswith("#"))
+    now = cross.build(target).stat().st_size
+    assert now <= int(kept[target]) * 1.05, f"{target}: {now} bytes, {kept[target]} in cross/size.txt"
+
+
+def test_binaries_hold_no_path_of_this_machine():
+    homes = {str(ROOT), os.environ.get("CARGO_HOME", str(pathlib.Path.home() / ".cargo")), str(pathlib.Path.home() / ".rustup")}
+    for target in cross.TARGETS:
+        content = cross.build(target).read_bytes()
+        assert not [home for home in homes if home.encode() in content], target
+
+
+# The release's folder
+
+
+def test_sums_are_right_and_complete(release):
+    cross.run("sha256sum", "--check", "--strict", "SHA256SUMS", cwd=release)
+    named = {line.split("  ")[1] for line in (release / "SHA256SUMS").read_text().splitlines()}
+    assert named == {path.name for path in release.iterdir()} - {"SHA256SUMS"}
+
+
+@pytest.mark.parametrize("target", cross.TARGETS)
+def test_sbom_lists_what_cargo_builds_in(release, target):
+    bom = json.loads(one(release, f"*-{target}.cdx.json").read_text())
+    assert (bom["bomFormat"], bom["specVersion"]) == ("CycloneDX", "1.5")
+    tree = cross.run("cargo", "tree", "--locked", "-e", "normal,no-proc-macro", "--target", target, "--prefix", "none")
+    wanted = {tuple(line.split()[:2]) for line in tree.splitlines()} - {("siskin", f"v{bom['metadata']['component']['version']}")}
+    listed = {(part["name"], f"v{part['version']}") for part in bom["components"] if part["name"] != "rust-std"}
+    assert listed == wanted
+    assert all(part.get("licenses") and part.get("purl") for part in bom["components"])
+
+
+@pytest.mark.parametrize("target,architecture", ARCHITECTURES.items())
+def test_package_is_clean(release, target, architecture):
+    package = one(release, f"siskin_*_{architecture}.deb")
+    assert cross.run("dpkg-deb", "-f", package, "Architecture").strip() == architecture
+    said = subprocess.run(["lintian", "--allow-root", "--profile", "debian", "--fail-on", "error,warning", package], capture_output=True, text=True)
+    assert said.returncode == 0, said.stdout + said.stderr
+    files = set(re.findall(r" \./(\S*[^/\s])$", cross.run("dpkg-deb", "-c", package), re.M))
+    assert {
+        "usr/bin/siskin",
+        "etc/siskin/siskin.env",
+        "lib/systemd/system/siskin.service",
+        "lib/systemd/system/siskin.socket",
+        "usr/share/man/man1/siskin.1.gz",
+        "usr/share/bash-completion/completions/siskin",
+        "usr/share/zsh/vendor-completions/_siskin",
+        "usr/share/fish/vendor_completions.d/siskin.fish",
+    } <= files
+
+
+# The image
+
+
+def test_image_is_one_for_all_architectures(release):
+    image = f"oci-archive:{one(release, '*-oci.tar')}"
+    for architecture in ARCHITECTURES.values():
+        name, variant = {"armhf": ("arm", "v7")}.get(architecture, (architecture, ""))
+        override = ["--override-arch", name, *(["--override-variant", variant] if variant else [])]
+        config = json.loads(cross.run("skopeo", *override, "inspect", "--config", image))
+        assert config["architecture"] == name
+        assert config["config"]["User"] == "65532:65532"
+    raw = json.loads(cross.run("skopeo", "inspect", "--raw", image))
+    assert len(raw["manifests"]) == 3
+
+
+def test_image_runs_and_checks_its_own_health(release, tmp_path):
+    """Its file system, user, environment, command and health check, as an engine would take them."""
+    cross.run("skopeo", "--override-arch", "amd64", "copy", f"oci-archive:{one(release, '*-oci.tar')}", f"dir:{tmp_path}/image")
+    manifest = json.loads((tmp_path / "image/manifest.json").read_text())
+    blob = lambda descriptor: tmp_path / "image" / descriptor["digest"].removeprefix("sha256:")  # noqa: E731
+    config = json.loads(blob(manifest["config"]).read_text())["config"]
+    root = tmp_path / "root"
+    for layer in manifest["layers"]:
+        with tarfile.open(blob(layer)) as archive:
+            archive.extractall(root, numeric_owner=True)
+    for folder in [root, *tmp_path.parents]:
+        folder.chmod(folder.stat().st_mode | 0o011)
+    port = free_port()
+    given = dict(pair.split("=", 1) for pair in config["Env"])
+    environment = {**given, "SISKIN_LISTEN": f"0.0.0.0:{port}", "WEBUI_SECRET_KEY": harness.SECRET}
+    inside = ["chroot", f"--userspec={config['User']}", str(root)]
+    health = [*inside, *config["Healthcheck"]["Test"][1:]]
+    healthy = lambda: subprocess.run(health, env=environment, capture_output=True).returncode == 0  # noqa: E731
+    assert not healthy()
+    server = subprocess.Popen([*inside, *config["Entrypoint"], *config["Cmd"]], env=environment, stderr=subprocess.PIPE)
+    try:
+        wait_for(healthy, what="health")
+        assert list((root / "data").iterdir()), "the store is not in the volume"
+    finally:
+        server.terminate()
+        said = server.communicate(timeout=30)[1]
+    assert server.returncode == 0 and b"panic" not in said, said
+    assert not healthy()
+
+
+# The installer
+
+
+def installer(release, destination, *arguments, script=None):
+    return subprocess.run(
+        ["sh", str(script or release / "install.sh"), *arguments],
+        env={**os.environ, "DESTDIR": str(destination)},
+        capture_output=True,
+        text=True,
+    )
+
+
+def files(folder):
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
+
+
+def test_installer_installs_and_removes(release, tmp_path):
+    done = installer(release, tmp_path)
+    assert done.returncode == 0, done.stderr
+    binary = tmp_path / "usr/local/bin/siskin"
+    assert digest(binary) == digest(cross.build(X86))
+    unit = (tmp_path / "etc/systemd/system/siskin.service").read_text()
+    assert "ExecStart=/usr/local/bin/siskin serve" in unit
+    key = tmp_path / "etc/siskin/credentials/SISKIN_API_KEY"
+    assert key.stat().st_mode & 0o777 == 0o600 and len(key.read_text()) == 64
+
+    secret, settings = key.read_text(), tmp_path / "etc/siskin/siskin.env"
+    settings.write_text("SISKIN_LOG=debug\n")
+    assert installer(release, tmp_path).returncode == 0, "an upgrade"
+    assert (key.read_text(), settings.read_text()) == (secret, "SISKIN_LOG=debug\n")
+
+    assert installer(release, tmp_path, "--uninstall").returncode == 0
+    assert files(tmp_path) == {"etc/siskin/siskin.env", "etc/siskin/credentials/SISKIN_API_KEY", "etc/siskin/credentials/WEBUI_SECRET_KEY"}
+    assert installer(release, tmp_path, "--uninstall", "--purge").returncode == 0
+    assert not files(tmp_path)
+
+
+@pytest.mark.parametrize("harm", ["archive", "sums", "missing", "sum"])
+def test_installer_installs_nothing_that_it_did_not_verify(release, tmp_path, harm):
+    bad, root = tmp_path / "bad", tmp_path / "root"
+    shutil.copytree(release, bad)
+    root.mkdir()
+    archive, sums, more = one(bad, f"*{X86}.tar.gz"), bad / "SHA256SUMS", []
+    if harm == "archive":
+        archive.write_bytes(archive.read_bytes()[:-1] + b"\0")
+    elif harm == "sums":
+        sums.write_text(re.sub(r"^[0-9a-f]", lambda m: "0" if m[0] != "0" else "1", sums.read_text(), flags=re.M))
+    elif harm == "missing":
+        archive.unlink()
+    else:
+        more = ["--sum", "0" * 64]
+    done = installer(bad, root, *more)
+    assert done.returncode == 1 and "install.sh:" in done.stderr, done
+    assert not files(root)
+
+
+def test_installer_takes_a_folder_and_a_trusted_sum(release, tmp_path):
+    script = tmp_path / "elsewhere.sh"
+    shutil.copy(release / "install.sh", script)
+    right = digest(release / "SHA256SUMS")
+    done = installer(release, tmp_path / "root", "--from", str(release), "--sum", right, script=script)
+    assert done.returncode == 0, done.stderr
+    assert installer(release, tmp_path / "other", "--from", "http://127.0.0.1/", script=script).returncode == 1

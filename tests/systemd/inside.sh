@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# inside.sh: what boot.sh runs beside a real systemd: the package's whole life. Each line that begins with "ok" is something that held.
+set -euo pipefail
+package=/root/payload/siskin.deb
+url=http://127.0.0.1:8380
+
+ok() { echo "ok $*"; }
+fail() {
+  echo "not ok: $*"
+  systemctl status --no-pager siskin.service siskin.socket || true
+  journalctl --no-pager -n 30 || true
+  exit 1
+}
+property() { systemctl show -P "$1" "${2:-siskin.service}"; }
+until_true() { # until_true WHAT COMMAND...
+  local what=$1
+  shift
+  for _ in $(seq 150); do
+    "$@" && return
+    sleep 0.1
+  done
+  fail "no $what"
+}
+answers() { curl -sf --max-time 5 "$url/ready" >/dev/null; }
+
+ip link set lo up
+dpkg -i "$package" || fail "dpkg -i"
+[ "$(systemctl is-active siskin)" = active ] || fail "not started by its installation"
+[ "$(systemctl is-enabled siskin)" = enabled ] || fail "not enabled by its installation"
+until_true "answer" answers
+ok "installed: it runs and answers"
+
+pid=$(property MainPID)
+status() { sed -n "s/^$1:\s*//p" "/proc/$pid/status"; }
+[ "$(property Type)" = notify ] && [[ "$(property StatusText)" = *sessions* ]] || fail "no STATUS: $(property StatusText)"
+[ "$(status Uid | cut -f1)" != 0 ] || fail "it runs as root"
+[ "$(status CapEff)" = 0000000000000000 ] && [ "$(status CapBnd)" = 0000000000000000 ] || fail "it has capabilities"
+[ "$(status NoNewPrivs)" = 1 ] && [ "$(status Seccomp)" = 2 ] || fail "no filter of system calls"
+! tr '\0' '\n' <"/proc/$pid/environ" | grep -qf /etc/siskin/credentials/SISKIN_API_KEY || fail "a secret in the environment"
+[ "$(stat -c %a /etc/siskin/credentials/SISKIN_API_KEY)" = 600 ] || fail "the key can be read by others"
+! journalctl -o cat --no-pager -u siskin | grep -iE 'warn|error|panic|denied|not permitted' || fail "complaints in the journal"
+journalctl -o cat --no-pager -u siskin | grep -qE '^siskin [0-9.]+ listens on' || fail "the journal's lines are not clean"
+ok "sandboxed: user $(status Uid | cut -f1), no capability, system calls filtered, secrets as credentials"
+
+key=$(cat /etc/siskin/credentials/SISKIN_API_KEY)
+curl -sf -X PUT "$url/api/v1/users/ann" -H "Authorization: Bearer $key" -H 'content-type: application/json' -d '{"name":"Ann"}' >/dev/null ||
+  fail "the API refuses the credential's key"
+[ -n "$(ls /var/lib/private/siskin)" ] || fail "no store in its StateDirectory"
+systemctl restart siskin
+curl -sf "$url/api/v1/users/ann" -H "Authorization: Bearer $key" | grep -q Ann || fail "the store is empty after a restart"
+ok "the store is in /var/lib/siskin and outlives a restart"
+
+systemctl stop siskin
+systemctl enable -q --now siskin.socket
+systemctl start siskin
+(
+  while [ ! -e /tmp/enough ]; do
+    if curl -sf --max-time 20 "$url/health" >/dev/null; then echo yes; else echo "no ($?)"; fi
+  done >/tmp/connections
+) &
+for _ in 1 2 3; do systemctl restart siskin; done
+dpkg -i "$package" >/dev/null || fail "dpkg -i as an upgrade"
+until_true "answer" answers
+touch /tmp/enough
+wait
+! grep -v yes /tmp/connections || fail "connections were lost"
+[ "$(grep -c yes /tmp/connections)" -gt 10 ] || fail "too few connections tried"
+ok "socket activation: $(grep -c yes /tmp/connections) connections over three restarts and an upgrade, none lost"
+
+mkdir -p /run/systemd/system/siskin.service.d
+printf '[Service]\nWatchdogSec=2\n' >/run/systemd/system/siskin.service.d/test.conf
+systemctl daemon-reload
+systemctl restart siskin
+before=$(property NRestarts)
+kill -STOP "$(property MainPID)"
+restarted() { [ "$(property NRestarts)" -gt "$before" ]; }
+until_true "restart by the watchdog" restarted
+until_true "answer after the watchdog's restart" answers
+ok "watchdog: a hanging siskin is replaced"
+
+pid=$(property MainPID)
+kill -KILL "$pid"
+replaced() { [ "$(property MainPID)" != "$pid" ] && answers; }
+until_true "restart after SIGKILL" replaced
+ok "killed: it is back"
+
+systemctl stop siskin.socket siskin
+echo SISKIN_LOG=loud >>/etc/siskin/siskin.env
+systemctl start siskin 2>/dev/null && fail "it starts with a wrong setting"
+[ "$(property ExecMainStatus)" = 2 ] || fail "exit code $(property ExecMainStatus) of a wrong setting"
+sleep 2
+[ "$(property SubState)" = failed ] || fail "it is started again with a wrong setting: $(property SubState)"
+ok "a wrong setting stops it, once"
+
+dpkg -P siskin || fail "dpkg -P"
+rest=$(find /etc /usr /lib /var /run -xdev -iname '*siskin*' -not -path '/var/log/*' -not -path '/run/systemd/system/*' -not -path '/run/log/*' 2>/dev/null || true)
+[ -z "$rest" ] || fail "left after the purge: $rest"
+ok "purged: nothing is left"
