@@ -77,6 +77,8 @@ flags+=(
     -Crelocation-model=static
     # Nothing unwinds (panic = "abort") and no backtrace is printed: no tables for them, a tenth of the binary.
     -Cforce-unwind-tables=no
+    # One copy of functions whose code is the same.
+    -Clink-arg=--icf=all
     # The same bytes in every folder.
     --remap-path-prefix="$root=/siskin"
     --remap-path-prefix="$cargo_home/registry/src=/crates"

@@ -15,6 +15,7 @@ import cross
 import siskin as harness
 from siskin import ROOT, free_port, wait_for
 
+pytestmark = pytest.mark.timeout(1800)  # The first one builds.
 X86 = "x86_64-unknown-linux-musl"
 ARCHITECTURES = {"aarch64-unknown-linux-musl": "arm64", "armv7-unknown-linux-musleabihf": "armhf", X86: "amd64"}
 

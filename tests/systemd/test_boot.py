@@ -6,10 +6,13 @@ import shutil
 import signal
 import subprocess
 
+import pytest
+
 import cross
 from siskin import wait_for
 
 HERE = pathlib.Path(__file__).resolve().parent
+pytestmark = pytest.mark.timeout(1800)  # It builds.
 TARGET = "x86_64-unknown-linux-musl"
 OKS = 8
 
