@@ -86,6 +86,9 @@ flags+=(
     ${library:+--remap-path-prefix="$(dirname "$library")=/rust"}
 )
 
+# 64-bit ARM has no short instructions as Thumb and x86-64 have: what several functions have in common becomes a function there.
+[ "$target" != aarch64-unknown-linux-musl ] || flags+=(-Cllvm-args=--enable-machine-outliner=always)
+
 RUSTC_BOOTSTRAP=1 CARGO_PROFILE_RELEASE_STRIP=none CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f' && echo "${flags[*]}") \
     cargo build --release --locked --target "$target" \
     -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size "$@" >&2

@@ -20,6 +20,7 @@ from siskin import ROOT, Siskin
 
 pytestmark = pytest.mark.timeout(1800)  # The first one builds.
 FULL = os.environ.get("SISKIN_ARM") == "full"
+REDIS = "an_entry_lives or revoked_tokens"
 FAKETIME = "/usr/$LIB/faketime/libfaketime.so.1"
 ARMV7 = "armv7-unknown-linux-musleabihf"
 
@@ -59,6 +60,13 @@ def test_socket_io_client_is_served(target, file):
     said = cross.run("node", "--test", "--test-reporter=tap", *some, f"tests/clients/{file}.test.mjs", env=environment(target))
     passed = re.search(r"^# pass (\d+)", said, re.M)
     assert passed and int(passed[1]) >= 2, said
+
+
+def test_redis_is_shared(target):
+    some = [] if FULL else ["-k", REDIS]
+    pytest_ = [sys.executable, "-m", "pytest", "-c", "tests/pytest.ini", "--rootdir", "tests"]
+    said = cross.run(*pytest_, "tests/redis", *some, env=environment(target))
+    assert re.search(r"\d+ passed", said), said
 
 
 def test_store_survives_a_kill(arm, start_siskin):

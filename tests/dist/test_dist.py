@@ -10,6 +10,7 @@ import subprocess
 import tarfile
 
 import pytest
+import yaml
 
 import cross
 import siskin as harness
@@ -230,3 +231,13 @@ def test_installer_takes_a_folder_and_a_trusted_sum(release, tmp_path):
     done = installer(release, tmp_path / "root", "--from", str(release), "--sum", right, script=script)
     assert done.returncode == 0, done.stderr
     assert installer(release, tmp_path / "other", "--from", "http://127.0.0.1/", script=script).returncode == 1
+
+
+def test_compose_file_starts_siskin_beside_open_webui():
+    """Its settings are ones that siskin takes; the two share key, Redis and address."""
+    services = yaml.safe_load((ROOT / "cross/compose.yaml").read_text())["services"]
+    ours, theirs = services["siskin"]["environment"], services["open-webui"]["environment"]
+    assert ours["WEBSOCKET_REDIS_URL"] == theirs["WEBSOCKET_REDIS_URL"] and ours["WEBSOCKET_MANAGER"] == theirs["WEBSOCKET_MANAGER"]
+    given = {**ours, "WEBUI_SECRET_KEY": harness.SECRET, "SISKIN_DATA_DIR": "/data", "PATH": os.environ["PATH"]}
+    said = cross.run(harness.BINARY, "check", env=given)
+    assert "The settings are fine." in said and "warning" not in said, said
