@@ -87,7 +87,11 @@ flags+=(
 )
 
 # 64-bit ARM has no short instructions as Thumb and x86-64 have: what several functions have in common becomes a function there.
-[ "$target" != aarch64-unknown-linux-musl ] || flags+=(-Cllvm-args=--enable-machine-outliner=always)
+# And all of it is built for the fewest bytes: 7 % less, which Thumb and x86-64 don't need for their budgets.
+if [ "$target" = aarch64-unknown-linux-musl ]; then
+    flags+=(-Cllvm-args=--enable-machine-outliner=always)
+    export CARGO_PROFILE_RELEASE_OPT_LEVEL=z
+fi
 
 RUSTC_BOOTSTRAP=1 CARGO_PROFILE_RELEASE_STRIP=none CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f' && echo "${flags[*]}") \
     cargo build --release --locked --target "$target" \
