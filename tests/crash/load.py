@@ -6,6 +6,7 @@ was acknowledged.
 
 import asyncio
 import copy
+import threading
 
 import aiohttp
 import socketio
@@ -16,6 +17,8 @@ NOTES = 2
 CHATS = 3
 # A larger value now and then.
 LARGE = 150_000
+# Seconds of load beside other work, should that never end it.
+LONGEST = 120
 
 
 class Count:
@@ -78,6 +81,14 @@ class Load:
             await put(http, f"/users/p{number}", {"name": str(value), "filler": filler})
             self.acked(count, value)
             await asyncio.sleep(self.pause)
+
+    def run_beside(self, siskin, work):
+        """Everybody writes while `work` runs in a thread of its own, which ends with killing the server."""
+        thread = threading.Thread(target=work)
+        thread.start()
+        asyncio.run(self.run(siskin, LONGEST))
+        thread.join()
+        siskin.kill()
 
     def known(self):
         """A copy: what is acknowledged now. What was sent is taken over from here later, by `until_now`."""

@@ -6,7 +6,6 @@ import os
 import pathlib
 import random
 import subprocess
-import threading
 import time
 
 import socketio
@@ -65,11 +64,7 @@ def test_the_file_is_rewritten_while_it_is_written_and_read(siskin, chance):
         finally:
             siskin.process.kill()
 
-    growing = threading.Thread(target=grow)
-    growing.start()
-    asyncio.run(load.run(siskin, 120))
-    growing.join()
-    siskin.kill()
+    load.run_beside(siskin, grow)
     assert "store: rewrote" in siskin.log() and max(sizes) < 64 << 20
     siskin.start()
     asyncio.run(load.verify(siskin))
@@ -90,11 +85,7 @@ def test_backups_under_load_restore_to_all_that_was_acknowledged(siskin, chance,
                 break
         siskin.process.kill()
 
-    taking = threading.Thread(target=take)
-    taking.start()
-    asyncio.run(load.run(siskin, 120))
-    taking.join()
-    siskin.kill()
+    load.run_beside(siskin, take)
     assert len(backups) == BACKUPS
     for known, file, done in backups:
         assert done.returncode == 0, done

@@ -73,11 +73,7 @@ def test_a_copy_at_a_random_moment_holds_all_that_was_acknowledged(siskin, chanc
             copies.append((load.until_now(known), content))
         siskin.process.kill()
 
-    taking = threading.Thread(target=take)
-    taking.start()
-    asyncio.run(load.run(siskin, 120))
-    taking.join()
-    siskin.kill()
+    load.run_beside(siskin, take)
     assert len(copies) == COPIES
     for expected, content in copies:
         with On(content) as survivor:
