@@ -10,36 +10,10 @@ import pytest
 import redis
 import socketio
 from aiohttp import web
+from parts import manager_class
 from siskin import free_port, token, wait_for
-from socketio.async_redis_manager import AsyncRedisManager
 
 MODES = pytest.mark.parametrize("room_channels", [False, True], ids=["one-channel", "room-channels"])
-
-
-class RoomChannels(AsyncRedisManager):
-    """Emits to a room over the room's own channel, and listens to the channels of its rooms: the reference's second mode."""
-
-    def channel_of(self, namespace, room):
-        return f"{self.channel}#{namespace}#{room}"
-
-    async def _publish(self, data):
-        if not self.connected:
-            self._redis_connect()
-        room = data.get("room")
-        in_room = data["method"] == "emit" and isinstance(room, str)
-        channel = self.channel_of(data["namespace"], room) if in_room else self.channel
-        return await self.redis.publish(channel, json.dumps(data))
-
-    async def _listen(self):
-        self._redis_connect()
-        await self.pubsub.psubscribe(f"{self.channel}*")
-        async for message in self.pubsub.listen():
-            if message["type"] == "pmessage":
-                yield message["data"]
-
-
-def manager(url, room_channels, **more):
-    return (RoomChannels if room_channels else AsyncRedisManager)(url, **more)
 
 
 class Python:
@@ -58,7 +32,7 @@ class Python:
 
     def _run(self, started):
         asyncio.set_event_loop(self.loop)
-        self.server = socketio.AsyncServer(async_mode="aiohttp", client_manager=manager(self.redis_url, self.room_channels))
+        self.server = socketio.AsyncServer(async_mode="aiohttp", client_manager=manager_class(self.room_channels)(self.redis_url))
         self.server.on("connect", lambda sid, *_: self.sids.append(sid))
         app = web.Application()
         self.server.attach(app, socketio_path="/ws/socket.io")
@@ -249,7 +223,7 @@ def test_python_and_siskin_reach_each_other(house, room_channels):
 def test_an_emitting_only_manager(house, room_channels):
     siskin = house.siskin(room_channels)
     ann = house.client(siskin.url, "ann")
-    emitter = manager(house.url, room_channels, write_only=True)
+    emitter = manager_class(room_channels)(house.url, write_only=True)
 
     async def emit():
         await emitter.emit("x", {"n": 1}, room="user:ann")

@@ -7,25 +7,11 @@ import signal
 import threading
 import time
 
-import pytest
 from redis import Redis
 from redis.lock import Lock
-from shared import Reference, eventually, settings
+from shared import eventually
 from siskin import wait_for
 from wire import WebSocket
-
-
-@pytest.fixture
-def reference(redis_server):
-    process = Reference(redis_server.url)
-    yield process
-    process.close()
-
-
-@pytest.fixture
-def start(start_siskin, redis_server):
-    """Starts instances that share the Redis server."""
-    return lambda **more: start_siskin(**settings(redis_server, **more))
 
 
 def number(value):

@@ -1,45 +1,22 @@
 """The master dies, Sentinel names another, and siskin follows it by itself."""
 
-import pathlib
-import subprocess
-
 import pytest
 import redis
 import requests
-from siskin import free_port, wait_for
+from siskin import wait_for
+from topology import Sentinels
 
 
 @pytest.fixture
-def sentinel(tmp_path, start_redis):
-    """A master, a replica and a Sentinel that watches them; the master, the replica, the Sentinel's port."""
-    master = start_redis()
-    replica = start_redis("--replicaof", "127.0.0.1", str(master.port))
-    link = redis.Redis.from_url(replica.url)
-    wait_for(lambda: link.info("replication")["master_link_status"] == "up", what="replication")
-    port = free_port()
-    config = pathlib.Path(tmp_path, "sentinel.conf")
-    config.write_text(
-        f"port {port}\nbind 127.0.0.1\ndir {tmp_path}\n"
-        f"sentinel monitor Chat 127.0.0.1 {master.port} 1\n"
-        "sentinel down-after-milliseconds Chat 500\nsentinel failover-timeout Chat 5000\n"
-    )
-    process = subprocess.Popen(["redis-sentinel", str(config)], stdout=subprocess.DEVNULL)
-    asked = redis.Redis(port=port)
-
-    def knows():
-        try:
-            return asked.sentinel_slaves("Chat")
-        except redis.RedisError:
-            return False
-
-    wait_for(knows, 30, what="a replica known to the Sentinel")
-    yield master, replica, port
-    process.kill()
-    process.wait(30)
+def sentinels():
+    """Their service's name has a capital, as no host has one."""
+    servers = Sentinels("Chat")
+    yield servers
+    servers.close()
 
 
-def test_a_failover_is_followed(start_siskin, sentinel):
-    master, replica, port = sentinel
+def test_a_failover_is_followed(start_siskin, sentinels):
+    master, replica, port = sentinels.master, sentinels.replica, sentinels.ports[0]
     siskin = start_siskin(
         WEBSOCKET_MANAGER="redis",
         WEBSOCKET_REDIS_URL="redis://Chat/0",

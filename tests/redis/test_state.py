@@ -2,24 +2,10 @@
 
 import time
 
-import pytest
 import requests
-from shared import Reference, eventually, settings
+from shared import eventually
 from siskin import token, wait_for
 from wire import WebSocket
-
-
-@pytest.fixture
-def reference(redis_server):
-    process = Reference(redis_server.url)
-    yield process
-    process.close()
-
-
-@pytest.fixture
-def start(start_siskin, redis_server):
-    """Starts instances that share the Redis server."""
-    return lambda **more: start_siskin(**settings(redis_server, **more))
 
 
 def sids(reference):

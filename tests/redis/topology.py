@@ -15,9 +15,10 @@ AT_ONCE = ("--repl-diskless-sync-delay", "0")
 
 
 class Sentinels:
-    """A master called `mymaster`, a replica, three Sentinels that replace it a second after it is gone."""
+    """A master, a replica, three Sentinels that call the master `service` and replace it a second after it is gone."""
 
-    def __init__(self):
+    def __init__(self, service="mymaster"):
+        self.service = service
         self.master = RedisServer(*AT_ONCE)
         self.replica = RedisServer("--replicaof", "127.0.0.1", str(self.master.port))
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="siskin-sentinel-"))
@@ -30,8 +31,8 @@ class Sentinels:
         conf = self.dir / f"{port}.conf"
         conf.write_text(
             f"port {port}\nbind 127.0.0.1\ndir {self.dir}\n"
-            f"sentinel monitor mymaster 127.0.0.1 {self.master.port} 2\n"
-            "sentinel down-after-milliseconds mymaster 1000\nsentinel failover-timeout mymaster 5000\n"
+            f"sentinel monitor {self.service} 127.0.0.1 {self.master.port} 2\n"
+            f"sentinel down-after-milliseconds {self.service} 1000\nsentinel failover-timeout {self.service} 5000\n"
         )
         return subprocess.Popen(["redis-sentinel", str(conf)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -44,7 +45,7 @@ class Sentinels:
 
     def _agreed(self):
         try:
-            states = [redis.Redis(port=port).sentinel_master("mymaster") for port in self.ports]
+            states = [redis.Redis(port=port).sentinel_master(self.service) for port in self.ports]
         except redis.RedisError:
             return False
         return all(state["num-other-sentinels"] == 2 and state["num-slaves"] == 1 for state in states)
@@ -57,7 +58,7 @@ class Sentinels:
     @property
     def python_url(self):
         """As python-socketio takes them."""
-        return f"redis+sentinel://{self.hosts}/0/mymaster"
+        return f"redis+sentinel://{self.hosts}/0/{self.service}"
 
     def close(self):
         for process in self.processes:
