@@ -107,7 +107,7 @@ def test_sigterm_tells_everybody_and_ends_with_0(siskin):
     for ws in sockets:
         ws.close()
     assert siskin.process.wait(12) == 0
-    assert "going down (SIGTERM): 50 sessions" in siskin.log()
+    wait_for(lambda: "going down (SIGTERM): 50 sessions" in siskin.log(), what="its last words")
 
 
 def test_sigterm_does_not_wait_for_those_who_stay(siskin):

@@ -139,7 +139,8 @@ def survives_a_full_disk(siskin, start, make_full, make_room):
     make_room()
     assert ann.until("events:note")["data"]["content"]["md"] == "while it was full"
     wait_for(lambda: ready(siskin) == (200, ""), 40, "readiness")
-    assert siskin.log().count("store: can't save") == 1 and "the disk takes writes again" in siskin.log()
+    wait_for(lambda: "the disk takes writes again" in siskin.log(), what="a log line")
+    assert siskin.log().count("store: can't save") == 1
     ann.close()
     everything_is_there(siskin, "while it was full", "before+")
 

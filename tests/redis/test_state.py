@@ -118,7 +118,8 @@ def test_lost_sessions_are_reaped_by_one_and_everybody_sees_it(start, redis_serv
     # Another instance does not do the same.
     other = start()
     wait_for(lambda: requests.get(f"{other.url}/ready", timeout=5).json()["ready"], what="readiness")
-    assert "reaped" not in other.log() and "450 sessions" in siskin.log() or siskin.log().count("are reaped") > 1
+    wait_for(lambda: "450 sessions" in siskin.log() or siskin.log().count("are reaped") > 1, what="what was reaped, in the log")
+    assert "reaped" not in other.log()
 
 
 def presence(socket):
@@ -176,7 +177,7 @@ def test_revoked_tokens_are_no_good(start, redis_server, reference):
     socket.event("user-join", {"auth": {"token": cases[0][0]}}, ack=0)
     while not (text := socket.recv_text()).startswith("430"):
         pass
-    assert "revoked tokens can't be looked up" in siskin.log()
+    wait_for(lambda: "revoked tokens can't be looked up" in siskin.log(), what="a log line")
     redis_server.start()
     reference.redis.set(reference.key("auth:token:gone:revoked"), "1", ex=600)
     # The check that comes every 30 seconds.
