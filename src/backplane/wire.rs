@@ -267,7 +267,11 @@ fn attach<'a>(args: Args<'a>, attachments: &[&RawValue]) -> Result<Args<'a>, Mal
     }
     let bytes = |raw: &&RawValue| BASE64.decode(string(raw)?.as_bytes()).ok();
     let decoded: Option<Vec<Vec<u8>>> = attachments.iter().map(bytes).collect();
-    Ok(args.with_attachments(decoded.ok_or(Malformed("base64"))?))
+    let args = args.with_attachments(decoded.ok_or(Malformed("base64"))?);
+    match args.placeholders_fit() {
+        true => Ok(args),
+        false => Err(Malformed("attachments")),
+    }
 }
 
 fn read<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {

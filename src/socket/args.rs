@@ -1,6 +1,7 @@
 //! Arguments of events and acks: raw JSON that passes through unparsed, and binary attachments.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
@@ -49,6 +50,14 @@ impl<'a> Args<'a> {
         &self.attachments
     }
 
+    /// Whether every placeholder has its attachment. A client's parser takes one that has none for a breach of the
+    /// protocol, and disconnects.
+    pub fn placeholders_fit(&self) -> bool {
+        let read = |value: &RawValue| serde_json::from_str::<Value>(value.get());
+        let fits = |value: &RawValue| read(value).is_ok_and(|v| fit(&v, self.attachments.len()));
+        self.values().into_iter().all(fits)
+    }
+
     /// The arguments one by one, unparsed.
     pub fn values(&self) -> Vec<&RawValue> {
         let mut values = Vec::new();
@@ -77,6 +86,19 @@ impl<'a> Args<'a> {
             json: Cow::Owned(self.json.into_owned()),
             attachments: self.attachments,
         }
+    }
+}
+
+/// Whether the placeholders in a value are numbers below `count`.
+fn fit(value: &Value, count: usize) -> bool {
+    match value {
+        Value::Object(map) if map.get("_placeholder") == Some(&Value::Bool(true)) => {
+            let number = map.get("num").and_then(Value::as_u64);
+            number.is_some_and(|number| number < count as u64)
+        }
+        Value::Object(map) => map.values().all(|value| fit(value, count)),
+        Value::Array(values) => values.iter().all(|value| fit(value, count)),
+        _ => true,
     }
 }
 
