@@ -58,7 +58,10 @@ impl Publisher {
             let commands = self.batch();
             let count = commands.len() as u64;
             match redis.pipeline(commands).await {
-                Ok(answers) => self.count(&answers),
+                Ok(answers) => {
+                    redis.subscriber().published();
+                    self.count(&answers);
+                }
                 Err(Fault::Refused(why)) => self.lose(count, &why),
                 Err(fault) => self.lose(count, &fault.to_string()),
             }

@@ -2,7 +2,9 @@
 //!
 //! It has no read timeout, since silence is its normal state. What tells a silent one from a deaf one (Redis drops
 //! a subscriber that is too slow without its noticing, a failover leaves it at the old master) is a nonce: published
-//! over the other connection, on each of its connects and every 30 s, and not seen within 5 s.
+//! over the other connection, on each of its connects, every 30 s, and within a second of whatever else this instance
+//! publishes. When it is not seen, and nothing else came, for 5 s, the connection is given up; so it is when a
+//! subscription is not confirmed.
 
 use super::address::Target;
 use super::dial::{self, Stream, within};
@@ -13,12 +15,16 @@ use futures_lite::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHal
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Between two looks whether it hears.
+/// Between two looks whether it hears,
 const CHECK: Duration = Duration::from_secs(30);
+/// and while this instance publishes.
+const BUSY: Duration = Duration::from_secs(1);
 /// How long a nonce may take, and how long a join waits for its subscription.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// How long either may take while other messages come: a large one holds up what is behind it.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two attempts to connect: first, and at most.
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -49,6 +55,10 @@ pub struct Subscriber {
     confirmed: Cell<u64>,
     /// The nonce that was seen last.
     seen: Cell<u64>,
+    /// When something came last, whatever it was.
+    came: Cell<Instant>,
+    /// Whether something was published since the last look.
+    published: Cell<bool>,
     /// Connected, subscribed, and hears.
     hears: Cell<bool>,
     why: RefCell<String>,
@@ -65,6 +75,8 @@ impl Subscriber {
             round: Cell::new(1),
             confirmed: Cell::new(0),
             seen: Cell::new(0),
+            came: Cell::new(Instant::now()),
+            published: Cell::new(false),
             hears: Cell::new(false),
             why: RefCell::new("it is not connected yet".into()),
             changed: Bell::default(),
@@ -92,6 +104,13 @@ impl Subscriber {
     pub fn change(&self, channel: String, wanted: bool) {
         self.pending.borrow_mut().insert(channel, wanted);
         self.changed.ring();
+    }
+
+    /// This instance has published something: it is looked soon whether what is published arrives.
+    pub fn published(&self) {
+        if !self.published.replace(true) {
+            self.changed.ring();
+        }
     }
 
     /// The channel that only this instance listens to.
@@ -159,7 +178,8 @@ impl Subscriber {
         let first = self.round.get();
         let (input, output) = split(stream);
         let work = or(self.read(input, reader), self.write(output));
-        or(work, self.check(redis, first)).await
+        let checks = or(self.check_rounds(first), self.check(redis, first));
+        or(work, checks).await
     }
 
     async fn open(&self, redis: &Redis) -> Result<Stream, String> {
@@ -185,6 +205,7 @@ impl Subscriber {
                 Ok(bytes) => reader.came(bytes),
                 Err(e) => return e.to_string(),
             }
+            self.came.set(Instant::now());
             loop {
                 match reader.next() {
                     Ok(Some(reply)) => match self.take(&reply) {
@@ -246,50 +267,81 @@ impl Subscriber {
             yield_now().await;
             let changes = self.pending.take();
             let round = self.round.replace(self.round.get() + 1);
+            self.changed.ring();
             if let Err(e) = output.write_all(&commands(&changes, round)).await {
                 return e.to_string();
             }
         }
     }
 
+    /// Looks whether each round from this one on is confirmed. Returns when one isn't.
+    async fn check_rounds(&self, first: u64) -> String {
+        loop {
+            let last = || self.round.get() - 1;
+            let asked = || Some(last()).filter(|r| *r >= first && *r > self.confirmed.get());
+            let round = self.changed.until(asked).await;
+            if !self.comes(|| self.confirmed.get() >= round).await {
+                return "it did not subscribe within 5 s".into();
+            }
+        }
+    }
+
     /// Looks whether what is published arrives. Returns when it doesn't.
     async fn check(&self, redis: &Redis, first: u64) -> String {
-        let subscribed = async {
-            self.changed
-                .until(|| (self.confirmed.get() >= first).then_some(()))
-                .await;
-            Ok(())
-        };
-        if within(DEADLINE, subscribed).await.is_err() {
-            return "it did not subscribe within 5 s".into();
-        }
+        let subscribed = || (self.confirmed.get() >= first).then_some(());
+        self.changed.until(subscribed).await;
         let mut connections = redis.connections();
         loop {
+            self.published.set(false);
             let nonce = self.seen.get() + 1;
             let mut publish = redis::cmd("PUBLISH");
             publish.arg(&self.own_channel).arg(nonce);
             // Without the other connection nothing can be told.
             if redis.query::<i64>(publish).await.is_ok() {
-                let heard = async {
-                    self.changed
-                        .until(|| (self.seen.get() >= nonce).then_some(()))
-                        .await;
-                    Ok(())
-                };
-                if within(DEADLINE, heard).await.is_err() {
+                if !self.comes(|| self.seen.get() >= nonce).await {
                     return "a message did not arrive within 5 s".into();
                 }
                 self.hears.set(true);
                 self.why.borrow_mut().clear();
             }
-            let pause = async {
-                smol::Timer::after(CHECK).await;
-            };
             let reconnected = async {
                 connections = redis.connected(connections).await;
             };
-            or(pause, reconnected).await;
+            or(self.pause(), reconnected).await;
         }
+    }
+
+    /// Waits until it is time for another look.
+    async fn pause(&self) {
+        let looked = Instant::now();
+        let busy = async {
+            let published = || self.published.get().then_some(());
+            self.changed.until(published).await;
+            smol::Timer::at(looked + BUSY).await;
+        };
+        let idle = async {
+            smol::Timer::at(looked + CHECK).await;
+        };
+        or(busy, idle).await;
+    }
+
+    /// Waits for something to come. `false` once nothing at all has come for 5 s.
+    async fn comes(&self, has: impl Fn() -> bool) -> bool {
+        let asked = Instant::now();
+        let came = async {
+            self.changed.until(|| has().then_some(())).await;
+            true
+        };
+        let silence = async {
+            loop {
+                let end = self.came.get().max(asked) + DEADLINE;
+                if end <= Instant::now() || asked.elapsed() >= PATIENCE {
+                    return false;
+                }
+                smol::Timer::at(end).await;
+            }
+        };
+        or(came, silence).await
     }
 }
 
