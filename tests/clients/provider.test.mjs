@@ -86,7 +86,56 @@ test("who may only read follows, and is told when a change is refused", async (t
   assert.equal(ann.text.toString(), "mine!");
 });
 
-test("who may not read is told so", async (t) => {
+test("who may only read is not told of a refusal before anything was typed, whatever was deleted before", async (t) => {
+  await makeNote(siskin, "deleted", { readers: ["bob"] });
+  const ann = await open(t, "ann", "note:deleted");
+  ann.text.insert(0, "too much");
+  ann.text.delete(3, 5);
+  await says(await open(t, "bob", "note:deleted"), "too");
+  const bob = await open(t, "bob", "note:deleted");
+  await says(bob, "too");
+  const statuses = [];
+  bob.provider.on("status", (status) => statuses.push(status));
+  ann.text.insert(3, "!");
+  await says(bob, "too!");
+  assert.deepEqual([bob.provider.status, statuses], ["synced", []]);
+});
+
+test("who is put out while editing is told so", async (t) => {
+  await makeNote(siskin, "mine", { writers: ["bob"] });
+  const bob = await open(t, "bob", "note:mine");
+  await makeNote(siskin, "mine", {});
+  const denied = heard(bob.provider, "status");
+  bob.text.insert(0, "too late");
+  assert.deepEqual(await denied, ["denied"]);
+});
+
+test("names and cursors come back with the connection", async (t) => {
+  const [ann, bob] = [await open(t, "ann", "names"), await open(t, "bob", "names")];
+  const sees = (one, other) => one.provider.awareness.getStates().get(other.doc.clientID)?.name;
+  for (const [editor, name] of [[ann, "Ann"], [bob, "Bob"]]) editor.provider.awareness.setLocalStateField("name", name);
+  await waitFor(() => sees(ann, bob) === "Bob" && sees(bob, ann) === "Ann", { what: "names" });
+  const back = heard(bob.provider, "synced");
+  bob.client.socket.io.engine.close();
+  await waitFor(() => bob.provider.status === "offline", { what: "offline" });
+  assert.equal(sees(bob, ann), undefined);
+  await back;
+  // Well before awareness repeats itself, each 15 s.
+  await waitFor(() => sees(bob, ann) === "Ann", { seconds: 5, what: "Ann's name" });
+});
+
+test("what was typed offline is saved in the note, too", async (t) => {
+  await makeNote(siskin, "away");
+  const ann = await open(t, "ann", "note:away");
+  const { io } = ann.client.socket;
+  io.reconnectionDelay(1000).reconnectionDelayMax(1000);
+  io.engine.close();
+  await waitFor(() => ann.provider.status === "offline", { what: "offline" });
+  ann.text.insert(0, "on the train");
+  await waitFor(async () => (await savedText(siskin, "away")) === "on the train", { what: "the save" });
+});
+
+test("who may not read is told so at once", async (t) => {
   await makeNote(siskin, "private");
   const { provider } = await open(t, "bob", "note:private", { wait: false });
   assert.deepEqual(await heard(provider, "status", (status) => status !== "offline"), ["denied"]);

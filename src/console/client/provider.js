@@ -23,6 +23,7 @@ export class SiskinProvider extends Emitter {
   #pending = [];
   #timers = {};
   #stops = [];
+  #destroyed = false;
 
   /** `Y` is yjs, `awareness` is y-protocols/awareness: they must be those that the editor uses. */
   constructor(client, id, doc, { Y, awareness, ...options }) {
@@ -50,6 +51,7 @@ export class SiskinProvider extends Emitter {
     this.#stops.forEach((stop) => stop());
     Object.values(this.#timers).forEach(clearTimeout);
     this.awareness.destroy();
+    this.#destroyed = true;
   }
 
   #listen() {
@@ -62,22 +64,26 @@ export class SiskinProvider extends Emitter {
     here("ydoc:document:state", (event) => this.#state(event));
     here("ydoc:document:update", ({ update }) => this.#apply(update));
     here("ydoc:awareness:update", ({ update }) => this.#protocol.applyAwarenessUpdate(this.awareness, bytes(update), this));
-    here("ydoc:user:joined", (event) => (this.emit("joined", event), this.#sendAwareness([this.doc.clientID])));
+    here("ydoc:user:joined", (event) => (this.emit("joined", event), this.#greet()));
     here("ydoc:user:left", (event) => this.emit("left", event));
     const edited = (update, origin) => origin !== this && this.#edited(update);
     const moved = ({ added, updated, removed }, origin) => origin !== this && this.#sendAwareness([...added, ...updated, ...removed]);
     this.doc.on("update", edited);
     this.awareness.on("update", moved);
+    // The page goes: nobody shall see a cursor there any more.
+    const hidden = () => this.#sendAwareness([this.doc.clientID], new Map());
+    globalThis.addEventListener?.("pagehide", hidden);
     this.#stops.push(
       () => this.doc.off("update", edited),
       () => this.awareness.off("update", moved),
+      () => globalThis.removeEventListener?.("pagehide", hidden),
       this.#client.on("online", () => this.#join()),
       this.#client.on("state", (state) => state !== "online" && this.#offline()),
     );
   }
 
   #become(status) {
-    if (this.status === status) return;
+    if (this.status === status || this.#destroyed) return;
     this.status = status;
     this.emit("status", status);
   }
@@ -86,11 +92,8 @@ export class SiskinProvider extends Emitter {
   async #join() {
     const { name, color } = this.#options.user ?? {};
     const join = { document_id: this.id, user_id: this.#client.user?.id, user_name: name, user_color: color };
-    try {
-      await this.#client.ask("ydoc:document:join", join);
-    } catch {
-      if (this.#client.online && !this.synced) this.#become("denied");
-    }
+    const answer = await this.#client.tell("ydoc:document:join", join).catch(() => null);
+    if (answer?.length === 0 && !this.synced) this.#become("denied");
   }
 
   #offline() {
@@ -101,27 +104,36 @@ export class SiskinProvider extends Emitter {
 
   /** What they have is taken, what they lack is sent. An empty document gets its first content from us, if nobody is faster. */
   async #state({ state, sessions, content }) {
-    const Y = this.#Y;
     const theirs = bytes(state);
     this.sessions = sessions ?? [];
     if (content !== undefined) this.content = content;
     this.#apply(theirs);
-    const mine = Y.encodeStateAsUpdate(this.doc, Y.encodeStateVectorFromUpdate(theirs));
     this.#become("synced");
-    if (theirs.length <= EMPTY) await this.#seed(mine);
-    else if (mine.length > EMPTY) this.#send(mine);
-    this.#sendAwareness([this.doc.clientID]);
+    const missing = this.#lackedBy(theirs);
+    if (missing) this.#saveLater();
+    if (theirs.length <= EMPTY) await this.#seed(missing ?? this.#firstContent());
+    else if (missing) this.#send(missing);
+    this.#greet();
     this.emit("synced");
   }
 
-  async #seed(mine) {
-    const first = mine.length > EMPTY ? mine : this.#firstContent();
-    if (!first) return;
-    const won = await this.#send(first, { initialize: true });
+  /** What is in our document and not in this state, as an update; `null` if nothing is. */
+  #lackedBy(theirs) {
+    const Y = this.#Y;
+    const other = new Y.Doc();
+    Y.applyUpdate(other, theirs);
+    const same = Y.equalSnapshots(Y.snapshot(other), Y.snapshot(this.doc));
+    const update = same ? null : Y.encodeStateAsUpdate(this.doc, Y.encodeStateVector(other));
+    other.destroy();
+    return update;
+  }
+
+  async #seed(first) {
+    const won = first && (await this.#send(first, { initialize: true }));
     if (!won) return;
     this.#apply(won);
-    const more = this.#Y.encodeStateAsUpdate(this.doc, this.#Y.encodeStateVectorFromUpdate(bytes(won)));
-    if (more.length > EMPTY) this.#send(more);
+    const missing = this.#lackedBy(bytes(won));
+    if (missing) this.#send(missing);
   }
 
   #firstContent() {
@@ -140,6 +152,10 @@ export class SiskinProvider extends Emitter {
   #edited(update) {
     this.#pending.push(update);
     this.#timers.gather ??= setTimeout(() => this.#flush(), GATHER);
+    this.#saveLater();
+  }
+
+  #saveLater() {
     clearTimeout(this.#timers.save);
     this.#timers.save = setTimeout(() => this.#save(), SAVE);
   }
@@ -159,23 +175,36 @@ export class SiskinProvider extends Emitter {
     this.#client.socket.emit("ydoc:document:update", { document_id: this.id, data: this.#options.content(this.doc) });
   }
 
-  /** Sends an update, and learns whether it was taken: the next event is answered, a refused one never. */
+  /** Sends an update, and learns whether it was taken. Resolves to the answer. */
   async #send(update, more = {}) {
-    const { socket } = this.#client;
-    let answer;
     const payload = { document_id: this.id, update: Array.from(update), ...more };
-    socket.emit("ydoc:document:update", payload, (taken) => (answer = { taken }));
-    await this.#sendAwareness([this.doc.clientID]);
-    if (!this.synced) return;
-    this.#become(answer ? "synced" : "readonly");
-    return answer?.taken;
+    const answer = await this.#client.tell("ydoc:document:update", payload).catch(() => null);
+    if (!this.synced || this.#destroyed) return;
+    if (answer === null) return this.#compare();
+    this.#become(answer.length ? "synced" : (await this.#isOpen()) ? "readonly" : "denied");
+    return answer[0];
   }
 
-  /** Resolves when the server has handled it; also when the connection is lost first. */
-  async #sendAwareness(clients) {
-    if (!this.synced) return;
-    const update = Array.from(this.#protocol.encodeAwarenessUpdate(this.awareness, clients));
-    await this.#client.ask("ydoc:awareness:update", { document_id: this.id, update }).catch(() => {});
+  /** The connection stalls. Once it flows again, the state comes, and shows what is missing where. */
+  #compare() {
+    this.#client.socket.emit("ydoc:document:state", { document_id: this.id });
+  }
+
+  /** Shows who is here to those who came, or came back: they take only what is newer than what they knew. */
+  #greet() {
+    this.awareness.setLocalState(this.awareness.getLocalState());
+  }
+
+  /** Whether the server still lets us read. */
+  async #isOpen() {
+    const payload = { document_id: this.id, update: Array.from(this.#protocol.encodeAwarenessUpdate(this.awareness, [])) };
+    const answer = await this.#client.tell("ydoc:awareness:update", payload).catch(() => null);
+    return answer?.length !== 0;
+  }
+
+  #sendAwareness(clients, states) {
+    const update = Array.from(this.#protocol.encodeAwarenessUpdate(this.awareness, clients, states));
+    if (this.synced) this.#client.socket.emit("ydoc:awareness:update", { document_id: this.id, update });
   }
 }
 

@@ -28,7 +28,7 @@ export interface Options {
 /**
  * - `connecting`: for the first time; `offline`: it was lost, and comes back by itself
  * - `online`: signed in
- * - `refused`: connected, but the server did not accept the token: call `signIn` with another one
+ * - `refused`: the server does not accept the token, or no longer: call `signIn` with another one
  * - `ended`: closed for good, here or by the server
  */
 export type State = "connecting" | "online" | "offline" | "refused" | "ended";
@@ -70,6 +70,8 @@ export interface Client {
   signIn(token: string): void;
   /** Emits and waits for the ack; rejects when there is none after `timeout` ms: that is how a server refuses. */
   ask(event: string, payload: object, timeout?: number): Promise<any>;
+  /** Emits and waits until the server has dealt with it: `[answer]`, or `[]` if it refused. Rejects when the connection is lost or stalls. */
+  tell(event: string, payload: object): Promise<[any?]>;
   joinChannels(): void;
   watchNote(id: string, listener: (note: any) => void): () => void;
   /** Pings `usage` each second; call what it returns when the answer is done. */
@@ -168,7 +170,7 @@ export interface ProviderOptions {
 
 /**
  * - `synced`: in step with everybody
- * - `readonly`: in step, but what was typed here was refused: no write access
+ * - `readonly`: in step, but there is no write access: what is typed here stays here
  * - `denied`: no access at all
  * - `offline`: edits are kept, and sent once the connection is back
  */
@@ -189,6 +191,7 @@ export declare class SiskinProvider {
   readonly synced: boolean;
   /** y-protocols' Awareness of the document. */
   readonly awareness: any;
+  /** The note as it was saved when the document was opened; who may only read sees nothing else until a writer comes. */
   readonly content: any;
   readonly sessions: string[];
   destroy(): void;

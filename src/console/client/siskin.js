@@ -17,6 +17,8 @@ export { SiskinProvider } from "./provider.js";
 const HEARTBEAT = 30_000;
 /** A server that takes the token says so within this time; one that doesn't says nothing. */
 const JOIN_TIMEOUT = 5_000;
+/** Clocks differ by so much. */
+const SKEW = 60;
 const USAGE = 1_000;
 const COME_BACK = 1_000;
 
@@ -33,6 +35,9 @@ class Client extends Emitter {
   user = null;
   #token;
   #heartbeat;
+  #joining;
+  #reason = "";
+  #told = "";
   #again = false;
 
   constructor({ url, token, io = vendored, path = "/ws/socket.io", isFocused = visible, ...more }) {
@@ -68,6 +73,7 @@ class Client extends Emitter {
   /** Shows another token, after the first one was refused or has expired. */
   signIn(token) {
     this.#token = token;
+    if (!this.online) this.#become("connecting");
     if (this.socket.connected) return this.#join();
     this.socket.connect();
   }
@@ -75,6 +81,17 @@ class Client extends Emitter {
   /** Emits and waits for the ack. Rejects when there is none in time: that is how a server refuses. */
   ask(event, payload, timeout = 10_000) {
     return this.socket.timeout(timeout).emitWithAck(event, payload);
+  }
+
+  /**
+   * Emits and waits until the server has dealt with it: a list with its answer, an empty one if it refused, since it takes
+   * events in their order and answers the next one. Rejects when there is no telling.
+   */
+  async tell(event, payload) {
+    const answer = [];
+    this.socket.emit(event, payload, (value) => (answer[0] = value));
+    await this.ask("heartbeat", {});
+    return answer;
   }
 
   /** Enters the rooms of all channels of the user, after one was made. */
@@ -112,14 +129,19 @@ class Client extends Emitter {
     socket.on("disconnect", (reason) => this.#disconnected(reason));
     socket.on("connect_error", (error) => this.#become(socket.active ? "offline" : "ended", error.message));
     socket.on("access:updated", () => (this.#again = true));
-    socket.on("error", (error) => this.emit("error", String(error?.message ?? error)));
+    socket.on("error", (error) => this.#error(String(error?.message ?? error)));
+  }
+
+  #error(message) {
+    if (!this.online) this.#told = message;
+    this.emit("error", message);
   }
 
   #connected() {
     this.#stop();
     this.#heartbeat = setInterval(() => this.#beat(), HEARTBEAT);
     this.#again = false;
-    return this.#join();
+    this.#join();
   }
 
   #beat() {
@@ -127,35 +149,61 @@ class Client extends Emitter {
     else if (this.socket.connected) this.#join();
   }
 
-  async #join() {
+  /** Signs in. Who is not accepted hears nothing; who is accepted late, is. */
+  #join() {
     const { socket } = this;
     const { id } = socket;
-    try {
-      const user = await this.ask("user-join", { auth: { token: this.#token } }, JOIN_TIMEOUT);
-      if (socket.id !== id) return;
-      this.user = user;
-      this.#become("online");
-      this.emit("online", user);
-    } catch {
-      if (socket.id === id && socket.connected) this.#become("refused", "the server did not accept the token");
-    }
+    const here = (then) => (user) => socket.connected && socket.id === id && then(user);
+    clearTimeout(this.#joining);
+    this.#told = "";
+    // A server that can't tell at the moment says so; the heartbeat asks it again.
+    const silent = () => (this.#told ? this.#become("offline", this.#told) : this.#refused());
+    this.#joining = setTimeout(here(silent), JOIN_TIMEOUT);
+    socket.emit("user-join", { auth: { token: this.#token } }, here((user) => this.#accepted(user)));
+  }
+
+  #accepted(user) {
+    if (!user?.id) return this.#refused();
+    clearTimeout(this.#joining);
+    this.user = user;
+    this.#become("online");
+    this.emit("online", user);
+  }
+
+  #refused() {
+    const why = expired(this.#token) ? "the token has expired" : "the server did not accept the token";
+    this.#become("refused", why);
   }
 
   #disconnected(reason) {
     this.#stop();
     if (reason === "io client disconnect") return;
-    const final = reason === "io server disconnect";
-    if (final && this.#again) setTimeout(() => this.socket.connect(), COME_BACK);
-    this.#become(final && !this.#again ? "ended" : "offline", reason);
+    if (reason !== "io server disconnect") return this.#become("offline", reason);
+    if (expired(this.#token)) return this.#refused();
+    if (!this.#again) return this.#become("ended", reason);
+    setTimeout(() => this.state === "offline" && this.socket.connect(), COME_BACK);
+    this.#become("offline", reason);
   }
 
   #stop() {
     clearInterval(this.#heartbeat);
+    clearTimeout(this.#joining);
   }
 
   #become(state, reason = "") {
-    if (this.state === "ended" && reason === "io client disconnect") return;
-    this.state = state;
+    if (this.state === state && this.#reason === reason) return;
+    [this.state, this.#reason] = [state, reason];
     this.emit("state", state, reason);
+  }
+}
+
+/** Is the token's time over, as far as this browser knows? */
+function expired(token) {
+  try {
+    const [, claims] = token.split(".");
+    const { exp } = JSON.parse(atob(claims.replace(/-/g, "+").replace(/_/g, "/")));
+    return exp <= Date.now() / 1000 + SKEW;
+  } catch {
+    return false;
   }
 }

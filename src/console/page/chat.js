@@ -135,7 +135,9 @@ class ChatDemo {
   }
 
   #fail(problem) {
-    if (!this.#ended) say($("chat-error"), problem.message);
+    if (this.#ended) return;
+    this.#answers.forEach(({ item }) => item.classList.remove("busy"));
+    say($("chat-error"), problem.message);
   }
 }
 

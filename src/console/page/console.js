@@ -53,14 +53,29 @@ async function openServer(key) {
 }
 
 function openClient(token) {
+  // The same person goes on where the last token ended.
+  if (client?.user && client.user.id === bearer(token)) {
+    sessionStorage.setItem(TOKEN, token);
+    return client.signIn(token);
+  }
   closeClient();
   sessionStorage.setItem(TOKEN, token);
-  client = connect({ token });
-  watchArrivals(client);
-  client.on("state", showState);
-  client.on("online", welcome);
-  client.on("error", (message) => say($("try-error"), message));
+  const mine = connect({ token });
+  client = mine;
+  watchArrivals(mine);
+  mine.on("state", (state, reason) => client === mine && showState(state, reason));
+  mine.on("online", welcome);
+  mine.on("error", (message) => say($("try-error"), message));
   showWho();
+}
+
+/** Whose token it is, as far as it can be read. */
+function bearer(token) {
+  try {
+    return JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"))).id;
+  } catch {
+    return null;
+  }
 }
 
 /** Signed in. When the connection comes back, what was being typed goes on. */
@@ -73,14 +88,24 @@ function welcome(user) {
 /** What became of the connection, in words. */
 function showState(state, reason) {
   showWho();
-  if (state === "refused") {
-    const why = "The server does not accept this token: it has expired, was signed with another secret, or its user is unknown here.";
-    closeClient();
-    return refuse(`${why} Paste a fresh one, or make one with “siskin token”.`);
-  }
-  const words = { offline: "The connection is lost. It comes back by itself.", ended: `The server has closed the connection: ${reason}.` };
-  say($("try-error"), words[state] ?? "");
+  const why = words(state, reason);
+  say($("try-error"), why);
+  if (state === "offline" && !client.user) say($("sign-in-error"), "siskin can't be reached. It is tried again.");
+  if (!isOut()) return;
+  sessionStorage.removeItem(TOKEN);
+  refuse(`${why} Paste a fresh token, or make one with “siskin token”.`);
 }
+
+function words(state, reason) {
+  if (state === "offline") return "The connection is lost. It comes back by itself.";
+  if (state === "ended") return "The server has closed this session.";
+  if (state !== "refused") return "";
+  if (reason.includes("expired")) return "This token has expired.";
+  return "The server does not accept this token: it has expired, was signed with another secret, or its user is unknown here.";
+}
+
+/** Is there nothing to be done but to show another token? */
+const isOut = () => client?.state === "refused" || client?.state === "ended";
 
 function startDemos() {
   if (!client?.online) return;
@@ -103,8 +128,9 @@ function closeServer() {
 
 function closeClient() {
   endDemos();
-  client?.close();
+  const gone = client;
   client = null;
+  gone?.close();
   sessionStorage.removeItem(TOKEN);
   $("try").hidden = true;
   showWho();
@@ -120,19 +146,21 @@ function taken() {
 function refuse(why) {
   $("secret").setAttribute("aria-invalid", "true");
   say($("sign-in-error"), why);
-  $("secret").focus();
+  // Whoever types elsewhere goes on there.
+  if (document.activeElement === document.body || $("sign-in").contains(document.activeElement)) $("secret").focus();
 }
 
 /** Who is signed in, with a way out of each; the form asks for what is still missing. */
 function showWho() {
   const chips = [];
   if (api) chips.push(chip("API key", "online", closeServer));
-  if (client) chips.push(chip(client.user?.name || client.user?.id || "connecting", client.state, closeClient));
+  if (client) chips.push(chip(client.user?.name || client.user?.id || client.state, client.state, closeClient));
   $("who").replaceChildren(...chips);
   if (!api) say($("where"), "");
-  $("sign-in").hidden = Boolean(api && client);
+  $("sign-in").hidden = Boolean(api && client) && !isOut();
   $("sign-in").classList.toggle("small", Boolean(api || client));
-  if (api) say($("sign-in-about"), "Paste a user's token, too, to try what its clients can do.");
+  if (isOut()) say($("sign-in-about"), "Paste a fresh token to go on.");
+  else if (api) say($("sign-in-about"), "Paste a user's token, too, to try what its clients can do.");
   else if (client) say($("sign-in-about"), "Paste the API key, too, to see how this siskin is doing and to let answers stream.");
   else say($("sign-in-about"), "Paste the API key to see how this siskin is doing, or a user's token to try what its clients can do. Both stay in this tab.");
 }

@@ -10,8 +10,8 @@ const NOTE = { title: "Console", access_grants: [{ principal_type: "user", princ
 const WORDS = {
   connecting: "Opening …",
   synced: "In step with everybody.",
-  readonly: "You may read this note, not write it: what you typed was refused.",
-  denied: "There is no such note yet. Sign in with the API key once, in any window, to make it.",
+  readonly: "You may read this note, not write it.",
+  denied: "There is no such note yet, or you may not read it. Sign in with the API key once, in any window, to make it.",
   offline: "Offline. What you type is merged when the connection is back.",
 };
 
@@ -25,9 +25,10 @@ export function startNote(client, api) {
 class NoteDemo {
   #client;
   #api;
-  #doc = new Y.Doc();
-  #text = this.#doc.getText("text");
+  #doc;
+  #text;
   #provider = null;
+  #mayWrite = true;
   #ended = false;
 
   constructor(client, api) {
@@ -48,6 +49,7 @@ class NoteDemo {
   end() {
     this.#ended = true;
     this.#provider?.destroy();
+    this.#doc?.destroy();
     $("note-text").oninput = null;
     $("note-text").disabled = true;
     $("note-people").replaceChildren();
@@ -57,21 +59,41 @@ class NoteDemo {
   #start() {
     const { user } = this.#client;
     const person = { id: user.id, name: user.name || user.id, color: color(user.id) };
-    const provider = new SiskinProvider(this.#client, `note:${ID}`, this.#doc, { Y, awareness: Y.awareness, user: person, seed, content });
+    const more = this.#mayWrite ? { seed, content } : {};
+    this.#doc = new Y.Doc();
+    this.#text = this.#doc.getText("text");
+    const provider = new SiskinProvider(this.#client, `note:${ID}`, this.#doc, { Y, awareness: Y.awareness, user: person, ...more });
     this.#provider = provider;
     provider.awareness.setLocalStateField("user", person);
     provider.awareness.on("change", () => this.#people());
-    provider.on("status", (status) => this.#status(status));
+    provider.on("status", (status) => (status === "readonly" ? this.#onlyRead() : this.#status(status)));
+    provider.on("synced", () => this.#onlyShow());
     this.#text.observe((event) => event.transaction.local || this.#show(event.delta));
     $("note-text").value = this.#text.toString();
     $("note-text").oninput = () => this.#typed($("note-text").value);
+    $("note-text").readOnly = !this.#mayWrite;
     this.#status(provider.status);
     this.#people();
   }
 
   #status(status) {
-    say($("note-status"), WORDS[status]);
-    $("note-text").disabled = status === "connecting" || status === "denied";
+    say($("note-status"), WORDS[status === "synced" && !this.#mayWrite ? "readonly" : status]);
+    $("note-text").disabled = (status === "connecting" && this.#mayWrite) || status === "denied";
+  }
+
+  /** A change was refused. The note is opened again, as everybody else sees it. */
+  #onlyRead() {
+    if (this.#ended || !this.#mayWrite) return;
+    this.#mayWrite = false;
+    this.#provider.destroy();
+    this.#doc.destroy();
+    this.#start();
+  }
+
+  /** Nobody who may write is here: what was saved is shown. */
+  #onlyShow() {
+    const saved = this.#provider.content?.md;
+    if (!this.#mayWrite && saved && this.#text.length === 0) $("note-text").value = saved;
   }
 
   /** The one stretch between what is the same before and behind becomes the edit. */
