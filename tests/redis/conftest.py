@@ -10,6 +10,12 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from shared import Reference, settings  # noqa: E402
 
 
+@pytest.fixture(params=[True, False], ids=["room-channels", "one-channel"])
+def mode(request):
+    """Whether each room has a channel of its own."""
+    return request.param
+
+
 @pytest.fixture
 def reference(redis_server):
     """Open WebUI's own process on the test's Redis."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import time
 
 import aiohttp
@@ -133,7 +134,7 @@ class PythonServer:
 
 
 class Client:
-    """A Socket.IO client that keeps what it receives: (event, arguments)."""
+    """A Socket.IO client that keeps what it receives: (event, arguments). Its `answer` is what it acknowledges, or a function."""
 
     def __init__(self, server, user):
         self.server, self.user = server, user
@@ -146,7 +147,7 @@ class Client:
 
     async def _event(self, event, *args):
         self.received.append((event, args))
-        return self.answer
+        return await self.answer(*args) if callable(self.answer) else self.answer
 
     async def _lost(self, *_):
         self.lost += 1
@@ -226,6 +227,84 @@ class Api:
                 if line.rpartition(" ")[0] == name:
                     return float(line.rpartition(" ")[2])
         return 0.0
+
+
+class Scene:
+    """Two instances `a` and `b` (their APIs), a python-socketio server `p`, a manager `w` that only emits, one Redis; of the
+    clients, ann is on `a`, bob on `b`, pam on `p`, signed in there as Open WebUI does it."""
+
+    def __init__(self, mode, server, redis, a, b, p, w, everybody):
+        self.mode, self.server, self.redis = mode, server, redis
+        self.a, self.b, self.p, self.w = a, b, p, w
+        self.everybody = self.ann, self.bob, self.pam = everybody
+
+    def channel(self, room):
+        return f"socketio#/#{room}"
+
+    async def members(self, room):
+        return await self.a.members(room) | await self.b.members(room) | self.p.members(room)
+
+    async def all_in(self, room, *who):
+        """Waits until these and no others are in a room, and their servers hear what goes there."""
+        sids = {client.sid for client in who}
+        await until(lambda: self._are_in(room, sids), what=f"{[client.user for client in who]} in {room}")
+        servers = len({client.server for client in who})
+        await until(lambda: not self.mode or self._listened(room, servers), what=f"subscription to {room}")
+
+    async def _are_in(self, room, sids):
+        return await self.members(room) == sids
+
+    async def _listened(self, room, servers):
+        return (await self.redis.pubsub_numsub(self.channel(room)))[0][1] == servers
+
+    async def sign_in(self, client):
+        user = {"id": client.user, "name": client.user, "role": "user", "last_seen_at": int(time.time()) + 600}
+        await self.redis.hset("open-webui:session_pool", client.sid, json.dumps(user))
+
+    async def known(self, *who):
+        """Waits until all instances can know these clients: their entries are in the pool."""
+        sids = {client.sid for client in who}
+        await until(lambda: self._pool_has(sids), what="entries in the pool")
+
+    async def _pool_has(self, sids):
+        return sids <= await pool(self.server.url)
+
+    async def ready(self):
+        return (await self.a.ready())["ready"] and (await self.b.ready())["ready"]
+
+
+@contextlib.asynccontextmanager
+async def setting(mode, start_siskin, server):
+    a, b = start_siskin(**settings(server.url, mode)), start_siskin(**settings(server.url, mode))
+    async with contextlib.AsyncExitStack() as stack:
+        parts = [Redis.from_url(server.url), Api(a), Api(b), PythonServer(server.url, mode), writer(server.url, mode)]
+        redis, at_a, at_b, p, w = [await stack.enter_async_context(part) for part in parts]
+        everybody = await stack.enter_async_context(clients((a, "ann"), (b, "bob"), (p, "pam")))
+        scene = Scene(mode, server, redis, at_a, at_b, p, w, everybody)
+        await scene.sign_in(scene.pam)
+        await until(scene.ready, what="readiness")
+        await scene.known(*everybody)
+        yield scene
+
+
+def scene(test):
+    """Runs a test with a scene of its own."""
+
+    def run(mode, start_siskin, redis_server):
+        async def body():
+            async with setting(mode, start_siskin, redis_server) as here:
+                await test(here)
+
+        asyncio.run(body())
+
+    run.__doc__, run.__name__ = test.__doc__, test.__name__
+    return run
+
+
+async def seen(client, event, count=1):
+    """Waits for so many events of a name; their first arguments."""
+    await until(lambda: len(client.events(event)) >= count, what=f"{event} at {client.user}")
+    return client.events(event)
 
 
 async def until(condition, seconds=20, what="condition"):

@@ -1,305 +1,382 @@
-"""Instances reach each other's sockets, and those of python-socketio's own AsyncRedisManager, in both channel modes."""
+"""Two instances and a python-socketio server are one server, in both channel modes and all directions."""
 
 import asyncio
-import contextlib
 import json
-import threading
-import time
 
-import pytest
-import redis
-import socketio
-from aiohttp import web
-from parts import manager_class
-from siskin import free_port, token, wait_for
+from parts import Client, clients, pool, scene, seen, until
 
-MODES = pytest.mark.parametrize("room_channels", [False, True], ids=["one-channel", "room-channels"])
+BYTES = bytes(range(256)) * 5
 
 
-class Python:
-    """A python-socketio server on the same Redis, in a thread of its own."""
-
-    def __init__(self, url, room_channels):
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.loop = asyncio.new_event_loop()
-        self.room_channels, self.redis_url = room_channels, url
-        self.sids = []
-        started = threading.Event()
-        self.thread = threading.Thread(target=self._run, args=(started,), daemon=True)
-        self.thread.start()
-        started.wait(10)
-
-    def _run(self, started):
-        asyncio.set_event_loop(self.loop)
-        self.server = socketio.AsyncServer(async_mode="aiohttp", client_manager=manager_class(self.room_channels)(self.redis_url))
-        self.server.on("connect", lambda sid, *_: self.sids.append(sid))
-        app = web.Application()
-        self.server.attach(app, socketio_path="/ws/socket.io")
-
-        async def start():
-            runner = web.AppRunner(app)
-            await runner.setup()
-            await web.TCPSite(runner, "127.0.0.1", self.port).start()
-            started.set()
-
-        self.loop.run_until_complete(start())
-        self.loop.run_forever()
-
-    def do(self, coroutine):
-        """Runs a coroutine there."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(20)
-
-    def close(self):
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(10)
+@scene
+async def test_python_emits_to_siskin(s):
+    """To a room, a user's room, a sid, several rooms, everybody; with skip; arguments as they were."""
+    await s.a.enter("r", "ann")
+    await s.p.io.enter_room(s.pam.sid, "r")
+    for emit in (s.p.io.emit, s.w.emit):
+        for client in s.everybody:
+            client.received.clear()
+        await emit("room", {"n": 1}, room="r")
+        await emit("user", 'ü"\\', room="user:ann")
+        await emit("sid", 0, room=s.ann.sid)
+        await emit("many", (1, "two", [3]), room="r")
+        await emit("none", None, room="r")
+        await emit("rooms", 1, room=["r", "user:ann", "user:bob"])
+        await emit("skip", 1, room="r", skip_sid=s.ann.sid)
+        await emit("skips", 1, room="r", skip_sid=[s.pam.sid, "nobody"])
+        await emit("all", 1)
+        for client in s.everybody:
+            await seen(client, "all")
+        assert s.ann.received == [
+            ("room", ({"n": 1},)), ("user", ('ü"\\',)), ("sid", (0,)), ("many", (1, "two", [3])), ("none", ()),
+            ("rooms", (1,)), ("skips", (1,)), ("all", (1,)),
+        ]  # fmt: skip
+        assert s.bob.received == [("rooms", (1,)), ("all", (1,))]
+        assert [event for event, _ in s.pam.received] == ["room", "many", "none", "rooms", "skip", "all"]
 
 
-class Client:
-    """A client that keeps what came."""
-
-    def __init__(self, url, user=None):
-        self.got = []
-        self.answer = lambda *args: None
-        self.socket = socketio.Client(reconnection=False)
-        self.socket.on("*", self._event)
-        auth = {"token": token(user)} if user else None
-        self.socket.connect(url, auth=auth, socketio_path="/ws/socket.io", transports=["websocket"])
-        if user:
-            assert self.socket.call("user-join", {"auth": auth})["id"] == user
-
-    @property
-    def sid(self):
-        return self.socket.get_sid()
-
-    def _event(self, name, *args):
-        self.got.append((name, *args))
-        return self.answer(*args)
-
-    def named(self, name):
-        return [list(event[1:]) for event in self.got if event[0] == name]
-
-    def expect(self, name, *args):
-        wait_for(lambda: list(args) in self.named(name), what=f"{name} {args} in {self.got}")
+@scene
+async def test_siskin_emits_to_others(s):
+    """To a room, a user's room and a sid of the other instance and of python-socketio; with skip."""
+    await s.a.enter("r", "ann")
+    await s.b.enter("r", "bob")
+    await s.p.io.enter_room(s.pam.sid, "r")
+    for client in (s.bob, s.pam):
+        await s.a.emit("room", {"n": 1}, room="r")
+        await s.a.emit("user", "ü", user_id=client.user)
+        await s.a.emit("sid", 0, session_id=client.sid)
+        await s.a.emit("skip", 1, room="r", skip_sid=client.sid)
+        await s.a.emit("skips", 1, room="r", skip_sid=[s.ann.sid])
+        await seen(client, "skips")
+        await seen(s.ann, "skip")
+        assert client.received == [("room", ({"n": 1},)), ("user", ("ü",)), ("sid", (0,)), ("skips", (1,))]
+        assert s.ann.received == [("room", ({"n": 1},)), ("skip", (1,))]
+        for one in s.everybody:
+            await seen(one, "room")
+            one.received.clear()
+        # What the others have not yet got of this would be taken for something of the next.
+        await s.a.emit("end", 1, room="r")
+        for one in s.everybody:
+            await seen(one, "end")
+            one.received.clear()
 
 
-@pytest.fixture
-def house(start_siskin, redis_server):
-    """Starts instances and clients that share one Redis."""
-    with contextlib.ExitStack() as stack:
-
-        class House:
-            url = redis_server.url
-            server = redis_server
-
-            def siskin(self, room_channels, **more):
-                instance = start_siskin(
-                    WEBSOCKET_MANAGER="redis",
-                    WEBSOCKET_REDIS_URL=redis_server.url,
-                    WEBSOCKET_REDIS_ROOM_CHANNELS=str(room_channels).lower(),
-                    **more,
-                )
-                wait_for(lambda: '"ready":true' in instance_ready(instance), what="readiness")
-                return instance
-
-            def python(self, room_channels):
-                server = Python(redis_server.url, room_channels)
-                stack.callback(server.close)
-                return server
-
-            def client(self, url, user=None):
-                client = Client(url, user)
-                stack.callback(client.socket.disconnect)
-                return client
-
-        yield House()
-
-
-def instance_ready(instance):
-    import requests
-
-    return requests.get(f"{instance.url}/ready", timeout=10).text.replace(" ", "")
-
-
-@MODES
-def test_two_instances_are_one(house, room_channels):
-    a, b = house.siskin(room_channels), house.siskin(room_channels)
-    ann, bob, eve = house.client(a.url, "ann"), house.client(b.url, "bob"), house.client(b.url, "eve")
-
-    a.api("POST", "/emit", {"user_id": "bob", "event": "x", "data": {"n": 1}})
-    bob.expect("x", {"n": 1})
-    a.api("POST", "/emit", {"session_id": eve.sid, "event": "x", "data": {"n": 2}})
-    eve.expect("x", {"n": 2})
-    assert bob.named("x") == [[{"n": 1}]]
-    assert ann.named("x") == []
-
-
-@MODES
-def test_a_flood_keeps_its_order(house, room_channels):
-    a, b = house.siskin(room_channels), house.siskin(room_channels)
-    bob = house.client(b.url, "bob")
+@scene
+async def test_a_flood_keeps_its_order(s):
+    await s.b.enter("r", "bob")
+    await s.p.io.enter_room(s.pam.sid, "r")
     for number in range(300):
-        a.api("POST", "/emit", {"user_id": "bob", "event": "x", "data": number})
-    wait_for(lambda: len(bob.named("x")) == 300, what="300 events")
-    assert [args[0] for args in bob.named("x")] == list(range(300))
+        await s.a.emit("x", number, room="r")
+    for client in (s.bob, s.pam):
+        assert await seen(client, "x", 300) == list(range(300))
 
 
-@MODES
-def test_a_backend_asks_a_browser_of_another_instance(house, room_channels):
-    a, b = house.siskin(room_channels), house.siskin(room_channels)
-    bob = house.client(b.url, "bob")
-    bob.answer = lambda payload: {"said": payload["data"]["type"]}
-    question = {
-        "user_id": "bob",
-        "session_id": bob.sid,
-        "chat_id": "c",
-        "message_id": "m",
-        "event": {"type": "execute:python", "data": {"code": "1"}},
-    }
-    b.api("POST", "/chat/call", question)
-    answer = wait_for(lambda: (r := a.api("POST", "/chat/call", question, ok=False)).status_code == 200 and r, what="an answer")
-    assert answer.json()["answer"] == {"said": "execute:python"}
+@scene
+async def test_typing_crosses(s):
+    """What a client types in a channel reaches the channel's members everywhere."""
+    await s.a("PUT", "/channels/c", {"name": "C", "members": ["ann"]})
+    await s.b.enter("channel:c", "bob")
+    await s.p.io.enter_room(s.pam.sid, "channel:c")
+    await s.ann.io.emit("events:channel", {"channel_id": "c", "data": {"type": "typing", "data": {"typing": True}}})
+    for client in s.everybody:
+        (event,) = await seen(client, "events:channel")
+        assert event["data"] == {"type": "typing", "data": {"typing": True}} and event["user"]["id"] == "ann"
 
 
-@MODES
-def test_a_call_ends_when_the_instance_of_its_browser_dies(house, room_channels):
-    a, b = house.siskin(room_channels), house.siskin(room_channels)
-    bob = house.client(b.url, "bob")
-    bob.answer = lambda *_: time.sleep(60)
-    question = {"user_id": "bob", "session_id": bob.sid, "chat_id": "c", "event": {"type": "execute:python", "data": {}}}
+@scene
+async def test_binary_crosses(s):
+    """Bytes from python-socketio arrive as bytes, however deep they lie."""
+    for emit in (s.p.io.emit, s.w.emit):
+        s.ann.received.clear()
+        await emit("plain", BYTES, room="user:ann")
+        await emit("deep", ({"a": [b"\x00", {"b": BYTES}], "c": "text"}, b""), room="user:ann")
+        await emit("end", 1, room="user:ann")
+        await seen(s.ann, "end")
+        assert s.ann.received[:2] == [("plain", (BYTES,)), ("deep", ({"a": [b"\x00", {"b": BYTES}], "c": "text"}, b""))]
+
+
+@scene
+async def test_awareness_crosses(s):
+    """Bytes of a client reach members elsewhere as numbers, which all editors take."""
+    await s.p.io.enter_room(s.pam.sid, "doc_free")
+    for client in (s.bob, s.ann):
+        await client.io.emit("ydoc:document:join", {"document_id": "free"})
+        await seen(client, "ydoc:document:state")
+    await seen(s.pam, "ydoc:user:joined", 2)
+    await s.ann.io.emit("ydoc:awareness:update", {"document_id": "free", "update": BYTES})
+    for client in (s.bob, s.pam):
+        (got,) = await seen(client, "ydoc:awareness:update")
+        assert bytes(got["update"]) == BYTES and got["user_id"] == "ann"
+
+
+@scene
+async def test_python_asks_a_browser_on_siskin(s):
+    """An ack goes back to the server that asked, with several arguments or none."""
+    s.ann.answer = ("yes", {"n": 2})
+    assert await s.p.io.call("ask", {"q": 1}, to=s.ann.sid, timeout=20) == ("yes", {"n": 2})
+    s.ann.answer = None
     answers = []
-
-    def ask():
-        wait_for(lambda: a.api("POST", "/chat/call", {**question, "timeout": 0.01}, ok=False).status_code != 404)
-        answers.append(a.api("POST", "/chat/call", question, ok=False).status_code)
-
-    asking = threading.Thread(target=ask)
-    asking.start()
-    # Both questions have arrived, and their instance has said that it has the browser.
-    spoken = 'siskin_backplane_messages_total{direction="in"}'
-    wait_for(lambda: len(bob.named("events")) >= 2 and a.metric(spoken) >= 2, what="the questions")
-    b.kill()
-    asking.join(20)
-    assert answers == [410], answers
+    await s.p.io.emit("ask", 1, to=s.ann.sid, callback=lambda *args: answers.append(args))
+    await until(lambda: answers, what="ack")
+    assert answers[0] in ((), (None,))
 
 
-@MODES
-def test_python_and_siskin_reach_each_other(house, room_channels):
-    siskin, python = house.siskin(room_channels), house.python(room_channels)
-    here, there = house.client(siskin.url, "ann"), house.client(python.url)
-    # It subscribes with its first client.
-    admin = redis.Redis.from_url(house.url)
-    wait_for(lambda: admin.pubsub_numpat() + admin.pubsub_numsub("socketio")[0][1] == 2, what="two subscribers")
-    python.do(python.server.enter_room(python.sids[0], "user:ann"))
-
-    siskin.api("POST", "/emit", {"room": "user:ann", "event": "a", "data": {"n": 1}})
-    for client in (here, there):
-        client.expect("a", {"n": 1})
-    python.do(python.server.emit("b", ({"n": 2}, "ä\"\\"), room="user:ann"))
-    for client in (here, there):
-        client.expect("b", {"n": 2}, "ä\"\\")
-    python.do(python.server.emit("c", {"blob": b"\x00\xff", "more": [b"x"]}, to=here.sid))
-    here.expect("c", {"blob": b"\x00\xff", "more": [b"x"]})
-    python.do(python.server.emit("d", 1, room="user:ann", skip_sid=here.sid))
-    there.expect("d", 1)
-    python.do(python.server.emit("e"))
-    here.expect("e")
-    assert not here.named("d")
-
-    here.answer = lambda *args: ("yes", 2)
-    assert python.do(python.server.call("ask", "?", to=here.sid, timeout=10)) == ("yes", 2)
-
-    python.do(python.server.enter_room(here.sid, "den"))
-    wait_for(lambda: "den" in siskin.api("GET", f"/sessions/{here.sid}").json()["rooms"], what="den")
-    python.do(python.server.leave_room(here.sid, "den"))
-    wait_for(lambda: "den" not in siskin.api("GET", f"/sessions/{here.sid}").json()["rooms"], what="no den")
-    python.do(python.server.close_room("user:ann"))
-    wait_for(lambda: "user:ann" not in siskin.api("GET", f"/sessions/{here.sid}").json()["rooms"], what="no room")
-    python.do(python.server.disconnect(here.sid))
-    wait_for(lambda: not here.socket.connected, what="the end")
+def question(client):
+    """What a backend asks this browser."""
+    event = {"type": "execute:python", "data": {"code": "1"}}
+    return {"user_id": client.user, "session_id": client.sid, "chat_id": "local:x", "event": event}
 
 
-@MODES
-def test_an_emitting_only_manager(house, room_channels):
-    siskin = house.siskin(room_channels)
-    ann = house.client(siskin.url, "ann")
-    emitter = manager_class(room_channels)(house.url, write_only=True)
-
-    async def emit():
-        await emitter.emit("x", {"n": 1}, room="user:ann")
-        await emitter.emit("x", {"n": 2}, room=["user:ann", "user:bob"])
-        await emitter.emit("x", {"n": 3})
-        await emitter.redis.aclose()
-
-    asyncio.run(emit())
-    wait_for(lambda: len(ann.named("x")) == 3, what="three events")
-    assert [args[0]["n"] for args in ann.named("x")] == [1, 2, 3] or room_channels
+@scene
+async def test_siskin_asks_a_browser_elsewhere(s):
+    """The API of one instance asks a socket of the other and of python-socketio and gets its ack; only its own user's."""
+    for client in (s.bob, s.pam):
+        client.answer = {"from": client.user}
+        assert (await s.a("POST", "/chat/call", question(client)))["answer"] == {"from": client.user}
+        refused = await s.a("POST", "/chat/call", {**question(client), "user_id": "ann"}, ok=False)
+        assert refused["status"] == 403
+        assert len(client.events("events")) == 1
 
 
-@MODES
-def test_malformed_messages_are_skipped_and_counted(house, room_channels):
-    siskin = house.siskin(room_channels)
-    ann = house.client(siskin.url, "ann")
-    client = redis.Redis.from_url(house.url)
-    for wrong in [b"", b"\xff\xfe", b"{", b"[]", b'{"method":"emit","host_id":"h"}', b'{"method":"x"}']:
-        client.publish("socketio", wrong)
-    client.publish("socketio", json.dumps({"method": "emit", "event": "x", "data": [1], "room": "user:ann", "host_id": "h"}))
-    ann.expect("x", 1)
-    assert siskin.metric('siskin_refused_total{reason="backplane message"}') == 6
-    assert siskin.log().count("is skipped") == 1
+async def never(*_):
+    await asyncio.Event().wait()
 
 
-def test_room_channels_come_and_go_with_members(house):
-    siskin = house.siskin(True)
-    client = redis.Redis.from_url(house.url)
-    channels = lambda: {name.decode() for name in client.pubsub_channels("socketio#/#*")}  # noqa: E731
-    assert channels() == set()
-    ann = house.client(siskin.url, "ann")
-    assert channels() == {"socketio#/#user:ann", f"socketio#/#{ann.sid}"}
-    ann.socket.disconnect()
-    wait_for(lambda: channels() == set(), what="unsubscription")
+async def asked(s, client):
+    """A question that nobody answers has arrived, and its server, if it is siskin, has said so."""
+    client.answer = never
+    before = await s.a.metric('siskin_backplane_messages_total{direction="in"}')
+    asking = asyncio.ensure_future(s.a("POST", "/chat/call", question(client), ok=False))
+    await seen(client, "events")
+    if client is not s.pam:
+        await until(lambda: _more(s.a, before), what="word of who has the browser")
+    assert not asking.done()
+    return asking
 
 
-@MODES
-def test_after_an_outage_all_is_as_before(house, room_channels):
-    a, b = house.siskin(room_channels), house.siskin(room_channels)
-    ann, bob = house.client(a.url, "ann"), house.client(b.url, "bob")
-    house.server.stop()
-    wait_for(lambda: "is away (" in a.log(), what="the outage")
-    a.api("POST", "/emit", {"user_id": "ann", "event": "x", "data": 1})
-    ann.expect("x", 1)
-    house.server.start()
-    for instance in (a, b):
-        wait_for(lambda: '"ready":true' in instance_ready(instance), 40, what="readiness")  # noqa: B023
-    a.api("POST", "/emit", {"user_id": "bob", "event": "x", "data": 2})
-    bob.expect("x", 2)
-    assert ann.socket.connected and bob.socket.connected
+async def _more(api, before):
+    return await api.metric('siskin_backplane_messages_total{direction="in"}') > before
 
 
-def test_a_deaf_subscriber_is_noticed(house):
-    siskin = house.siskin(True)
-    ann = house.client(siskin.url, "ann")
-    client = redis.Redis.from_url(house.url)
-    (subscriber,) = [c for c in client.client_list() if c["name"] == "siskin-subscriber"]
-    client.client_kill_filter(_id=subscriber["id"])
-    wait_for(lambda: "connects again" in siskin.log(), what="a log line")
-    wait_for(lambda: '"ready":true' in instance_ready(siskin), what="readiness")
-    client.publish("socketio", json.dumps({"method": "emit", "event": "x", "data": [1], "host_id": "h"}))
-    ann.expect("x", 1)
+async def is_gone(asking):
+    """The call ends, long before its time of 300 s, since nobody is there to answer."""
+    answer = await asyncio.wait_for(asking, 60)
+    assert answer["status"] == 410, answer
 
 
-def test_a_stream_reaches_the_instance_that_has_it_open(house):
-    a, b = house.siskin(True), house.siskin(True)
-    bob = house.client(b.url, "bob")
-    name = f"bob:{bob.sid}:r1"
-    a.api("PUT", f"/streams/{name}")
+@scene
+async def test_a_call_ends_with_its_browser(s):
+    """Whether that was on the other instance, which lives on, or on python-socketio, which says nothing."""
+    asking = await asked(s, s.bob)
+    await s.bob.close()
+    await is_gone(asking)
+    asking = await asked(s, s.pam)
+    sid = s.pam.sid
+    await s.pam.close()
+    await s.redis.hdel("open-webui:session_pool", sid)
+    await is_gone(asking)
+
+
+@scene
+async def test_a_call_ends_with_an_instance_that_is_killed(s):
+    asking = await asked(s, s.bob)
+    await asyncio.to_thread(s.b.instance.kill)
+    await is_gone(asking)
+
+
+@scene
+async def test_a_call_ends_when_its_instance_goes_down(s):
+    """At once: while that one still answers a request of its own, and listens."""
+    asking = await asked(s, s.bob)
+    (reader, writer), lines = await asyncio.open_connection("127.0.0.1", s.b.instance.port), b"Transfer-Encoding: chunked\r\n\r\n"
+    key = f"Authorization: Bearer {s.b.instance.api_key}\r\n".encode()
+    writer.write(b"POST /api/v1/chat/stream?user_id=bob&chat_id=local:x HTTP/1.1\r\nHost: x\r\n" + key + lines)
+    event = json.dumps({"type": "status", "data": {}}) + "\n"
+    writer.write(f"{len(event):x}\r\n{event}\r\n".encode())
+    await seen(s.bob, "events", 2)
+    stopping = asyncio.ensure_future(asyncio.to_thread(s.b.instance.stop))
+    await is_gone(asking)
+    assert not stopping.done()
+    writer.write(b"0\r\n\r\n")
+    assert b" 200 " in await reader.readline()
+    writer.close()
+    await stopping
+
+
+@scene
+async def test_python_moves_sockets_of_siskin(s):
+    """The other server and a write-only manager move sockets in and out of rooms, and close rooms."""
+    for far in (s.p.manager, s.w):
+        await far.enter_room(s.ann.sid, "/", "far")
+        await s.all_in("far", s.ann)
+        await far.leave_room(s.ann.sid, "/", "far")
+        await s.all_in("far")
+        await s.a.enter("closing", "ann")
+        await far._publish({"method": "close_room", "room": "closing", "namespace": "/", "host_id": "somebody"})
+        await s.all_in("closing")
+
+
+@scene
+async def test_siskin_moves_sockets_of_others(s):
+    """Enter, leave and close, given to one instance, reach sockets of the other one and of python-socketio."""
+    await s.a.enter("r", "ann", "bob", "pam")
+    await s.all_in("r", *s.everybody)
+    await s.a.emit("all", 1, room="r")
+    for client in s.everybody:
+        assert await seen(client, "all") == [1]
+    await s.a.leave("r", "bob", "pam")
+    await s.all_in("r", s.ann)
+    await s.a.emit("one", 1, room="r")
+    for client in s.everybody:
+        await s.a.emit("end", 1, user_id=client.user)
+        await seen(client, "end")
+    assert [client.events("one") for client in s.everybody] == [[1], [], []]
+    await s.a.enter("r", "ann", "bob", "pam")
+    await s.all_in("r", *s.everybody)
+    await s.a("DELETE", "/rooms/r")
+    await s.all_in("r")
+
+
+@scene
+async def test_each_disconnects_sockets_of_others(s):
+    """The transport ends, the session is gone from the pool."""
+    async with clients((s.ann.server, "cid"), (s.ann.server, "bob"), (s.bob.server, "dan")) as (cid, bob2, dan):
+        await s.known(bob2, dan)
+        gone, pams = dan.sid, s.pam.sid
+        await s.p.io.disconnect(s.ann.sid)
+        await s.w.can_disconnect(cid.sid, "/")
+        await s.a("DELETE", f"/sessions/{dan.sid}")
+        await s.a("DELETE", f"/sessions/{s.pam.sid}")
+        # All of a user's, who is told first; asked of the instance that has one of the two.
+        assert await s.a("DELETE", "/users/bob/sessions") == {"disconnected": 2}
+        await until(lambda: all(client.lost for client in (*s.everybody, cid, bob2, dan)), what="disconnects")
+        assert s.bob.events("access:updated") == bob2.events("access:updated") == [{}]
+    assert s.p.gone
+    await until(lambda: _pool_is(s.server.url, {pams}), what="end of sessions")
+    unknown = await s.a("DELETE", f"/sessions/{gone}", ok=False)
+    assert unknown["status"] == 404
+
+
+async def _pool_is(url, sids):
+    return await pool(url) == sids
+
+
+@scene
+async def test_who_is_told_of_a_new_channel_enters_it(s):
+    """By a process of Open WebUI, or by another instance's API: all local sockets of that user, if the directory agrees."""
+    for id, members in (("mine", ["bob"]), ("theirs", ["ann"])):
+        await s.b("PUT", f"/channels/{id}", {"name": id, "members": members})
+    async with clients((s.bob.server, "bob")) as (bob2,):
+        for number, emit in enumerate((s.p.io.emit, s.w.emit, s.a.emit)):
+            # As it was before somebody made the channel: no socket is in its room.
+            await s.b.leave("channel:mine", "bob")
+            await s.all_in("channel:mine")
+            for id in ("theirs", "mine"):
+                payload = {"channel_id": id, "data": {"type": "channel:created"}, "user": {"id": "ann"}, "channel": {"id": id}}
+                target = {"user_id": "bob"} if emit == s.a.emit else {"room": "user:bob"}
+                await emit("events:channel", payload, **target)
+            await s.all_in("channel:mine", s.bob, bob2)
+            for id in ("theirs", "mine"):
+                message = {"channel_id": id, "data": {"type": "message", "data": {"n": number}}}
+                await s.w.emit("events:channel", message, room=f"channel:{id}")
+            for client in (s.bob, bob2):
+                told = await seen(client, "events:channel", 3)
+                assert [(event["channel_id"], event["data"]["type"]) for event in told] == [
+                    ("theirs", "channel:created"), ("mine", "channel:created"), ("mine", "message"),
+                ]  # fmt: skip
+                client.received.clear()
+
+
+# What is skipped with a word, and what is passed over: it means nobody here.
+MALFORMED = [
+    b"", b"{", b"null", b"[]", b'"x"', b"\xff\xfe", b"{}", b'{"method":1}', b'{"method":"emit"}', b'{"method":"nonsense","host_id":"x"}',
+    b'{"method":"emit","event":1,"data":[],"room":"r","namespace":"/"}',
+    b'{"method":"emit","event":"e","data":[[{"_placeholder":true,"num":0}],"no base64!"],"binary":true,"room":"r","namespace":"/","host_id":"x"}',
+    b'{"method":"disconnect","sid":1}', b'{"method":"enter_room","sid":"none","room":null}', b'{"method":"close_room"}',
+    b"[" * 5000,
+]  # fmt: skip
+FOREIGN = [
+    b'{"method":"emit","event":"e","data":"text","room":{"a":1},"namespace":"/","host_id":"x"}',
+    b'{"method":"emit","event":"e","data":[1],"room":"r","namespace":"/none","host_id":"x"}',
+    b'{"method":"callback","host_id":"x","sid":"y","namespace":"/","id":"z","args":1}',
+]
+
+
+@scene
+async def test_own_and_malformed_messages(s):
+    """An event comes once; a malformed message is skipped and counted, said once, and the next one arrives."""
+    await s.a.enter("r", "ann")
+    for message in MALFORMED + FOREIGN:
+        await s.redis.publish("socketio", message)
+        await s.redis.publish(s.channel("r"), message)
+    await s.a.emit("once", 1, room="r")
+    await s.w.emit("last", 1, room="r")
+    await seen(s.ann, "last")
+    assert s.ann.received == [("once", (1,)), ("last", (1,))]
+    skipped = await s.a.metric('siskin_refused_total{reason="backplane message"}')
+    assert skipped == len(MALFORMED) * (2 if s.mode else 1)
+    await until(lambda: "is skipped" in s.a.instance.log(), what="a log line")
+    assert s.a.instance.log().count("is skipped") == 1
+
+
+@scene
+async def test_channels_come_and_go_with_members(s):
+    """With room channels: one of each room and of each socket, as long as it is here."""
+
+    async def channels():
+        return {name.decode() for name in await s.redis.pubsub_channels(s.channel("*"))}
+
+    before = await channels()
+    zoe = await Client(s.ann.server, "zoe").connect()
+    assert await channels() - before == ({s.channel("user:zoe"), s.channel(zoe.sid)} if s.mode else set())
+    await zoe.close()
+    await until(lambda: _same(channels, before), what="unsubscription")
+
+
+async def _same(look, expected):
+    return await look() == expected
+
+
+@scene
+async def test_after_an_outage_all_is_as_before(s):
+    await s.b.enter("r", "bob")
+    await asyncio.to_thread(s.server.stop)
+    await until(lambda: "is away (" in s.a.instance.log(), what="the outage")
+    await s.a.emit("x", 1, user_id="ann")
+    await s.a.enter("r", "ann")
+    assert await seen(s.ann, "x") == [1]
+    await asyncio.to_thread(s.server.start)
+    await until(s.ready, 40, what="readiness")
+    for api, client in ((s.a, s.bob), (s.b, s.ann)):
+        await api.emit("y", client.user, room="r", skip_sid=[])
+        await seen(client, "y")
+    for client in (s.ann, s.bob):
+        assert await seen(client, "y", 2) == ["bob", "ann"] and not client.lost
+
+
+@scene
+async def test_a_deaf_subscriber_is_noticed(s):
+    log = s.a.instance.log
+    for subscriber in await s.redis.client_list():
+        if subscriber["name"] == "siskin-subscriber":
+            await s.redis.client_kill_filter(_id=subscriber["id"])
+    await until(lambda: "connects again" in log(), what="a log line")
+    await until(s.ready, what="readiness")
+    await s.redis.publish("socketio", json.dumps({"method": "emit", "event": "x", "data": [1], "host_id": "h"}))
+    assert await seen(s.ann, "x") == [1]
+
+
+@scene
+async def test_a_stream_reaches_the_instance_that_has_it_open(s):
+    name = f"bob:{s.bob.sid}:r1"
+    await s.a("PUT", f"/streams/{name}")
     for number in range(20):
-        bob.socket.emit(name, {"n": number})
+        await s.bob.io.emit(name, {"n": number})
     got = []
 
-    def all_of_them():
-        got.extend(a.api("GET", f"/streams/{name}?wait=1").json()["events"])
+    async def all_of_them():
+        got.extend((await s.a("GET", f"/streams/{name}?wait=1"))["events"])
         return len(got) == 20
 
-    wait_for(all_of_them, what="20 events")
+    await until(all_of_them, what="20 events")
     assert [event["n"] for event in got] == list(range(20))
