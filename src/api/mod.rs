@@ -27,7 +27,7 @@ use crate::house::House;
 use crate::metrics::{self, Counter};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use input::Ask;
 use reply::{Problem, Reply};
 use routes::{Action, Found};
@@ -49,6 +49,11 @@ pub async fn handle(house: &Rc<House>, request: Request<Incoming>) -> Response<F
         problem.reply(&path)
     });
     answer.response()
+}
+
+/// Problem details for a path that is not the API's own.
+pub fn refuse(status: StatusCode, detail: &str, path: &str) -> Response<Full<Bytes>> {
+    Problem::new(status, detail).reply(path).response()
 }
 
 async fn route(house: &Rc<House>, request: Request<Incoming>) -> Answer {

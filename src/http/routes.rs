@@ -69,15 +69,23 @@ impl Site {
         let (path, wanted) = (request.uri().path(), self.house.config.console);
         match console::answer(path, request.headers(), wanted) {
             Some(answer) if is_read(request.method()) => answer,
-            Some(_) => status(StatusCode::METHOD_NOT_ALLOWED),
-            None => status(StatusCode::NOT_FOUND),
+            Some(_) => {
+                let detail = "This file is for GET and HEAD alone.";
+                api::refuse(StatusCode::METHOD_NOT_ALLOWED, detail, path)
+            }
+            None => nothing(path),
         }
     }
 
     #[cfg(not(feature = "console"))]
-    fn page(&self, _request: &Request<Incoming>) -> Answer {
-        status(StatusCode::NOT_FOUND)
+    fn page(&self, request: &Request<Incoming>) -> Answer {
+        nothing(request.uri().path())
     }
+}
+
+fn nothing(path: &str) -> Answer {
+    let detail = "There is nothing here. The API begins with /api/v1, the socket is /ws/socket.io.";
+    api::refuse(StatusCode::NOT_FOUND, detail, path)
 }
 
 fn is_read(method: &Method) -> bool {

@@ -41,7 +41,7 @@ export class Api {
       answer = await fetch(`/api/v1${path}`, asked);
       text = await answer.text();
     } catch {
-      throw new Problem(0, "siskin can't be reached.");
+      throw new Problem(0, "siskin can't be reached: it is not running, or the network is away.");
     }
     const data = parse(text);
     if (answer.ok) return data;

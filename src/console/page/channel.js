@@ -1,6 +1,6 @@
 // A channel: who is let in sees the others type and write. Messages come from a backend, which this page is with the API key.
 
-import { $, append, h, say, typing } from "./dom.js";
+import { $, Feed, cut, framed, h, say, typing } from "./dom.js";
 
 const ID = "console";
 const MOST = 200;
@@ -17,6 +17,7 @@ class ChannelDemo {
   #client;
   #api;
   #channel;
+  #feed;
   #stops = [];
   #ended = false;
 
@@ -26,8 +27,8 @@ class ChannelDemo {
   }
 
   async open() {
-    const hint = this.#api ? "Let somebody in, and write to each other." : "Messages are sent by a backend: with the API key, this page is one. Typing needs no key.";
-    $("channel-log").replaceChildren(h("li", { class: "hint" }, hint));
+    const hint = this.#api ? "Let somebody in by their id, and write to each other." : "A backend sends the messages of a channel. Paste the API key, too, and this page is one; typing needs no key.";
+    this.#feed = new Feed($("channel-log"), MOST, h("li", { class: "hint" }, hint));
     $("member-form").hidden = !this.#api;
     $("channel-form").querySelector("button").disabled = !this.#api;
     $("channel-form").onsubmit = (event) => (event.preventDefault(), this.#try(() => this.#send()));
@@ -49,16 +50,14 @@ class ChannelDemo {
     this.#stops = [
       channel.on("message", (data, context) => this.#show(data, context)),
       channel.on("typists", (list) => say($("channel-typing"), typing(list))),
-      this.#client.on("unread", () => say($("channel-unread"), unread(this.#client.channels.unread))),
+      this.#client.on("unread", framed(() => this.#ended || say($("channel-unread"), unread(this.#client.channels.unread)))),
     ];
     $("channel-text").oninput = () => channel.typing($("channel-text").value !== "");
   }
 
   #show(data, { user, own }) {
-    const by = h("span", { class: "by" }, user?.name || user?.id || "somebody");
-    const text = String(data?.content ?? "");
-    const shown = text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
-    append($("channel-log"), [h("li", { class: own ? "mine" : "" }, by, shown)], MOST);
+    const by = h("span", { class: "by" }, cut(user?.name || user?.id || "somebody"));
+    this.#feed.add(h("li", { class: own ? "mine" : "" }, by, cut(data?.content, LONGEST)));
   }
 
   async #enter() {
@@ -95,5 +94,5 @@ class ChannelDemo {
 
 function unread(counts) {
   const sum = [...counts.values()].reduce((sum, count) => sum + count, 0);
-  return sum ? `${sum} unread` : "";
+  return sum ? `${sum.toLocaleString("en")} unread elsewhere` : "";
 }

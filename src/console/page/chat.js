@@ -1,6 +1,6 @@
 // A chat that streams: with the API key the page is its own backend, and sends an answer word by word.
 
-import { $, append, h, Prose, say, stick, typing } from "./dom.js";
+import { $, Feed, Prose, cut, h, names, say, typing } from "./dom.js";
 
 const MOST = 200;
 const PACE = 60;
@@ -19,6 +19,7 @@ class ChatDemo {
   #client;
   #api;
   #chat = null;
+  #feed;
   #answers = new Map();
   #stops = [];
   #ended = false;
@@ -60,8 +61,8 @@ class ChatDemo {
       chat.on("console:question", ({ text, from }) => this.#say(text, from)),
       chat.on("message", (data, { message_id }) => this.#answer(message_id).prose.add(String(data?.content ?? ""))),
       chat.on("replace", (data, { message_id }) => this.#answer(message_id).prose.set(String(data?.content ?? ""))),
-      chat.on("status", (data, { message_id }) => say(this.#answer(message_id).status, String(data?.description ?? ""))),
-      chat.on("chat:completion", (data, { message_id }) => data?.done && this.#answer(message_id).item.classList.remove("busy")),
+      chat.on("status", (data, { message_id }) => say(this.#answer(message_id).status, cut(data?.description))),
+      chat.on("chat:completion", (data, { message_id }) => data?.done && this.#answer(message_id).item.removeAttribute("aria-busy")),
       chat.on("chat:presence", () => say($("chat-people"), people(chat.presence))),
       chat.on("typists", (list) => say($("chat-typing"), typing(list))),
       this.#client.calls.register("confirmation", (data, { signal }) => this.#ask(data, signal, ["Yes", true], ["No", false])),
@@ -70,23 +71,23 @@ class ChatDemo {
   }
 
   #hint() {
-    const how = this.#api ? "Ask something: the answer streams in." : "Whatever a backend streams to you shows here. With the API key, this page is a backend, too.";
-    $("chat-log").replaceChildren(h("li", { class: "hint" }, how));
+    const how = this.#api ? "Ask something: the answer streams in." : "Whatever a backend streams to you shows here. Paste the API key, too, and this page answers you itself.";
+    this.#feed = new Feed($("chat-log"), MOST, h("li", { class: "hint" }, how));
   }
 
   /** Somebody's question, in this tab or another of the same user. */
   #say(text, from) {
-    append($("chat-log"), [h("li", { class: from === this.#client.user.id ? "mine" : "" }, text)], MOST);
+    this.#feed.add(h("li", { class: from === this.#client.user.id ? "mine" : "" }, cut(text, Prose.SHOWN)));
   }
 
   /** The answer of this message, with what shows it. */
   #answer(id) {
     const known = this.#answers.get(id);
     if (known) return known;
-    const prose = new Prose($("chat-log"));
+    const prose = new Prose(this.#feed);
     const status = h("span", { class: "by" });
-    const item = h("li", { class: "busy" }, status, ...prose.nodes);
-    append($("chat-log"), [item], MOST);
+    const item = h("li", { "aria-busy": true }, status, ...prose.nodes);
+    this.#feed.add(item);
     const answer = { item, prose, status };
     this.#answers.set(id, answer);
     if (this.#answers.size > MOST) this.#answers.delete(this.#answers.keys().next().value);
@@ -96,11 +97,11 @@ class ChatDemo {
   /** A question of a backend to this browser; it goes when it is answered elsewhere. */
   #ask(data, signal, ...choices) {
     return new Promise((answer) => {
-      const close = (value) => (item.remove(), answer(value));
+      const close = (value) => (this.#feed.remove(item), answer(value));
       const buttons = choices.map(([label, value]) => h("button", { type: "button", onclick: () => close(value) }, label));
-      const item = h("li", { class: "question" }, h("span", {}, String(data?.message ?? data?.title ?? "")), h("span", { class: "row" }, ...buttons));
+      const item = h("li", { class: "question" }, h("span", {}, cut(data?.message ?? data?.title, 2000)), h("span", { class: "row" }, ...buttons));
       signal.addEventListener("abort", () => close(null));
-      stick($("chat-log"), () => $("chat-log").append(item));
+      this.#feed.add(item);
     });
   }
 
@@ -136,12 +137,9 @@ class ChatDemo {
 
   #fail(problem) {
     if (this.#ended) return;
-    this.#answers.forEach(({ item }) => item.classList.remove("busy"));
+    this.#answers.forEach(({ item }) => item.removeAttribute("aria-busy"));
     say($("chat-error"), problem.message);
   }
 }
 
-function people(presence) {
-  const names = presence.map(({ id, name }) => name || id);
-  return names.length ? `Here: ${names.join(", ")}` : "";
-}
+const people = (presence) => (presence.length ? `Here: ${names(presence)}` : "");

@@ -5,13 +5,21 @@ import { Api } from "./api.js";
 import { watchArrivals } from "./arrived.js";
 import { startChannel } from "./channel.js";
 import { startChat } from "./chat.js";
-import { $, h, say } from "./dom.js";
+import { $, cut, h, say } from "./dom.js";
 import { startNote } from "./note.js";
 import { startSending } from "./send.js";
 import { Server } from "./server.js";
 
 const KEY = "siskin.key";
 const TOKEN = "siskin.token";
+
+/** What the form says while this is missing: its title, its label, what for. */
+const FORM = {
+  either: ["Look inside", "API key or a user's token", ""],
+  key: ["This server", "API key", "Paste the API key, too, to see how this siskin is doing, and to let this page answer you."],
+  fresh: ["Sign in again", "A user's token", "Paste a fresh token to go on."],
+  token: ["Try it", "A user's token", "Paste a user's token, too, to try what its clients can do: a chat that streams, a channel, a note."],
+};
 
 /** What is signed in: the API and its view of the server, the client and what ends its demos. */
 let api = null;
@@ -23,8 +31,10 @@ $("sign-in").addEventListener("submit", (event) => {
   event.preventDefault();
   const secret = $("secret").value.trim();
   if (secret) signIn(secret);
+  else refuse("Paste an API key or a token first.");
 });
 
+showWho();
 for (const name of [KEY, TOKEN]) {
   const secret = sessionStorage.getItem(name);
   if (secret) signIn(secret);
@@ -48,7 +58,7 @@ async function openServer(key) {
   api = trial;
   server = new Server(api, () => (closeServer(), refuse("The API key is no longer the right one. Paste the new one.")));
   startSending(api, client?.user?.id);
-  taken();
+  taken("Signed in with the API key.", "server-title");
   startDemos();
 }
 
@@ -65,7 +75,7 @@ function openClient(token) {
   watchArrivals(mine);
   mine.on("state", (state, reason) => client === mine && showState(state, reason));
   mine.on("online", welcome);
-  mine.on("error", (message) => say($("try-error"), message));
+  mine.on("error", (message) => say($("try-error"), cut(message)));
   showWho();
 }
 
@@ -80,7 +90,8 @@ function bearer(token) {
 
 /** Signed in. When the connection comes back, what was being typed goes on. */
 function welcome(user) {
-  taken();
+  const pasted = $("secret").value.trim() === sessionStorage.getItem(TOKEN);
+  if (pasted || demos.length === 0) taken(`Signed in as ${cut(user.name || user.id, 60)}.`, "try-title");
   if (demos.length === 0) startDemos();
   if (!$("send-to").value) $("send-to").value = user.id;
 }
@@ -121,9 +132,12 @@ function endDemos() {
 
 function closeServer() {
   server?.stop();
+  const had = api !== null;
   [api, server] = [null, null];
   sessionStorage.removeItem(KEY);
   showWho();
+  // What is left has no backend any more.
+  if (had) startDemos();
 }
 
 function closeClient() {
@@ -136,11 +150,15 @@ function closeClient() {
   showWho();
 }
 
-function taken() {
+/** Says who was let in. Where the form is gone, reading goes on at the `title`. */
+function taken(news, title) {
+  const here = $("sign-in").contains(document.activeElement);
   $("secret").value = "";
   $("secret").removeAttribute("aria-invalid");
   say($("sign-in-error"), "");
+  say($("news"), news);
   showWho();
+  if (here && $("sign-in").hidden) setTimeout(() => $(title).focus());
 }
 
 function refuse(why) {
@@ -154,18 +172,32 @@ function refuse(why) {
 function showWho() {
   const chips = [];
   if (api) chips.push(chip("API key", "online", closeServer));
-  if (client) chips.push(chip(client.user?.name || client.user?.id || client.state, client.state, closeClient));
+  if (client) chips.push(chip(cut(client.user?.name || client.user?.id || client.state, 60), client.state, closeClient));
   $("who").replaceChildren(...chips);
   if (!api) say($("where"), "");
-  $("sign-in").hidden = Boolean(api && client) && !isOut();
-  $("sign-in").classList.toggle("small", Boolean(api || client));
-  if (isOut()) say($("sign-in-about"), "Paste a fresh token to go on.");
-  else if (api) say($("sign-in-about"), "Paste a user's token, too, to try what its clients can do.");
-  else if (client) say($("sign-in-about"), "Paste the API key, too, to see how this siskin is doing and to let answers stream.");
-  else say($("sign-in-about"), "Paste the API key to see how this siskin is doing, or a user's token to try what its clients can do. Both stay in this tab.");
+  showForm();
+}
+
+/** Where the section is that the missing secret would open. */
+function showForm() {
+  const form = $("sign-in");
+  const [title, label, about] = FORM[isOut() ? "fresh" : api ? "token" : client ? "key" : "either"];
+  form.hidden = Boolean(api && client) && !isOut();
+  form.classList.toggle("more", Boolean(api || client?.user));
+  $("sign-in-what").hidden = Boolean(api || client);
+  say($("sign-in-title"), title);
+  say($("secret-label"), label);
+  say($("sign-in-about"), about);
+  const below = Boolean(api) || isOut();
+  if (below === Boolean(form.previousElementSibling?.matches("#server"))) return;
+  const typing = document.activeElement === $("secret");
+  if (below) $("server").after(form);
+  else $("server").before(form);
+  if (typing) $("secret").focus();
 }
 
 function chip(text, state, close) {
-  const out = h("button", { type: "button", class: "plain", "aria-label": `Sign out: ${text}`, onclick: close }, "Sign out");
-  return h("li", { class: "chip" }, h("span", { class: `dot ${state}`, title: state }), text, out);
+  const leave = () => (close(), say($("news"), `Signed out: ${text}.`), $("secret").focus());
+  const out = h("button", { type: "button", class: "plain", "aria-label": `Sign out: ${text}`, onclick: leave }, "Sign out");
+  return h("li", { class: "chip" }, h("span", { class: `dot ${state}`, title: state }), h("span", { class: "name" }, text), out);
 }

@@ -19,19 +19,25 @@ export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** A text of somebody else, of which at most so many characters are shown. */
+export function cut(text, most = 200) {
+  const all = String(text ?? "");
+  return all.length > most ? `${all.slice(0, most)}…` : all;
+}
+
+/** Ann, Bob and 3 others; at most `most` are named. */
+export function names(people, most = 4) {
+  const shown = people.slice(0, most).map(({ name, id }) => cut(name || id, 40));
+  const rest = people.length - shown.length;
+  if (rest > 0) shown.push(rest > 1 ? `${rest} others` : "1 other");
+  return new Intl.ListFormat("en-GB").format(shown);
+}
+
 /** Runs `change`, and stays at the bottom of `list` if that is where the reader was. */
 export function stick(list, change) {
   const there = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
   change();
   if (there) list.scrollTop = list.scrollHeight;
-}
-
-/** Appends to a list that keeps its last `most` entries. */
-export function append(list, items, most) {
-  stick(list, () => {
-    list.append(...items);
-    while (list.children.length > most) list.firstElementChild.remove();
-  });
 }
 
 /** `flush` runs once in the next frame, however often this is called before. */
@@ -44,6 +50,48 @@ export function framed(flush) {
   };
 }
 
+/** A list that keeps its last `most` items. What comes appears with the next frame, so that a flood costs one layout each. */
+export class Feed {
+  #list;
+  #most;
+  #waiting = [];
+  #grown = new Set();
+  #draw;
+
+  /** `first` is there from the beginning. */
+  constructor(list, most, ...first) {
+    this.#list = list;
+    this.#most = most;
+    this.#draw = framed(() => stick(list, () => this.#flush()));
+    list.replaceChildren(...first);
+  }
+
+  add(...items) {
+    this.#waiting.push(...items);
+    if (this.#waiting.length > 2 * this.#most) this.#waiting.splice(0, this.#waiting.length - this.#most);
+    this.#draw();
+  }
+
+  remove(item) {
+    this.#waiting = this.#waiting.filter((other) => other !== item);
+    item.remove();
+  }
+
+  /** A text in this list has more to show. */
+  grows(prose) {
+    this.#grown.add(prose);
+    this.#draw();
+  }
+
+  #flush() {
+    for (const prose of this.#grown) prose.flush();
+    this.#grown.clear();
+    this.#list.append(...this.#waiting.slice(-this.#most));
+    this.#waiting = [];
+    while (this.#list.children.length > this.#most) this.#list.firstElementChild.remove();
+  }
+}
+
 const UNITS = ["B", "KiB", "MiB", "GiB"];
 
 /** 5 MiB, 1.4 KiB. */
@@ -53,26 +101,25 @@ export function size(bytes) {
   return `${bytes < 10 && unit ? bytes.toFixed(1) : Math.round(bytes)} ${UNITS[unit]}`;
 }
 
-/** A text that grows, drawn once a frame, of which at most so much is shown. */
+/** A text that grows in a feed, of which at most so much is shown. */
 export class Prose {
   static SHOWN = 20_000;
+  #feed;
   #text = document.createTextNode("");
   #rest = h("span", { class: "by" });
   #waiting = "";
   #length = 0;
-  #draw;
 
-  /** `list` is the scrolling list around it. */
-  constructor(list) {
+  constructor(feed) {
+    this.#feed = feed;
     this.nodes = [this.#text, this.#rest];
-    this.#draw = framed(() => stick(list, () => this.#flush()));
   }
 
   add(text) {
     const room = Prose.SHOWN - this.#length;
     if (room > 0) this.#waiting += text.slice(0, room);
     this.#length += text.length;
-    this.#draw();
+    this.#feed.grows(this);
   }
 
   set(text) {
@@ -82,7 +129,7 @@ export class Prose {
     this.add(text);
   }
 
-  #flush() {
+  flush() {
     if (this.#waiting) this.#text.appendData(this.#waiting);
     this.#waiting = "";
     const more = this.#length - Prose.SHOWN;
@@ -98,10 +145,8 @@ export function color(id) {
   return COLORS[sum % COLORS.length];
 }
 
-/** "Ann is typing", "Ann and Bob are typing", "3 people are typing", or nothing. */
+/** "Ann is typing", "Ann and Bob are typing", or nothing. */
 export function typing(people) {
-  const names = people.map(({ name, id }) => name || id);
-  if (names.length === 0) return "";
-  if (names.length > 2) return `${names.length} people are typing`;
-  return `${names.join(" and ")} ${names.length > 1 ? "are" : "is"} typing`;
+  if (people.length === 0) return "";
+  return `${names(people)} ${people.length > 1 ? "are" : "is"} typing`;
 }

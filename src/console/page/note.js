@@ -2,7 +2,7 @@
 
 import { SiskinProvider } from "../client/siskin.js";
 import * as Y from "../client/yjs.js";
-import { $, color, h, say } from "./dom.js";
+import { $, color, cut, h, say } from "./dom.js";
 
 const ID = "console";
 /** Every user may write it. */
@@ -118,10 +118,15 @@ class NoteDemo {
     if (document.activeElement === area) area.setSelectionRange(start, end);
   }
 
+  /** Who has it open; somebody in several windows once. */
   #people() {
-    const states = [...this.#provider.awareness.getStates().values()];
-    const people = states.map(({ user }) => user).filter(Boolean);
-    $("note-people").replaceChildren(...people.slice(0, 8).map((person) => h("span", { class: "chip person" }, String(person.name))));
+    const windows = new Map();
+    for (const { user } of this.#provider.awareness.getStates().values()) {
+      if (user) windows.set(cut(user.name, 40), (windows.get(cut(user.name, 40)) ?? 0) + 1);
+    }
+    const chips = [...windows].slice(0, 6).map(([name, count]) => h("span", { class: "chip person" }, count > 1 ? `${name} ×${count}` : name));
+    if (windows.size > chips.length) chips.push(h("span", { class: "chip person" }, `${windows.size - chips.length} more`));
+    $("note-people").replaceChildren(...chips);
   }
 }
 

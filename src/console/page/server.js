@@ -1,31 +1,38 @@
 // How the server is doing: figures, a graph, the log, lists. Asked for every two seconds, while somebody looks.
 
-import { $, append, h, say, size } from "./dom.js";
+import { $, Feed, cut, h, say, size } from "./dom.js";
 import { Graph } from "./graph.js";
 import { Lists } from "./lists.js";
 
 const EVERY = 2000;
 const LINES = 200;
 
+const REDIS = { off: "one instance", up: "shared", down: "is tried again" };
+
 /** What each tile shows of a status: its figure and a word below. */
 const TILES = {
   Connections: ({ sessions }) => [sessions.websocket + sessions.polling, `${sessions.polling} by polling`],
   "Signed in": ({ sessions }) => [sessions.signed_in, "sessions"],
-  Rooms: ({ rooms }) => [rooms, "with somebody in"],
+  Rooms: ({ rooms }) => [rooms, "not empty"],
   "Models in use": ({ models }) => [models, "right now"],
   Documents: ({ documents }) => [documents, "open"],
   Outbox: ({ outbox }) => [size(outbox.waiting_bytes), `${outbox.waiting_sessions} slow, ${outbox.overflows} closed`],
-  Redis: ({ redis }) => [redis, redis === "off" ? "alone" : "shared"],
+  Redis: ({ redis }) => [redis, REDIS[redis] ?? ""],
   Memory: ({ resident_bytes }) => [resident_bytes === null ? "?" : size(resident_bytes), "resident"],
 };
+
+const HEALTH = { ready: "Ready", degraded: "Not ready", away: "Away" };
 
 export class Server {
   #api;
   #graph = new Graph();
   #lists;
+  #log = new Feed($("log"), LINES);
   #tiles = new Map();
   #timer;
+  #asking = false;
   #line = 0;
+  #events = 0;
   #lost;
   #stopped = false;
   #look = () => (document.hidden ? clearTimeout(this.#timer) : this.#poll());
@@ -34,9 +41,9 @@ export class Server {
   constructor(api, lost) {
     this.#api = api;
     this.#lost = lost;
-    this.#lists = new Lists(api);
+    this.#lists = new Lists(api, (problem) => this.#fail(problem));
     $("tiles").replaceChildren(...Object.keys(TILES).map((label) => this.#tile(label)));
-    $("log").replaceChildren();
+    this.#healthy("");
     $("server").hidden = false;
     document.addEventListener("visibilitychange", this.#look);
     this.#look();
@@ -51,7 +58,9 @@ export class Server {
   }
 
   async #poll() {
+    if (this.#asking) return;
     clearTimeout(this.#timer);
+    this.#asking = true;
     try {
       const [status, log] = await Promise.all([this.#api.get("/status"), this.#api.get(`/log?after=${this.#line}`)]);
       await this.#lists.refresh();
@@ -59,32 +68,39 @@ export class Server {
     } catch (problem) {
       if (!this.#stopped) this.#fail(problem);
     }
-    clearTimeout(this.#timer);
+    this.#asking = false;
     if (!this.#stopped && !document.hidden) this.#timer = setTimeout(() => this.#poll(), EVERY);
   }
 
   #show(status, { lines }) {
-    $("server").classList.remove("stale");
     say($("server-error"), status.degraded.join(" "));
-    say($("where"), `${status.version} · ${status.directory === "local" ? "its own directory" : `beside ${status.directory}`}`);
-    for (const [label, figures] of Object.entries(TILES)) {
-      const { tile, value, below } = this.#tiles.get(label);
-      const [figure, word] = figures(status);
-      say(value, typeof figure === "number" ? figure.toLocaleString("en") : figure);
-      say(below, word);
-      tile.classList.toggle("bad", figure === "down");
-    }
+    this.#healthy(status.degraded.length ? "degraded" : "ready");
+    say($("where"), `${status.version} · ${status.directory === "local" ? "on its own" : `beside ${status.directory}`}`);
+    for (const [label, figures] of Object.entries(TILES)) this.#figure(label, figures(status));
     this.#graph.add(status.totals);
-    this.#log(lines);
+    this.#lines(status.totals.events, lines);
+  }
+
+  #figure(label, [figure, word]) {
+    const { tile, value, below } = this.#tiles.get(label);
+    say(value, typeof figure === "number" ? figure.toLocaleString("en") : figure);
+    say(below, word);
+    tile.classList.toggle("bad", figure === "down");
   }
 
   #fail(problem) {
     if (problem.status === 401 || problem.status === 403) return this.#lost(problem);
-    $("server").classList.add("stale");
+    this.#healthy("away");
     // It may come back as a new one, which numbers its lines from 1.
     this.#line = 0;
     say($("server-error"), `${problem.message} It is asked again every ${EVERY / 1000} seconds.`);
     this.#graph.gap();
+  }
+
+  #healthy(state) {
+    $("server").classList.toggle("stale", state === "away");
+    $("health-dot").className = `dot ${state}`;
+    say($("health"), HEALTH[state] ?? "");
   }
 
   #tile(label) {
@@ -94,17 +110,21 @@ export class Server {
     return tile;
   }
 
-  #log(lines) {
+  #lines(events, lines) {
+    // Fewer than before: another process answers by now, with lines of its own from 1.
+    const fresh = events < this.#events;
+    this.#events = events;
+    if (fresh && this.#line > 0) return (this.#line = 0);
     if (lines.length === 0) return;
     // Asked from the beginning: what is shown comes again.
-    if (this.#line === 0) $("log").replaceChildren();
+    if (this.#line === 0) this.#log = new Feed($("log"), LINES);
     this.#line = lines.at(-1).number;
-    append($("log"), lines.map(line), LINES);
+    this.#log.add(...lines.map(line));
   }
 }
 
 function line({ at, level, text }) {
   const date = new Date(at * 1000);
   const time = h("time", { datetime: date.toISOString() }, date.toLocaleTimeString("en-GB"));
-  return h("li", { class: level }, time, ` ${level === "info" ? "" : `${level} `}${text}`);
+  return h("li", { class: level }, time, ` ${level === "info" ? "" : `${level} `}${cut(text, 1000)}`);
 }
