@@ -129,6 +129,9 @@ fn build(executor: Executor, config: &Rc<Config>) -> Result<Rc<Site>, Error> {
     let directory = directory(executor, config, &backplane)?;
     let house = House::new(config.clone(), executor, backplane, directory, state);
     executor.spawn(session::keep_reaped(house.clone())).detach();
+    executor
+        .spawn(document::keep_in_step(house.clone()))
+        .detach();
     hub.set_handler(Dispatch::new(house.clone()));
     house.take_streams();
     channel::follow(&house);

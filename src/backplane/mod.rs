@@ -24,6 +24,7 @@ use nobody::Nobody as Others;
 use serde_json::value::RawValue;
 #[cfg(feature = "redis")]
 use shared::Shared as Others;
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -53,6 +54,12 @@ type See = Box<dyn Fn(&Target<'_>, &str, &Args<'_>)>;
 /// Who sees what is emitted to sockets here, by whichever instance.
 #[derive(Clone, Default)]
 struct Witness(Rc<OnceCell<See>>);
+
+/// What tells the other instances of an emit: a message for a channel.
+pub struct Outgoing {
+    pub channel: Cow<'static, str>,
+    pub message: String,
+}
 
 impl Witness {
     fn saw(&self, target: &Target<'_>, event: &str, args: &Args<'_>) {
@@ -133,12 +140,23 @@ impl Backplane {
 
     /// Sends an event to all sockets of the target, wherever they are. Returns how many got it here.
     pub fn emit(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> usize {
-        let here = self.hub.emit(target, event, args);
         if let Some(others) = self.others() {
             others.emit(target, event, args);
         }
+        self.emit_here(target, event, args)
+    }
+
+    /// Sends an event to the sockets of the target that are here; the others have been told. Returns how many got it.
+    pub fn emit_here(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> usize {
+        let here = self.hub.emit(target, event, args);
         self.witness.saw(target, event, args);
         here
+    }
+
+    /// What tells the others of an emit, for who publishes it in one step with something else; `None` when there
+    /// are none.
+    pub fn outgoing(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> Option<Outgoing> {
+        Some(self.others()?.outgoing(target, event, args))
     }
 
     /// Enters a room. Answers when no event to the room can be missed any more; `false` when the socket is not here.

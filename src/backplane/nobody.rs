@@ -1,5 +1,6 @@
 //! The other instances of one that was built without Redis: there are none, and none is ever made.
 
+use super::Outgoing;
 use crate::socket::{Args, CallError, Target};
 use serde_json::value::RawValue;
 use std::time::Duration;
@@ -21,6 +22,10 @@ impl Nobody {
     }
 
     pub fn emit(&self, _target: &Target<'_>, _event: &str, _args: &Args<'_>) {
+        match *self {}
+    }
+
+    pub fn outgoing(&self, _target: &Target<'_>, _event: &str, _args: &Args<'_>) -> Outgoing {
         match *self {}
     }
 

@@ -4,10 +4,10 @@
 //! `socketio#{namespace}#{room}`, which an instance listens to while it has members of that room (each socket is a
 //! member of the room of its sid). An emit to a socket that is here is not published.
 
-use super::Witness;
 use super::calls::Calls;
 use super::publisher::Publisher;
 use super::wire::{self, Emit, Message, ReplyTo};
+use super::{Outgoing, Witness};
 use crate::Executor;
 use crate::metrics::{self, Counter};
 use crate::redis::Redis;
@@ -130,8 +130,16 @@ impl Shared {
             To::All | To::Rooms(_) => None,
         };
         if sid.is_none_or(|sid| !self.hub.is_connected(sid)) {
-            let message = wire::emit_message(self.redis.host_id(), target, event, args, None);
-            self.publisher.publish(self.channel(target), message);
+            let Outgoing { channel, message } = self.outgoing(target, event, args);
+            self.publisher.publish(channel, message);
+        }
+    }
+
+    /// What tells the others of an emit.
+    pub fn outgoing(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> Outgoing {
+        Outgoing {
+            channel: self.channel(target),
+            message: wire::emit_message(self.redis.host_id(), target, event, args, None),
         }
     }
 

@@ -1,5 +1,7 @@
 //! `ydoc:*`: documents that several edit at once. Those named `note:{id}` are notes, and are saved.
 
+mod news;
+
 use super::payload::Id;
 use super::{Answer, Fault, Sender, Work, enter, note, tell};
 use crate::directory::{Access, NoteView};
@@ -7,8 +9,10 @@ use crate::house::House;
 use crate::metrics;
 use crate::socket::{Args, Sid, Target};
 use crate::state::documents::bytes::{ints, read_bytes};
-use crate::state::documents::{Away, EMPTY, Rejected, Seed};
-use serde::{Deserialize, Serialize};
+use crate::state::documents::{Away, Rejected, Seed};
+pub use news::keep_in_step;
+use news::{News, state_event, text, to_others};
+use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 use std::rc::Rc;
@@ -175,24 +179,10 @@ async fn send_state(
     state: Option<Vec<u8>>,
     content: Option<&str>,
 ) -> Result<(), Fault> {
-    let sessions = from.house.documents.users(&document.id).await;
-    let sessions: Vec<&str> = sessions.iter().map(Sid::as_str).collect();
+    let state = state_event(&from.house, document, state, content).await;
     document.is_open(from)?;
-    let mut json = format!(
-        r#"{{"document_id":{},"state":{},"sessions":{}"#,
-        text(&document.id),
-        ints(state.as_deref().unwrap_or(&EMPTY)),
-        text(&sessions),
-    );
-    if let Some(content) = content {
-        json.push_str(r#","content":"#);
-        json.push_str(content);
-    }
-    json.push('}');
     let target = Target::sid(from.sid);
-    from.house
-        .hub
-        .emit(&target, "ydoc:document:state", &Args::from_json(json));
+    from.house.hub.emit(&target, "ydoc:document:state", &state);
     Ok(())
 }
 
@@ -255,9 +245,11 @@ async fn may_write(from: &Sender, document: &Document) -> Result<(), Fault> {
 }
 
 async fn append(from: &Sender, document: &Document, update: &[u8]) -> Args<'static> {
-    match from.house.documents.append(&document.id, update).await {
+    let news = News::new(from, document, update);
+    let (documents, tell) = (&from.house.documents, || news.outgoing());
+    match documents.append(&document.id, update, &tell).await {
         Ok(contents) if contents.is_empty() => {}
-        Ok(_) => broadcast(from, document, update),
+        Ok(_) => news.emit_here(),
         Err(rejected) => refuse(from, document, rejected),
     }
     Args::none()
@@ -270,14 +262,16 @@ async fn seed(
     document: &Document,
     update: &[u8],
 ) -> Result<Args<'static>, Args<'static>> {
-    match from.house.documents.seed(&document.id, update).await {
+    let news = News::new(from, document, update);
+    let (documents, tell) = (&from.house.documents, || news.outgoing());
+    match documents.seed(&document.id, update, &tell).await {
         Ok(Seed::Lost(state)) => Err(Args::from_json(ints(&state))),
         Ok(Seed::Won(contents)) => {
             if let Some(note_id) = document.note().filter(|_| contents.visible) {
                 from.house.editing.ground(note_id);
             }
             if !contents.is_empty() {
-                broadcast(from, document, update);
+                news.emit_here();
             }
             Ok(Args::from_json(ints(update)))
         }
@@ -286,22 +280,6 @@ async fn seed(
             Ok(Args::from_json("null"))
         }
     }
-}
-
-fn broadcast(from: &Sender, document: &Document, update: &[u8]) {
-    let json = format!(
-        r#"{{"document_id":{},"user_id":{},"update":{},"socket_id":"{}"}}"#,
-        text(&document.id),
-        text(&from.who.user.id),
-        ints(update),
-        from.sid.as_str(),
-    );
-    to_others(
-        from,
-        document,
-        "ydoc:document:update",
-        &Args::from_json(json),
-    );
 }
 
 fn refuse(from: &Sender, document: &Document, rejected: Rejected) {
@@ -427,15 +405,4 @@ pub async fn clear(house: &House, note_id: &str) {
         let id = format!("note:{note_id}");
         house.documents.clear_unused(&id).await;
     }
-}
-
-fn to_others(from: &Sender, document: &Document, event: &str, args: &Args<'_>) {
-    let except = [from.sid.as_str()];
-    let others = Target::room(&document.room).but(&except);
-    from.house.backplane.emit(&others, event, args);
-}
-
-/// Our own text as JSON.
-fn text<T: Serialize + ?Sized>(value: &T) -> String {
-    serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned())
 }

@@ -164,6 +164,18 @@ impl Redis {
         self.0.changed.until(newer).await
     }
 
+    /// Waits until it is connected and the subscriber hears, one of them over another connection than `before`. Tells
+    /// both: what was published until then may have been missed.
+    pub async fn heard_anew(&self, before: (u64, u64)) -> (u64, u64) {
+        let subscriber = self.subscriber();
+        let anew = || {
+            let now = (self.connections(), subscriber.heard()?);
+            Some(now).filter(|now| *now != before && self.is_up())
+        };
+        let heard = subscriber.changed.until(anew);
+        futures_lite::future::or(self.0.changed.until(anew), heard).await
+    }
+
     /// Waits until it is found to be away.
     pub async fn away(&self) {
         let gone = || self.degraded_since().map(|_| ());

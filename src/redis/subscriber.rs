@@ -61,8 +61,10 @@ pub struct Subscriber {
     published: Cell<bool>,
     /// Connected, subscribed, and hears.
     hears: Cell<bool>,
+    /// How many connections heard so far.
+    heard: Cell<u64>,
     why: RefCell<String>,
-    changed: Bell,
+    pub(super) changed: Bell,
 }
 
 impl Subscriber {
@@ -78,6 +80,7 @@ impl Subscriber {
             came: Cell::new(Instant::now()),
             published: Cell::new(false),
             hears: Cell::new(false),
+            heard: Cell::new(0),
             why: RefCell::new("it is not connected yet".into()),
             changed: Bell::default(),
         }
@@ -132,6 +135,11 @@ impl Subscriber {
             smol::Timer::after(DEADLINE).await;
         };
         or(confirmed, or(redis.away(), late)).await;
+    }
+
+    /// The number of the connection that hears now.
+    pub(super) fn heard(&self) -> Option<u64> {
+        self.hears.get().then_some(self.heard.get())
     }
 
     /// What `/ready` says about it while Redis itself is connected.
@@ -301,7 +309,10 @@ impl Subscriber {
                 if !self.comes(|| self.seen.get() >= nonce).await {
                     return "a message did not arrive within 5 s".into();
                 }
-                self.hears.set(true);
+                if !self.hears.replace(true) {
+                    self.heard.set(self.heard.get() + 1);
+                    self.changed.ring();
+                }
                 self.why.borrow_mut().clear();
             }
             let reconnected = async {

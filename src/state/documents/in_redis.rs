@@ -4,15 +4,18 @@
 //! Every change is a few steps under the document's lock, each a script on one key, since in a Cluster the keys of a document are
 //! on different servers. In whatever step we die, no update is lost: bytes are counted before the update is
 //! stored (so the counter may be too high until the next squash sets it right), and a squash replaces the older
-//! half of the list in one step, and only if that half is still what was read.
+//! half of the list in one step, and only if that half is still what was read. An update is published in the step that
+//! stores it.
 
 use super::bytes::{ints, read_ints};
 use super::compact::Compacted;
 use super::history::{MAX_BLOCKS, MAX_BYTES, Rejected, SQUASH_AT, check, merge};
 use super::open::{Entered, Open};
 use super::update::Contents;
-use super::{Away, Seed};
+use super::{Away, Seed, Tell};
 use crate::Executor;
+use crate::backplane::Outgoing;
+use crate::metrics::{self, Counter};
 use crate::redis::{Fault, Redis, Script};
 use crate::socket::Sid;
 use crate::state::shared::lease::Lease;
@@ -42,8 +45,15 @@ return size
 "
 ));
 
-/// Stores an update. Returns how many there are.
-static PUSH: Script = Script::new(fenced!("return redis.call('RPUSH', KEYS[1], ARGV[2])"));
+/// Stores an update and publishes it. `ARGV`: the update, and if others are told, the channel and what they are told.
+/// Returns how many there are.
+static PUSH: Script = Script::new(fenced!(
+    r"
+local count = redis.call('RPUSH', KEYS[1], ARGV[2])
+if ARGV[3] then redis.pcall('PUBLISH', ARGV[3], ARGV[4]) end
+return count
+"
+));
 
 /// Sets a value.
 static SET: Script = Script::new(fenced!("redis.call('SET', KEYS[1], ARGV[2]) return 1"));
@@ -93,6 +103,8 @@ pub struct InRedis {
     owed: RefCell<BTreeSet<(Rc<str>, Option<Sid>)>>,
     /// Whether the documents could not be reached last time, which is said once.
     away: Cell<bool>,
+    /// The connections of Redis over which updates were sent and heard when it was last looked what was missed.
+    heard: Cell<(u64, u64)>,
 }
 
 impl InRedis {
@@ -106,6 +118,7 @@ impl InRedis {
             known: RefCell::default(),
             owed: RefCell::default(),
             away: Cell::new(false),
+            heard: Cell::default(),
         });
         let reconcile = documents.clone();
         executor
@@ -177,17 +190,25 @@ impl InRedis {
         }
     }
 
-    pub async fn append(self: &Rc<Self>, id: &str, update: &[u8]) -> Result<Contents, Rejected> {
+    pub async fn append(
+        self: &Rc<Self>,
+        id: &str,
+        update: &[u8],
+        tell: Tell<'_>,
+    ) -> Result<Contents, Rejected> {
         let contents = check(update)?;
         if contents.is_empty() {
             return Ok(contents);
         }
         self.make_room(id, contents.blocks).await?;
-        let stored = self.store(id, update, contents.blocks, false).await?;
-        let stored = match stored {
-            Stored::Full if self.squash_whole(id).await? => {
-                self.store(id, update, contents.blocks, false).await?
-            }
+        let new = New {
+            update,
+            blocks: contents.blocks,
+            first: false,
+            outgoing: tell(),
+        };
+        let stored = match self.store(id, &new).await? {
+            Stored::Full if self.squash_whole(id).await? => self.store(id, &new).await?,
             stored => stored,
         };
         match stored {
@@ -196,7 +217,12 @@ impl InRedis {
         }
     }
 
-    pub async fn seed(self: &Rc<Self>, id: &str, update: &[u8]) -> Result<Seed, Rejected> {
+    pub async fn seed(
+        self: &Rc<Self>,
+        id: &str,
+        update: &[u8],
+        tell: Tell<'_>,
+    ) -> Result<Seed, Rejected> {
         let contents = match check(update) {
             // An offer that is none wins nothing, but whoever makes it learns what there is.
             Err(rejected) => {
@@ -206,7 +232,13 @@ impl InRedis {
             Ok(contents) => contents,
         };
         if !contents.is_empty() {
-            match self.store(id, update, contents.blocks, true).await? {
+            let new = New {
+                update,
+                blocks: contents.blocks,
+                first: true,
+                outgoing: tell(),
+            };
+            match self.store(id, &new).await? {
                 Stored::Now => return Ok(Seed::Won(contents)),
                 Stored::Full => return Err(Rejected::TooLarge),
                 Stored::NotFirst => {}
@@ -275,26 +307,32 @@ impl InRedis {
         }
     }
 
+    /// See [`super::Documents::missed`].
+    pub async fn missed(&self) -> Vec<Rc<str>> {
+        let heard = self.redis.heard_anew(self.heard.get()).await;
+        self.heard.set(heard);
+        let open: BTreeSet<Rc<str>> = self.open.all().into_iter().map(|(id, _)| id).collect();
+        open.into_iter().collect()
+    }
+
     pub fn figures(&self) -> (usize, usize) {
         let known = self.known.borrow();
         (known.len(), known.values().map(|known| known.size).sum())
     }
 
-    /// Stores a checked update, if `first` is meant only into an empty document.
-    async fn store(
-        self: &Rc<Self>,
-        id: &str,
-        update: &[u8],
-        blocks: usize,
-        first: bool,
-    ) -> Result<Stored, Away> {
+    /// Stores an update, and tells the others of it in the same step.
+    async fn store(self: &Rc<Self>, id: &str, new: &New<'_>) -> Result<Stored, Away> {
         let (bytes, most, json) = (
-            update.len().to_string(),
+            new.update.len().to_string(),
             MAX_BYTES.to_string(),
-            ints(update),
+            ints(new.update),
         );
+        let mut push = vec![json.as_bytes()];
+        if let Some(outgoing) = &new.outgoing {
+            push.extend([outgoing.channel.as_bytes(), outgoing.message.as_bytes()]);
+        }
         let store = async |lease: &Lease| {
-            if first && self.len(id).await? > 0 {
+            if new.first && self.len(id).await? > 0 {
                 return Ok((Stored::NotFirst, 0, 0));
             }
             let args = [bytes.as_bytes(), most.as_bytes()];
@@ -302,9 +340,7 @@ impl InRedis {
             if size < 0 {
                 return Ok((Stored::Full, 0, 0));
             }
-            let len = self
-                .step(lease, &PUSH, id, "updates", &[json.as_bytes()])
-                .await?;
+            let len = self.step(lease, &PUSH, id, "updates", &push).await?;
             Ok((Stored::Now, size, len))
         };
         let stored = self.locks.with(&self.locks.of_document(id), store).await;
@@ -313,8 +349,12 @@ impl InRedis {
         if let Stored::Now = stored {
             self.with_known(id, |known| {
                 known.size = usize::try_from(size).unwrap_or(0);
-                known.blocks += blocks;
+                known.blocks += new.blocks;
             });
+            if new.outgoing.is_some() {
+                metrics::add(Counter::BackplaneOut, 1);
+                self.redis.subscriber().published();
+            }
             if len >= SQUASH_AT as i64 {
                 self.squash_later(id);
             }
@@ -477,7 +517,17 @@ impl InRedis {
     }
 }
 
-/// What became of an update.
+/// A checked update that is to be stored.
+struct New<'a> {
+    update: &'a [u8],
+    blocks: usize,
+    /// Only into an empty document.
+    first: bool,
+    /// What others are told of it.
+    outgoing: Option<Outgoing>,
+}
+
+/// What became of it.
 enum Stored {
     Now,
     /// There is no room.

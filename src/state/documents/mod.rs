@@ -12,6 +12,9 @@
 //! instances are kept where all of them can reach them, behind a lock. Each is one step: nobody else's comes
 //! in the middle of it.
 
+// Without Redis nobody else is told anything.
+#![cfg_attr(not(feature = "redis"), allow(unused_variables))]
+
 pub mod bytes;
 mod compact;
 pub mod history;
@@ -24,6 +27,7 @@ mod reader;
 mod tests;
 pub mod update;
 
+use crate::backplane::Outgoing;
 use crate::socket::Sid;
 pub use history::{EMPTY, MAX_BYTES, Rejected};
 #[cfg(feature = "redis")]
@@ -47,6 +51,9 @@ pub enum Seed {
 /// The documents can't be reached now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Away;
+
+/// Makes what tells other instances of an update, if there are any.
+pub type Tell<'a> = &'a dyn Fn() -> Option<Outgoing>;
 
 /// All documents.
 pub enum Documents {
@@ -110,22 +117,29 @@ impl Documents {
         }
     }
 
-    /// Stores an update; returns what it holds. Whoever asks first is answered first, so that what is passed on to this
+    /// Stores an update; returns what it holds. Other instances are told in the same step, so that whoever dies leaves
+    /// nothing stored that they were not told; `tell` makes what they are told, once the update is known to be one.
+    /// Whoever asks first is answered first, so that what is passed on to this
     /// instance's sessions right after the answer comes in the order in which it is stored.
-    pub async fn append(&self, id: &str, update: &[u8]) -> Result<Contents, Rejected> {
+    pub async fn append(
+        &self,
+        id: &str,
+        update: &[u8],
+        tell: Tell<'_>,
+    ) -> Result<Contents, Rejected> {
         match self {
             Self::Memory(memory) => memory.append(id, update),
             #[cfg(feature = "redis")]
-            Self::Redis(redis) => redis.append(id, update).await,
+            Self::Redis(redis) => redis.append(id, update, tell).await,
         }
     }
 
-    /// Stores an update if nothing is stored: the first one wins.
-    pub async fn seed(&self, id: &str, update: &[u8]) -> Result<Seed, Rejected> {
+    /// Stores an update if nothing is stored: the first one wins. Others are told as by [`Documents::append`].
+    pub async fn seed(&self, id: &str, update: &[u8], tell: Tell<'_>) -> Result<Seed, Rejected> {
         match self {
             Self::Memory(memory) => memory.seed(id, update),
             #[cfg(feature = "redis")]
-            Self::Redis(redis) => redis.seed(id, update).await,
+            Self::Redis(redis) => redis.seed(id, update, tell).await,
         }
     }
 
@@ -158,6 +172,16 @@ impl Documents {
             Self::Memory(_) => {}
             #[cfg(feature = "redis")]
             Self::Redis(redis) => redis.evict(sid).await,
+        }
+    }
+
+    /// The documents of sessions here whose updates may not all have come, each time that happens: what was published
+    /// while Redis could not be heard is lost.
+    pub async fn missed(&self) -> Vec<Rc<str>> {
+        match self {
+            Self::Memory(_) => std::future::pending().await,
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.missed().await,
         }
     }
 
