@@ -116,7 +116,9 @@ function words(state, reason) {
 }
 
 /** Is there nothing to be done but to show another token? */
-const isOut = () => client?.state === "refused" || client?.state === "ended";
+function isOut() {
+  return client?.state === "refused" || client?.state === "ended";
+}
 
 function startDemos() {
   if (!client?.online) return;
