@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { apiKey, startSiskin, waitFor } from "../harness.mjs";
+import { apiKey, sleep, startSiskin, waitFor } from "../harness.mjs";
 import { launch, visit } from "./browser.mjs";
 import { enter, open, startFrontend } from "./frontend.mjs";
 import { startProxy } from "./proxy.mjs";
@@ -213,4 +213,204 @@ test("a heartbeat each 30 s", async (t) => {
   await mark();
   assert.equal(beats() - before, 2);
   assert.deepEqual(ann.wrong, []);
+});
+
+test("markup in names, contents and what lists show is text; a question is answered in the page", async (t) => {
+  const eve = await watcher(t, "eve", { key: true });
+  const [mark, ann] = await Promise.all([watcher(t, "mark", { token: siskin.token("mark", MARKUP) }), user(t, "ann")]);
+  await eve.says("note-people", MARKUP);
+  await mark.says("who", MARKUP);
+  await siskin.api("PUT", "/channels/console/members/mark");
+  await mark.page.fill("#channel-text", "I type");
+  await eve.says("channel-typing", MARKUP);
+  await mark.page.fill("#channel-text", "");
+  await waitFor(async () => (await eve.text("channel-typing")) === "", { what: "nobody who types" });
+  const by = { id: "mark", name: MARKUP };
+  await siskin.api("POST", "/emit", { room: "channel:console", event: "events:channel", data: { channel_id: "console", user: by, data: { type: "message", data: { content: `said ${MARKUP}` } } } });
+  for (const { says } of [eve, mark]) await says("channel-log", `${MARKUP}said ${MARKUP}`);
+  for (const [type, data] of [
+    ["console:question", { text: MARKUP, from: "mark" }],
+    ["status", { description: `does ${MARKUP}`, done: false }],
+    ["message", { content: `half ${MARKUP}` }],
+    ["replace", { content: `whole ${MARKUP}` }],
+    [MARKUP, { [MARKUP]: [MARKUP] }],
+  ]) await event("console-mark", type, data, "mark");
+  await mark.says("chat-log", `does ${MARKUP}whole ${MARKUP}`);
+  await mark.says("arrived", "<u>");
+  await siskin.api("POST", "/emit", { user_id: "mark", event: "error", data: { message: `wrong ${MARKUP}` } });
+  await mark.says("try-error", `wrong ${MARKUP}`);
+
+  const { sessions } = await siskin.api("GET", "/sessions?user_id=mark");
+  const question = { user_id: "mark", session_id: sessions[0].sid, chat_id: "console-mark", event: { type: "confirmation", data: { title: MARKUP } } };
+  const answer = siskin.api("POST", "/chat/call", question);
+  await mark.says("chat-log", MARKUP);
+  await mark.page.click("#chat-log button:has-text('Yes')");
+  assert.deepEqual(await answer, { answer: true });
+
+  await ann.run((markup) => (window.edit(markup), window.client.useModel(markup)), MARKUP);
+  await siskin.api("PUT", `/channels/${encodeURIComponent(MARKUP)}`, { name: "M", members: ["ann"] });
+  for (const list of ["sessions", "rooms", "models", "documents"]) {
+    await eve.page.click(`#tab-${list}`);
+    await eve.says("list", MARKUP);
+  }
+  for (const { page, wrong } of [eve, mark]) {
+    assert.equal(await page.locator("u, img[src=x]").count(), 0);
+    assert.equal(await page.evaluate(() => window.hit), undefined);
+    assert.deepEqual(wrong, []);
+  }
+});
+
+test("a note in two windows of one user and one of another; names come and go; edits on both sides of a stalled and cut network are merged", async (t) => {
+  const proxy = await startProxy(siskin.port);
+  t.after(() => proxy.close());
+  const ann = await watcher(t, "ann", { key: true });
+  await ann.says("note-status", "In step");
+  const [second, bob] = await Promise.all([watcher(t, "ann"), watcher(t, "bob", { url: proxy.url })]);
+  const all = [ann, second, bob];
+  const value = ({ page }) => page.inputValue("#note-text");
+  const same = (text) => waitFor(async () => (await Promise.all(all.map(value))).every((value) => value === text), { what: `"${text}" everywhere` });
+  await ann.says("note-people", "bob");
+  await bob.says("note-people", "ann");
+  await ann.page.fill("#note-text", "middle");
+  await same("middle");
+  await second.page.fill("#note-text", "the middle");
+  await same("the middle");
+  await bob.page.fill("#note-text", "the middle of it");
+  await same("the middle of it");
+
+  proxy.stall();
+  await ann.page.fill("#note-text", "In the middle of it");
+  await bob.page.fill("#note-text", "the middle of it all");
+  await waitFor(async () => (await value(second)) === "In the middle of it", { what: "Ann's edit in her other window" });
+  assert.equal(await value(bob), "the middle of it all", "nothing passes");
+  proxy.cut();
+  await bob.says("note-status", "Offline");
+  assert.equal(await bob.text("note-people"), "bob");
+  await second.page.fill("#note-text", "Now in the middle of it");
+  await bob.page.fill("#note-text", "the middle of it all.");
+  proxy.heal();
+  await same("Now in the middle of it all.");
+  for (const { says } of all) await says("note-status", "In step");
+  await bob.says("note-people", "ann");
+
+  // A window that is closed takes its name along at once, not after the 30 s of awareness.
+  await bob.page.close();
+  await waitFor(async () => !(await ann.text("note-people")).includes("bob"), { seconds: 20, what: "Bob's name gone" });
+  await waitFor(async () => (await siskin.api("GET", "/notes/console")).data?.content?.md === "Now in the middle of it all.", { what: "the save" });
+  assert.deepEqual(all.flatMap(({ wrong }) => wrong), []);
+});
+
+const note = (at, id, permission, content = null) => {
+  const access_grants = [{ principal_type: "user", principal_id: "*", permission }];
+  return at.api("PUT", `/notes/${id}`, { user_id: "ann", title: id, data: { content }, access_grants });
+};
+const saved = { md: "Saved before. ", html: "", json: null };
+
+test("a note's saved content seeds an empty document once; cursors are seen, and gone with the page", async (t) => {
+  await note(siskin, "seeded", "write", saved);
+  const [ann, bob] = await Promise.all([user(t, "ann"), user(t, "bob")]);
+  const seedAndEdit = () => window.edit("note_seeded", { seed: (doc, { md }) => doc.getText("text").insert(0, md) });
+  await Promise.all([ann.run(seedAndEdit), bob.run(seedAndEdit)]);
+  const text = ({ run }) => run(() => window.text.toString());
+  const same = (what) => waitFor(async () => (await text(ann)) === what && (await text(bob)) === what, { what });
+  await same(saved.md);
+  await bob.run(() => window.text.insert(window.text.length, "Written now."));
+  await same("Saved before. Written now.");
+  await bob.run(() => window.provider.awareness.setLocalStateField("cursor", { anchor: 3, head: 7, name: "Bob" }));
+  const cursors = () => ann.run(() => [...window.provider.awareness.getStates().values()].map(({ cursor }) => cursor).filter(Boolean));
+  await waitFor(async () => (await cursors()).length === 1, { what: "Bob's cursor" });
+  assert.deepEqual(await cursors(), [{ anchor: 3, head: 7, name: "Bob" }]);
+  await bob.page.reload();
+  await waitFor(async () => (await cursors()).length === 0, { what: "no cursor" });
+  assert.deepEqual([...ann.wrong, ...bob.wrong], []);
+});
+
+test("who may only read a note sees it, and what is typed nevertheless is refused in the page; who may not read is told", async (t) => {
+  const own = await startSiskin();
+  t.after(() => own.close());
+  await note(own, "console", "read", saved);
+  const carl = await watcher(t, "carl", { at: own });
+  const value = ({ page }) => page.inputValue("#note-text");
+  const shows = (person, text) => waitFor(async () => (await value(person)) === text, { what: `"${text}"` });
+  // Alone there: nobody who could write has opened it.
+  await carl.says("note-status", "You may read");
+  await shows(carl, saved.md);
+  const ann = await watcher(t, "ann", { at: own });
+  await shows(ann, saved.md);
+  const dora = await watcher(t, "dora", { at: own });
+  await dora.says("note-status", "In step");
+  await ann.page.fill("#note-text", "Ann wrote this.");
+  for (const reader of [carl, dora]) await shows(reader, "Ann wrote this.");
+  await dora.page.fill("#note-text", "Ann wrote this. So did Dora.");
+  await dora.says("note-status", "You may read");
+  await shows(dora, "Ann wrote this.");
+  assert.ok(await dora.page.evaluate(() => document.getElementById("note-text").readOnly));
+  await ann.page.fill("#note-text", "Ann wrote this, too.");
+  for (const reader of [carl, dora]) await shows(reader, "Ann wrote this, too.");
+  await own.api("PATCH", "/notes/console", { access_grants: [] });
+  await carl.page.reload();
+  await carl.says("note-status", "may not read");
+  assert.ok(await carl.page.isDisabled("#note-text"));
+  assert.deepEqual([ann, carl, dora].flatMap(({ wrong }) => wrong), []);
+});
+
+/** A backend that streams an answer, and after a fault waits until `ready`, says again what it has said, and goes on. */
+async function streamAnswer(at, path, words, ready) {
+  const line = (type, data) => `${JSON.stringify({ type, data })}\n`;
+  let said = 0;
+  async function* body() {
+    if (said) yield line("replace", { content: words.slice(0, said).join("") });
+    for (const word of words.slice(said)) {
+      yield line("message", { content: word });
+      said += 1;
+      await sleep(40);
+    }
+    yield line("chat:completion", { done: true });
+  }
+  const headers = { authorization: `Bearer ${apiKey}`, "content-type": "application/x-ndjson" };
+  const post = () => fetch(`${at.url}/api/v1${path}`, { method: "POST", headers, body: ReadableStream.from(body()).pipeThrough(new TextEncoderStream()), duplex: "half" });
+  for (let faults = 0; ; faults += 1) {
+    const answer = await post().catch(() => null);
+    if (answer?.ok) return faults;
+    await ready();
+  }
+}
+
+test("the server is killed in the middle of an answer: the pages say so, come back by themselves, and the rest arrives", async (t) => {
+  const own = await startSiskin();
+  t.after(() => own.close());
+  const windows = [await watcher(t, "ann", { at: own, key: true }), await watcher(t, "ann", { at: own })];
+  const frames = windows.map(({ page }) => {
+    const sent = [];
+    page.on("websocket", (socket) => socket.on("framesent", ({ payload }) => sent.push(String(payload))));
+    return sent;
+  });
+  for (const { page, says } of windows) {
+    await says("note-status", "In step");
+    await page.evaluate(() => (window.same = true));
+  }
+  const words = Array.from({ length: 60 }, (_, at) => `w${at} `);
+  const back = async () => (await own.api("GET", "/rooms/user:ann").catch(() => null))?.sessions.length === 2;
+  const path = "/chat/stream?user_id=ann&chat_id=console-ann&message_id=m1&save=false";
+  const faults = streamAnswer(own, path, words, () => waitFor(back, { seconds: 30, what: "both windows back" }));
+  for (const { says } of windows) await says("chat-log", words[10]);
+  await own.kill();
+  for (const { says } of windows) await says("try-error", "comes back by itself");
+  await windows[0].page.fill("#note-text", "typed here");
+  await windows[1].page.fill("#note-text", "and there");
+  await own.start();
+  assert.equal(await faults, 1);
+  for (const { page, text } of windows) {
+    await waitFor(async () => (await text("chat-log")).includes(words.at(-1)), { what: "the last word" });
+    const all = (await text("chat-log")).match(/w\d+ /g);
+    assert.deepEqual(all, words, "nothing is missing, nothing twice");
+    assert.equal(await text("try-error"), "");
+    assert.ok(await page.evaluate(() => window.same), "not loaded again");
+  }
+  const notes = () => Promise.all(windows.map(({ page }) => page.inputValue("#note-text")));
+  const merged = ([one, two]) => one === two && one.includes("typed here") && one.includes("and there");
+  await waitFor(async () => merged(await notes()), { what: "both notes in both windows" });
+  // Signed in again on the one connection that came back.
+  for (const sent of frames) assert.equal(sent.filter((frame) => frame.includes('"user-join"')).length, 1);
+  assert.deepEqual(windows.flatMap(({ wrong }) => wrong), []);
 });

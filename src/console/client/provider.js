@@ -70,8 +70,7 @@ export class SiskinProvider extends Emitter {
     const moved = ({ added, updated, removed }, origin) => origin !== this && this.#sendAwareness([...added, ...updated, ...removed]);
     this.doc.on("update", edited);
     this.awareness.on("update", moved);
-    // The page goes: nobody shall see a cursor there any more.
-    const hidden = () => this.#sendAwareness([this.doc.clientID], new Map());
+    const hidden = () => this.#part();
     globalThis.addEventListener?.("pagehide", hidden);
     this.#stops.push(
       () => this.doc.off("update", edited),
@@ -193,6 +192,13 @@ export class SiskinProvider extends Emitter {
   /** Shows who is here to those who came, or came back: they take only what is newer than what they knew. */
   #greet() {
     this.awareness.setLocalState(this.awareness.getLocalState());
+  }
+
+  /** The page goes: what was typed is sent, and nobody shall see a cursor there any more. */
+  #part() {
+    this.#flush();
+    this.#save();
+    this.#sendAwareness([this.doc.clientID], new Map());
   }
 
   /** Whether the server still lets us read. */
