@@ -24,6 +24,9 @@ pub enum Counter {
     /// Messages of other instances, and to them.
     BackplaneIn,
     BackplaneOut,
+    /// Redirects of a Redis Cluster: the slot is another node's, or this key already.
+    Moved,
+    Asked,
 }
 
 /// A gauge by its place in [`GAUGES`].
@@ -43,10 +46,11 @@ type Row = (&'static str, &'static str, &'static str);
 
 const PACKETS: &str = "Engine.IO packets of live sessions.";
 const BYTES: &str = "Bytes of packets on the wire.";
+const REDIRECTS: &str = "Commands that a node of the Redis Cluster sent to another.";
 const MESSAGES: &str = "Messages between instances over Redis.";
 
 /// In the order of [`Counter`].
-const COUNTERS: [Row; 9] = [
+const COUNTERS: [Row; 11] = [
     ("siskin_packets_total", r#"{direction="in"}"#, PACKETS),
     ("siskin_packets_total", r#"{direction="out"}"#, PACKETS),
     ("siskin_bytes_total", r#"{direction="in"}"#, BYTES),
@@ -72,6 +76,12 @@ const COUNTERS: [Row; 9] = [
         r#"{direction="out"}"#,
         MESSAGES,
     ),
+    (
+        "siskin_redis_redirects_total",
+        r#"{kind="moved"}"#,
+        REDIRECTS,
+    ),
+    ("siskin_redis_redirects_total", r#"{kind="ask"}"#, REDIRECTS),
 ];
 
 const SESSIONS: &str = "Live sessions.";
@@ -263,7 +273,7 @@ mod tests {
 
     #[test]
     fn the_tables_are_in_order() {
-        assert_eq!(COUNTERS.len(), Counter::BackplaneOut as usize + 1);
+        assert_eq!(COUNTERS.len(), Counter::Asked as usize + 1);
         assert_eq!(GAUGES.len(), Gauge::Rooms as usize + 1);
         assert!(EVENTS[..OTHER].is_sorted());
         assert_eq!(EVENTS[OTHER], "other");

@@ -9,7 +9,7 @@ use std::time::Duration;
 const DEADLINE: Duration = Duration::from_secs(5);
 
 /// A host and its port.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Address {
     pub host: String,
     pub port: u16,
@@ -58,9 +58,6 @@ impl Target {
         if tls {
             return Err("rediss:// needs TLS, and this siskin is built without it".into());
         }
-        if config.cluster {
-            return Err("a Cluster can't be used yet, unset WEBSOCKET_REDIS_CLUSTER".into());
-        }
         let info = plain.into_connection_info().map_err(|e| {
             let detail = e.detail().map(|d| format!(": {d}")).unwrap_or_default();
             format!("{}{detail}", e.category())
@@ -69,6 +66,9 @@ impl Target {
             return Err("it names no host".into());
         };
         let sentinels = config.sentinels.iter().cloned();
+        if config.cluster && info.redis_settings().db() != 0 {
+            return Err("a Cluster has no database but 0".into());
+        }
         let options = config.options;
         Ok(Self {
             address: Address { host, port },
@@ -113,11 +113,11 @@ mod tests {
     use super::*;
     use crate::config::{RedisOptions, Secret};
 
-    fn target(url: &str) -> Result<Target, String> {
+    fn target(url: &str, cluster: bool) -> Result<Target, String> {
         Target::new(&config::Redis {
             url: Secret::new(url),
             sentinels: Vec::new(),
-            cluster: false,
+            cluster,
             options: RedisOptions::default(),
             room_channels: true,
             lock_timeout: DEADLINE,
@@ -128,17 +128,20 @@ mod tests {
 
     #[test]
     fn a_url_is_taken_apart() {
-        let t = target("redis://me:p%40ss@Redis.lan:6380/3").unwrap();
+        let t = target("redis://me:p%40ss@Redis.lan:6380/3", false).unwrap();
         assert_eq!(t.address.to_string(), "Redis.lan:6380");
         assert_eq!(
             (t.login.username(), t.login.password(), t.login.db()),
             (Some("me"), Some("p@ss"), 3)
         );
-        let t = target("redis://[::1]").unwrap();
+        let t = target("redis://[::1]", false).unwrap();
         assert_eq!(t.address.to_string(), "[::1]:6379");
         for wrong in ["redis://h/x", "redis://:secret@0.0.0.0", "redis:///0"] {
-            let why = target(wrong).err().unwrap();
+            let why = target(wrong, false).err().unwrap();
             assert!(!why.contains("secret"), "{why}");
         }
+        let t = target("redis://h/0", true).unwrap();
+        assert_eq!(t.to_string(), "Redis Cluster at h:6379");
+        assert!(target("redis://h/3", true).is_err());
     }
 }

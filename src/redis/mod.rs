@@ -2,6 +2,7 @@
 //!
 //! - [`address`] for what the settings mean, `dial` for the bytes, `node` for one server
 //! - `sentinel` for who is the master now
+//! - `cluster` for who has which keys (`slots`) and for the connections to them (`members`)
 //! - `link` for where a command goes: one server, or those of a Cluster
 //! - `subscriber` for the connection that listens, `reader` for the bytes that come over it
 //! - `keeper` for the task that reconnects
@@ -11,13 +12,16 @@
 
 mod address;
 mod bell;
+mod cluster;
 mod dial;
 mod keeper;
 mod link;
+mod members;
 mod node;
 mod reader;
 mod script;
 mod sentinel;
+mod slots;
 mod subscriber;
 
 pub use bell::Bell;
@@ -126,7 +130,8 @@ impl Redis {
             return Ok(Vec::new());
         }
         let link = self.0.link()?;
-        let answers = self.0.judge(&link, link.send_all(&commands)).await?;
+        let answers = link.send_all(commands, self.0.deadline()).await;
+        let answers = answers.map_err(|e| fault(&e))?;
         answers
             .iter()
             .for_each(|value| self.0.follow_master(&link, value));
@@ -151,6 +156,20 @@ impl Redis {
     /// Whether it is connected now.
     pub fn is_up(&self) -> bool {
         self.0.link.borrow().is_some()
+    }
+
+    /// Whether it is connected now, and nothing of it is known to be away.
+    pub fn is_whole(&self) -> bool {
+        self.is_up() && self.0.outage.borrow().is_none()
+    }
+
+    /// Whether a command is answered soon or fails at once. While an outage is young, those to a Cluster may wait
+    /// for a node to take over.
+    pub fn is_steady(&self) -> bool {
+        let timeout = self.0.target.timeout;
+        let outage = self.0.outage.borrow();
+        let is_old = |outage: &Outage| outage.since.elapsed() > timeout;
+        outage.as_ref().is_none_or(is_old)
     }
 
     /// How often it was connected so far.
@@ -178,7 +197,7 @@ impl Redis {
 
     /// Waits until it is found to be away.
     pub async fn away(&self) {
-        let gone = || self.degraded_since().map(|_| ());
+        let gone = || self.is_away().then_some(());
         self.0.changed.until(gone).await;
     }
 
@@ -196,8 +215,17 @@ impl Redis {
     pub async fn listeners(&self, channels: &[String]) -> Result<Vec<u64>, Fault> {
         let mut command = redis::cmd("PUBSUB");
         command.arg("NUMSUB").arg(channels);
-        let counts: Vec<(String, u64)> = self.query(command).await?;
-        Ok(counts.into_iter().map(|(_, count)| count).collect())
+        let link = self.0.link()?;
+        let answers = link.send_everywhere(&command, self.0.deadline()).await;
+        let mut sums = vec![0; channels.len()];
+        for answer in answers.map_err(|e| fault(&e))? {
+            let counts: Vec<(String, u64)> = read(answer)?;
+            let counts = counts.into_iter().map(|(_, count)| count);
+            sums.iter_mut()
+                .zip(counts)
+                .for_each(|(sum, count)| *sum += count);
+        }
+        Ok(sums)
     }
 
     /// A key of ours: `{prefix}:{rest}`.
@@ -211,9 +239,10 @@ impl Redis {
         match &*outage {
             None if self.is_up() => self.0.subscriber.degraded(),
             Some(outage) => {
+                let what = if self.is_up() { "not whole" } else { "away" };
                 let seconds = outage.since.elapsed().as_secs();
                 Some(format!(
-                    "{} is away for {seconds} s: {}",
+                    "{} is {what} for {seconds} s: {}",
                     self.0.target, outage.why
                 ))
             }
@@ -232,9 +261,23 @@ impl Redis {
         self.0.link.borrow().as_ref().map(Link::address)
     }
 
-    /// Since when it is away, after it was looked for in vain.
-    fn degraded_since(&self) -> Option<Instant> {
-        self.0.outage.borrow().as_ref().map(|outage| outage.since)
+    /// Publishes by another server of a Cluster than the subscriber's, so that what is between them is tried, too.
+    async fn publish_apart(&self, publish: &Cmd) -> Result<(), Fault> {
+        let link = self.0.link()?;
+        let answer = link.send_apart(publish, self.0.deadline()).await;
+        read(answer.map_err(|e| fault(&e))?)
+    }
+
+    /// The subscriber hears nothing where it is: of a Cluster, another node is tried.
+    fn is_deaf(&self) {
+        if let Some(link) = &*self.0.link.borrow() {
+            link.is_deaf();
+        }
+    }
+
+    /// Whether it is away, after it was looked for in vain.
+    fn is_away(&self) -> bool {
+        !self.is_up() && self.0.outage.borrow().is_some()
     }
 }
 
@@ -245,40 +288,25 @@ impl Inner {
 
     async fn try_send(&self, command: &Cmd) -> Result<Value, Fault> {
         let link = self.link()?;
-        self.send(&link, command).await
+        let answer = link.send(command, self.deadline()).await;
+        let answer = answer.map_err(|e| fault(&e))?;
+        self.follow_master(&link, &answer);
+        Ok(answer)
     }
 
-    async fn send(&self, link: &Link, command: &Cmd) -> Result<Value, Fault> {
-        let answer = self.judge(link, link.send(command)).await;
-        if let Ok(value) = &answer {
-            self.follow_master(link, value);
-        }
-        answer
+    /// Of a command that begins now.
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.target.timeout
     }
 
     /// A server that takes no writes any more is not the master: the Sentinels know who is.
     fn follow_master(&self, link: &Link, value: &Value) {
-        if let Value::ServerError(e) = value
+        if let (Value::ServerError(e), Link::One(node)) = (value, link)
             && e.code() == "READONLY"
             && !self.target.sentinels.is_empty()
         {
-            link.give_up("it is not the master any more");
+            node.give_up("it is not the master any more");
         }
-    }
-
-    /// Waits for an answer within the deadline; what shows that the link is no good ends it.
-    async fn judge<T>(
-        &self,
-        link: &Link,
-        work: impl Future<Output = Result<T, RedisError>>,
-    ) -> Result<T, Fault> {
-        let late = async {
-            smol::Timer::after(self.target.timeout).await;
-            link.give_up("a command was not answered in time");
-            Err(Fault::Timeout)
-        };
-        let answer = async { work.await.map_err(|e| fault(&e)) };
-        futures_lite::future::or(answer, late).await
     }
 
     /// After a loss: until it is connected again, as long as connecting may take.

@@ -4,19 +4,27 @@ use super::address::{Address, Target};
 use super::bell::Bell;
 use super::dial;
 use crate::Executor;
+use futures_lite::future::{or, pending};
 use redis::aio::{ConnectionLike as _, MultiplexedConnection};
 use redis::{Cmd, Pipeline, RedisError, Value};
 use smol::Task;
 use std::cell::RefCell;
+use std::io;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 /// A connection that is logged in, until it ends.
 pub struct Node {
     pub address: Address,
     connection: MultiplexedConnection,
+    /// How long a command may take.
+    timeout: Duration,
     end: Rc<End>,
     _driver: Task<()>,
 }
+
+/// Why most connections end that are not closed.
+const LATE: &str = "a command was not answered in time";
 
 /// Why a connection ended, once it has.
 #[derive(Default)]
@@ -49,37 +57,71 @@ impl Node {
         };
         let (connection, driver) = dial::within(target.connect_timeout, work).await?;
         let end = Rc::new(End::default());
+        let health = health(connection.clone(), target.health_check, target.timeout);
         let ending = end.clone();
         let drive = async move {
             let given_up = async {
                 ending.came().await;
             };
-            futures_lite::future::or(driver, given_up).await;
+            let sick = async { ending.now(&health.await) };
+            or(driver, or(given_up, sick)).await;
             ending.now("the connection was closed");
         };
         Ok(Self {
             address: address.clone(),
             connection,
+            timeout: target.timeout,
             end,
             _driver: executor.spawn(drive),
         })
     }
 
     /// One command. A refusal of the server's is a value.
-    pub async fn send(&self, command: &Cmd) -> Result<Value, RedisError> {
-        self.connection.clone().send_packed_command(command).await
+    pub async fn send(&self, command: &Cmd, deadline: Instant) -> Result<Value, RedisError> {
+        let mut connection = self.connection.clone();
+        self.by(deadline, connection.send_packed_command(command))
+            .await
     }
 
     /// Several commands in one write; a value for each.
-    pub async fn send_all(&self, commands: &[Cmd]) -> Result<Vec<Value>, RedisError> {
-        let mut pipeline = Pipeline::with_capacity(commands.len());
+    pub async fn send_all(
+        &self,
+        commands: impl IntoIterator<Item = Cmd>,
+        deadline: Instant,
+    ) -> Result<Vec<Value>, RedisError> {
+        let mut pipeline = Pipeline::new();
         for command in commands {
-            pipeline.add_command(command.clone());
+            pipeline.add_command(command);
         }
+        let count = pipeline.len();
         let mut connection = self.connection.clone();
-        connection
-            .req_packed_commands(&pipeline, 0, commands.len())
-            .await
+        self.by(
+            deadline,
+            connection.req_packed_commands(&pipeline, 0, count),
+        )
+        .await
+    }
+
+    /// A connection that had time and did not answer is no good: it ends.
+    async fn by<T>(
+        &self,
+        deadline: Instant,
+        work: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, RedisError> {
+        let began = Instant::now();
+        let late = async {
+            smol::Timer::at(deadline).await;
+            if began.elapsed() >= self.timeout / 2 {
+                self.give_up(LATE);
+            }
+            Err(io::Error::from(io::ErrorKind::TimedOut).into())
+        };
+        or(work, late).await
+    }
+
+    /// Whether it has not ended.
+    pub fn lives(&self) -> bool {
+        self.end.why.borrow().is_none()
     }
 
     /// Ends the connection; whoever waits for an answer gets none.
@@ -90,5 +132,32 @@ impl Node {
     /// Waits for the end and tells why it came.
     pub async fn ended(&self) -> String {
         self.end.came().await
+    }
+}
+
+/// Asks a silent connection whether it lives, when the options want that. Returns when it does not answer.
+async fn health(
+    mut connection: MultiplexedConnection,
+    interval: Option<Duration>,
+    timeout: Duration,
+) -> String {
+    let Some(interval) = interval else {
+        return pending().await;
+    };
+    loop {
+        smol::Timer::after(interval).await;
+        let late = async {
+            smol::Timer::after(timeout).await;
+            false
+        };
+        let ping = async {
+            connection
+                .send_packed_command(&redis::cmd("PING"))
+                .await
+                .is_ok()
+        };
+        if !or(ping, late).await {
+            return LATE.into();
+        }
     }
 }

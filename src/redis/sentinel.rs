@@ -5,6 +5,7 @@ use super::dial::describe;
 use super::node::Node;
 use crate::Executor;
 use redis::Value;
+use std::time::Instant;
 
 /// Asks one Sentinel after the other, and connects to the master that one names and that says so itself.
 pub async fn open(executor: Executor, target: &Target) -> Result<Node, String> {
@@ -62,7 +63,9 @@ async fn log_in(executor: Executor, target: &Target, sentinel: &Address) -> Resu
 
 async fn answer(node: &Node, target: &Target, command: &redis::Cmd) -> Result<Value, String> {
     let work = async {
-        let value = node.send(command).await.map_err(|e| describe(&e))?;
+        let deadline = Instant::now() + target.timeout;
+        let value = node.send(command, deadline).await;
+        let value = value.map_err(|e| describe(&e))?;
         value.extract_error().map_err(|e| describe(&e))
     };
     super::dial::within(target.timeout, work).await

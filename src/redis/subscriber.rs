@@ -1,8 +1,8 @@
-//! The one subscriber: a connection of its own to where commands go, which only listens.
+//! The one subscriber: a connection of its own to where commands go (of a Cluster, to one node), which only listens.
 //!
 //! It has no read timeout, since silence is its normal state. What tells a silent one from a deaf one (Redis drops
 //! a subscriber that is too slow without its noticing, a failover leaves it at the old master) is a nonce: published
-//! over the other connection, on each of its connects, every 30 s, and within a second of whatever else this instance
+//! over another connection, on each of its connects, every 30 s, and within a second of whatever else this instance
 //! publishes. When it is not seen, and nothing else came, for 5 s, the connection is given up; so it is when a
 //! subscription is not confirmed.
 
@@ -125,7 +125,7 @@ impl Subscriber {
     pub async fn settled(&self, redis: &Redis) {
         let waits = !self.pending.borrow().is_empty();
         let round = self.round.get() - u64::from(!waits);
-        if self.confirmed.get() >= round || redis.degraded_since().is_some() {
+        if self.confirmed.get() >= round || redis.is_away() {
             return;
         }
         let confirmed = self
@@ -155,9 +155,9 @@ impl Subscriber {
             redis.connected(0).await;
             let why = self.session(&redis).await;
             let heard = self.hears.replace(false);
-            // When Redis is away as a whole, that is said elsewhere.
+            // When Redis is away, or a part of it, that is said elsewhere.
             smol::Timer::after(SETTLE).await;
-            if redis.is_up() && self.why.borrow().is_empty() {
+            if redis.is_whole() && self.why.borrow().is_empty() {
                 log::warn!("the subscriber of Redis hears nothing ({why}) and connects again");
             }
             *self.why.borrow_mut() = why;
@@ -174,25 +174,32 @@ impl Subscriber {
 
     /// One connection, from the login to the reason for its end.
     async fn session(&self, redis: &Redis) -> String {
-        let mut stream = match self.open(redis).await {
-            Ok(stream) => stream,
-            Err(why) => return why,
+        let (stream, reader) = match self.open(redis).await {
+            Ok(opened) => opened,
+            Err(why) => {
+                redis.is_deaf();
+                return why;
+            }
         };
-        let mut reader = Reader::default();
-        if let Err(why) = within(DEADLINE, log_in(redis.target(), &mut stream, &mut reader)).await {
-            return why;
-        }
         self.want_all();
         let first = self.round.get();
         let (input, output) = split(stream);
         let work = or(self.read(input, reader), self.write(output));
-        let checks = or(self.check_rounds(first), self.check(redis, first));
+        let checks = async {
+            let why = or(self.check_rounds(first), self.check(redis, first)).await;
+            redis.is_deaf();
+            why
+        };
         or(work, checks).await
     }
 
-    async fn open(&self, redis: &Redis) -> Result<Stream, String> {
+    async fn open(&self, redis: &Redis) -> Result<(Stream, Reader), String> {
         let address = redis.address().ok_or("Redis is away")?;
-        dial::dial(redis.target(), &address, redis.target().tls).await
+        let target = redis.target();
+        let mut stream = dial::dial(target, &address, target.tls).await?;
+        let mut reader = Reader::default();
+        within(DEADLINE, log_in(target, &mut stream, &mut reader)).await?;
+        Ok((stream, reader))
     }
 
     /// A new connection knows nothing of what others had subscribed.
@@ -305,7 +312,7 @@ impl Subscriber {
             let mut publish = redis::cmd("PUBLISH");
             publish.arg(&self.own_channel).arg(nonce);
             // Without the other connection nothing can be told.
-            if redis.query::<i64>(publish).await.is_ok() {
+            if redis.publish_apart(&publish).await.is_ok() {
                 if !self.comes(|| self.seen.get() >= nonce).await {
                     return "a message did not arrive within 5 s".into();
                 }

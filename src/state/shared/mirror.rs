@@ -223,17 +223,17 @@ impl Shared {
         }
     }
 
-    /// Waits until what changed up to now is written, unless Redis is away.
+    /// Waits until what changed up to now is written, unless Redis, or a part of it, is away.
     pub async fn settled(&self) {
         let mirror = &self.mirror;
         let pending = self.sessions.changes.is_some() || self.usage.changes.is_some();
-        if !self.redis.is_up() || !pending && mirror.taken == mirror.written {
+        if !self.redis.is_whole() || !pending && mirror.taken == mirror.written {
             return;
         }
         let target = mirror.taken.get() + u64::from(pending);
         self.sessions.changes.hurry();
         let written = mirror.done.until(|| {
-            let over = mirror.written.get() >= target || !self.redis.is_up();
+            let over = mirror.written.get() >= target || !self.redis.is_whole();
             over.then_some(())
         });
         let late = async {

@@ -171,6 +171,9 @@ impl Shared {
 
     /// Under the reference's lock for a chat's presence; without it while Redis can't tell.
     pub async fn one_at_a_time(&self, chat_id: &str, work: impl AsyncFn()) {
+        if !self.redis.is_steady() {
+            return work().await;
+        }
         let key = self.redis.key(&format!("chat:{chat_id}:presence:lock"));
         let done = self.locks.with(&key, async |_| {
             work().await;

@@ -1,0 +1,458 @@
+//! A Redis Cluster: each command goes to the master that has its key, and where a redirect points to.
+//!
+//! While a master is lost, or the Cluster says that it is down, a command waits for another to take over, as long
+//! as it may take, counted from the loss: so a failover is bridged, a longer outage fails at once. What was
+//! sent already fails: it may have been done or not.
+//!
+//! What has no key (PUBLISH) goes to one node, the home, where the subscriber is, too: so it keeps its order, and the Cluster
+//! carries it to the subscribers of all nodes.
+
+use super::address::{Address, Target};
+use super::dial::{describe, within};
+use super::members::Members;
+use super::slots::{Redirect, Slots, redirect, slot_of};
+use crate::Executor;
+use crate::metrics::{self, Counter};
+use futures_lite::future::or;
+use redis::{Cmd, RedisError, Value};
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::slice;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+/// Before what can't be done now is tried again: first, and at most.
+const PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(320);
+/// Redirects that are followed without a pause.
+const AT_ONCE: u32 = 4;
+
+/// The nodes, and which has what.
+pub struct Cluster {
+    target: Target,
+    members: Rc<Members>,
+    slots: RefCell<Slots>,
+    home: RefCell<Address>,
+    /// Whether the map may be an old one.
+    stale: Cell<bool>,
+    /// Since when it is known not to be whole.
+    hurt: Cell<Option<Instant>>,
+}
+
+/// A command on its way: its place among others, its slot, and who is asked instead of the slot's master.
+struct Part {
+    place: usize,
+    slot: Option<u16>,
+    ask: Option<Address>,
+}
+
+/// What one node is asked at a time.
+type Group = (Address, Vec<Part>);
+
+/// Why a node gave no answers.
+enum Failure {
+    /// It was not asked.
+    Unsent(RedisError),
+    /// It may have done what it was asked.
+    Lost(RedisError),
+}
+
+/// What is to be asked again.
+#[derive(Default)]
+struct Again {
+    parts: Vec<Part>,
+    /// Better after a pause.
+    blocked: bool,
+    /// Why some were not even sent.
+    error: Option<RedisError>,
+}
+
+impl Cluster {
+    /// Learns the map from the target's host, or from one of these nodes.
+    ///
+    /// # Errors
+    /// What the last of them said, or why it can't be reached.
+    pub async fn open(
+        executor: Executor,
+        target: &Target,
+        known: &[Address],
+    ) -> Result<Self, String> {
+        let cluster = Self {
+            target: target.clone(),
+            members: Members::new(executor, target),
+            slots: RefCell::default(),
+            home: RefCell::new(target.address.clone()),
+            stale: Cell::new(false),
+            hurt: Cell::new(None),
+        };
+        let up = cluster.learn(known).await?;
+        cluster.stale.set(!up);
+        let masters = cluster.masters();
+        let first = masters.first().ok_or("its nodes have no slots yet")?;
+        if !cluster.nodes().contains(&target.address) {
+            cluster.home.replace(first.clone());
+        }
+        Ok(cluster)
+    }
+
+    /// Where what has no key goes.
+    pub fn home(&self) -> Address {
+        if self.members.lost(&self.home.borrow()).is_some() {
+            self.move_home();
+        }
+        self.home.borrow().clone()
+    }
+
+    /// Takes another home, if there is one.
+    pub fn move_home(&self) {
+        if let Some(other) = self.other() {
+            self.home.replace(other);
+        }
+    }
+
+    /// Masters and replicas.
+    pub fn nodes(&self) -> Vec<Address> {
+        self.slots.borrow().nodes().into_iter().cloned().collect()
+    }
+
+    /// Several commands, in their order at each node; a value for each.
+    pub async fn send_all(
+        &self,
+        commands: &[Cmd],
+        deadline: Instant,
+    ) -> Result<Vec<Value>, RedisError> {
+        let mut answers = vec![Value::Nil; commands.len()];
+        let mut parts: Vec<Part> = commands.iter().enumerate().map(part).collect();
+        let (mut rounds, mut pause) = (0, PAUSE);
+        loop {
+            let groups = self.split(parts);
+            let again = self.round(groups, commands, &mut answers, deadline).await?;
+            if again.parts.is_empty() {
+                return Ok(answers);
+            }
+            rounds += 1;
+            if again.blocked || rounds > AT_ONCE {
+                if !self.is_worth_waiting(deadline) {
+                    // What the nodes said last is the answer.
+                    return again.error.map_or(Ok(answers), Err);
+                }
+                smol::Timer::after(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            parts = again.parts;
+        }
+    }
+
+    /// One command; a value.
+    pub async fn send(&self, command: &Cmd, deadline: Instant) -> Result<Value, RedisError> {
+        let mut answers = self.send_all(slice::from_ref(command), deadline).await?;
+        Ok(answers.pop().unwrap_or(Value::Nil))
+    }
+
+    /// One command to every node, replicas too; a value of each.
+    pub async fn send_everywhere(
+        &self,
+        command: &Cmd,
+        deadline: Instant,
+    ) -> Result<Vec<Value>, RedisError> {
+        let nodes = self.nodes();
+        let answers = nodes
+            .iter()
+            .map(|address| self.send_to(address, command, deadline));
+        all(answers).await.into_iter().collect()
+    }
+
+    /// A command without a key by another node than the home, if there is one that can.
+    pub async fn send_apart(&self, command: &Cmd, deadline: Instant) -> Result<Value, RedisError> {
+        if let Some(other) = self.other()
+            && let Ok(answer) = self.send_to(&other, command, deadline).await
+        {
+            return Ok(answer);
+        }
+        self.send(command, deadline).await
+    }
+}
+
+/// The way of commands.
+impl Cluster {
+    /// Who is asked what, in the order of the parts.
+    fn split(&self, parts: Vec<Part>) -> Vec<Group> {
+        let mut groups: Vec<Group> = Vec::new();
+        for part in parts {
+            let owner = || self.slots.borrow().owner(part.slot?).cloned();
+            let address = part.ask.clone().or_else(owner);
+            let address = address.unwrap_or_else(|| self.home());
+            match groups.iter_mut().find(|(at, _)| *at == address) {
+                Some((_, parts)) => parts.push(part),
+                None => groups.push((address, vec![part])),
+            }
+        }
+        groups
+    }
+
+    /// Asks all of them at once, and puts their answers in place.
+    async fn round(
+        &self,
+        groups: Vec<Group>,
+        commands: &[Cmd],
+        answers: &mut [Value],
+        deadline: Instant,
+    ) -> Result<Again, RedisError> {
+        let asked = groups
+            .iter()
+            .map(|group| self.ask(group, commands, deadline));
+        let results = all(asked).await;
+        let mut again = Again::default();
+        for ((address, parts), result) in groups.into_iter().zip(results) {
+            match result {
+                Ok(values) => {
+                    for (part, value) in parts.into_iter().zip(values) {
+                        self.judge(&part, &value, &address, &mut again);
+                        if let Some(answer) = answers.get_mut(part.place) {
+                            *answer = value;
+                        }
+                    }
+                }
+                Err(Failure::Unsent(error)) => {
+                    again.blocked = true;
+                    again.parts.extend(parts);
+                    again.error = Some(error);
+                }
+                Err(Failure::Lost(error)) => return Err(error),
+            }
+        }
+        again.parts.sort_by_key(|part| part.place);
+        Ok(again)
+    }
+
+    /// Asks one node, in one write.
+    async fn ask(
+        &self,
+        (address, parts): &Group,
+        commands: &[Cmd],
+        deadline: Instant,
+    ) -> Result<Vec<Value>, Failure> {
+        let node = by(deadline, self.members.get(address)).await;
+        let node = node.map_err(Failure::Unsent)?;
+        let mut batch = Vec::with_capacity(parts.len());
+        for part in parts {
+            batch.extend(part.ask.as_ref().map(|_| redis::cmd("ASKING")));
+            batch.extend(commands.get(part.place).cloned());
+        }
+        let values = node.send_all(batch, deadline).await;
+        let mut values = values.map_err(Failure::Lost)?.into_iter();
+        let own = parts.iter().map(|part| {
+            values
+                .nth(usize::from(part.ask.is_some()))
+                .unwrap_or(Value::Nil)
+        });
+        Ok(own.collect())
+    }
+
+    /// Whether a part is to be asked again, and whom.
+    fn judge(&self, part: &Part, answer: &Value, asked: &Address, again: &mut Again) {
+        let mut ask = None;
+        match (redirect(answer, asked), part.slot) {
+            (None, _) => return,
+            (Some(Redirect::Moved(to)), Some(slot)) => {
+                metrics::add(Counter::Moved, 1);
+                self.slots.borrow_mut().move_to(slot, to);
+                self.doubt();
+            }
+            (Some(Redirect::Ask(to)), _) => {
+                metrics::add(Counter::Asked, 1);
+                ask = Some(to);
+            }
+            (Some(_), _) => {
+                again.blocked = true;
+                self.doubt();
+            }
+        }
+        let (place, slot) = (part.place, part.slot);
+        again.parts.push(Part { place, slot, ask });
+    }
+
+    async fn send_to(
+        &self,
+        address: &Address,
+        command: &Cmd,
+        deadline: Instant,
+    ) -> Result<Value, RedisError> {
+        let node = by(deadline, self.members.reach(address)).await?;
+        node.send(command, deadline).await
+    }
+
+    /// Not at the end of its time, nor when something has been wrong for longer than a command may take.
+    fn is_worth_waiting(&self, deadline: Instant) -> bool {
+        let since = self.hurt.get().unwrap_or_else(Instant::now);
+        Instant::now() + LONGEST_PAUSE < deadline.min(since + self.target.timeout)
+    }
+}
+
+/// What became of the nodes.
+impl Cluster {
+    /// Waits until something may be wrong. Tells what is, if that is known.
+    pub async fn troubled(&self) -> Option<String> {
+        let look = || (self.stale.get() || self.lack(true).is_some()).then_some(());
+        self.members.changed.until(look).await;
+        self.note(self.lack(true))
+    }
+
+    /// Learns the map again and connects again to whom it names. Tells what is missing.
+    ///
+    /// # Errors
+    /// When no node answers.
+    pub async fn heal(&self) -> Result<Option<String>, String> {
+        self.stale.set(false);
+        let up = self.learn(&[]).await?;
+        let (home, nodes) = (self.home(), self.nodes());
+        self.members
+            .keep(|address| *address == home || nodes.contains(address));
+        let masters = self.masters();
+        let is_lost = |address: &&Address| self.members.lost(address).is_some();
+        let lost = masters.iter().filter(is_lost);
+        all(lost.map(|address| self.members.reach(address))).await;
+        Ok(self.note(self.lack(up)))
+    }
+
+    /// Asks one node after the other for the map, until one says that the Cluster is up. Whether one did.
+    async fn learn(&self, known: &[Address]) -> Result<bool, String> {
+        let mut nodes = self.members.known();
+        nodes.push(self.target.address.clone());
+        nodes.extend(self.nodes());
+        nodes.extend_from_slice(known);
+        let (mut old, mut why) = (None, String::new());
+        let mut asked = Vec::new();
+        for address in nodes {
+            if asked.contains(&address) {
+                continue;
+            }
+            match self.map_of(&address).await {
+                Ok((slots, true)) => {
+                    self.slots.replace(slots);
+                    return Ok(true);
+                }
+                Ok((slots, false)) => old = old.or(Some(slots)),
+                Err(e) => why = format!("{address}: {e}"),
+            }
+            asked.push(address);
+        }
+        self.slots.replace(old.ok_or(why)?);
+        Ok(false)
+    }
+
+    /// The map of one node, and whether it finds the Cluster up.
+    async fn map_of(&self, address: &Address) -> Result<(Slots, bool), String> {
+        let node = within(self.target.connect_timeout, self.members.reach(address)).await?;
+        let commands = ["INFO", "SLOTS"].map(|what| {
+            let mut command = redis::cmd("CLUSTER");
+            command.arg(what);
+            command
+        });
+        let deadline = Instant::now() + self.target.timeout;
+        let answers = node.send_all(commands, deadline).await;
+        let mut read = Vec::new();
+        for answer in answers.map_err(|e| describe(&e))? {
+            read.push(answer.extract_error().map_err(|e| describe(&e))?);
+        }
+        let [info, slots] = read.as_slice() else {
+            return Err("it told half of it".into());
+        };
+        let info: String = redis::from_redis_value_ref(info).map_err(|e| e.to_string())?;
+        Ok((
+            Slots::read(slots, address),
+            info.contains("cluster_state:ok"),
+        ))
+    }
+
+    /// What is missing. `up`: whether a node finds the Cluster up.
+    fn lack(&self, up: bool) -> Option<String> {
+        let away = |address: &Address| {
+            let why = self.members.lost(address)?;
+            Some(format!("{address} is away: {why}"))
+        };
+        let lost: Vec<String> = self.masters().iter().filter_map(away).collect();
+        match (lost.is_empty(), self.slots.borrow().is_whole(), up) {
+            (false, ..) => Some(lost.join("; ")),
+            (_, false, _) => Some("some slots have no master".into()),
+            (.., false) => Some("its nodes say that it is down".into()),
+            _ => None,
+        }
+    }
+
+    /// Since when something is missing.
+    fn note(&self, lack: Option<String>) -> Option<String> {
+        let since = self.hurt.get().or_else(|| Some(Instant::now()));
+        self.hurt.set(lack.as_ref().and(since));
+        lack
+    }
+
+    fn masters(&self) -> Vec<Address> {
+        self.slots.borrow().masters().into_iter().cloned().collect()
+    }
+
+    /// The next after the home that is not lost; a master if there is one.
+    fn other(&self) -> Option<Address> {
+        let home = self.home.borrow();
+        let next = |nodes: &[Address]| {
+            let after = nodes.partition_point(|address| *address <= *home);
+            let (before, after) = nodes.split_at(after);
+            let mut round = after.iter().chain(before);
+            let fits =
+                |address: &&Address| **address != *home && self.members.lost(address).is_none();
+            round.find(fits).cloned()
+        };
+        next(&self.masters()).or_else(|| next(&self.nodes()))
+    }
+
+    /// The map may be an old one.
+    fn doubt(&self) {
+        self.stale.set(true);
+        self.members.changed.ring();
+    }
+}
+
+fn part((place, command): (usize, &Cmd)) -> Part {
+    let slot = slot_of(command);
+    Part {
+        place,
+        slot,
+        ask: None,
+    }
+}
+
+/// Waits for a node, but no longer than this.
+async fn by<T>(
+    deadline: Instant,
+    work: impl Future<Output = Result<T, String>>,
+) -> Result<T, RedisError> {
+    let away = |why| io::Error::new(io::ErrorKind::NotConnected, why).into();
+    let work = async { work.await.map_err(away) };
+    let late = async {
+        smol::Timer::at(deadline).await;
+        Err(io::Error::from(io::ErrorKind::TimedOut).into())
+    };
+    or(work, late).await
+}
+
+/// Waits for all of them at once.
+async fn all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut waiting: Vec<_> = futures.map(Box::pin).collect();
+    let mut done: Vec<Option<F::Output>> = waiting.iter().map(|_| None).collect();
+    poll_fn(move |cx| {
+        for (future, done) in waiting.iter_mut().zip(&mut done) {
+            if done.is_none()
+                && let Poll::Ready(output) = future.as_mut().poll(cx)
+            {
+                *done = Some(output);
+            }
+        }
+        match done.iter().all(Option::is_some) {
+            true => Poll::Ready(done.drain(..).flatten().collect()),
+            false => Poll::Pending,
+        }
+    })
+    .await
+}
