@@ -270,7 +270,7 @@ pub const SETTINGS: &[Setting] = &[
         "WEBSOCKET_REDIS_CLUSTER",
         Kind::Flag,
         Value("false"),
-        "The Redis is a Cluster.",
+        "The Redis is a Cluster; the URL names one of its nodes.",
     )
     .also(&["REDIS_CLUSTER"]),
     row(

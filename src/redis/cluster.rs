@@ -151,12 +151,13 @@ impl Cluster {
         Ok(answers.pop().unwrap_or(Value::Nil))
     }
 
-    /// One command to every node, replicas too; a value of each.
+    /// One command to every node, replicas and new ones, too; a value of each.
     pub async fn send_everywhere(
         &self,
         command: &Cmd,
         deadline: Instant,
     ) -> Result<Vec<Value>, RedisError> {
+        by(deadline, self.learn(&[])).await?;
         let nodes = self.nodes();
         let answers = nodes
             .iter()

@@ -11,7 +11,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Between two attempts to have a Cluster whole again, while some of it answers: first, and at most.
 const HEAL_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_HEAL_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_HEAL_PAUSE: Duration = Duration::from_secs(1);
 /// A connection that held this long is tried again at once.
 const HELD: Duration = Duration::from_secs(10);
 

@@ -16,8 +16,8 @@ LOCK_TIMEOUT = 60
 class Reference:
     """A process of Open WebUI, as far as its state goes."""
 
-    def __init__(self, url, prefix=PREFIX):
-        self.redis = Redis.from_url(url, decode_responses=True)
+    def __init__(self, url=None, prefix=PREFIX, redis=None):
+        self.redis = redis or Redis.from_url(url, decode_responses=True)
         self.prefix = prefix
 
     def key(self, rest):
