@@ -52,6 +52,8 @@ class Proxy:
         self.flowing.set()
         self.halve = self.deaf = False
         self.error = None
+        # How many seconds what is sent to Redis is kept back.
+        self.delay = None
         self.refused = self.accepted = 0
         self.tasks = set()
 
@@ -113,6 +115,8 @@ class Proxy:
     async def _requests(self, link, reader):
         while data := await reader.read(1 << 16):
             await self.flowing.wait()
+            if self.delay:
+                await asyncio.sleep(self.delay(data))
             link.subscriber = link.subscriber or any(word in data.upper() for word in SUBSCRIBING)
             if self.error:
                 data = self._refuse(link, data)
