@@ -98,6 +98,10 @@ fn keep_saving(house: &Rc<House>, note_id: Rc<str>) {
             }
             let Some(house) = weak.upgrade() else { return };
             match house.editing.due(&note_id) {
+                // By somebody who may give up: then it is due again.
+                None if house.editing.is_saving(&note_id) => {
+                    smol::Timer::after(LOOK).await;
+                }
                 None => {
                     others.end_task(&item).await;
                     if house.editing.finish(&note_id) {
@@ -136,14 +140,15 @@ fn item(note_id: &str) -> String {
     format!("note:{note_id}")
 }
 
-/// Saves what waits. `false`: it can't be saved now, and still waits.
+/// Saves what waits. `false`: it can't be saved now, and still waits, as it does when the caller stops waiting for this.
 async fn save(house: &Rc<House>, note_id: &str) -> bool {
     while house.editing.is_saving(note_id) {
         smol::Timer::after(LOOK).await;
     }
-    let Some(pending) = house.editing.begin(note_id) else {
+    let Some(saving) = house.editing.begin(note_id) else {
         return true;
     };
+    let pending = &saving.pending;
     let emptying = house.editing.emptying(note_id);
     let saved = match to_raw_value(&pending.fields) {
         Ok(data) => {
@@ -160,7 +165,7 @@ async fn save(house: &Rc<House>, note_id: &str) -> bool {
             if content.is_some_and(|content| !is_empty(content)) {
                 house.editing.ground(note_id);
             }
-            house.editing.end(note_id, None);
+            saving.done();
             if let Some(note) = note {
                 let (room, args) = (room(note_id), Args::from_json(note.get()));
                 let target = Target::room(&room);
@@ -170,7 +175,6 @@ async fn save(house: &Rc<House>, note_id: &str) -> bool {
         }
         Err(Refusal::Unavailable(why)) => {
             log::debug!("note {note_id:?} is not saved yet: {why}");
-            house.editing.end(note_id, Some(pending));
             false
         }
         Err(Refusal::Denied(why)) => {
@@ -179,12 +183,9 @@ async fn save(house: &Rc<House>, note_id: &str) -> bool {
                 "note {note_id:?} is not saved for {}: {why}",
                 pending.who.user.id
             );
-            house.editing.end(note_id, None);
-            tell(
-                house,
-                pending.sid,
-                &format!("The note was not saved: {why}"),
-            );
+            let sid = pending.sid;
+            saving.done();
+            tell(house, sid, &format!("The note was not saved: {why}"));
             true
         }
     }

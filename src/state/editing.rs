@@ -50,6 +50,38 @@ impl Pending {
     fn bytes(&self) -> usize {
         self.fields.values().map(|field| field.get().len()).sum()
     }
+
+    /// All of it; no fields are left here.
+    fn take(&mut self) -> Self {
+        Self {
+            who: self.who.clone(),
+            fields: std::mem::take(&mut self.fields),
+            ..*self
+        }
+    }
+}
+
+/// A note that is being saved. Whoever stops saving before it is [`Saving::done`] leaves the note as unsaved as it was:
+/// what was to be saved comes back, under what came meanwhile.
+pub struct Saving<'a> {
+    editing: &'a Editing,
+    note_id: &'a str,
+    pub pending: Pending,
+    done: bool,
+}
+
+impl Saving<'_> {
+    /// It is saved, or never will be.
+    pub fn done(mut self) {
+        self.done = true;
+    }
+}
+
+impl Drop for Saving<'_> {
+    fn drop(&mut self) {
+        let unsaved = (!self.done).then(|| self.pending.take());
+        self.editing.end(self.note_id, unsaved);
+    }
 }
 
 /// A note that is open, or not saved yet.
@@ -165,8 +197,8 @@ impl Editing {
             .is_some_and(|note| note.saving)
     }
 
-    /// Takes what is to be saved; the note counts as being saved until [`Editing::end`].
-    pub fn begin(&self, note_id: &str) -> Option<Pending> {
+    /// Takes what is to be saved; the note counts as being saved as long as the answer lives.
+    pub fn begin<'a>(&'a self, note_id: &'a str) -> Option<Saving<'a>> {
         let mut taken = None;
         self.with(note_id, |note| {
             if !note.saving {
@@ -174,11 +206,15 @@ impl Editing {
                 note.saving = taken.is_some();
             }
         });
-        taken
+        taken.map(|pending| Saving {
+            editing: self,
+            note_id,
+            pending,
+            done: false,
+        })
     }
 
-    /// Saving has ended; what could not be saved yet comes back, under what came meanwhile.
-    pub fn end(&self, note_id: &str, unsaved: Option<Pending>) {
+    fn end(&self, note_id: &str, unsaved: Option<Pending>) {
         self.with(note_id, |note| {
             note.saving = false;
             note.pending = match (unsaved, note.pending.take()) {
@@ -188,11 +224,11 @@ impl Editing {
         });
     }
 
-    /// The task that saved the note ends, unless there is more to save.
+    /// The task that saved the note ends, unless there is more to save, or may be once somebody else has tried to.
     pub fn finish(&self, note_id: &str) -> bool {
         let mut finished = true;
         self.with(note_id, |note| {
-            finished = note.pending.is_none();
+            finished = note.pending.is_none() && !note.saving;
             note.scheduled = !finished;
         });
         finished
@@ -269,6 +305,34 @@ mod tests {
         Pending::new(Rc::new(who), Sid::random(), fields, now)
     }
 
+    fn fields<'a>(saving: &'a Saving<'_>) -> Vec<&'a str> {
+        let fields = saving.pending.fields.values();
+        fields.map(|field| field.get()).collect()
+    }
+
+    #[test]
+    fn a_save_that_is_given_up_leaves_the_note_as_it_was() {
+        let editing = Editing::default();
+        let now = Instant::now();
+        assert_eq!(
+            editing.put("n", pending(r#"{"content":1}"#, now)),
+            Some(true)
+        );
+        let due = editing.due("n");
+        let saving = editing.begin("n").unwrap();
+        // Its own task finds nothing to do, and must not end: it may be needed again.
+        assert!(editing.due("n").is_none() && !editing.finish("n"));
+        drop(saving);
+        assert!(!editing.is_saving("n"));
+        assert_eq!(editing.due("n"), due);
+        assert_eq!(
+            editing.put("n", pending(r#"{"files":[]}"#, now)),
+            Some(false)
+        );
+        editing.begin("n").unwrap().done();
+        assert!(editing.finish("n") && editing.notes.borrow().is_empty());
+    }
+
     #[test]
     fn a_save_without_content_keeps_the_content_that_waits() {
         let editing = Editing::default();
@@ -283,20 +347,16 @@ mod tests {
             Some(false)
         );
         assert_eq!(editing.due("n"), Some(later + QUIET));
-        let taken = editing.begin("n").unwrap();
-        let fields: Vec<_> = taken.fields.values().map(|field| field.get()).collect();
-        assert_eq!(fields, ["1", "[2]"]);
+        let saving = editing.begin("n").unwrap();
+        assert_eq!(fields(&saving), ["1", "[2]"]);
         assert!(editing.is_pending("n") && editing.begin("n").is_none());
         editing
             .put("n", pending(r#"{"files":[3]}"#, later))
             .unwrap();
-        editing.end("n", Some(taken));
-        let taken = editing.begin("n").unwrap();
-        assert_eq!(
-            taken.fields.values().map(|f| f.get()).collect::<Vec<_>>(),
-            ["1", "[3]"]
-        );
-        editing.end("n", None);
+        drop(saving);
+        let saving = editing.begin("n").unwrap();
+        assert_eq!(fields(&saving), ["1", "[3]"]);
+        saving.done();
         assert!(editing.finish("n") && !editing.is_pending("n"));
         assert!(editing.notes.borrow().is_empty() && editing.bytes.get() == 0);
     }
