@@ -23,6 +23,9 @@ pub const READ_BUFFER: usize = 64 * 1024;
 /// How long a probed websocket may take to take over.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Frames of a probe at most: two words, and a ping or two.
+const PROBE_FRAMES: usize = 16;
+
 /// How long a closed websocket may take to read the last words, and to close its side.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -251,8 +254,9 @@ impl Connection {
 
     /// `2probe` is answered with `3probe`; `5` hands the session over.
     async fn probe(&mut self) -> io::Result<()> {
+        let mut frames = PROBE_FRAMES;
         loop {
-            let word = self.probe_word().await?;
+            let word = self.probe_word(&mut frames).await?;
             match word.as_str() {
                 "2probe" if self.session.transport() == Transport::Probing => {
                     self.stream
@@ -269,12 +273,13 @@ impl Connection {
         }
     }
 
-    /// The next text frame of a probe.
-    async fn probe_word(&mut self) -> io::Result<String> {
+    /// The next text frame of a probe, of which so many `frames` may still come: whoever floods us would be read for ever.
+    async fn probe_word(&mut self, frames: &mut usize) -> io::Result<String> {
         loop {
             let next = self.decoder.next(&mut self.unfinished, 64);
             let bad = |_| io::Error::from(io::ErrorKind::InvalidData);
             if let Some((used, item)) = next.map_err(bad)? {
+                *frames = frames.checked_sub(1).ok_or(io::ErrorKind::InvalidData)?;
                 let word = match item {
                     Item::Text(text) => Some(text.to_owned()),
                     Item::Nothing | Item::Ping(_) => None,
@@ -310,8 +315,11 @@ impl Connection {
                 self.session.unblock();
             }
             self.stream.get_ref().shutdown(Shutdown::Write)?;
-            let mut rest = [0; 512];
-            while self.stream.read_with(|mut s| s.read(&mut rest)).await? > 0 {}
+            let mut rest = [0; 4096];
+            while self.stream.read_with(|mut s| s.read(&mut rest)).await? > 0 {
+                // There may always be more: the others get their turn, and the clock.
+                future::yield_now().await;
+            }
             Ok(())
         };
         let late = async {

@@ -8,7 +8,7 @@ import threading
 import time
 
 from siskin import token, wait_for
-from wire import WebSocket
+from wire import PATH, Raw, WebSocket
 
 
 def test_ten_thousand_connections_leave_no_memory_behind(siskin):
@@ -84,6 +84,44 @@ def test_pings_without_reading_are_bounded(siskin):
         pass
     assert siskin.metric("siskin_outbox_overflows_total") == 1
     assert siskin.rss() < 100 << 20
+
+
+def flood(ws, data, answers):
+    """Sends this again and again until the connection is ended; meanwhile `answers` must go on being true."""
+    ended = threading.Event()
+
+    def send():
+        try:
+            while True:
+                ws.socket.sendall(data)
+        except OSError:
+            ended.set()
+
+    ws.socket.settimeout(60)
+    threading.Thread(target=send, daemon=True).start()
+    while not ended.is_set():
+        assert answers()
+    assert answers()
+
+
+def test_a_flood_that_never_ends_holds_nobody_up(siskin):
+    """Where siskin reads what it doesn't want: in a probe, and after the end."""
+    witness = WebSocket(siskin, timeout=8)
+    witness.connect("ann")
+
+    def answers():
+        witness.event("user-join", {"auth": {"token": token("ann")}}, ack=1)
+        return witness.recv_text().startswith("431[")
+
+    polling = Raw(siskin)
+    polling.send(f"GET {PATH}polling HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    sid = polling.answer()[1].split(b'"')[3].decode()
+    probe = WebSocket(siskin, query="&sid=" + sid)
+    flood(probe, probe.frame(0x89, b"x" * 20) * 40_000, answers)
+    gone = WebSocket(siskin)
+    gone.connect("mallory")
+    gone.send(gone.frame(0x83, b"x"))
+    flood(gone, bytes(1 << 20), answers)
 
 
 def test_a_flood_of_events_is_thinned(start_siskin):
