@@ -2,17 +2,58 @@
 
 use futures_lite::{AsyncRead as _, AsyncWrite as _};
 use hyper::rt::{Read, ReadBufCursor, Write};
-use smol::Async;
+use smol::{Async, Timer};
+use std::future::Future as _;
 use std::io;
 use std::net::TcpStream;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-/// What an HTTP connection runs on, and what an upgrade hands over.
-pub struct Io(pub Async<TcpStream>);
+/// How long the other side may take nothing of what is written to it.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Bytes read at once at most.
 const CHUNK: usize = 8192;
+
+/// What an HTTP connection runs on, and what an upgrade hands over.
+pub struct Io {
+    stream: Async<TcpStream>,
+    patience: Duration,
+    /// Runs while a write waits.
+    stalled: Option<Timer>,
+}
+
+impl Io {
+    pub fn new(stream: Async<TcpStream>) -> Self {
+        Self {
+            stream,
+            patience: PATIENCE,
+            stalled: None,
+        }
+    }
+
+    pub fn into_inner(self) -> Async<TcpStream> {
+        self.stream
+    }
+
+    /// Passes a write's outcome on. One that waits too long has failed: an answer that nobody reads is not kept for ever.
+    fn no_longer(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let patience = self.patience;
+        let stalled = self.stalled.get_or_insert_with(|| Timer::after(patience));
+        Pin::new(stalled)
+            .poll(cx)
+            .map(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
 
 impl Read for Io {
     fn poll_read(
@@ -23,7 +64,7 @@ impl Read for Io {
         // hyper's buffer may only be filled through `put_slice` without unsafe code: one copy of a request head.
         let mut chunk = [0; CHUNK];
         let room = buf.remaining().min(CHUNK);
-        let n = ready!(Pin::new(&mut self.0).poll_read(cx, &mut chunk[..room]))?;
+        let n = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut chunk[..room]))?;
         buf.put_slice(&chunk[..n]);
         Poll::Ready(Ok(()))
     }
@@ -35,7 +76,8 @@ impl Write for Io {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.no_longer(cx, written)
     }
 
     fn poll_write_vectored(
@@ -43,7 +85,8 @@ impl Write for Io {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.no_longer(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -51,10 +94,43 @@ impl Write for Io {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_close(cx)
+        Pin::new(&mut self.stream).poll_close(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use std::io::Read as _;
+    use std::net::TcpListener;
+
+    async fn write(io: &mut Io) -> io::Result<usize> {
+        poll_fn(|cx| Pin::new(&mut *io).poll_write(cx, &[0; 65536])).await
+    }
+
+    #[test]
+    fn a_write_that_nobody_reads_fails_in_the_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut theirs = listener.accept().unwrap().0;
+        let mut io = Io::new(Async::new(ours).unwrap());
+        io.patience = Duration::from_millis(50);
+        let failed = smol::block_on(async {
+            loop {
+                if let Err(error) = write(&mut io).await {
+                    return error;
+                }
+            }
+        });
+        assert_eq!(failed.kind(), io::ErrorKind::TimedOut);
+        // Who reads on, however late, is written to.
+        io.stalled = None;
+        theirs.read_exact(&mut vec![0; 1 << 20]).unwrap();
+        assert!(smol::block_on(write(&mut io)).is_ok() && io.stalled.is_none());
     }
 }

@@ -122,7 +122,7 @@ impl Engine {
             };
             // A task of its own: this one's memory, and hyper's buffer, go now.
             let early = parts.read_buf.to_vec();
-            let stream = parts.io.0;
+            let stream = parts.io.into_inner();
             if refused {
                 metrics::refused("second websocket");
                 return websocket::turn_away(&stream);

@@ -141,7 +141,7 @@ impl Connections {
             .timer(SmolTimer)
             .header_read_timeout(self.limits.head_timeout)
             .max_buf_size(self.limits.head_bytes.max(8192))
-            .serve_connection(Io(stream), answer)
+            .serve_connection(Io::new(stream), answer)
             .with_upgrades();
         if let Err(e) = served.await {
             log::debug!("HTTP connection of {peer}: {e}");

@@ -157,7 +157,7 @@ impl Client {
 
     async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, Trouble> {
         let stream = dial(&self.url).await.map_err(|e| Trouble(e.to_string()))?;
-        let made = http1::handshake(Io(stream)).await;
+        let made = http1::handshake(Io::new(stream)).await;
         let (sender, connection) = made.map_err(|e| broken(&e))?;
         let converse = async move {
             if let Err(e) = connection.await {
