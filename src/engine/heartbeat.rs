@@ -90,7 +90,7 @@ impl Heartbeats {
                 return Poll::Pending;
             };
             if self.asleep_until.replace(first) != first {
-                timer.set_at(self.start + self.tick * u32::try_from(first).unwrap_or(u32::MAX));
+                timer.set_at(self.time_of(first));
             }
             self.poll_timer(timer, cx)
         })
@@ -146,6 +146,12 @@ impl Heartbeats {
         }
     }
 
+    /// A tick's beginning, also after months of short ticks.
+    fn time_of(&self, tick: u64) -> Instant {
+        let nanos = u64::try_from(self.tick.as_nanos()).unwrap_or(u64::MAX);
+        self.start + Duration::from_nanos(nanos.saturating_mul(tick))
+    }
+
     fn tick_at(&self, at: Instant) -> u64 {
         let since = at.duration_since(self.start).as_nanos();
         (since / self.tick.as_nanos()) as u64
@@ -164,4 +170,19 @@ fn tick(interval: Duration) -> Duration {
 fn patience(interval: Duration) -> u8 {
     let pings = PATIENCE.as_millis().div_ceil(interval.as_millis().max(1));
     pings.max(FEWEST_PINGS).try_into().unwrap_or(u8::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_ticks_last_for_years() {
+        let beats = Heartbeats::new(Duration::from_millis(100));
+        assert_eq!(beats.tick, Duration::from_millis(1));
+        let years = Duration::from_secs(3 * 365 * 86_400);
+        let tick = beats.tick_at(beats.start + years);
+        assert!(tick > u64::from(u32::MAX));
+        assert_eq!(beats.time_of(tick), beats.start + years);
+    }
 }
