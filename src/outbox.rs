@@ -46,14 +46,6 @@ impl Outbox {
         true
     }
 
-    /// Puts frames that were taken out with [`Outbox::take`] back in front, in order.
-    pub fn put_back(&mut self, frames: Vec<Frame>) {
-        for frame in frames.into_iter().rev() {
-            self.bytes += frame.len();
-            self.queue.push_front(frame);
-        }
-    }
-
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }

@@ -329,8 +329,7 @@ impl Hub {
         for room in &emptied {
             self.room_emptied(&socket.nsp, room, true);
         }
-        self.handler()
-            .disconnected(sid, &socket.nsp, socket.rooms, reason);
+        self.handler().disconnected(sid, &socket.nsp, reason);
     }
 
     /// Who waits for an ack.

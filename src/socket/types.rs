@@ -43,8 +43,8 @@ pub trait Handler {
     fn connected(&self, sid: Sid, nsp: &str, auth: Args<'_>) -> Step;
     /// An event arrived. Events of one client come one at a time, in order: the next one waits for the step.
     fn event(&self, event: Event<'_>) -> Step;
-    /// The socket has left all rooms and is gone; `rooms` are those it was in.
-    fn disconnected(&self, sid: Sid, nsp: &str, rooms: Vec<Rc<str>>, reason: Reason);
+    /// The socket has left all rooms and is gone.
+    fn disconnected(&self, sid: Sid, nsp: &str, reason: Reason);
     /// A room got its first member (`true`) or lost its last (`false`) here.
     fn room_changed(&self, _nsp: &str, _room: &Rc<str>, _occupied: bool) {}
 }

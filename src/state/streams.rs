@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 pub const MOST: usize = 1000;
 /// Bytes that may wait in all streams together; the stream that would exceed it is lost.
 pub const BYTES: usize = 8 << 20;
+/// What an event counts beside its own bytes: its place in the list, and its allocation.
+const OVERHEAD: usize = 48;
 /// How long an open stream is kept that nobody takes from.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -82,7 +84,7 @@ impl Streams {
         let Some(stream) = open.get_mut(name) else {
             return Pushed::Nobody;
         };
-        let bytes = data.get().len();
+        let bytes = data.get().len() + OVERHEAD;
         stream.lost |= self.bytes.get() + bytes > BYTES;
         if let Some(waker) = stream.waker.take() {
             waker.wake();
@@ -188,7 +190,7 @@ mod tests {
     #[test]
     fn what_is_too_much_ends_its_stream_only() {
         let streams = Streams::default();
-        let large = raw(&format!("\"{}\"", "x".repeat(BYTES / 2 - 10)));
+        let large = raw(&format!("\"{}\"", "x".repeat(BYTES / 2 - 2 - OVERHEAD)));
         for name in ["a", "b"] {
             assert!(streams.open(name, Instant::now()));
             assert_eq!(streams.push(name, &large), Pushed::Taken);

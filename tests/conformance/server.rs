@@ -80,7 +80,7 @@ impl Handler for Suite {
         None
     }
 
-    fn disconnected(&self, _sid: Sid, _nsp: &str, _rooms: Vec<Rc<str>>, _reason: Reason) {}
+    fn disconnected(&self, _sid: Sid, _nsp: &str, _reason: Reason) {}
 }
 
 fn settings() -> Settings {
