@@ -5,7 +5,7 @@
 
 use crate::emitter;
 use crate::house::House;
-use crate::socket::{Args, CallError, Target};
+use crate::socket::{Args, CallError, Object, Target};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -95,7 +95,8 @@ fn prepare(event: &RawValue) -> Result<(String, Option<String>), NoAnswer> {
     struct Kind {
         r#type: String,
     }
-    let kind: Kind = serde_json::from_str(event.get()).map_err(|_| NoAnswer::NotAnEvent)?;
+    let Object(kind): Object<Kind> =
+        serde_json::from_str(event.get()).map_err(|_| NoAnswer::NotAnEvent)?;
     let to_a_person = matches!(
         &*kind.r#type,
         "input" | "confirmation" | "request:user_input" | "request:elicitation"

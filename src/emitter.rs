@@ -1,10 +1,10 @@
 //! A backend streams into a chat: emit first, then persist by type (contract, Emitter).
 
 use crate::directory::open_webui::OpenWebui;
-use crate::directory::{Directory, List, Refusal};
+use crate::directory::{Directory, List, Refusal, is_saved_chat};
 use crate::house::House;
 use crate::metrics;
-use crate::socket::{Args, Target};
+use crate::socket::{Args, Object, Target};
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -93,9 +93,8 @@ impl Emitter {
         message_id: Option<&str>,
         save: bool,
     ) -> Self {
-        let saved_chat = !chat_id.starts_with("local:") && !chat_id.starts_with("channel:");
         let place = message_id
-            .filter(|_| save && saved_chat)
+            .filter(|_| save && is_saved_chat(chat_id))
             .map(|message_id| Place {
                 chat_id: chat_id.into(),
                 message_id: message_id.into(),
@@ -111,7 +110,8 @@ impl Emitter {
     /// Emits `events` to the user's sessions, then saves the event as its type says. A failed save is logged and told,
     /// and never keeps the event from the user.
     pub async fn emit(&self, event: &RawValue) -> Result<Emitted, NotAnEvent> {
-        let parsed: Event<'_> = serde_json::from_str(event.get()).map_err(|_| NotAnEvent)?;
+        let Object(parsed): Object<Event<'_>> =
+            serde_json::from_str(event.get()).map_err(|_| NotAnEvent)?;
         let args = Args::from_json([&self.head, event.get(), "}"].concat());
         if let (Directory::OpenWebui(webui), Some(place)) = (&self.house.directory, &self.place)
             && SAVED.contains(&&*parsed.r#type)
@@ -201,21 +201,21 @@ impl Emitter {
                 None => return Ok(Saved::No),
             },
             "message" => match serde_json::from_str(data) {
-                Ok(Content { content }) => {
+                Ok(Object(Content { content })) => {
                     directory.append_content(chat, message, &content).await?
                 }
                 Err(_) => return Ok(Saved::No),
             },
             "replace" => match serde_json::from_str(data) {
-                Ok(Content { content }) => {
+                Ok(Object(Content { content })) => {
                     directory.replace_content(chat, message, &content).await?
                 }
                 Err(_) => return Ok(Saved::No),
             },
             kind @ ("embeds" | "files") => {
                 let (list, entries) = match (kind, serde_json::from_str(data)) {
-                    ("embeds", Ok(Lists { embeds, .. })) => (List::Embeds, embeds),
-                    (_, Ok(Lists { files, .. })) => (List::Files, files),
+                    ("embeds", Ok(Object(Lists { embeds, .. }))) => (List::Embeds, embeds),
+                    (_, Ok(Object(Lists { files, .. }))) => (List::Files, files),
                     (_, Err(_)) => return Ok(Saved::No),
                 };
                 directory
@@ -223,7 +223,7 @@ impl Emitter {
                     .await?
             }
             "source" | "citation" => match (serde_json::from_str(data), event.data) {
-                (Ok(Source { r#type: None }), Some(data)) => {
+                (Ok(Object(Source { r#type: None })), Some(data)) => {
                     directory.append_source(chat, message, data).await?
                 }
                 _ => return Ok(Saved::No),

@@ -3,21 +3,11 @@
 use super::Answer;
 use super::input::{Ask, Id};
 use super::reply::{Problem, Reply};
-use crate::socket::{Args, Sid, Target};
+use crate::socket::{Args, Sid, Target, is_reserved};
 use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
-
-/// Names that Socket.IO keeps for itself (its protocol's "reserved events").
-const RESERVED: [&str; 6] = [
-    "connect",
-    "connect_error",
-    "disconnect",
-    "disconnecting",
-    "newListener",
-    "removeListener",
-];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -48,7 +38,7 @@ fn present<'de, D: serde::Deserializer<'de>>(
 pub async fn emit(ask: Ask) -> Answer {
     let house = ask.house.clone();
     let emit: Emit = ask.json().await?;
-    if RESERVED.contains(&&*emit.event) {
+    if is_reserved(&emit.event) {
         let detail = format!(
             "`{}` is an event that Socket.IO keeps for itself.",
             &*emit.event

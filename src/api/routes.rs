@@ -168,7 +168,7 @@ const MESSAGE: &[Param] = &[
     required(
         "chat_id",
         "Id",
-        "The chat; one that begins with `local:` is never saved.",
+        "The chat; one that begins with `temporary:` or `local:` is never saved.",
     ),
     param(
         "message_id",
@@ -308,7 +308,7 @@ pub const ROUTES: &[Route] = &[
     route(Action::Chats, "GET", "/api/v1/chats", "chats", "List the chats by id, without their messages.").query(CHATS).answers("Chats").or(LOCAL),
     route(Action::Chat, "GET", "/api/v1/chats/{chat_id}", "chats", "Show a chat without its messages.").answers("Chat").or(LOCAL_ONE),
     route(Action::PutChat, "PUT", "/api/v1/chats/{chat_id}", "chats", "Make a chat, or replace one; its messages stay.")
-        .more("Ids that begin with `local:` or `channel:` are not of saved chats. Who may no longer read it leaves its room.")
+        .more("Ids that begin with `temporary:`, `local:` or `channel:` are not of saved chats. Who may no longer read it leaves its room.")
         .takes(Body::Json("PutChat")).makes("Chat").or(CHANGE),
     route(Action::DeleteChat, "DELETE", "/api/v1/chats/{chat_id}", "chats", "Delete a chat and its messages; everybody leaves its room.").or(CHANGE_ONE),
     route(Action::Messages, "GET", "/api/v1/chats/{chat_id}/messages", "chats", "List a chat's messages by id.")

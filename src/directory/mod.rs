@@ -106,6 +106,14 @@ pub enum List {
     Files,
 }
 
+/// Beginnings of ids of chats that are kept nowhere: those of one page, by their old name too, and those of a channel.
+const NOT_SAVED: [&str; 3] = ["temporary:", "local:", "channel:"];
+
+/// Is this an id that a saved chat can have?
+pub fn is_saved_chat(chat_id: &str) -> bool {
+    !chat_id.is_empty() && !NOT_SAVED.iter().any(|start| chat_id.starts_with(start))
+}
+
 /// The directory in use. Cheap to clone.
 #[derive(Clone)]
 pub enum Directory {

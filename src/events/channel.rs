@@ -3,7 +3,7 @@
 use super::payload::Id;
 use super::{Fault, Sender, Work, session};
 use crate::house::House;
-use crate::socket::{Args, Target, To};
+use crate::socket::{Args, Object, Target, To};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::rc::Rc;
@@ -32,10 +32,10 @@ pub fn follow(house: &Rc<House>) {
 fn is_created(args: &Args<'_>) -> bool {
     #[derive(Deserialize)]
     struct Created {
-        data: Kind,
+        data: Object<Kind>,
     }
-    let created: Option<Created> = args.first();
-    created.is_some_and(|created| created.data.r#type == "channel:created")
+    let created: Option<Created> = args.object();
+    created.is_some_and(|created| created.data.0.r#type == "channel:created")
 }
 
 #[derive(Deserialize)]
@@ -68,10 +68,10 @@ struct Typist<'a> {
 
 /// `{channel_id, message_id?, data: {type, data}}` of a member.
 pub fn event(from: Sender, args: &Args<'_>) -> Work {
-    let Some(payload) = args.first::<Payload<'_>>() else {
+    let Some(payload) = args.object::<Payload<'_>>() else {
         return Work::refuse(Fault::Payload);
     };
-    let Ok(Kind { r#type }) = serde_json::from_str(payload.data.get()) else {
+    let Ok(Object(Kind { r#type })) = serde_json::from_str(payload.data.get()) else {
         return Work::refuse(Fault::Payload);
     };
     let room = format!("channel:{}", payload.channel_id);

@@ -2,9 +2,9 @@
 
 use super::payload::Id;
 use super::{Answer, Fault, Sender, Work, enter};
-use crate::directory::Access;
+use crate::directory::{Access, is_saved_chat};
 use crate::house::House;
-use crate::socket::{Args, Target};
+use crate::socket::{Args, Object, Target};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use std::rc::Rc;
 #[derive(Deserialize)]
 struct Payload {
     chat_id: Id,
-    data: Inner,
+    data: Object<Inner>,
 }
 
 #[derive(Deserialize)]
@@ -27,17 +27,16 @@ pub fn room(chat_id: &str) -> String {
     format!("chat:{chat_id}")
 }
 
-/// Chats of one page (`local:`) and of a channel (`channel:`) are not saved.
-pub fn is_saved(chat_id: &str) -> bool {
-    !chat_id.is_empty() && !chat_id.starts_with("local:") && !chat_id.starts_with("channel:")
-}
-
 /// `{chat_id, data: {type, data?}}`.
 pub fn event(from: Sender, args: &Args<'_>) -> Work {
-    let Some(Payload { chat_id, data }) = args.first() else {
+    let Some(Payload {
+        chat_id,
+        data: Object(data),
+    }) = args.object()
+    else {
         return Work::refuse(Fault::Payload);
     };
-    if !is_saved(&chat_id) {
+    if !is_saved_chat(&chat_id) {
         return match &*data.r#type {
             "last_read_at" => Work::refuse(Fault::Denied("not a saved chat")),
             _ => Work::Now(Ok(Args::one(&false))),

@@ -84,7 +84,7 @@ pub fn join(from: Sender, args: &Args<'_>) -> Work {
     let Some(Join {
         document_id,
         user_color,
-    }) = args.first()
+    }) = args.object()
     else {
         return Work::refuse(Fault::Payload);
     };
@@ -160,7 +160,7 @@ async fn send_state_and_content(
 
 /// `ydoc:document:state`: the state again.
 pub fn state(from: Sender, args: &Args<'_>) -> Work {
-    let Some(Named { document_id }) = args.first() else {
+    let Some(Named { document_id }) = args.object() else {
         return Work::refuse(Fault::Payload);
     };
     let document = Document::new(&document_id);
@@ -188,7 +188,7 @@ async fn send_state(
 
 /// `ydoc:document:update`: a change by somebody who may write, for all others; with `data`, to be saved.
 pub fn update(from: Sender, args: &Args<'_>) -> Work {
-    let Some(payload) = args.first::<Update<'_>>() else {
+    let Some(payload) = args.object::<Update<'_>>() else {
         return Work::refuse(Fault::Payload);
     };
     let update = match payload
@@ -310,7 +310,7 @@ fn refuse(from: &Sender, document: &Document, rejected: Rejected) {
 
 /// `ydoc:document:leave`: closes a document.
 pub fn leave(from: Sender, args: &Args<'_>) -> Work {
-    let Some(Named { document_id }) = args.first() else {
+    let Some(Named { document_id }) = args.object() else {
         return Work::refuse(Fault::Payload);
     };
     let document = Document::new(&document_id);
@@ -334,7 +334,7 @@ pub fn awareness(from: Sender, args: &Args<'_>) -> Work {
     let Some(Awareness {
         document_id,
         update,
-    }) = args.first()
+    }) = args.object()
     else {
         return Work::refuse(Fault::Payload);
     };
@@ -362,7 +362,7 @@ pub fn awareness(from: Sender, args: &Args<'_>) -> Work {
 }
 
 /// The socket is gone: its documents are closed.
-pub fn gone(house: &Rc<House>, sid: Sid, _rooms: &[Rc<str>]) {
+pub fn gone(house: &Rc<House>, sid: Sid) {
     for id in house.documents.of(sid) {
         let (executor, house) = (house.executor, house.clone());
         house.closing.set(house.closing.get() + 1);

@@ -183,12 +183,12 @@ impl Handler for Dispatch {
         }
     }
 
-    fn disconnected(&self, sid: Sid, nsp: &str, rooms: Vec<Rc<str>>, reason: Reason) {
+    fn disconnected(&self, sid: Sid, nsp: &str, reason: Reason) {
         log::debug!("{sid} has gone: {reason:?}");
         self.house.backplane.socket_changed(nsp, sid, false);
         self.limit.forget(sid);
         session::gone(&self.house, sid);
-        document::gone(&self.house, sid, &rooms);
+        document::gone(&self.house, sid);
     }
 
     fn room_changed(&self, nsp: &str, room: &Rc<str>, occupied: bool) {

@@ -9,7 +9,7 @@ use crate::directory::local::is_empty_content;
 use crate::directory::{Access, Refusal};
 use crate::house::House;
 use crate::metrics;
-use crate::socket::{Args, Target};
+use crate::socket::{Args, Object, Target};
 use crate::state::editing::{Fields, Pending};
 use crate::state::others::Others;
 use serde::Deserialize;
@@ -26,7 +26,7 @@ const SETTLE: Duration = Duration::from_secs(5);
 
 #[derive(Deserialize)]
 struct Payload {
-    auth: Auth,
+    auth: Object<Auth>,
     note_id: Id,
 }
 
@@ -37,10 +37,10 @@ fn room(note_id: &str) -> String {
 
 /// `{auth: {token}, note_id}` of a reader.
 pub fn join(from: Sender, args: &Args<'_>) -> Work {
-    let Some(Payload { auth, note_id }) = args.first() else {
+    let Some(Payload { auth, note_id }) = args.object() else {
         return Work::refuse(Fault::Payload);
     };
-    if let Err(fault) = session::same_user(&from, &auth.token) {
+    if let Err(fault) = session::same_user(&from, &auth.0.token) {
         return Work::refuse(fault);
     }
     Work::later(async move {

@@ -1,5 +1,6 @@
 //! What the fields of payloads may be. A payload that doesn't fit is refused as a whole.
 
+use crate::socket::Object;
 use serde::{Deserialize, Deserializer, de};
 use std::fmt;
 use std::ops::Deref;
@@ -50,7 +51,7 @@ pub struct Auth {
 /// A payload that carries nothing else that matters.
 #[derive(Deserialize)]
 pub struct WithAuth {
-    pub auth: Auth,
+    pub auth: Object<Auth>,
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::{Answer, Fault, Sender, Work, chat, enter, tell};
 use crate::directory::{Identity, Refusal};
 use crate::house::House;
 use crate::metrics;
-use crate::socket::{Args, Sid, Step, Target};
+use crate::socket::{Args, Object, Sid, Step, Target};
 use crate::state::now;
 use crate::token;
 use serde_json::json;
@@ -27,7 +27,7 @@ const MOST_WAITING: usize = 10_000;
 
 /// CONNECT: signs the socket in when its `auth` holds a good token.
 pub fn connected(house: &Rc<House>, sid: Sid, auth: &Args<'_>) -> Step {
-    let Auth { token } = auth.first()?;
+    let Auth { token } = auth.object()?;
     let house = house.clone();
     Some(Box::pin(async move {
         if let Err(fault) = sign_in(&house, sid, &token).await {
@@ -38,7 +38,7 @@ pub fn connected(house: &Rc<House>, sid: Sid, auth: &Args<'_>) -> Step {
 
 /// `user-join`: as CONNECT, and all channels of the user. Answers `{id, name}`.
 pub fn user_join(house: &Rc<House>, sid: Sid, args: &Args<'_>) -> Work {
-    let Some(WithAuth { auth }) = args.first() else {
+    let Some(WithAuth { auth: Object(auth) }) = args.object() else {
         return Work::refuse(Fault::Payload);
     };
     let house = house.clone();
@@ -53,7 +53,7 @@ pub fn user_join(house: &Rc<House>, sid: Sid, args: &Args<'_>) -> Work {
 
 /// `join-channels`: all channels of the session's user, who shows a valid token again.
 pub fn join_channels(from: Sender, args: &Args<'_>) -> Work {
-    let Some(WithAuth { auth }) = args.first() else {
+    let Some(WithAuth { auth: Object(auth) }) = args.object() else {
         return Work::refuse(Fault::Payload);
     };
     if let Err(fault) = same_user(&from, &auth.token) {

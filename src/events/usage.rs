@@ -16,7 +16,7 @@ struct Payload {
 
 /// `{model}`: in use by this session, now.
 pub fn usage(from: Sender, args: &Args<'_>) -> Work {
-    let Some(Payload { model }) = args.first() else {
+    let Some(Payload { model }) = args.object() else {
         return Work::refuse(Fault::Payload);
     };
     from.house.usage.touch(&model, from.sid, now());

@@ -1,5 +1,6 @@
 //! Arguments of events and acks: raw JSON that passes through unparsed, and binary attachments.
 
+use super::Object;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -80,6 +81,11 @@ impl<'a> Args<'a> {
         serde_json::from_str(first.get()).ok()
     }
 
+    /// The first argument, an object, read as `T`; `None` when it is missing or anything else.
+    pub fn object<'s, T: Deserialize<'s>>(&'s self) -> Option<T> {
+        self.first().map(|Object(object)| object)
+    }
+
     /// The same, owning its text: what a handler keeps across an await.
     pub fn into_owned(self) -> Args<'static> {
         Args {
@@ -114,5 +120,6 @@ mod tests {
         assert!(Args::none().values().is_empty());
         assert_eq!(args.first::<u8>(), Some(1));
         assert_eq!(args.first::<String>(), None);
+        assert_eq!(args.object::<(u8,)>(), None);
     }
 }

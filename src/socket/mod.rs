@@ -4,6 +4,7 @@ mod args;
 mod client;
 mod encode;
 mod hub;
+mod object;
 mod packet;
 #[cfg(test)]
 mod random_tests;
@@ -13,5 +14,6 @@ mod types;
 pub use crate::engine::Sid;
 pub use args::Args;
 pub use hub::{Done, Hub};
-pub use packet::{Kind, MAX_ATTACHMENTS, MAX_DEPTH, Packet, depth};
+pub use object::Object;
+pub use packet::{Kind, MAX_ATTACHMENTS, MAX_DEPTH, Packet, depth, is_reserved};
 pub use types::{CallError, Event, Handler, Reason, Step, Target, To};

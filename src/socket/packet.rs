@@ -12,7 +12,7 @@ pub const MAX_DEPTH: usize = 128;
 /// The largest ack id: JavaScript's largest exact integer.
 const MAX_ID: u64 = (1 << 53) - 1;
 
-/// Names that a client may not send: they mean something to the client libraries themselves.
+/// Names that Socket.IO keeps for itself: they mean something to the client libraries.
 const RESERVED: [&str; 6] = [
     "connect",
     "connect_error",
@@ -21,6 +21,11 @@ const RESERVED: [&str; 6] = [
     "newListener",
     "removeListener",
 ];
+
+/// May nobody name an event so?
+pub fn is_reserved(name: &str) -> bool {
+    RESERVED.contains(&name)
+}
 
 /// A packet's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +106,7 @@ impl<'a> Packet<'a> {
                 .map(Cow::Owned)
                 .map_err(|_| Malformed("event name"))?,
         };
-        if RESERVED.contains(&&*name) {
+        if is_reserved(&name) {
             return Err(Malformed("reserved event name"));
         }
         let rest = inner[values.byte_offset()..].trim_start();

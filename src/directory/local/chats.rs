@@ -1,6 +1,6 @@
 //! Chats: who may read and write them, and who has read them.
 
-use super::super::{Access, Identity, Refusal};
+use super::super::{Access, Identity, Refusal, is_saved_chat};
 use super::{Local, Record, Wrong, check_id, denied, encode, grants, owner, text};
 use crate::state::now;
 use crate::store::{Batch, Fault, Table, key};
@@ -91,9 +91,9 @@ impl Local {
     /// Makes the chat or replaces it, not its messages; whether it was made, and the chat.
     pub fn put_chat(&self, id: &str, mut chat: Record) -> Result<(bool, Record), Wrong> {
         check_id("a chat's id", id)?;
-        if id.starts_with("local:") || id.starts_with("channel:") {
-            let why = "chats whose ids begin with local: or channel: are not saved".to_owned();
-            return Err(Wrong::Invalid(why));
+        if !is_saved_chat(id) {
+            let why = "chats whose ids begin with temporary:, local: or channel: are not saved";
+            return Err(Wrong::Invalid(why.to_owned()));
         }
         let user_id = text(&chat, "user_id")?.unwrap_or("").to_owned();
         check_id("user_id", &user_id)?;
