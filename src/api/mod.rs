@@ -27,11 +27,15 @@ use crate::house::House;
 use crate::metrics::{self, Counter};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use input::Ask;
 use reply::{Problem, Reply};
 use routes::{Action, Found};
+use smol::Task;
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
 /// What every path of the API begins with.
 pub const PREFIX: &str = "/api/v1/";
@@ -43,7 +47,15 @@ type Answer = Result<Reply, Problem>;
 pub async fn handle(house: &Rc<House>, request: Request<Incoming>) -> Response<Full<Bytes>> {
     metrics::add(Counter::ApiRequests, 1);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let answer = route(house, request).await.unwrap_or_else(|problem| {
+    let answering = route(house.clone(), request);
+    let answer = match method {
+        Method::PUT | Method::PATCH | Method::DELETE => {
+            let task = house.executor.spawn(answering);
+            Change(Some(task)).await
+        }
+        _ => answering.await,
+    };
+    let answer = answer.unwrap_or_else(|problem| {
         // The path may hold names of people: not for the log.
         log::debug!("{method} to the API: {} {}", problem.status, problem.detail);
         problem.reply(&path)
@@ -56,21 +68,44 @@ pub fn refuse(status: StatusCode, detail: &str, path: &str) -> Response<Full<Byt
     Problem::new(status, detail).reply(path).response()
 }
 
-async fn route(house: &Rc<House>, request: Request<Incoming>) -> Answer {
+/// A change that is being made. It is made to its end, also when whoever asked for it goes: what follows from what was
+/// saved (who leaves a room, who hears of it) must not be left out.
+struct Change(Option<Task<Answer>>);
+
+impl Future for Change {
+    type Output = Answer;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+        match &mut self.0 {
+            Some(task) => Pin::new(task).poll(cx),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Change {
+    fn drop(&mut self) {
+        if let Some(task) = self.0.take() {
+            task.detach();
+        }
+    }
+}
+
+async fn route(house: Rc<House>, request: Request<Incoming>) -> Answer {
     let (head, body) = request.into_parts();
     let found = routes::find(head.method.as_str(), head.uri.path());
     let (route, path) = match found {
         Found::Route(route, path) => (route, path),
         // Who has no key learns nothing, not even which paths there are.
         other => {
-            key::check(house, &head)?;
+            key::check(&house, &head)?;
             return Err(other.problem());
         }
     };
     if route.action != Action::OpenApi {
-        key::check(house, &head)?;
+        key::check(&house, &head)?;
     }
-    let ask = Ask::new(house.clone(), route, path?, head, body)?;
+    let ask = Ask::new(house, route, path?, head, body)?;
     match route.action {
         Action::Emit => emit::emit(ask).await,
         Action::ChatEvent => chat::event(ask).await,

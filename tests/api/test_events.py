@@ -70,12 +70,12 @@ def test_a_chat_event_is_emitted_and_saved(siskin, browse):
     assert send(word("not kept"), save=False)["saved"] == "no"
     assert send({"type": "made:up"})["saved"] == "no"
     assert send(word("x"), message_id="m2")["saved"] == "no such message"
-    assert send(word("x"), chat_id="local:c")["saved"] == "no"
+    assert send(word("x"), chat_id="local:c")["saved"] == send(word("x"), chat_id="temporary:c")["saved"] == "no"
     assert send(word("x"), message_id=None)["saved"] == "no"
     message = siskin.api("GET", "/chats/c1/messages/m1").json()
     assert (message["content"], message["statusHistory"]) == ("Hello", [STATUS["data"]])
-    assert [ann.next()[1]["data"].get("type") for _ in range(7)].count("message") == 6
-    for event in (1, [], {}, {"type": 1}, {"data": {}}):
+    assert [ann.next()[1]["data"].get("type") for _ in range(8)].count("message") == 7
+    for event in (1, [], {}, {"type": 1}, {"data": {}}, ["message", {"content": "x"}]):
         answer = siskin.api("POST", "/chat/event", {**place, "event": event}, ok=False)
         assert answer.status_code == 422, answer.text
     ann.silent()

@@ -61,6 +61,17 @@ def break_down(folder):
         folder.joinpath("last").write_text("x")
 
 
+@contextlib.contextmanager
+def frozen(folder):
+    """The disk answers nothing that is to be written, for as long as this lasts."""
+    if not run("fsfreeze", "--freeze", str(folder)):
+        pytest.skip("freezing is not allowed here")
+    try:
+        yield
+    finally:
+        assert run("fsfreeze", "--unfreeze", str(folder))
+
+
 def fill(folder):
     """Leaves no room at all; returns the file to remove."""
     filler = folder / "filler"

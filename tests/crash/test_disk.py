@@ -10,7 +10,7 @@ import subprocess
 import pytest
 import requests
 import socketio
-from disks import break_down, breakable, fill, read_only, small
+from disks import break_down, breakable, fill, frozen, read_only, small
 from image import NAME
 from siskin import BINARY, Siskin, wait_for
 
@@ -235,5 +235,36 @@ def test_a_disk_that_turns_read_only(start, disks):
     live_events_go_on(siskin, ann, start, "failed")
     assert siskin.api("GET", "/users/ann").json()["name"] == "Ann"
     assert siskin.api("GET", "/chats/c/messages/m").json()["content"] == "before+"
+    ann.close()
+    siskin.stop()
+
+
+def test_what_its_asker_gives_up_is_done_all_the_same(start, disks):
+    """A backend waits until its change is on disk, and that of a note until its editors' last one is; on a slow disk it may
+    lose patience."""
+    folder = disks(breakable(16))
+    siskin = start(folder)
+    prepare(siskin)
+    siskin.api("PUT", "/channels/c", {"members": ["ann"]})
+    ann = start.browse(siskin, "ann")
+    in_channel = lambda: siskin.api("GET", "/rooms/channel:c").json()["sessions"]  # noqa: E731
+    assert in_channel()
+
+    def give_up(method, path, **more):
+        headers = {"Authorization": f"Bearer {siskin.api_key}"}
+        with pytest.raises(requests.Timeout):
+            requests.request(method, siskin.url + "/api/v1" + path, headers=headers, timeout=1, **more)
+
+    with frozen(folder):
+        ann.write("typed")
+        wait_for(lambda: siskin.metric('siskin_events_total{event="ydoc:document:update"}') == 1, what="the change")
+        give_up("PATCH", "/notes/n", json={"title": "T"})
+        give_up("DELETE", "/channels/c/members/ann")
+        ann.write("typed on")
+    wait_for(lambda: not in_channel(), what="an empty channel")
+    assert ann.until("events:note")["data"]["content"]["md"].startswith("typed")
+    ann.write("typed on and on")
+    wait_for(lambda: siskin.api("GET", "/notes/n").json()["data"]["content"]["md"] == "typed on and on", what="the last change")
+    wait_for(lambda: siskin.api("GET", "/notes/n").json()["title"] == "T", what="the title")
     ann.close()
     siskin.stop()
