@@ -5,10 +5,12 @@ use crate::directory::{Directory, List, Refusal, is_saved_chat};
 use crate::house::House;
 use crate::metrics;
 use crate::socket::{Args, Object, Target};
+use log::Level;
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::rc::Rc;
 
 /// Types that leave a trace in the message.
@@ -25,6 +27,8 @@ pub struct Emitter {
     head: String,
     /// Where events are saved; `None` when they are not.
     place: Option<Place>,
+    /// Whether the log knows that not everything is saved.
+    told: Cell<bool>,
 }
 
 struct Place {
@@ -104,6 +108,7 @@ impl Emitter {
             room: format!("user:{user_id}"),
             head: head(chat_id, message_id),
             place,
+            told: Cell::new(false),
         }
     }
 
@@ -178,11 +183,18 @@ impl Emitter {
         match self.persist(place, event).await {
             Ok(saved) => saved,
             Err(refusal) => {
+                metrics::refused("event save");
                 let Place {
                     chat_id,
                     message_id,
                 } = place;
-                log::warn!(
+                // What is away has said so in the log: one line for the outage, not one an event.
+                let level = match refusal {
+                    Refusal::Denied(_) if !self.told.replace(true) => Level::Warn,
+                    _ => Level::Debug,
+                };
+                log::log!(
+                    level,
                     "an event of message {message_id:?} in chat {chat_id:?} was emitted but not saved: {refusal}"
                 );
                 Saved::Failed(refusal)

@@ -11,6 +11,7 @@ use crate::state::editing::Editing;
 use crate::state::others::Others;
 use crate::state::sessions::Sessions;
 use crate::state::streams::{Pushed, Streams};
+use crate::state::told::Told;
 use crate::state::usage::Usage;
 use serde_json::value::RawValue;
 use std::cell::{Cell, RefCell};
@@ -35,6 +36,7 @@ pub struct House {
     pub others: Others,
     /// Notes that sessions of this instance edit.
     pub editing: Editing,
+    pub told: Told,
     /// Sockets whose token the directory could not judge yet.
     pub waiting: RefCell<BTreeMap<Sid, Rc<str>>>,
     /// Chats whose presence is being asked for; `true`: ask again.
@@ -67,6 +69,7 @@ impl House {
             documents: state.documents,
             others: state.others,
             editing: Editing::default(),
+            told: Told::default(),
             waiting: RefCell::default(),
             asking: RefCell::default(),
             closing: Cell::new(0),

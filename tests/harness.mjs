@@ -79,7 +79,7 @@ class Siskin {
   async start() {
     const [command, ...rest] = [...runner, binary, "serve"];
     this.process = spawn(command, rest, { env: this.env, stdio: ["ignore", "ignore", "pipe"] });
-    this.ended = new Promise((resolve) => this.process.once("exit", (code, signal) => resolve(code ?? signal)));
+    this.ended = new Promise((resolve) => this.process.once("close", (code, signal) => resolve(code ?? signal)));
     this.process.stderr.on("data", (data) => (this.lines += data));
     await waitFor(() => this.#listens(), { seconds: 30, what: "listening siskin" });
   }

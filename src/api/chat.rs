@@ -3,7 +3,7 @@
 use super::Answer;
 use super::input::{self, Ask, Id};
 use super::reply::{Problem, Reply};
-use crate::directory::{Directory, Refusal};
+use crate::directory::Directory;
 use crate::emitter::{Emitter, NotAnEvent, Saved};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -56,7 +56,7 @@ pub async fn event(ask: Ask) -> Answer {
     }))
 }
 
-/// What was saved is on disk before anybody is told so.
+/// What was saved is on disk before anybody is told so. The store says in the log what is wrong with it.
 async fn settle(directory: &Directory, saved: Saved) -> Saved {
     match saved {
         Saved::Yes => directory
@@ -72,10 +72,7 @@ fn word(saved: Saved) -> &'static str {
         Saved::No => "no",
         Saved::Yes => "yes",
         Saved::NoMessage => "no such message",
-        Saved::Failed(Refusal::Denied(why) | Refusal::Unavailable(why)) => {
-            log::warn!("an event was emitted and not saved: {why}");
-            "failed"
-        }
+        Saved::Failed(_) => "failed",
     }
 }
 
@@ -132,7 +129,7 @@ pub async fn stream(ask: Ask) -> Answer {
     if told.saved > 0
         && let Err(refusal) = house.directory.durable().await
     {
-        log::warn!("a stream was emitted and not saved: {refusal}");
+        log::debug!("a stream was emitted and not saved: {refusal}");
         told.not_saved += std::mem::take(&mut told.saved);
     }
     Ok(Reply::json(&told))

@@ -3,13 +3,14 @@
 mod news;
 
 use super::payload::Id;
-use super::{Answer, Fault, Sender, Work, enter, note, tell};
+use super::{Answer, Fault, Sender, Work, enter, log_level, note, tell};
 use crate::directory::{Access, NoteView};
 use crate::house::House;
 use crate::metrics;
 use crate::socket::{Args, Sid, Target};
 use crate::state::documents::bytes::{ints, read_bytes};
 use crate::state::documents::{Away, Rejected, Seed};
+use log::Level;
 pub use news::keep_in_step;
 use news::{News, state_event, text, to_others};
 use serde::Deserialize;
@@ -287,11 +288,16 @@ fn refuse(from: &Sender, document: &Document, rejected: Rejected) {
     match rejected {
         Rejected::Malformed => {
             metrics::refused("document update");
-            log::info!("{sid} sent an update of {id:?} that is none");
+            let level = log_level(&from.house, sid, "document update", Level::Info);
+            log::log!(level, "{sid} sent an update of {id:?} that is none");
         }
         Rejected::TooLarge => {
             metrics::refused("bytes of a document");
-            log::info!("{sid} sent an update of {id:?} that it has no room for");
+            let level = log_level(&from.house, sid, "bytes of a document", Level::Info);
+            log::log!(
+                level,
+                "{sid} sent an update of {id:?} that it has no room for"
+            );
             tell(&from.house, sid, "The document is too large");
         }
         // Nobody else gets to see what is not stored: whoever opens the document later would miss it for good, and with it

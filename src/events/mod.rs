@@ -26,6 +26,7 @@ use crate::metrics;
 use crate::socket::{Args, Event, Handler, Reason, Sid, Step, Target};
 use crate::state;
 use limit::{Limit, Verdict};
+use log::Level;
 use serde_json::json;
 use std::borrow::Cow;
 use std::pin::Pin;
@@ -187,6 +188,7 @@ impl Handler for Dispatch {
         log::debug!("{sid} has gone: {reason:?}");
         self.house.backplane.socket_changed(nsp, sid, false);
         self.limit.forget(sid);
+        self.house.told.forget(sid);
         session::gone(&self.house, sid);
         document::gone(&self.house, sid);
     }
@@ -211,9 +213,18 @@ fn finish(house: &House, sid: Sid, event: &str, ack: Option<u64>, answer: Answer
         }
         Err(Fault::Full(limit)) => {
             metrics::refused(limit);
-            log::info!("{event} of {sid} is refused: {limit}");
+            let level = log_level(house, sid, limit, Level::Info);
+            log::log!(level, "{event} of {sid} is refused: {limit}");
         }
         Err(fault) => log::debug!("{event} of {sid} is ignored: {fault:?}"),
+    }
+}
+
+/// The level for a line about a limit that a socket has run into: one client must not fill the log.
+pub fn log_level(house: &House, sid: Sid, limit: &'static str, level: Level) -> Level {
+    match house.hub.is_connected(sid) {
+        true => house.told.level(sid, limit, level),
+        false => level,
     }
 }
 

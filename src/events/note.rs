@@ -4,7 +4,7 @@
 //! not by a directory that is away for a while, not by SIGTERM.
 
 use super::payload::{Auth, Id};
-use super::{Fault, Sender, Work, document, enter, session, tell};
+use super::{Fault, Sender, Work, document, enter, log_level, session, tell};
 use crate::directory::local::is_empty_content;
 use crate::directory::{Access, Refusal};
 use crate::house::House;
@@ -12,6 +12,7 @@ use crate::metrics;
 use crate::socket::{Args, Object, Target};
 use crate::state::editing::{Fields, Pending};
 use crate::state::others::Others;
+use log::Level;
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use std::rc::Rc;
@@ -75,7 +76,11 @@ pub async fn save_later(from: &Sender, note_id: &str, fields: Fields) {
         Some(false) => {}
         None => {
             metrics::refused("bytes of notes to save");
-            log::warn!("{sid} brings more to save of note {note_id:?} than may wait");
+            let level = log_level(house, *sid, "bytes of notes to save", Level::Warn);
+            log::log!(
+                level,
+                "{sid} brings more to save of note {note_id:?} than may wait"
+            );
             tell(house, *sid, "The note is too large to be saved");
         }
     }
@@ -179,11 +184,9 @@ async fn save(house: &Rc<House>, note_id: &str) -> bool {
         }
         Err(Refusal::Denied(why)) => {
             metrics::refused("note save");
-            log::warn!(
-                "note {note_id:?} is not saved for {}: {why}",
-                pending.who.user.id
-            );
-            let sid = pending.sid;
+            let (sid, user) = (pending.sid, &pending.who.user.id);
+            let level = log_level(house, sid, why, Level::Warn);
+            log::log!(level, "note {note_id:?} is not saved for {user}: {why}");
             saving.done();
             tell(house, sid, &format!("The note was not saved: {why}"));
             true

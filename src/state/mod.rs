@@ -7,6 +7,7 @@
 //! - [`editing`]: notes that are being edited: who may write, what is not saved yet
 //! - [`others`]: what other instances know of all that
 //! - [`shared`]: how they know it: through Redis
+//! - [`told`]: which limits a socket has run into
 //! - [`changes`]: what changed in a pool since somebody last looked
 
 pub mod changes;
@@ -17,6 +18,7 @@ pub mod sessions;
 #[cfg(feature = "redis")]
 pub mod shared;
 pub mod streams;
+pub mod told;
 pub mod usage;
 
 use documents::Documents;
