@@ -60,7 +60,22 @@ impl fmt::Display for Error {
                 )
             }
             Self::Listen(address, e) => {
-                write!(f, "can't listen on {address}: {e}; see SISKIN_LISTEN")
+                let way = match e.kind() {
+                    io::ErrorKind::PermissionDenied => {
+                        "ports below 1024 are root's: set SISKIN_LISTEN to a higher one"
+                    }
+                    io::ErrorKind::AddrNotAvailable => {
+                        "set SISKIN_LISTEN to an address of this machine"
+                    }
+                    _ => "see SISKIN_LISTEN",
+                };
+                write!(f, "can't listen on {address}: {e}; {way}")
+            }
+            Self::Store(e @ OpenError::Disk(..)) => {
+                write!(
+                    f,
+                    "{e}; SISKIN_DATA_DIR names the store's folder, which siskin must be able to write to"
+                )
             }
             Self::Store(e) => write!(f, "{e}"),
             Self::Redis(why) => write!(f, "WEBSOCKET_REDIS_URL: {why}"),
@@ -304,5 +319,51 @@ fn name(signal: Option<io::Result<Signal>>) -> &'static str {
     match signal {
         Some(Ok(Signal::Int)) => "SIGINT",
         _ => "SIGTERM",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Fault;
+
+    #[test]
+    fn what_kept_it_from_starting_is_told_with_the_way_out() {
+        let listen = |kind: io::ErrorKind| {
+            Error::Listen(([127, 0, 0, 1], 80).into(), kind.into()).to_string()
+        };
+        for kind in [
+            io::ErrorKind::AddrInUse,
+            io::ErrorKind::PermissionDenied,
+            io::ErrorKind::AddrNotAvailable,
+            io::ErrorKind::Other,
+        ] {
+            let said = listen(kind);
+            let whole = said.contains("127.0.0.1:80") && said.contains("SISKIN_LISTEN");
+            assert!(whole && !said.contains('\n'), "{said}");
+        }
+        let file = std::env::current_exe().unwrap();
+        let executor: Executor = Box::leak(Box::new(LocalExecutor::new()));
+        for folder in [file.clone(), file.join("below")] {
+            let opened = Store::open(executor, &folder).map(drop);
+            let said = Error::Store(opened.unwrap_err()).to_string();
+            assert!(
+                said.contains("not a folder") || said.contains("Not a directory"),
+                "{said}"
+            );
+            assert!(said.contains("SISKIN_DATA_DIR"), "{said}");
+        }
+        let newer = OpenError::Newer {
+            path: "x".into(),
+            found: 9,
+            known: 1,
+        };
+        assert!(!Error::Store(newer).to_string().contains("SISKIN_DATA_DIR"));
+        let why = OpenError::Disk("x".into(), Fault::Failed, "why".into());
+        assert!(
+            Error::Store(why)
+                .to_string()
+                .starts_with("x can't be opened: why; ")
+        );
     }
 }

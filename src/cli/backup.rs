@@ -22,11 +22,9 @@ pub struct Backup {
 
 pub fn run(backup: &Backup) -> Outcome {
     let config = super::settings()?;
-    let failed = |error| Failure::Failed(format!("siskin does not answer: {error}"));
-    let mut answer = request::send(&config, "GET", "/api/v1/backup", b"").map_err(failed)?;
+    let mut answer = request::send(&config, "GET", "/api/v1/backup", b"")?;
     if answer.status != 200 {
-        let (status, text) = (answer.status, answer.text());
-        return Err(Failure::Failed(format!("siskin answered {status}: {text}")));
+        return Err(answer.failure());
     }
     let path = backup.file.display();
     match write(&backup.file, &mut answer) {

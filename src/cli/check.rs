@@ -108,8 +108,7 @@ fn found(path: &Path, report: &Report) -> String {
 
 fn live() -> Outcome {
     let config = super::settings()?;
-    let failed = |error| Failure::Failed(format!("siskin does not answer: {error}"));
-    let answer = request::send(&config, "GET", "/ready", b"").map_err(failed)?;
+    let answer = request::send(&config, "GET", "/ready", b"")?;
     match (answer.status, answer.text()) {
         (200, text) => super::say(&format!("{text}\n")),
         (status, text) => return Err(Failure::Failed(format!("not ready ({status}): {text}"))),

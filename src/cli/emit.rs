@@ -38,15 +38,12 @@ pub struct Emit {
 pub fn run(emit: &Emit) -> Outcome {
     let body = body(emit)?;
     let config = super::settings()?;
-    let failed = |error| Failure::Failed(format!("siskin does not answer: {error}"));
-    let answer = request::send(&config, "POST", "/api/v1/emit", body.to_string().as_bytes())
-        .map_err(failed)?;
-    let (status, text) = (answer.status, answer.text());
-    if (200..300).contains(&status) {
-        super::say(&format!("{text}\n"));
-        return Ok(());
+    let answer = request::send(&config, "POST", "/api/v1/emit", body.to_string().as_bytes())?;
+    match answer.status {
+        200..300 => super::say(&format!("{}\n", answer.text())),
+        _ => return Err(answer.failure()),
     }
-    Err(Failure::Failed(format!("siskin answered {status}: {text}")))
+    Ok(())
 }
 
 /// What the API is asked.

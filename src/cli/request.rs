@@ -2,7 +2,9 @@
 //!
 //! HTTP/1.0, so that the answer ends with the connection and is never chunked. Blocking: no executor runs here.
 
+use super::Failure;
 use crate::config::Config;
+use serde_json::Value;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
@@ -29,6 +31,15 @@ impl Answer {
         // What arrived before a fault is worth showing.
         let _ = self.body.take(1 << 20).read_to_end(&mut bytes);
         String::from_utf8_lossy(&bytes).trim_end().to_owned()
+    }
+
+    /// That it is a refusal: in the words of its problem details, if it has some.
+    pub fn failure(self) -> Failure {
+        let (status, text) = (self.status, self.text());
+        let problem: Option<Value> = serde_json::from_str(&text).ok();
+        let detail = problem.as_ref().and_then(|p| p.get("detail")?.as_str());
+        let why = detail.unwrap_or(&text);
+        Failure::Failed(format!("siskin answered {status}: {why}"))
     }
 
     /// Is a body of so many bytes whole?
@@ -58,11 +69,27 @@ pub fn address(config: &Config) -> Option<SocketAddr> {
 }
 
 /// Asks, with the API's key if there is one.
-pub fn send(config: &Config, method: &str, path: &str, body: &[u8]) -> io::Result<Answer> {
-    let unknown = || {
-        io::Error::other("SISKIN_LISTEN names port 0: set it to the port of the running instance")
-    };
-    let address = address(config).ok_or_else(unknown)?;
+///
+/// # Errors
+/// There is no answer: one line that says so, why, and what to look at.
+pub fn send(config: &Config, method: &str, path: &str, body: &[u8]) -> Result<Answer, Failure> {
+    let unknown = "SISKIN_LISTEN names port 0: set it to the port of the running instance";
+    let address = address(config).ok_or_else(|| Failure::Failed(unknown.into()))?;
+    ask(config, address, method, path, body).map_err(|error| {
+        let way = "is it running, and with the same SISKIN_LISTEN?";
+        Failure::Failed(format!(
+            "siskin does not answer at {address}: {error}; {way}"
+        ))
+    })
+}
+
+fn ask(
+    config: &Config,
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    body: &[u8],
+) -> io::Result<Answer> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
@@ -157,6 +184,22 @@ mod tests {
             asked.contains("\r\nAuthorization: Bearer key\r\n"),
             "{asked}"
         );
+    }
+
+    #[test]
+    fn no_answer_is_told_with_the_way_out() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        match send(&config(&address.to_string()), "GET", "/x", b"") {
+            Err(Failure::Failed(text)) => {
+                assert!(
+                    text.contains(&address.to_string()) && text.contains("SISKIN_LISTEN"),
+                    "{text}"
+                );
+            }
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

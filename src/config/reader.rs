@@ -40,7 +40,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// After a mistake the default stands in, so that the rest is read too.
     fn config(&mut self) -> Config {
-        let max_connections = self.or("SISKIN_MAX_CONNECTIONS", values::count, most_connections);
+        let max_connections = self.or("SISKIN_MAX_CONNECTIONS", values::limit, most_connections);
         let half = || (max_connections / 2).max(1);
         let per_second = self.value("SISKIN_EVENTS_PER_SECOND", values::count);
         let config = Config {
@@ -62,11 +62,11 @@ impl Reader<'_> {
             max_connections,
             max_connections_per_address: self.or(
                 "SISKIN_MAX_CONNECTIONS_PER_ADDRESS",
-                values::count,
+                values::limit,
                 half,
             ),
             events_per_second: Some(per_second).filter(|&count| count > 0),
-            max_rooms: self.value("SISKIN_MAX_ROOMS", values::count),
+            max_rooms: self.value("SISKIN_MAX_ROOMS", values::limit),
             max_payload: self.value("SISKIN_MAX_PAYLOAD_BYTES", values::bytes),
             max_header: self.value("SISKIN_MAX_HEADER_BYTES", values::bytes),
             outbox_bytes: self.value("SISKIN_OUTBOX_BYTES", values::bytes),

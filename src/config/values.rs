@@ -17,6 +17,14 @@ pub fn count(text: &str) -> Result<usize, String> {
         .map_err(|_| "write a whole number, 0 or more".into())
 }
 
+/// A limit, which would let nobody in if it were 0.
+pub fn limit(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("write a whole number, 1 or more".into()),
+        Ok(limit) => Ok(limit),
+    }
+}
+
 pub fn port(text: &str) -> Result<u16, String> {
     match text.parse() {
         Ok(0) | Err(_) => Err("write a port from 1 to 65535".into()),
@@ -48,7 +56,7 @@ pub fn bytes(text: &str) -> Result<usize, String> {
 
 /// Seconds, more than none and at most a year.
 pub fn seconds(text: &str) -> Result<Duration, String> {
-    let wrong = || "write seconds as 25 or 0.5, more than 0".to_owned();
+    let wrong = || "write seconds as 25 or 0.5, more than 0 and at most a year".to_owned();
     let number: f64 = text.parse().map_err(|_| wrong())?;
     if number > 0.0 && number <= 366.0 * 86400.0 {
         Ok(Duration::from_secs_f64(number))
@@ -246,8 +254,12 @@ mod tests {
             assert!(bytes(wrong).is_err(), "{wrong}");
         }
         assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
-        for wrong in ["", "0", "-1", "NaN", "inf", "1e300", "5s"] {
+        for wrong in ["", "0", "-1", "NaN", "inf", "1e300", "5s", "99999999"] {
             assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!((count("0"), limit("1")), (Ok(0), Ok(1)));
+        for wrong in ["", "0", "-1", "1.5", "1k"] {
+            assert!(limit(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -6,6 +6,7 @@ use super::error::{Fault, OpenError};
 use super::verify::{self, Lock};
 use redb::Database;
 use std::fs::{self, DirBuilder};
+use std::io::{Error, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -82,7 +83,10 @@ fn is_part(name: &str) -> bool {
 fn make_folder(folder: &Path) -> Result<(), OpenError> {
     // Only we read what users wrote.
     let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(|e| OpenError::disk(folder, &e))
+    made.map_err(|e| match e.kind() {
+        ErrorKind::AlreadyExists => OpenError::disk(folder, &Error::other("it is not a folder")),
+        _ => OpenError::disk(folder, &e),
+    })
 }
 
 fn whole(database: Database, path: &Path, degraded: Option<String>) -> Result<Opened, OpenError> {
@@ -152,7 +156,14 @@ fn for_reading(path: &Path, fault: Fault, why: &str) -> Opened {
         Err(error) => (None, None, format!("it can't be read either: {error}")),
     };
     let degraded = format!("the store can't be written to ({why}): {reads}");
-    log::error!("{}: {degraded}", path.display());
+    let way = match fault {
+        Fault::Full => "make room on its disk",
+        _ => "let siskin's user write to its folder, or set SISKIN_DATA_DIR to another",
+    };
+    log::error!(
+        "{}: {degraded}; {way}, and start siskin again",
+        path.display()
+    );
     Opened {
         snapshot,
         database: None,
