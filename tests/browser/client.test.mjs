@@ -1,18 +1,29 @@
 // The client module in real browsers: a chat application's pages and the console, two users at a time, on a live server.
 
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { apiKey, sleep, startSiskin, waitFor } from "../harness.mjs";
 import { launch, visit } from "./browser.mjs";
 import { enter, open, startFrontend } from "./frontend.mjs";
 import { startProxy } from "./proxy.mjs";
 
-const MARKUP = `<img src=x onerror="window.hit = 1"><u>mark</u>`;
+const MARKUP = "<img src=x onerror=hit=1><u>m</u>";
 
-let browser, siskin, frontend;
+const now = () => Math.floor(Date.now() / 1000);
+
+/** Fay is there from the beginning, with a token that soon expires: siskin looks each 30 s. */
+let browser, siskin, frontend, fay;
 before(async () => {
   [browser, siskin] = await Promise.all([launch(), startSiskin()]);
   frontend = await startFrontend(siskin);
+  await note(siskin, "console", "write");
+  const untilTheEnd = { after: () => {} };
+  fay = await watcher(untilTheEnd, "fay", { token: siskin.token("fay", "fay", "user", { exp: now() + 25 }) });
+  await fay.says("note-status", "In step");
 });
 after(() => Promise.all([browser.close(), siskin.close(), frontend.close()]));
 
@@ -30,6 +41,13 @@ async function watcher(t, id, { key = false, at = siskin, url = at.url, token = 
   await person.page.waitForSelector("#try:not([hidden])");
   return person;
 }
+
+const note = (at, id, permission, content = null) => {
+  const access_grants = [{ principal_type: "user", principal_id: "*", permission }];
+  return at.api("PUT", `/notes/${id}`, { user_id: "ann", title: id, data: { content }, access_grants });
+};
+
+const saved = { md: "Saved before. ", html: "", json: null };
 
 const event = (chat_id, type, data, user_id = "ann") =>
   siskin.api("POST", "/chat/event", { user_id, chat_id, message_id: "m1", save: false, event: { type, data } });
@@ -300,12 +318,6 @@ test("a note in two windows of one user and one of another; names come and go; e
   assert.deepEqual(all.flatMap(({ wrong }) => wrong), []);
 });
 
-const note = (at, id, permission, content = null) => {
-  const access_grants = [{ principal_type: "user", principal_id: "*", permission }];
-  return at.api("PUT", `/notes/${id}`, { user_id: "ann", title: id, data: { content }, access_grants });
-};
-const saved = { md: "Saved before. ", html: "", json: null };
-
 test("a note's saved content seeds an empty document once; cursors are seen, and gone with the page", async (t) => {
   await note(siskin, "seeded", "write", saved);
   const [ann, bob] = await Promise.all([user(t, "ann"), user(t, "bob")]);
@@ -413,4 +425,84 @@ test("the server is killed in the middle of an answer: the pages say so, come ba
   // Signed in again on the one connection that came back.
   for (const sent of frames) assert.equal(sent.filter((frame) => frame.includes('"user-join"')).length, 1);
   assert.deepEqual(windows.flatMap(({ wrong }) => wrong), []);
+});
+
+test("a token that has expired is told, and another one helps", async (t) => {
+  const gus = await visit(t, browser, siskin.url);
+  await gus.signIn(siskin.token("gus", "Gus", "user", { exp: now() - 60 }));
+  await gus.says("sign-in-error", "expired");
+  await gus.signIn(siskin.token("gus", "Gus"));
+  await gus.page.waitForSelector("#try:not([hidden])");
+  await gus.says("who", "Gus");
+  assert.equal(await gus.text("sign-in-error"), "");
+  assert.deepEqual(gus.wrong, []);
+});
+
+test("a token that expires while connected is told; with another one the page goes on, and nothing typed is lost", async (t) => {
+  await waitFor(async () => (await fay.text("sign-in-error")).includes("expired"), { seconds: 75, what: "word of the expired token" });
+  await fay.says("try-error", "expired");
+  await waitFor(async () => (await siskin.api("GET", "/rooms/doc_note:console")).sessions.length === 0, { what: "a note that nobody has open" });
+  assert.ok(await fay.page.isVisible("#secret"));
+  const typed = `typed without a session; ${await fay.page.inputValue("#note-text")}`;
+  await fay.page.fill("#note-text", typed);
+  await fay.says("note-status", "Offline");
+  await fay.signIn(siskin.token("fay"));
+  await fay.says("note-status", "In step");
+  const gus = await watcher(t, "gus");
+  await waitFor(async () => (await gus.page.inputValue("#note-text")) === typed, { what: "what Fay typed" });
+  assert.deepEqual([await fay.text("sign-in-error"), await fay.text("try-error")], ["", ""]);
+  assert.deepEqual([...fay.wrong, ...gus.wrong], []);
+});
+
+test("the README's example does what it says, at another origin than siskin", async (t) => {
+  const readme = await readFile(new URL("../../README.md", import.meta.url), "utf8");
+  const [, example] = readme.match(/```js\n(import \{ connect, SiskinProvider \}[^]*?)\n```/);
+  assert.equal(example.split("\n").length, 10);
+  const around = `
+    import * as Y from "yjs";
+    const { awareness } = Y;
+    const [token, chatId, doc] = ["${siskin.token("ann")}", "local:c", new Y.Doc()];
+    const heard = [];
+    const [showConnection, append, show] = ["state", "append", "show"].map((name) => (...what) => heard.push([name, ...what]));
+    class Notification extends window.Notification {
+      constructor(...what) {
+        super(...what);
+        heard.push(["notify", ...what]);
+      }
+    }
+    window.text = doc.getText("text");
+    window.heard = heard;`;
+  const script = `${around}\n${example.replaceAll("https://chat.example", siskin.url)}\nObject.assign(window, { client, done, provider });`;
+  const app = await startFrontend(siskin, { "/readme.js": script });
+  t.after(() => app.close());
+  await note(siskin, "n1", "write");
+  await siskin.api("PUT", "/channels/readme", { name: "R", members: ["ann"] });
+  const ann = await open(t, browser, `${app.url}/?readme.js`, { permissions: ["notifications"] });
+  ann.page.on("dialog", (dialog) => dialog.accept());
+  const bob = await user(t, "bob");
+  await waitFor(() => ann.run(() => window.client?.online && window.provider.synced), { what: "the example, signed in" });
+  assert.deepEqual((await ann.heard("state")).at(-1), ["state", "online", ""]);
+  await event("local:c", "message", { content: MARKUP });
+  assert.deepEqual(await ann.hears("a message", 1, "append"), [["append", "m1", MARKUP]]);
+  await event("local:d", "chat:completion", { done: true, title: "Done", content: "elsewhere" });
+  assert.deepEqual(await ann.hears("a notification", 1, "notify"), [["notify", "Done", { body: "elsewhere" }]]);
+  const by = { id: "bob", name: "Bob" };
+  await siskin.api("POST", "/emit", { room: "channel:readme", event: "events:channel", data: { channel_id: "readme", user: by, data: { type: "message", data: { content: "hi" } } } });
+  assert.deepEqual(await ann.hears("a channel's message", 1, "show"), [["show", "readme", by, { content: "hi" }]]);
+  const call = { user_id: "ann", session_id: await ann.run(() => window.client.id), chat_id: "local:c", event: { type: "confirmation", data: { message: "Sure?" } } };
+  assert.deepEqual(await siskin.api("POST", "/chat/call", call), { answer: true });
+  await waitFor(async () => (await siskin.api("GET", "/models")).models.includes("llama3"), { what: "the model in use" });
+  await ann.run(() => window.done());
+  await bob.run(() => window.edit("note:n1"));
+  await bob.run(() => window.text.insert(0, "from Bob"));
+  await waitFor(() => ann.run(() => window.text.toString() === "from Bob"), { what: "Bob's edit" });
+  assert.deepEqual([...ann.wrong, ...bob.wrong], []);
+});
+
+test("the module's types hold for a frontend in TypeScript", async () => {
+  const tsc = createRequire(import.meta.url).resolve("typescript/bin/tsc");
+  const consumer = fileURLToPath(new URL("consumer.ts", import.meta.url));
+  const options = ["--noEmit", "--strict", "--target", "es2022", "--module", "esnext", "--moduleResolution", "bundler"];
+  const failed = await new Promise((done) => execFile(process.execPath, [tsc, ...options, consumer], (error, stdout) => done(error && stdout)));
+  assert.equal(failed, null);
 });

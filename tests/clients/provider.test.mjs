@@ -124,6 +124,25 @@ test("names and cursors come back with the connection", async (t) => {
   await waitFor(() => sees(bob, ann) === "Ann", { seconds: 5, what: "Ann's name" });
 });
 
+test("who comes back to a note that others have left and opened again sees it once", async (t) => {
+  await makeNote(siskin, "again", { writers: ["bob"] });
+  const ann = await open(t, "ann", "note:again");
+  ann.text.insert(0, "begun");
+  await waitFor(async () => (await savedText(siskin, "again")) === "begun", { what: "the save" });
+  const { io } = ann.client.socket;
+  io.reconnectionDelay(2000).reconnectionDelayMax(2000).randomizationFactor(0);
+  io.engine.close();
+  await waitFor(async () => (await siskin.api("GET", "/rooms/doc_note:again")).sessions.length === 0, { what: "an empty room" });
+  const bob = await open(t, "bob", "note:again");
+  await says(bob, "begun");
+  bob.text.insert(5, " and ended");
+  assert.equal(ann.provider.status, "offline");
+  await says(ann, "begun and ended");
+  ann.text.insert(0, "It is ");
+  await says(bob, "It is begun and ended");
+  await waitFor(async () => (await savedText(siskin, "again")) === "It is begun and ended", { what: "the save" });
+});
+
 test("what was typed offline is saved in the note, too", async (t) => {
   await makeNote(siskin, "away");
   const ann = await open(t, "ann", "note:away");

@@ -21,6 +21,8 @@ export class SiskinProvider extends Emitter {
   #protocol;
   #options;
   #pending = [];
+  /** Whether something was typed that the server has not taken yet. */
+  #unsent = false;
   #timers = {};
   #stops = [];
   #destroyed = false;
@@ -106,14 +108,27 @@ export class SiskinProvider extends Emitter {
     const theirs = bytes(state);
     this.sessions = sessions ?? [];
     if (content !== undefined) this.content = content;
+    const old = this.#isOld(theirs);
+    if (old) this.doc.transact(() => this.doc.share.forEach(empty), this);
     this.#apply(theirs);
     this.#become("synced");
     const missing = this.#lackedBy(theirs);
-    if (missing) this.#saveLater();
+    if (missing && !old) this.#saveLater();
     if (theirs.length <= EMPTY) await this.#seed(missing ?? this.#firstContent());
     else if (missing) this.#send(missing);
     this.#greet();
     this.emit("synced");
+  }
+
+  /**
+   * While we were away everybody left, the document was cleared, and somebody began it anew from what was saved: there all
+   * that we have would stand twice. Ours goes, unless something in it was never sent.
+   */
+  #isOld(theirs) {
+    const Y = this.#Y;
+    const known = Y.decodeStateVector(Y.encodeStateVectorFromUpdate(theirs));
+    const ours = Y.decodeStateVector(Y.encodeStateVector(this.doc));
+    return !this.#unsent && known.size > 0 && ours.size > 0 && ![...ours.keys()].some((client) => known.has(client));
   }
 
   /** What is in our document and not in this state, as an update; `null` if nothing is. */
@@ -150,6 +165,7 @@ export class SiskinProvider extends Emitter {
 
   #edited(update) {
     this.#pending.push(update);
+    this.#unsent = true;
     this.#timers.gather ??= setTimeout(() => this.#flush(), GATHER);
     this.#saveLater();
   }
@@ -180,6 +196,7 @@ export class SiskinProvider extends Emitter {
     const answer = await this.#client.tell("ydoc:document:update", payload).catch(() => null);
     if (!this.synced || this.#destroyed) return;
     if (answer === null) return this.#compare();
+    if (answer.length && this.#pending.length === 0) this.#unsent = false;
     this.#become(answer.length ? "synced" : (await this.#isOpen()) ? "readonly" : "denied");
     return answer[0];
   }
@@ -212,6 +229,12 @@ export class SiskinProvider extends Emitter {
     const update = Array.from(this.#protocol.encodeAwarenessUpdate(this.awareness, clients, states));
     if (this.synced) this.#client.socket.emit("ydoc:awareness:update", { document_id: this.id, update });
   }
+}
+
+/** Takes everything out of a shared type. */
+function empty(type) {
+  if (type.clear) type.clear();
+  else if (type.length) type.delete?.(0, type.length);
 }
 
 /** Bytes as they come: a list of numbers, or an attachment. */

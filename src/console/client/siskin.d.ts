@@ -3,6 +3,16 @@
 /** Listens; the returned function stops it. */
 type On<Events> = <Name extends keyof Events & string>(name: Name, listener: Events[Name]) => () => void;
 
+/** socket.io-client's socket, as far as it matters here. */
+export interface Socket {
+  readonly id?: string;
+  readonly connected: boolean;
+  on(event: string, listener: (...args: any[]) => void): unknown;
+  off(event: string, listener?: (...args: any[]) => void): unknown;
+  emit(event: string, ...args: any[]): unknown;
+  emitWithAck(event: string, ...args: any[]): Promise<any>;
+}
+
 export interface Person {
   id: string;
   name: string;
@@ -14,7 +24,7 @@ export interface Options {
   /** The user's JWT. */
   token: string;
   /** `io` of a socket.io-client of your own; the one beside this module if absent. */
-  io?: typeof import("socket.io-client").io;
+  io?: (url: any, options: any) => Socket;
   /** `/ws/socket.io` if absent. */
   path?: string;
   /** Tried in this order: websocket, then polling, if absent. */
@@ -66,7 +76,7 @@ export interface Client {
   readonly channels: Channels;
   readonly calls: Calls;
   /** The socket itself, for events of your own. */
-  readonly socket: import("socket.io-client").Socket;
+  readonly socket: Socket;
   signIn(token: string): void;
   /** Emits and waits for the ack; rejects when there is none after `timeout` ms: that is how a server refuses. */
   ask(event: string, payload: object, timeout?: number): Promise<any>;
