@@ -6,28 +6,30 @@
 //!
 //! What has no key (PUBLISH) goes to one node, the home, where the subscriber is, too: so it keeps its order, and the Cluster
 //! carries it to the subscribers of all nodes.
+//!
+//! - `slots` for who has which keys, `members` for the connections
+//! - `route` for the way of commands
+
+mod members;
+mod route;
+mod slots;
+#[cfg(test)]
+mod tests;
 
 use super::address::{Address, Target};
 use super::dial::{describe, within};
-use super::members::Members;
-use super::slots::{Redirect, Slots, redirect, slot_of};
 use crate::Executor;
-use crate::metrics::{self, Counter};
 use futures_lite::future::or;
+use members::Members;
 use redis::{Cmd, RedisError, Value};
+use slots::Slots;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::slice;
 use std::task::Poll;
-use std::time::{Duration, Instant};
-
-/// Before what can't be done now is tried again: first, and at most.
-const PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_millis(320);
-/// Redirects that are followed without a pause.
-const AT_ONCE: u32 = 4;
+use std::time::Instant;
 
 /// The nodes, and which has what.
 pub struct Cluster {
@@ -39,34 +41,6 @@ pub struct Cluster {
     stale: Cell<bool>,
     /// Since when it is known not to be whole.
     hurt: Cell<Option<Instant>>,
-}
-
-/// A command on its way: its place among others, its slot, and who is asked instead of the slot's master.
-struct Part {
-    place: usize,
-    slot: Option<u16>,
-    ask: Option<Address>,
-}
-
-/// What one node is asked at a time.
-type Group = (Address, Vec<Part>);
-
-/// Why a node gave no answers.
-enum Failure {
-    /// It was not asked.
-    Unsent(RedisError),
-    /// It may have done what it was asked.
-    Lost(RedisError),
-}
-
-/// What is to be asked again.
-#[derive(Default)]
-struct Again {
-    parts: Vec<Part>,
-    /// Better after a pause.
-    blocked: bool,
-    /// Why some were not even sent.
-    error: Option<RedisError>,
 }
 
 impl Cluster {
@@ -117,34 +91,6 @@ impl Cluster {
         self.slots.borrow().nodes().into_iter().cloned().collect()
     }
 
-    /// Several commands, in their order at each node; a value for each.
-    pub async fn send_all(
-        &self,
-        commands: &[Cmd],
-        deadline: Instant,
-    ) -> Result<Vec<Value>, RedisError> {
-        let mut answers = vec![Value::Nil; commands.len()];
-        let mut parts: Vec<Part> = commands.iter().enumerate().map(part).collect();
-        let (mut rounds, mut pause) = (0, PAUSE);
-        loop {
-            let groups = self.split(parts);
-            let again = self.round(groups, commands, &mut answers, deadline).await?;
-            if again.parts.is_empty() {
-                return Ok(answers);
-            }
-            rounds += 1;
-            if again.blocked || rounds > AT_ONCE {
-                if !self.is_worth_waiting(deadline) {
-                    // What the nodes said last is the answer.
-                    return again.error.map_or(Ok(answers), Err);
-                }
-                smol::Timer::after(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
-            parts = again.parts;
-        }
-    }
-
     /// One command; a value.
     pub async fn send(&self, command: &Cmd, deadline: Instant) -> Result<Value, RedisError> {
         let mut answers = self.send_all(slice::from_ref(command), deadline).await?;
@@ -174,106 +120,6 @@ impl Cluster {
         }
         self.send(command, deadline).await
     }
-}
-
-/// The way of commands.
-impl Cluster {
-    /// Who is asked what, in the order of the parts.
-    fn split(&self, parts: Vec<Part>) -> Vec<Group> {
-        let mut groups: Vec<Group> = Vec::new();
-        for part in parts {
-            let owner = || self.slots.borrow().owner(part.slot?).cloned();
-            let address = part.ask.clone().or_else(owner);
-            let address = address.unwrap_or_else(|| self.home());
-            match groups.iter_mut().find(|(at, _)| *at == address) {
-                Some((_, parts)) => parts.push(part),
-                None => groups.push((address, vec![part])),
-            }
-        }
-        groups
-    }
-
-    /// Asks all of them at once, and puts their answers in place.
-    async fn round(
-        &self,
-        groups: Vec<Group>,
-        commands: &[Cmd],
-        answers: &mut [Value],
-        deadline: Instant,
-    ) -> Result<Again, RedisError> {
-        let asked = groups
-            .iter()
-            .map(|group| self.ask(group, commands, deadline));
-        let results = all(asked).await;
-        let mut again = Again::default();
-        for ((address, parts), result) in groups.into_iter().zip(results) {
-            match result {
-                Ok(values) => {
-                    for (part, value) in parts.into_iter().zip(values) {
-                        self.judge(&part, &value, &address, &mut again);
-                        if let Some(answer) = answers.get_mut(part.place) {
-                            *answer = value;
-                        }
-                    }
-                }
-                Err(Failure::Unsent(error)) => {
-                    again.blocked = true;
-                    again.parts.extend(parts);
-                    again.error = Some(error);
-                }
-                Err(Failure::Lost(error)) => return Err(error),
-            }
-        }
-        again.parts.sort_by_key(|part| part.place);
-        Ok(again)
-    }
-
-    /// Asks one node, in one write.
-    async fn ask(
-        &self,
-        (address, parts): &Group,
-        commands: &[Cmd],
-        deadline: Instant,
-    ) -> Result<Vec<Value>, Failure> {
-        let node = by(deadline, self.members.get(address)).await;
-        let node = node.map_err(Failure::Unsent)?;
-        let mut batch = Vec::with_capacity(parts.len());
-        for part in parts {
-            batch.extend(part.ask.as_ref().map(|_| redis::cmd("ASKING")));
-            batch.extend(commands.get(part.place).cloned());
-        }
-        let values = node.send_all(batch, deadline).await;
-        let mut values = values.map_err(Failure::Lost)?.into_iter();
-        let own = parts.iter().map(|part| {
-            values
-                .nth(usize::from(part.ask.is_some()))
-                .unwrap_or(Value::Nil)
-        });
-        Ok(own.collect())
-    }
-
-    /// Whether a part is to be asked again, and whom.
-    fn judge(&self, part: &Part, answer: &Value, asked: &Address, again: &mut Again) {
-        let mut ask = None;
-        match (redirect(answer, asked), part.slot) {
-            (None, _) => return,
-            (Some(Redirect::Moved(to)), Some(slot)) => {
-                metrics::add(Counter::Moved, 1);
-                self.slots.borrow_mut().move_to(slot, to);
-                self.doubt();
-            }
-            (Some(Redirect::Ask(to)), _) => {
-                metrics::add(Counter::Asked, 1);
-                ask = Some(to);
-            }
-            (Some(_), _) => {
-                again.blocked = true;
-                self.doubt();
-            }
-        }
-        let (place, slot) = (part.place, part.slot);
-        again.parts.push(Part { place, slot, ask });
-    }
 
     async fn send_to(
         &self,
@@ -284,15 +130,9 @@ impl Cluster {
         let node = by(deadline, self.members.reach(address)).await?;
         node.send(command, deadline).await
     }
-
-    /// Not at the end of its time, nor when something has been wrong for longer than a command may take.
-    fn is_worth_waiting(&self, deadline: Instant) -> bool {
-        let since = self.hurt.get().unwrap_or_else(Instant::now);
-        Instant::now() + LONGEST_PAUSE < deadline.min(since + self.target.timeout)
-    }
 }
 
-/// What became of the nodes.
+/// What becomes of the nodes.
 impl Cluster {
     /// Waits until something may be wrong. Tells what is, if that is known.
     pub async fn troubled(&self) -> Option<String> {
@@ -412,15 +252,6 @@ impl Cluster {
     fn doubt(&self) {
         self.stale.set(true);
         self.members.changed.ring();
-    }
-}
-
-fn part((place, command): (usize, &Cmd)) -> Part {
-    let slot = slot_of(command);
-    Part {
-        place,
-        slot,
-        ask: None,
     }
 }
 

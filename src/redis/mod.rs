@@ -2,7 +2,7 @@
 //!
 //! - [`address`] for what the settings mean, `dial` for the bytes, `node` for one server
 //! - `sentinel` for who is the master now
-//! - `cluster` for who has which keys (`slots`) and for the connections to them (`members`)
+//! - `cluster` for several servers that have a part of the keys each
 //! - `link` for where a command goes: one server, or those of a Cluster
 //! - `subscriber` for the connection that listens, `reader` for the bytes that come over it
 //! - `keeper` for the task that reconnects
@@ -16,12 +16,10 @@ mod cluster;
 mod dial;
 mod keeper;
 mod link;
-mod members;
 mod node;
 mod reader;
 mod script;
 mod sentinel;
-mod slots;
 mod subscriber;
 
 pub use bell::Bell;

@@ -1,9 +1,9 @@
 //! The nodes of a Cluster that something was for: connected to when first needed, and looked after from then on.
 
-use super::address::{Address, Target};
-use super::bell::Bell;
-use super::node::Node;
 use crate::Executor;
+use crate::redis::Bell;
+use crate::redis::address::{Address, Target};
+use crate::redis::node::Node;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;

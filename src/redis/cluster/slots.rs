@@ -1,6 +1,6 @@
 //! Which node of a Cluster has which keys, and what a node says that hasn't them.
 
-use super::address::Address;
+use crate::redis::address::Address;
 use redis::{Arg, Cmd, ServerErrorKind, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
