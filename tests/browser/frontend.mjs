@@ -23,7 +23,9 @@ export async function startFrontend(siskin, scripts = {}) {
 const page = (imports, script) => `<!doctype html><html lang="en"><meta charset="utf-8"><title>A chat application</title>
 <link rel="icon" href="data:,"><script type="importmap">${imports}</script><script type="module" src="/${script}"></script></html>`;
 
-/** Opens a page of it in a browser of its own. `wrong` collects script errors. */
+const HOUR = 3_600_000;
+
+/** Opens a page of it in a browser of its own. `wrong` collects script errors, `sent` what goes over its websockets. `clock`: its time stands still. */
 export async function open(t, browser, url, { clock = false, ...options } = {}) {
   const context = await browser.newContext(options);
   t.after(() => context.close());
@@ -31,8 +33,10 @@ export async function open(t, browser, url, { clock = false, ...options } = {}) 
   const [wrong, sent] = [[], []];
   page.on("pageerror", (error) => wrong.push(error.message));
   page.on("websocket", (socket) => socket.on("framesent", ({ payload }) => sent.push(String(payload))));
-  if (clock) await page.clock.install();
+  const time = Date.now();
+  if (clock) await page.clock.install({ time });
   await page.goto(url);
+  if (clock) await page.clock.pauseAt(time + HOUR);
   const run = (work, argument) => page.evaluate(work, argument);
   /** What it heard of these kinds, in order. */
   const heard = (...kinds) => run((kinds) => window.heard.filter(([kind]) => kinds.includes(kind)), kinds);
