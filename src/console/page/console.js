@@ -26,9 +26,12 @@ let api = null;
 let server = null;
 let client = null;
 let demos = [];
+/** Was what is being tried pasted just now, by somebody who reads on from there? */
+let pasted = false;
 
 $("sign-in").addEventListener("submit", (event) => {
   event.preventDefault();
+  pasted = true;
   const secret = $("secret").value.trim();
   if (secret) signIn(secret);
   else refuse("Paste an API key or a token first.");
@@ -90,7 +93,6 @@ function bearer(token) {
 
 /** Signed in. When the connection comes back, what was being typed goes on. */
 function welcome(user) {
-  const pasted = $("secret").value.trim() === sessionStorage.getItem(TOKEN);
   if (pasted || demos.length === 0) taken(`Signed in as ${cut(user.name || user.id, 60)}.`, "try-title");
   if (demos.length === 0) startDemos();
   if (!$("send-to").value) $("send-to").value = user.id;
@@ -154,13 +156,13 @@ function closeClient() {
 
 /** Says who was let in. Where the form is gone, reading goes on at the `title`. */
 function taken(news, title) {
-  const here = $("sign-in").contains(document.activeElement);
   $("secret").value = "";
   $("secret").removeAttribute("aria-invalid");
   say($("sign-in-error"), "");
   say($("news"), news);
   showWho();
-  if (here && $("sign-in").hidden) setTimeout(() => $(title).focus());
+  if (pasted && $("sign-in").hidden) setTimeout(() => $(title).focus());
+  pasted = false;
 }
 
 function refuse(why) {

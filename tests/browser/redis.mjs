@@ -1,0 +1,26 @@
+// A redis-server of a test's own, that goes and comes back.
+
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { freePort, waitFor } from "../harness.mjs";
+
+export async function startRedis(t) {
+  const [port, dir] = [await freePort(), mkdtempSync(join(tmpdir(), "siskin-redis-"))];
+  let server, ended;
+  const answers = () =>
+    new Promise((resolve) => {
+      const probe = connect(port, "127.0.0.1", () => (probe.destroy(), resolve(true))).on("error", () => resolve(false));
+    });
+  const start = async () => {
+    server = spawn("redis-server", ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--dir", dir], { stdio: "ignore" });
+    ended = new Promise((resolve) => server.once("exit", resolve));
+    await waitFor(answers, { what: "redis-server" });
+  };
+  const stop = async () => (server.kill("SIGKILL"), await ended);
+  await start();
+  t.after(async () => (await stop(), rmSync(dir, { recursive: true, force: true })));
+  return { url: `redis://127.0.0.1:${port}/0`, start, stop };
+}
