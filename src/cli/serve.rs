@@ -20,7 +20,10 @@ pub fn run() -> Outcome {
         return Err(Failure::Wrong(mistakes.join("\n")));
     };
     allow_all_files();
-    crate::serve::run(config).map_err(|error| Failure::Failed(error.to_string()))
+    crate::serve::run(config).map_err(|error| match error {
+        crate::serve::Error::Redis(_) => Failure::Wrong(error.to_string()),
+        other => Failure::Failed(other.to_string()),
+    })
 }
 
 /// Raises the number of files that may be open to what the system lets us have.

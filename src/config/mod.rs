@@ -70,6 +70,8 @@ pub struct Redis {
     pub sentinels: Vec<(String, u16)>,
     pub cluster: bool,
     pub options: RedisOptions,
+    /// For `rediss://`.
+    pub tls: RedisTls,
     pub room_channels: bool,
     pub lock_timeout: Duration,
     pub key_prefix: String,
@@ -83,6 +85,22 @@ pub struct RedisOptions {
     pub socket_connect_timeout: Option<Duration>,
     pub health_check_interval: Option<Duration>,
     pub retry_on_timeout: bool,
+}
+
+/// How a server of `rediss://` is trusted, and what shows it who we are: redis-py's options, from
+/// `WEBSOCKET_REDIS_OPTIONS` or the URL's query.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RedisTls {
+    /// `ssl_cert_reqs` is none: no certificate is looked at.
+    pub any_certificate: bool,
+    /// `ssl_check_hostname` is false: a certificate need not be made out to the server's name.
+    pub any_name: bool,
+    /// `ssl_ca_certs`: the authorities in PEM; else those of the system.
+    pub authorities: Option<PathBuf>,
+    /// `ssl_certfile`: our own certificate in PEM, with its chain.
+    pub certificate: Option<PathBuf>,
+    /// `ssl_keyfile`: its key in PEM; else in the same file.
+    pub key: Option<PathBuf>,
 }
 
 /// Text that must not be printed.

@@ -125,7 +125,16 @@ impl Reader<'_> {
         let hosts = |text: &str| values::hosts(text, port);
         let url = self.maybe("WEBSOCKET_REDIS_URL", values::redis_url);
         let options = self.maybe("WEBSOCKET_REDIS_OPTIONS", values::redis_options);
-        let (options, unknown) = options.unwrap_or_default();
+        let (options, mut tls, unknown) = options.unwrap_or_default();
+        let of_url = match url.as_deref().map(|url| values::redis_query(url, &mut tls)) {
+            Some(Err(fix)) => {
+                let what = "its query can't be used";
+                self.mistake("WEBSOCKET_REDIS_URL", what, &fix);
+                Vec::new()
+            }
+            Some(Ok(unknown)) => unknown,
+            None => Vec::new(),
+        };
         let redis = Redis {
             url: Secret::new(url.clone().unwrap_or_default()),
             sentinels: self
@@ -133,6 +142,7 @@ impl Reader<'_> {
                 .unwrap_or_default(),
             cluster: self.value("WEBSOCKET_REDIS_CLUSTER", values::flag),
             options,
+            tls,
             room_channels: self.value("WEBSOCKET_REDIS_ROOM_CHANNELS", values::flag),
             lock_timeout: self.value("WEBSOCKET_REDIS_LOCK_TIMEOUT", values::seconds),
             key_prefix: self.value("REDIS_KEY_PREFIX", |text| Ok(text.to_owned())),
@@ -145,8 +155,13 @@ impl Reader<'_> {
             self.warnings.extend(unused.iter().map(Mistake::to_string));
             return None;
         }
-        let ignored = |name| format!("WEBSOCKET_REDIS_OPTIONS: {name} has no effect");
-        self.warnings.extend(unknown.into_iter().map(ignored));
+        for (setting, names) in [
+            ("WEBSOCKET_REDIS_OPTIONS", unknown),
+            ("WEBSOCKET_REDIS_URL", of_url),
+        ] {
+            let ignored = |name| format!("{setting}: {name} has no effect");
+            self.warnings.extend(names.into_iter().map(ignored));
+        }
         self.check_redis(&redis, url.is_some(), before);
         Some(redis)
     }

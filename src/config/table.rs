@@ -277,7 +277,7 @@ pub const SETTINGS: &[Setting] = &[
         "WEBSOCKET_REDIS_OPTIONS",
         Kind::Json,
         Unset,
-        "socket_timeout, socket_connect_timeout and health_check_interval in seconds, retry_on_timeout.",
+        "socket_timeout, socket_connect_timeout and health_check_interval in seconds, retry_on_timeout; for rediss:// also ssl_ca_certs, ssl_certfile, ssl_keyfile, ssl_check_hostname, ssl_cert_reqs, which the URL's query may hold, too.",
     ),
     row(
         "WEBSOCKET_REDIS_ROOM_CHANNELS",

@@ -1,6 +1,6 @@
 //! What a typed value means, one parser a kind. The error says what a right value looks like.
 
-use super::{Cors, DirectoryKind, HttpUrl, Network, RedisOptions};
+use super::{Cors, DirectoryKind, HttpUrl, Network, RedisOptions, RedisTls};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -202,11 +202,46 @@ pub fn redis_url(text: &str) -> Result<String, String> {
     }
 }
 
-/// The options that we honour, and the names of the others.
-pub fn redis_options(text: &str) -> Result<(RedisOptions, Vec<String>), String> {
+/// What the query of a `rediss://` URL says about certificates, and the names that begin as those do and mean nothing here.
+pub fn redis_query(url: &str, tls: &mut RedisTls) -> Result<Vec<String>, String> {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let mut unknown = Vec::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        if name.starts_with("ssl_") && !certificates(tls, &name, &value)? {
+            unknown.push(name.into_owned());
+        }
+    }
+    Ok(unknown)
+}
+
+/// One option about certificates; `false` when it is none that we honour.
+fn certificates(tls: &mut RedisTls, name: &str, value: &str) -> Result<bool, String> {
+    let file = || Some(value.into()).filter(|_| !value.is_empty());
+    match name {
+        "ssl_cert_reqs" => {
+            let wrong = |_| "ssl_cert_reqs must be required or none";
+            // To a client both of Python's other words mean the same.
+            tls.any_certificate =
+                word(value, &["required", "optional", "none"]).map_err(wrong)? == "none";
+        }
+        "ssl_check_hostname" => {
+            let wrong = |_| "ssl_check_hostname must be true or false";
+            tls.any_name = !flag(value).map_err(wrong)?;
+        }
+        "ssl_ca_certs" => tls.authorities = file(),
+        "ssl_certfile" => tls.certificate = file(),
+        "ssl_keyfile" => tls.key = file(),
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// What we honour of the options, and the names of the others.
+pub fn redis_options(text: &str) -> Result<(RedisOptions, RedisTls, Vec<String>), String> {
     let map: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text)
         .map_err(|_| r#"write a JSON object as {"socket_timeout": 5}"#)?;
     let mut options = RedisOptions::default();
+    let mut tls = RedisTls::default();
     let mut unknown = Vec::new();
     for (name, value) in map {
         let wrong = || format!("{name} must be a number of seconds, more than 0");
@@ -225,10 +260,21 @@ pub fn redis_options(text: &str) -> Result<(RedisOptions, Vec<String>), String> 
                 let flag = value.as_bool();
                 options.retry_on_timeout = flag.ok_or("retry_on_timeout must be true or false")?;
             }
-            _ => unknown.push(name),
+            _ => {
+                let text = match &value {
+                    serde_json::Value::String(text) => text.clone(),
+                    // As redis-py takes it.
+                    serde_json::Value::Null if name == "ssl_cert_reqs" => "none".into(),
+                    serde_json::Value::Null => String::new(),
+                    other => other.to_string(),
+                };
+                if !certificates(&mut tls, &name, &text)? {
+                    unknown.push(name);
+                }
+            }
         }
     }
-    Ok((options, unknown))
+    Ok((options, tls, unknown))
 }
 
 #[cfg(test)]
@@ -324,22 +370,44 @@ mod tests {
 
     #[test]
     fn redis_options_are_typed() {
-        let (options, unknown) =
+        let (options, tls, unknown) =
             redis_options(r#"{"socket_timeout": 2.5, "retry_on_timeout": true, "health_check_interval": 0, "x": 1}"#).unwrap();
         assert_eq!(options.socket_timeout, Some(Duration::from_millis(2500)));
         assert_eq!(
             (options.retry_on_timeout, options.health_check_interval),
             (true, None)
         );
-        assert_eq!(unknown, ["x"]);
+        assert_eq!((unknown, tls), (vec!["x".to_owned()], RedisTls::default()));
         for wrong in [
             "",
             "[]",
             r#"{"socket_timeout": "5"}"#,
             r#"{"socket_timeout": -1}"#,
             r#"{"retry_on_timeout": 1}"#,
+            r#"{"ssl_cert_reqs": "maybe"}"#,
+            r#"{"ssl_check_hostname": 2}"#,
         ] {
             assert!(redis_options(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn certificates_are_named_in_options_and_in_the_url() {
+        let given = r#"{"ssl_cert_reqs": null, "ssl_check_hostname": false, "ssl_ca_certs": "/a", "ssl_ciphers": "x"}"#;
+        let (_, mut tls, unknown) = redis_options(given).unwrap();
+        assert!(tls.any_certificate && tls.any_name);
+        assert_eq!(unknown, ["ssl_ciphers"]);
+        let url = "rediss://h/0?ssl_cert_reqs=required&ssl_ca_certs=%2Fb&ssl_certfile=/c&ssl_keyfile=/d&db=1&ssl_x=1";
+        assert_eq!(redis_query(url, &mut tls).unwrap(), ["ssl_x"]);
+        let expected = RedisTls {
+            any_certificate: false,
+            any_name: true,
+            authorities: Some("/b".into()),
+            certificate: Some("/c".into()),
+            key: Some("/d".into()),
+        };
+        assert_eq!(tls, expected);
+        assert!(redis_query("rediss://h?ssl_cert_reqs=None1", &mut tls).is_err());
+        assert!(redis_query("rediss://h", &mut tls).unwrap().is_empty());
     }
 }

@@ -32,6 +32,8 @@ pub struct Target {
     pub sentinels: Vec<Address>,
     pub cluster: bool,
     pub tls: bool,
+    #[cfg(feature = "tls")]
+    pub certificates: config::RedisTls,
     /// User, password, database.
     pub login: RedisConnectionInfo,
     /// For TCP, TLS and the login together.
@@ -55,8 +57,13 @@ impl Target {
             Some(rest) => (true, format!("redis://{rest}")),
             None => (false, url.to_owned()),
         };
+        #[cfg(feature = "tls")]
         if tls {
-            return Err("rediss:// needs TLS, and this siskin is built without it".into());
+            super::tls::check(&config.tls)?;
+        }
+        #[cfg(not(feature = "tls"))]
+        if tls {
+            return Err("rediss:// needs TLS, and this siskin is built without it: take a build with the feature tls".into());
         }
         let info = plain.into_connection_info().map_err(|e| {
             let detail = e.detail().map(|d| format!(": {d}")).unwrap_or_default();
@@ -77,6 +84,8 @@ impl Target {
                 .collect(),
             cluster: config.cluster,
             tls,
+            #[cfg(feature = "tls")]
+            certificates: config.tls.clone(),
             // Who looks at CLIENT LIST wants to know who that is.
             login: info
                 .redis_settings()
@@ -119,6 +128,7 @@ mod tests {
             sentinels: Vec::new(),
             cluster,
             options: RedisOptions::default(),
+            tls: config::RedisTls::default(),
             room_channels: true,
             lock_timeout: DEADLINE,
             key_prefix: "p".into(),

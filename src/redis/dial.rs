@@ -1,6 +1,7 @@
 //! One connection to one server: TCP, kept alive by the kernel, then the login.
 
 use super::address::{Address, Target};
+use super::stream::Stream;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, RedisError, Value};
 use smol::Async;
@@ -20,21 +21,36 @@ const UNCONFIRMED: Duration = Duration::from_secs(30);
 /// What drives a connection, and ends with it.
 pub type Driver = Pin<Box<dyn Future<Output = ()>>>;
 
-/// Bytes to and from a server.
-pub type Stream = TcpStream;
-
 /// Connects, within the target's deadline.
 pub async fn dial(target: &Target, address: &Address, tls: bool) -> Result<Stream, String> {
     let work = async {
         let stream = tcp(address).await.map_err(|e| e.to_string())?;
         match tls {
-            true => {
-                Err("this siskin is built without TLS: take a build with the feature tls".into())
-            }
-            false => Ok(stream),
+            true => secure(target, address, stream).await,
+            false => Ok(Stream::Plain(stream)),
         }
     };
     within(target.connect_timeout, work).await
+}
+
+#[cfg(feature = "tls")]
+async fn secure(target: &Target, address: &Address, stream: TcpStream) -> Result<Stream, String> {
+    // Sooner than the connection as a whole, so that what is said then is why.
+    let limit = target.connect_timeout.mul_f32(0.8);
+    let late = async {
+        smol::Timer::after(limit).await;
+        let seconds = limit.as_secs_f32();
+        Err(format!(
+            "no TLS handshake within {seconds} s; one without TLS is reached as redis://"
+        ))
+    };
+    let work = super::tls::connect(&target.certificates, address, stream);
+    futures_lite::future::or(work, late).await.map(Stream::Tls)
+}
+
+#[cfg(not(feature = "tls"))]
+async fn secure(_: &Target, _: &Address, _: TcpStream) -> Result<Stream, String> {
+    Err("this siskin is built without TLS".into())
 }
 
 /// Runs `work`, but no longer than this.
@@ -84,23 +100,32 @@ pub async fn log_in(
     target: &Target,
     stream: Stream,
 ) -> Result<(MultiplexedConnection, Driver), String> {
+    let broken = |why: String| match target.tls {
+        true => why,
+        // It hangs up on those who come without.
+        false => format!("{why}; one with TLS is reached as rediss://"),
+    };
+    let failed = |e: RedisError| match e.code() {
+        Some(_) => describe(&e),
+        None => broken(describe(&e)),
+    };
     let config = AsyncConnectionConfig::new().set_response_timeout(None);
     let (mut connection, driver) =
         MultiplexedConnection::new_with_config(&target.login, stream.compat(), config)
             .await
-            .map_err(|e| describe(&e))?;
+            .map_err(failed)?;
     let mut driver: Driver = Box::pin(driver);
     let ping = async {
         match connection.send_packed_command(&redis::cmd("PING")).await {
             // It says so when it can't serve yet: LOADING, MASTERDOWN.
             Ok(Value::ServerError(e)) => Err(describe(&e.into())),
             Ok(_) => Ok(()),
-            Err(e) => Err(describe(&e)),
+            Err(e) => Err(failed(e)),
         }
     };
     let ended = async {
         driver.as_mut().await;
-        Err("the connection was closed".into())
+        Err(broken("the connection was closed".into()))
     };
     futures_lite::future::or(ping, ended).await?;
     Ok((connection, driver))

@@ -50,7 +50,6 @@ async fn ask(executor: Executor, target: &Target, sentinel: &Address) -> Result<
 /// With the user and password of the URL, as the reference does; without them at a Sentinel that wants none.
 async fn log_in(executor: Executor, target: &Target, sentinel: &Address) -> Result<Node, String> {
     let mut settings = target.clone();
-    settings.tls = false;
     settings.login = settings.login.set_db(0);
     match Node::open(executor, &settings, sentinel).await {
         Err(_) if settings.login.password().is_some() => {

@@ -7,13 +7,17 @@
 //! subscription is not confirmed.
 
 use super::address::Target;
-use super::dial::{self, Stream, within};
+use super::dial::{self, within};
 use super::reader::{Reader, Reply};
+use super::stream::Stream;
 use super::{Bell, Redis};
 use futures_lite::future::{or, yield_now};
-use futures_lite::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split};
+use futures_lite::io::{
+    AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf, split,
+};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -283,7 +287,7 @@ impl Subscriber {
             let changes = self.pending.take();
             let round = self.round.replace(self.round.get() + 1);
             self.changed.ring();
-            if let Err(e) = output.write_all(&commands(&changes, round)).await {
+            if let Err(e) = send(&mut output, &commands(&changes, round)).await {
                 return e.to_string();
             }
         }
@@ -363,6 +367,12 @@ impl Subscriber {
     }
 }
 
+/// TLS may keep a part until it is told that no more comes.
+async fn send(output: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+    output.write_all(bytes).await?;
+    output.flush().await
+}
+
 async fn log_in(target: &Target, stream: &mut Stream, reader: &mut Reader) -> Result<(), String> {
     let mut login = Vec::new();
     let mut answers = 1;
@@ -378,7 +388,7 @@ async fn log_in(target: &Target, stream: &mut Stream, reader: &mut Reader) -> Re
         .arg("SETNAME")
         .arg("siskin-subscriber")
         .write_packed_command(&mut login);
-    stream.write_all(&login).await.map_err(|e| e.to_string())?;
+    send(stream, &login).await.map_err(|e| e.to_string())?;
     while answers > 0 {
         match stream
             .read(reader.space())

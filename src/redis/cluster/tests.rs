@@ -89,6 +89,7 @@ fn target(address: &Address) -> Target {
         sentinels: Vec::new(),
         cluster: true,
         options: RedisOptions::default(),
+        tls: config::RedisTls::default(),
         room_channels: true,
         lock_timeout: Duration::from_secs(1),
         key_prefix: "p".into(),
