@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""size.py [--keep] [TARGET...]: bytes of each target's binary beside those kept in size.txt, and what each crate adds to it.
+"""size.py [--keep] [--variants] [TARGET...]: bytes of each target's binary beside those kept in size.txt, and what each crate adds to it.
 
 A crate's bytes are those of the functions and constants that carry its name; what of it was built into another's function counts there.
 --keep writes the figures of size.txt anew; a build more than 5 % above them fails its test (tests/dist).
+--variants prints what other features make of it instead, each built in target/variants.
 """
 
 import collections
+import os
 import pathlib
 import re
 import subprocess
@@ -15,11 +17,16 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 KEPT = ROOT / "cross/size.txt"
 TARGETS = ["aarch64-unknown-linux-musl", "armv7-unknown-linux-musleabihf", "x86_64-unknown-linux-musl"]
 LEAST = 4096
+VARIANTS = {
+    "with TLS": ["--features", "tls"],
+    "without Redis": ["--no-default-features", "--features", "console"],
+}
 
 
-def build(target):
-    command = ["bash", "cross/build.sh", target, "--bin", "siskin", "--example", "conformance"]
-    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+def build(target, *more, **environment):
+    command = ["bash", "cross/build.sh", target, "--bin", "siskin", *more]
+    environment = {**os.environ, **environment}
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
     return pathlib.Path(done.stdout.strip())
 
 
@@ -42,11 +49,20 @@ def kept():
     return {target: int(size) for target, size in (line.split() for line in lines if not line.startswith("#"))}
 
 
+def variants(target):
+    for name, features in VARIANTS.items():
+        size = build(target, *features, CARGO_TARGET_DIR=str(ROOT / "target/variants")).stat().st_size
+        print(f"{target} {name}: {size:,} bytes = {size / 2**20:.2f} MiB", flush=True)
+
+
 def main(arguments):
     keep = "--keep" in arguments
     figures = kept()
-    for target in [a for a in arguments if a != "--keep"] or TARGETS:
-        binary = build(target)
+    targets = [a for a in arguments if not a.startswith("--")] or TARGETS
+    if "--variants" in arguments:
+        return [variants(target) for target in targets]
+    for target in targets:
+        binary = build(target, "--example", "conformance")
         size = binary.stat().st_size
         change = 100 * (size / figures[target] - 1) if target in figures else 0
         print(f"{target}: {size:,} bytes = {size / 2**20:.2f} MiB ({change:+.1f} % to size.txt)")

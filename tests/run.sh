@@ -53,9 +53,10 @@ if wanted lint; then
   step format cargo fmt --check
   step clippy cargo clippy -q --all-targets --locked -- -D warnings
   step "clippy, least features" cargo clippy -q --locked --no-default-features -- -D warnings
+  step "clippy, with TLS" cargo clippy -q --locked --features tls -- -D warnings
 fi
 if wanted rust; then
-  step rust cargo test -q --locked
+  step rust cargo test -q --locked --features tls
 fi
 step build cargo build -q --locked --bins --examples
 for folder in tests/*/; do

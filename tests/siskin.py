@@ -61,6 +61,7 @@ class Siskin:
 
     def __init__(self, data_dir=None, **settings):
         self.port = settings.pop("port", None) or free_port()
+        self.binary = settings.pop("binary", BINARY)
         self.own_dir = None if data_dir else tempfile.mkdtemp(prefix="siskin-test-")
         self.data_dir = str(data_dir or self.own_dir)
         self.url = f"http://127.0.0.1:{self.port}"
@@ -82,7 +83,7 @@ class Siskin:
     def start(self):
         """Starts the binary and waits until it accepts connections."""
         self.process = subprocess.Popen(
-            [*RUNNER, BINARY, "serve"], env=self.environment, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
+            [*RUNNER, self.binary, "serve"], env=self.environment, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
         )
         self.reader = threading.Thread(target=self._read, args=(self.process.stderr,), daemon=True)
         self.reader.start()

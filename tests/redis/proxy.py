@@ -1,4 +1,4 @@
-"""A TCP proxy before Redis that the test owns, to break what lies between: cut, stall, halve, refuse, deafen."""
+"""A TCP proxy before Redis that the test owns, to break what lies between: cut, stall, halve, damage, refuse, deafen."""
 
 import asyncio
 import contextlib
@@ -50,7 +50,7 @@ class Proxy:
         self.links = set()
         self.flowing = asyncio.Event()
         self.flowing.set()
-        self.halve = self.deaf = False
+        self.halve = self.damage = self.deaf = False
         self.error = None
         # How many seconds what is sent to Redis is kept back.
         self.delay = None
@@ -88,7 +88,7 @@ class Proxy:
     def flow(self):
         """All passes again."""
         self.flowing.set()
-        self.halve, self.deaf, self.error = False, False, None
+        self.halve, self.damage, self.deaf, self.error = False, False, False, None
 
     def _accept(self, reader, writer):
         # Kept, so that no task is collected while it runs.
@@ -146,6 +146,6 @@ class Proxy:
                 link.near.write(data[: max(1, len(data) // 2)])
                 await link.near.drain()
                 break
-            link.near.write(data)
+            link.near.write(data[:-1] + bytes([data[-1] ^ 1]) if self.damage else data)
             await link.near.drain()
         raise ConnectionResetError
