@@ -93,15 +93,14 @@ fn keep_saving(house: &Rc<House>, note_id: Rc<str>) {
         let item = item(&note_id);
         let mut wait = None;
         loop {
-            if let Some(until) = wait.take()
-                && stopped(&others, &item, until).await
-            {
-                others.end_task(&item).await;
-                if let Some(house) = weak.upgrade() {
-                    house.editing.forget(&note_id);
-                }
-            }
+            let stopped = match wait.take() {
+                Some(until) => stopped(&others, &item, until).await,
+                None => false,
+            };
             let Some(house) = weak.upgrade() else { return };
+            if stopped {
+                house.editing.forget(&note_id);
+            }
             match house.editing.due(&note_id) {
                 // By somebody who may give up: then it is due again.
                 None if house.editing.is_saving(&note_id) => {
