@@ -7,7 +7,7 @@ use crate::directory::Directory;
 use crate::directory::local::Local;
 use crate::directory::open_webui::OpenWebui;
 use crate::engine::{Engine, Settings, Transports};
-use crate::events::{Dispatch, channel, document, note, session};
+use crate::events::{Dispatch, channel, chat, document, note, session};
 use crate::house::House;
 use crate::http::listen::within;
 use crate::http::{Connections, Limits, Service, Site};
@@ -303,7 +303,9 @@ async fn drain(site: &Site, connections: &Connections) {
         // What came while the sockets closed.
         note::flush(&site.house).await;
         document::closed(&site.house).await;
+        chat::told(&site.house).await;
         site.house.others.close().await;
+        site.house.backplane.told().await;
     });
     match done.await {
         Some(()) => log::info!("gone after {} ms", started.elapsed().as_millis()),

@@ -138,6 +138,13 @@ impl Backplane {
         self.room_changed(nsp, sid.as_str(), here);
     }
 
+    /// The end: waits until the other instances have been told all that they should know. The caller limits the time.
+    pub async fn told(&self) {
+        if let Some(others) = self.others() {
+            others.told().await;
+        }
+    }
+
     /// Sends an event to all sockets of the target, wherever they are. Returns how many got it here.
     pub fn emit(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> usize {
         if let Some(others) = self.others() {

@@ -26,6 +26,10 @@ pub struct Publisher {
     /// Messages that were lost since the last that was not.
     lost: Cell<u64>,
     filled: Bell,
+    /// Whether a batch is on its way,
+    busy: Cell<bool>,
+    /// and rung when nothing waits any more.
+    emptied: Bell,
 }
 
 impl Publisher {
@@ -55,6 +59,7 @@ impl Publisher {
             let some = || (!self.queue.borrow().is_empty()).then_some(());
             self.filled.until(some).await;
             redis.connected(0).await;
+            self.busy.set(true);
             let commands = self.batch();
             let count = commands.len() as u64;
             match redis.pipeline(commands).await {
@@ -65,7 +70,15 @@ impl Publisher {
                 Err(Fault::Refused(why)) => self.lose(count, &why),
                 Err(fault) => self.lose(count, &fault.to_string()),
             }
+            self.busy.set(false);
+            self.emptied.ring();
         }
+    }
+
+    /// Waits until all that was emitted is written, unless Redis is away. The caller limits the time.
+    pub async fn settled(&self, redis: &Redis) {
+        let none = || (!self.busy.get() && self.queue.borrow().is_empty()).then_some(());
+        futures_lite::future::or(self.emptied.until(none), redis.away()).await;
     }
 
     fn batch(&self) -> Vec<redis::Cmd> {

@@ -122,6 +122,11 @@ impl Shared {
         }
     }
 
+    /// Waits until the others have been told all that they should know.
+    pub async fn told(&self) {
+        self.publisher.settled(&self.redis).await;
+    }
+
     /// Tells the others of an emit, unless its only receiver is here.
     pub fn emit(&self, target: &Target<'_>, event: &str, args: &Args<'_>) {
         let sid = match target.to {

@@ -4,11 +4,15 @@ use super::payload::Id;
 use super::{Answer, Fault, Sender, Work, enter};
 use crate::directory::{Access, is_saved_chat};
 use crate::house::House;
-use crate::socket::{Args, Object, Target};
+use crate::socket::{Args, Object, Sid, Target};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
+
+/// How often a server that goes down looks whether presence is told.
+const LOOK: Duration = Duration::from_millis(5);
 
 #[derive(Deserialize)]
 struct Payload {
@@ -66,8 +70,8 @@ async fn join(from: &Sender, chat_id: &str) -> Answer {
     }
     let room = room(chat_id);
     enter(house, *sid, &room).await?;
-    // Reaped or gone while we waited: nobody may be in the room who is not in the pool.
-    if !house.sessions.open_chat(*sid, chat_id) {
+    // Reaped, gone or put out while we waited: nobody may be in the room who is not in the pool.
+    if !house.hub.is_in(*sid, &room) || !house.sessions.open_chat(*sid, chat_id) {
         house.backplane.leave(*sid, &room);
         return Ok(Args::one(&false));
     }
@@ -78,10 +82,16 @@ async fn join(from: &Sender, chat_id: &str) -> Answer {
 /// Closes the chat. Answers whether the session is in the pool.
 fn leave(from: &Sender, chat_id: &str) -> Args<'static> {
     from.house.backplane.leave(from.sid, &room(chat_id));
-    if from.house.sessions.close_chat(from.sid, chat_id) {
-        publish_presence(&from.house, chat_id);
-    }
     Args::one(&true)
+}
+
+/// A socket has left a room, by its own word, a backend's or another instance's: with its room a chat is closed.
+pub fn left(house: &Rc<House>, sid: Sid, room: &str) {
+    if let Some(chat_id) = room.strip_prefix("chat:")
+        && house.sessions.close_chat(sid, chat_id)
+    {
+        publish_presence(house, chat_id);
+    }
 }
 
 /// Tells the others in the chat that somebody types who may write there. Answers whether it did.
@@ -136,8 +146,8 @@ pub async fn access_changed(house: &Rc<House>, chat_id: &str) {
             continue;
         };
         if house.directory.chat_access(&who, chat_id).await == Ok(Access::None) {
-            house.backplane.leave(sid, &room);
             closed |= house.sessions.close_chat(sid, chat_id);
+            house.backplane.leave(sid, &room);
         }
         let args = Args::one(&event);
         house.hub.emit(&Target::sid(sid), "events", &args);
@@ -180,6 +190,13 @@ pub fn publish_presence(house: &Rc<House>, chat_id: &str) {
         }
     };
     executor.spawn(publish).detach();
+}
+
+/// Waits until all have been told who has which chat open. The caller limits the time.
+pub async fn told(house: &House) {
+    while !house.asking.borrow().is_empty() {
+        smol::Timer::after(LOOK).await;
+    }
 }
 
 fn emit_presence(house: &House, chat_id: &str, viewers: &BTreeMap<String, String>) {

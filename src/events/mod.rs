@@ -193,6 +193,10 @@ impl Handler for Dispatch {
         document::gone(&self.house, sid);
     }
 
+    fn left(&self, sid: Sid, room: &str) {
+        chat::left(&self.house, sid, room);
+    }
+
     fn room_changed(&self, nsp: &str, room: &Rc<str>, occupied: bool) {
         self.house.backplane.room_changed(nsp, room, occupied);
     }

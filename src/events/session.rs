@@ -9,8 +9,10 @@ use crate::house::House;
 use crate::metrics;
 use crate::socket::{Args, Object, Sid, Step, Target};
 use crate::state::now;
+use crate::state::others::Reaped;
 use crate::token;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -260,13 +262,21 @@ fn reap(house: &Rc<House>, now: i64) {
     }
 }
 
-/// Sessions of instances that died, which this instance took out of the pool for all: what they left behind goes too.
+/// Sessions of other instances, which this one took out of the pool for all: what they left behind goes too. One whose
+/// instance lives leaves the rooms of its chats.
 pub async fn keep_reaped(house: Rc<House>) {
-    while let Some(reaped) = house.others.reaped().await {
-        for chat_id in &reaped.chats {
+    while let Some(Reaped { sessions }) = house.others.reaped().await {
+        for (sid, chats) in &sessions {
+            for chat_id in chats {
+                let room = chat::room(chat_id);
+                house.backplane.leave_anywhere(sid, &room);
+            }
+        }
+        let chats: BTreeSet<&String> = sessions.iter().flat_map(|(_, chats)| chats).collect();
+        for chat_id in chats {
             chat::publish_presence(&house, chat_id);
         }
-        for sid in &reaped.sids {
+        for (sid, _) in &sessions {
             house.documents.evict(sid).await;
         }
     }

@@ -180,6 +180,7 @@ impl Hub {
         let emptied = rooms.leave(&nsp, &room, key);
         drop(state);
         self.room_emptied(&nsp, &room, emptied);
+        self.handler().left(sid, &room);
         true
     }
 

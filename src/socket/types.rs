@@ -45,6 +45,8 @@ pub trait Handler {
     fn event(&self, event: Event<'_>) -> Step;
     /// The socket has left all rooms and is gone.
     fn disconnected(&self, sid: Sid, nsp: &str, reason: Reason);
+    /// A socket that is still here has left a room, by whoever's word.
+    fn left(&self, _sid: Sid, _room: &str) {}
     /// A room got its first member (`true`) or lost its last (`false`) here.
     fn room_changed(&self, _nsp: &str, _room: &Rc<str>, _occupied: bool) {}
 }

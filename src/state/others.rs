@@ -12,11 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 /// Sessions that were taken out of the pool of all instances because nobody heard of them.
-#[derive(Debug, Default)]
 pub struct Reaped {
-    pub sids: Vec<String>,
-    /// The chats that they had open.
-    pub chats: BTreeSet<String>,
+    /// Each sid with the chats that it had open.
+    pub sessions: Vec<(String, Vec<String>)>,
 }
 
 /// The other instances.

@@ -5,6 +5,8 @@ import json
 
 from parts import Client, clients, pool, scene, seen, until
 
+# Of 20 kB each: a little less than may wait for Redis.
+EVENTS = 350
 BYTES = bytes(range(256)) * 5
 
 
@@ -285,6 +287,78 @@ async def test_who_is_told_of_a_new_channel_enters_it(s):
                     ("theirs", "channel:created"), ("mine", "channel:created"), ("mine", "message"),
                 ]  # fmt: skip
                 client.received.clear()
+
+
+def joined(chat):
+    return "events:chat", {"chat_id": chat, "data": {"type": "join"}}
+
+
+def present(client):
+    """Who has the chat open, as this client was told last."""
+    told = [event["data"]["data"]["users"] for event in client.events("events") if event["data"]["type"] == "chat:presence"]
+    return [user["id"] for user in told[-1]] if told else None
+
+
+@scene
+async def test_who_is_put_out_of_a_chat_does_not_come_back(s):
+    """By a process of Open WebUI that knows of the end of an access, or by a backend: out of the room, the pool, presence."""
+    for api in (s.a, s.b):
+        await api("PUT", "/chats/c", {"user_id": "ann", "title": "c", "chat": {}, "access_grants": [GRANT]})
+    for put_out in (lambda: s.w.leave_room(s.bob.sid, "/", "chat:c"), lambda: s.a("DELETE", "/rooms/chat:c")):
+        for client in (s.ann, s.bob):
+            assert await client.io.call(*joined("c"), timeout=20)
+        await until(lambda: present(s.ann) == ["ann", "bob"], what="both in the chat")
+        await put_out()
+        await until(lambda: _has_open(s, s.bob, []), what="end of the chat in the pool")
+        await s.redis.hset("open-webui:session_pool", s.bob.sid, json.dumps({**await _entry(s, s.bob), "last_seen_at": 1}))
+        await s.bob.io.call("heartbeat", {}, timeout=20)
+        await until(lambda: _is_seen(s, s.bob), what="heartbeat")
+        assert (await _entry(s, s.bob))["chat_ids"] == []
+        assert await s.ann.io.call(*joined("c"), timeout=20)
+        await until(lambda: present(s.ann) == ["ann"], what="one in the chat")
+
+
+GRANT = {"principal_type": "user", "principal_id": "bob", "permission": "read"}
+
+
+async def _entry(s, client):
+    return json.loads(await s.redis.hget("open-webui:session_pool", client.sid))
+
+
+async def _has_open(s, client, chats):
+    return (await _entry(s, client))["chat_ids"] == chats
+
+
+async def _is_seen(s, client):
+    return (await _entry(s, client))["last_seen_at"] > 1
+
+
+@scene
+async def test_what_was_said_before_the_end_is_heard(s):
+    """An instance goes down while Redis is slow: its last events arrive, and others see who left with it."""
+    for api in (s.a, s.b):
+        await api("PUT", "/chats/c", {"user_id": "ann", "title": "c", "chat": {}, "access_grants": [GRANT]})
+    for client in (s.ann, s.bob):
+        assert await client.io.call(*joined("c"), timeout=20)
+    await until(lambda: present(s.ann) == ["ann", "bob"], what="both in the chat")
+    async with s.redis.pubsub() as listener:
+        await listener.subscribe(s.channel("far") if s.mode else "socketio")
+        await s.redis.execute_command("CLIENT", "PAUSE", 1000, "ALL")
+        for number in range(EVENTS):
+            await s.b.emit("x", {"n": number, "more": "x" * 20_000}, room="far")
+        await asyncio.to_thread(s.b.instance.stop)
+        for number in range(EVENTS):
+            assert (await published(listener, "x"))["n"] == number
+    await until(lambda: present(s.ann) == ["ann"], what="end of bob's presence")
+
+
+async def published(listener, event):
+    """The data of the next event of this name on a channel."""
+    while message := await listener.get_message(timeout=20):
+        content = json.loads(message["data"]) if message["type"] == "message" else {}
+        if content.get("event") == event:
+            return content["data"][0]
+    raise AssertionError(f"no more {event} after 20 s")
 
 
 # What is skipped with a word, and what is passed over: it means nobody here.

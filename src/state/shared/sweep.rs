@@ -149,19 +149,18 @@ impl Shared {
             let page: Vec<String> = self.redis.script(&REAP, &[&key], &args).await?;
             let mut page = page.into_iter();
             cursor = page.next().unwrap_or_else(|| "0".into());
-            let mut reaped = Reaped::default();
+            let mut sessions = Vec::new();
             while let (Some(sid), Some(entry)) = (page.next(), page.next()) {
                 let entry: Option<Entry> = serde_json::from_str(&entry).ok();
                 let chats = entry.and_then(|entry| entry.chat_ids);
-                reaped.chats.extend(chats.into_iter().flatten());
-                reaped.sids.push(sid);
+                sessions.push((sid, chats.unwrap_or_default()));
             }
-            if !reaped.sids.is_empty() {
+            if !sessions.is_empty() {
                 log::info!(
                     "{} sessions that were not heard of are reaped",
-                    reaped.sids.len()
+                    sessions.len()
                 );
-                let _ = self.reaped.0.send(reaped).await;
+                let _ = self.reaped.0.send(Reaped { sessions }).await;
             }
             if cursor == "0" {
                 return Ok(());
