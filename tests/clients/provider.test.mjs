@@ -28,6 +28,13 @@ async function open(t, user, id, { at = siskin, wait = true, ...options } = {}) 
   return { client, doc, provider, text: doc.getText("text") };
 }
 
+/** Long ago, by the clock: what was typed before has been saved. */
+function timePasses(t) {
+  const now = Date.now;
+  t.after(() => (Date.now = now));
+  Date.now = () => now() + 20_000;
+}
+
 const says = (editor, text) => waitFor(() => editor.text.toString() === text, { what: JSON.stringify(text) });
 
 test("two editors see each other's edits, cursors, coming and leaving", async (t) => {
@@ -129,6 +136,7 @@ test("who comes back to a note that others have left and opened again sees it on
   const ann = await open(t, "ann", "note:again");
   ann.text.insert(0, "begun");
   await waitFor(async () => (await savedText(siskin, "again")) === "begun", { what: "the save" });
+  timePasses(t);
   const { io } = ann.client.socket;
   io.reconnectionDelay(2000).reconnectionDelayMax(2000).randomizationFactor(0);
   io.engine.close();
@@ -158,6 +166,56 @@ test("who may not read is told so at once", async (t) => {
   await makeNote(siskin, "private");
   const { provider } = await open(t, "bob", "note:private", { wait: false });
   assert.deepEqual(await heard(provider, "status", (status) => status !== "offline"), ["denied"]);
+});
+
+/** Two who knew a note are away while its server starts anew, and a third one seeds it from what was saved. */
+async function begunAnew(t, id, { meanwhile = () => {} } = {}) {
+  const own = await startSiskin();
+  t.after(() => own.close());
+  await makeNote(own, id, { writers: ["bob", "cleo"] });
+  const [ann, bob] = [await open(t, "ann", `note:${id}`, { at: own }), await open(t, "bob", `note:${id}`, { at: own })];
+  ann.text.insert(0, "before");
+  await says(bob, "before");
+  await waitFor(async () => (await savedText(own, id)) === "before", { what: "the save" });
+  timePasses(t);
+  for (const { client } of [ann, bob]) {
+    client.socket.io.reconnection(false);
+    client.socket.io.engine.close();
+  }
+  for (const { provider } of [ann, bob]) await waitFor(() => provider.status === "offline", { what: "offline" });
+  meanwhile(ann);
+  await own.kill();
+  await own.start();
+  const cleo = await open(t, "cleo", `note:${id}`, { at: own });
+  await says(cleo, "before");
+  return { own, ann, bob, cleo };
+}
+
+async function comeBack({ client, provider }) {
+  const back = heard(provider, "synced");
+  client.socket.connect();
+  await back;
+}
+
+test("who comes back to a note that was begun anew from its saved content has it once", { timeout: 60_000 }, async (t) => {
+  const { own, ann, bob, cleo } = await begunAnew(t, "anew");
+  cleo.text.insert(6, " and meanwhile");
+  await comeBack(ann);
+  await says(ann, "before and meanwhile");
+  await comeBack(bob);
+  for (const editor of [ann, bob, cleo]) await says(editor, "before and meanwhile");
+  bob.text.insert(0, "As ");
+  ann.text.insert(ann.text.length, "!");
+  for (const editor of [ann, bob, cleo]) await says(editor, "As before and meanwhile!");
+  await waitFor(async () => (await savedText(own, "anew")) === "As before and meanwhile!", { what: "the save" });
+});
+
+test("nobody who comes back loses what was typed offline, rather is the rest there twice", { timeout: 60_000 }, async (t) => {
+  const { ann, cleo } = await begunAnew(t, "twice", { meanwhile: ({ text }) => text.insert(6, " offline") });
+  await comeBack(ann);
+  await waitFor(() => cleo.text.toString().includes("before offline"), { what: "what was typed offline" });
+  await says(ann, cleo.text.toString());
+  assert.equal(cleo.text.toString().replace("before offline", ""), "before");
 });
 
 test("what was typed survives a crash of the server, in the document and in the note", async (t) => {

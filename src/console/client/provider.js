@@ -6,6 +6,8 @@ import { Emitter } from "./emitter.js";
 const GATHER = 40;
 /** A note's content is sent so long after the last edit. */
 const SAVE = 300;
+/** What did not change for so long has been saved. */
+const SETTLED = 2_000;
 /** An update that says nothing. */
 const EMPTY = 2;
 
@@ -21,8 +23,10 @@ export class SiskinProvider extends Emitter {
   #protocol;
   #options;
   #pending = [];
-  /** Whether something was typed that the server has not taken yet. */
-  #unsent = false;
+  /** Updates that the server has not taken yet; when the document changed last; whether all of it was saved when the connection was lost. */
+  #sending = 0;
+  #changed = 0;
+  #settled = false;
   #timers = {};
   #stops = [];
   #destroyed = false;
@@ -68,7 +72,7 @@ export class SiskinProvider extends Emitter {
     here("ydoc:awareness:update", ({ update }) => this.#protocol.applyAwarenessUpdate(this.awareness, bytes(update), this));
     here("ydoc:user:joined", (event) => (this.emit("joined", event), this.#greet()));
     here("ydoc:user:left", (event) => this.emit("left", event));
-    const edited = (update, origin) => origin !== this && this.#edited(update);
+    const edited = (update, origin) => ((this.#changed = Date.now()), origin !== this && this.#edited(update));
     const moved = ({ added, updated, removed }, origin) => origin !== this && this.#sendAwareness([...added, ...updated, ...removed]);
     this.doc.on("update", edited);
     this.awareness.on("update", moved);
@@ -98,6 +102,7 @@ export class SiskinProvider extends Emitter {
   }
 
   #offline() {
+    if (this.synced) this.#settled = this.#isSettled();
     if (this.status !== "denied") this.#become("offline");
     const others = [...this.awareness.getStates().keys()].filter((id) => id !== this.doc.clientID);
     this.#protocol.removeAwarenessStates(this.awareness, others, this);
@@ -108,9 +113,8 @@ export class SiskinProvider extends Emitter {
     const theirs = bytes(state);
     this.sessions = sessions ?? [];
     if (content !== undefined) this.content = content;
-    const old = this.#isOld(theirs);
-    if (old) this.doc.transact(() => this.doc.share.forEach(empty), this);
-    this.#apply(theirs);
+    if (this.synced) this.#settled = this.#isSettled();
+    const old = this.#take(theirs);
     this.#become("synced");
     const missing = this.#lackedBy(theirs);
     if (missing && !old) this.#saveLater();
@@ -121,14 +125,23 @@ export class SiskinProvider extends Emitter {
   }
 
   /**
-   * While we were away everybody left, the document was cleared, and somebody began it anew from what was saved: there all
-   * that we have would stand twice. Ours goes, unless something in it was never sent.
+   * Takes what they have. While we were away everybody left, or the server died, and somebody began the document anew from
+   * what was saved: there all that we have would stand twice. Ours goes, unless something in it may not have been saved.
+   * Whether it went.
    */
-  #isOld(theirs) {
+  #take(theirs) {
     const Y = this.#Y;
     const known = Y.decodeStateVector(Y.encodeStateVectorFromUpdate(theirs));
     const ours = Y.decodeStateVector(Y.encodeStateVector(this.doc));
-    return !this.#unsent && known.size > 0 && ours.size > 0 && ![...ours.keys()].some((client) => known.has(client));
+    const old = this.#settled && known.size > 0 && ours.size > 0 && ![...ours.keys()].some((client) => known.has(client));
+    if (known.size) this.#settled = false;
+    if (old) this.doc.transact(() => this.doc.share.forEach(empty), this);
+    this.#apply(theirs);
+    return old;
+  }
+
+  #isSettled() {
+    return !this.#pending.length && !this.#sending && !this.#timers.save && Date.now() - this.#changed > SETTLED;
   }
 
   /** What is in our document and not in this state, as an update; `null` if nothing is. */
@@ -145,7 +158,7 @@ export class SiskinProvider extends Emitter {
   async #seed(first) {
     const won = first && (await this.#send(first, { initialize: true }));
     if (!won) return;
-    this.#apply(won);
+    this.#take(bytes(won));
     const missing = this.#lackedBy(bytes(won));
     if (missing) this.#send(missing);
   }
@@ -165,7 +178,7 @@ export class SiskinProvider extends Emitter {
 
   #edited(update) {
     this.#pending.push(update);
-    this.#unsent = true;
+    this.#settled = false;
     this.#timers.gather ??= setTimeout(() => this.#flush(), GATHER);
     this.#saveLater();
   }
@@ -193,10 +206,11 @@ export class SiskinProvider extends Emitter {
   /** Sends an update, and learns whether it was taken. Resolves to the answer. */
   async #send(update, more = {}) {
     const payload = { document_id: this.id, update: Array.from(update), ...more };
+    this.#sending += 1;
     const answer = await this.#client.tell("ydoc:document:update", payload).catch(() => null);
+    this.#sending -= 1;
     if (!this.synced || this.#destroyed) return;
     if (answer === null) return this.#compare();
-    if (answer.length && this.#pending.length === 0) this.#unsent = false;
     this.#become(answer.length ? "synced" : (await this.#isOpen()) ? "readonly" : "denied");
     return answer[0];
   }
