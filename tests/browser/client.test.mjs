@@ -197,6 +197,37 @@ test("calls: a result or an error is the ack, who has no function for it refuses
   assert.deepEqual([...ann.wrong, ...bob.wrong], []);
 });
 
+test("a lost connection is tried again after a second, later after up to five, at random; whoever is back signs in", async (t) => {
+  const proxy = await startProxy(siskin.port);
+  t.after(() => proxy.close());
+  const ann = await user(t, "ann", { at: proxy.url, clock: true });
+  await ann.run(() => {
+    const note = (name) => window.client.socket.io.on(name, () => window.heard.push([name, Date.now()]));
+    ["reconnect_attempt", "reconnect_error"].forEach(note);
+    window.client.on("state", (state) => window.heard.push(["when", state, Date.now()]));
+  });
+  proxy.cut();
+  const [, , lost] = (await ann.hears("the loss", 1, "when"))[0];
+  const times = async (kind) => (await ann.heard(kind)).map(([, time]) => time);
+  const until = async (kind, count, step) => {
+    const more = () => times(kind).then((all) => all.length >= count || ann.page.clock.runFor(step));
+    await waitFor(more, { what: `${kind} ${count}` });
+  };
+  for (let tries = 1; tries <= 6; tries += 1) {
+    if (tries === 6) proxy.heal();
+    await until("reconnect_attempt", tries, 500);
+    if (tries < 6) await until("reconnect_error", tries, 1);
+  }
+  const [attempts, failures] = [await times("reconnect_attempt"), await times("reconnect_error")];
+  const waits = attempts.map((at, index) => at - (failures[index - 1] ?? lost));
+  const bounds = [[500, 1500], [1000, 3000], [2000, 5000], [4000, 5000], [5000, 5000], [5000, 5000]];
+  // In the page's own time.
+  waits.forEach((wait, index) => assert.ok(bounds[index][0] <= wait && wait <= bounds[index][1] + 1, `${waits}`));
+  await waitFor(async () => (await ann.heard("when")).at(-1)[1] === "online", { what: "Ann online again" });
+  assert.equal(ann.sent.filter((frame) => frame.includes('"user-join"')).length, 2);
+  assert.deepEqual(ann.wrong, []);
+});
+
 test("a heartbeat each 30 s", async (t) => {
   const ann = await user(t, "ann", { clock: true });
   const beats = () => ann.sent.filter((frame) => frame.includes('"heartbeat"')).length;

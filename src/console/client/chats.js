@@ -89,7 +89,10 @@ class Chat extends Emitter {
 
   async join() {
     if (!this.#saved) return;
-    this.joined = await this.#ask("join").catch(() => false);
+    const answer = await this.#client.tell("events:chat", this.#payload("join")).catch(() => null);
+    // Lost on the way: coming back asks again.
+    if (answer === null) return;
+    this.joined = answer[0] ?? false;
     this.emit("joined", this.joined);
   }
 
@@ -118,9 +121,5 @@ class Chat extends Emitter {
 
   #payload(type, data) {
     return { chat_id: this.id, data: { type, data } };
-  }
-
-  #ask(type) {
-    return this.#client.ask("events:chat", this.#payload(type));
   }
 }
