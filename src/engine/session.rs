@@ -300,12 +300,14 @@ impl Session {
         self.outbox.borrow().is_empty()
     }
 
-    /// A poll: what waits as a payload, or `None` and a wake-up when there is something.
+    /// A poll: what waits as a payload, or `None` and a wake-up when there is something. What waits is the websocket's, if one
+    /// took over meanwhile.
     pub(super) fn poll_payload(&self, cx: &Context<'_>) -> Option<Vec<u8>> {
-        let frames =
-            self.outbox
-                .borrow_mut()
-                .take(self.engine.settings.max_payload, POLLED, frame::packets);
+        let most = self.engine.settings.max_payload;
+        let frames = match self.transport.get() {
+            Transport::Websocket => Vec::new(),
+            _ => self.outbox.borrow_mut().take(most, POLLED, frame::packets),
+        };
         let mut payload = Vec::new();
         for frame in &frames {
             frame::to_payload(frame, &mut payload);

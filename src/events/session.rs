@@ -253,12 +253,17 @@ fn keep_checking(house: &Rc<House>) {
 /// Sessions that were not heard of for four heartbeats leave the pool.
 fn reap(house: &Rc<House>, now: i64) {
     let since = now - house.config.session_timeout().as_secs().cast_signed();
+    let mut left = BTreeSet::new();
     for (sid, chats) in house.sessions.reap(since) {
         log::info!("{sid} sent no heartbeat and leaves the session pool");
         for chat_id in chats {
             house.backplane.leave(sid, &chat::room(&chat_id));
-            chat::publish_presence(house, &chat_id);
+            left.insert(chat_id);
         }
+    }
+    // Once a chat, however many leave it: a proxy that is cut off takes all of them.
+    for chat_id in left {
+        chat::publish_presence(house, &chat_id);
     }
 }
 

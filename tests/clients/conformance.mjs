@@ -13,7 +13,8 @@ const runner = (process.env.SISKIN_RUNNER ?? "").split(" ").filter(Boolean);
 /** Its address and how to stop it. It echoes `message` as `message-back` and acknowledges `message-with-ack`. */
 export async function startConformance() {
   const port = await freePort();
-  const [command, ...rest] = [...runner, server, String(port)];
+  // Twenty seconds for a pong: this is not about heartbeats, and the machine may be busy.
+  const [command, ...rest] = [...runner, server, String(port), "20000"];
   const child = spawn(command, rest, { stdio: ["ignore", "ignore", "inherit"] });
   const ended = new Promise((resolve) => child.once("exit", resolve));
   await waitFor(() => listens(port), { what: "conformance server" });

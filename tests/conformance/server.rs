@@ -1,5 +1,5 @@
 //! The protocol's conformance server: Socket.IO on `/socket.io/`, a bare Engine.IO echo on `/engine.io/`.
-//! Built on the two protocol layers alone; the port is its only argument (default 3000).
+//! Built on the two protocol layers alone; its arguments are the port (default 3000) and pingTimeout in ms (default 200).
 
 use http_body_util::Full;
 use siskin::engine::{self, Closed, Engine, Message, Session, Settings, Transports, frame};
@@ -83,10 +83,11 @@ impl Handler for Suite {
     fn disconnected(&self, _sid: Sid, _nsp: &str, _reason: Reason) {}
 }
 
-fn settings() -> Settings {
+/// The protocol suites want a short `ping_timeout`; what is about something else is given more.
+fn settings(ping_timeout: Duration) -> Settings {
     Settings {
         ping_interval: Duration::from_millis(300),
-        ping_timeout: Duration::from_millis(200),
+        ping_timeout,
         max_payload: 1_000_000,
         outbox_bytes: 1024 * 1024,
         sessions_per_address: 10_000,
@@ -112,15 +113,14 @@ fn not_found() -> Answer {
 }
 
 fn main() -> std::io::Result<()> {
-    let port = std::env::args()
-        .nth(1)
-        .and_then(|p| p.parse().ok())
-        .unwrap_or(3000);
+    let argument = |n| std::env::args().nth(n)?.parse::<u16>().ok();
+    let port = argument(1).unwrap_or(3000);
+    let ping_timeout = Duration::from_millis(argument(2).unwrap_or(200).into());
     let executor: siskin::Executor = Box::leak(Box::new(LocalExecutor::new()));
     let hub = Hub::new();
     hub.set_handler(Rc::new(Suite(hub.clone())));
-    let socket = Engine::new(executor, settings(), hub);
-    let echo = Engine::new(executor, settings(), Rc::new(Echo));
+    let socket = Engine::new(executor, settings(ping_timeout), hub);
+    let echo = Engine::new(executor, settings(ping_timeout), Rc::new(Echo));
     let service = move |request: hyper::Request<hyper::body::Incoming>,
                         peer|
           -> siskin::http::listen::Answering {

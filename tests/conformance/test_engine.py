@@ -183,7 +183,7 @@ def test_heartbeats_keep_a_poll_alive(engine):
 
 def test_a_polling_client_without_pong_is_dropped(engine):
     session = engine.open_polling()
-    time.sleep(INTERVAL + TIMEOUT + 0.05)
+    time.sleep(INTERVAL + TIMEOUT + 1)
     assert engine.get(session).json()["code"] == 1
 
 
@@ -270,6 +270,20 @@ def test_a_waiting_poll_is_released_by_the_probe(engine):
     socket.send("5")
     socket.send("4up")
     assert recv_message(socket) == "4up"
+
+
+def test_a_poll_that_still_waits_is_let_go_without_what_is_the_websockets(engine):
+    session = engine.open_polling()
+    got = []
+    poll = threading.Thread(target=lambda: got.append(engine.get(session).text))
+    poll.start()
+    time.sleep(0.05)
+    socket = engine.websocket(session.replace("&transport=polling", ""))
+    frames = [websocket.ABNF.create_frame(text, websocket.ABNF.OPCODE_TEXT).format() for text in ("5", "4early")]
+    socket.sock.sendall(b"".join(frames))
+    assert recv_message(socket) == "4early"
+    poll.join(5)
+    assert got == ["6"]
 
 
 def test_what_was_queued_before_the_upgrade_arrives(engine):

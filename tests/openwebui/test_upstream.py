@@ -76,6 +76,7 @@ def test_upstreams_that_answer_nonsense(start_siskin, modes):
             asyncio.run(outage(siskin, upstream, mode))
         finally:
             upstream.close()
+        wait_for(lambda: "is back after" in siskin.log(), what="the line that it is back")
         log = siskin.log()
         assert log.count("is away:") == 1 and log.count("is back after") == 1, log
         assert "eyJ" not in log, "a token in the log"
@@ -108,6 +109,7 @@ def test_an_upstream_that_is_not_there(start_siskin):
         await ann.io.disconnect()
 
     asyncio.run(play())
+    wait_for(lambda: "is back after" in siskin.log(), what="the line that it is back")
     assert siskin.log().count("is away:") == 1
 
 
