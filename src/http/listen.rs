@@ -4,7 +4,7 @@ use super::timer::SmolTimer;
 use crate::Executor;
 use crate::engine::Io;
 use crate::metrics;
-use futures_lite::FutureExt as _;
+use futures_lite::{FutureExt as _, future};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
@@ -88,7 +88,11 @@ impl Connections {
     pub async fn accept(self: Rc<Self>, listener: Rc<Async<TcpListener>>) {
         loop {
             match listener.accept().await {
-                Ok((stream, peer)) => self.admit(stream, peer.ip().to_canonical()),
+                Ok((stream, peer)) => {
+                    self.admit(stream, peer.ip().to_canonical());
+                    // There may always be a next one: those who are here get their turn.
+                    future::yield_now().await;
+                }
                 Err(e) if is_passing(&e) => {}
                 Err(e) => {
                     log::warn!("can't accept connections for a moment: {e}");

@@ -30,12 +30,16 @@ impl Usage {
 
     /// The session is gone.
     pub fn forget(&self, sid: Sid) {
-        self.drop_where(|entry, _| *entry == sid);
+        self.drop_where(|sessions| sessions.remove(&sid).is_some());
     }
 
     /// Drops what was not renewed in time, then models that nobody uses. Returns whether any is left.
     pub fn sweep(&self, now: i64) -> bool {
-        self.drop_where(|_, updated_at| now - updated_at > LIFETIME);
+        self.drop_where(|sessions| {
+            let before = sessions.len();
+            sessions.retain(|_, updated_at| now - *updated_at <= LIFETIME);
+            sessions.len() < before
+        });
         !self.is_empty()
     }
 
@@ -55,11 +59,10 @@ impl Usage {
         self.models.borrow().is_empty()
     }
 
-    fn drop_where(&self, stale: impl Fn(&Sid, i64) -> bool) {
+    /// `drop` takes entries of a model out and tells whether there were some.
+    fn drop_where(&self, drop: impl Fn(&mut BTreeMap<Sid, i64>) -> bool) {
         self.models.borrow_mut().retain(|model, sessions| {
-            let before = sessions.len();
-            sessions.retain(|sid, at| !stale(sid, *at));
-            if sessions.len() < before {
+            if drop(sessions) {
                 self.changes.note(model.clone());
             }
             !sessions.is_empty()
