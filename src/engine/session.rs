@@ -1,5 +1,6 @@
 //! One Engine.IO session: its transport, its outbox, its end.
 
+use super::heartbeat::Beat;
 use super::packet::{CLOSE, NOOP};
 use super::{Engine, Message, Packet, Sid, Step, frame};
 use crate::metrics::{self, Counter, Gauge};
@@ -93,19 +94,6 @@ pub struct Session {
     pub(super) polling: Cell<bool>,
     pub(super) posting: Cell<bool>,
     pub(super) beat: Beat,
-}
-
-/// Heartbeat state of a session.
-#[derive(Default)]
-pub(super) struct Beat {
-    /// The tick of its entry in the heartbeats that counts.
-    pub due: Cell<u64>,
-    /// A ping is out, its pong is not in.
-    pub waiting: Cell<bool>,
-    /// Something arrived since the last ping.
-    pub heard: Cell<bool>,
-    /// Pings sent, up to 255.
-    pub pings: Cell<u8>,
 }
 
 impl Session {

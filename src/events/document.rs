@@ -1,5 +1,6 @@
 //! `ydoc:*`: documents that several edit at once. Those named `note:{id}` are notes, and are saved.
 
+mod awareness;
 mod news;
 
 use super::payload::Id;
@@ -10,17 +11,16 @@ use crate::metrics;
 use crate::socket::{Args, Sid, Target};
 use crate::state::documents::bytes::{ints, read_bytes};
 use crate::state::documents::{Away, Rejected, Seed};
+pub use awareness::awareness;
 use log::Level;
 pub use news::keep_in_step;
-use news::{News, state_event, text, to_others};
+use news::{News, state_event, to_others};
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// The largest awareness update, in bytes: cursors and names of those who edit.
-const MAX_AWARENESS_BYTES: usize = 64 << 10;
 /// How often a server that goes down looks whether documents are closed.
 const LOOK: Duration = Duration::from_millis(5);
 /// Nobody can reach the documents now.
@@ -327,44 +327,6 @@ pub fn leave(from: Sender, args: &Args<'_>) -> Work {
         to_others(&from, &document, "ydoc:user:left", &Args::one(&left));
         Ok(Args::none())
     })
-}
-
-/// `ydoc:awareness:update`: cursors and the like, passed on to the others.
-pub fn awareness(from: Sender, args: &Args<'_>) -> Work {
-    #[derive(Deserialize)]
-    struct Awareness<'a> {
-        document_id: Id,
-        #[serde(borrow)]
-        update: &'a RawValue,
-    }
-    let Some(Awareness {
-        document_id,
-        update,
-    }) = args.object()
-    else {
-        return Work::refuse(Fault::Payload);
-    };
-    let document = Document::new(&document_id);
-    if let Err(fault) = document.is_open(&from) {
-        return Work::refuse(fault);
-    }
-    let update = read_bytes(update.get(), args.attachments());
-    let Some(update) = update.filter(|update| update.len() <= MAX_AWARENESS_BYTES) else {
-        return Work::refuse(Fault::Payload);
-    };
-    let json = format!(
-        r#"{{"document_id":{},"user_id":{},"update":{}}}"#,
-        text(&document.id),
-        text(&from.who.user.id),
-        ints(&update),
-    );
-    to_others(
-        &from,
-        &document,
-        "ydoc:awareness:update",
-        &Args::from_json(json),
-    );
-    Work::done()
 }
 
 /// The socket is gone: its documents are closed.

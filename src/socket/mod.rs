@@ -9,6 +9,7 @@ mod packet;
 #[cfg(test)]
 mod random_tests;
 mod rooms;
+mod select;
 mod types;
 
 pub use crate::engine::Sid;
