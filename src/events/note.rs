@@ -153,17 +153,7 @@ async fn save(house: &Rc<House>, note_id: &str) -> bool {
         return true;
     };
     let pending = &saving.pending;
-    let emptying = house.editing.emptying(note_id);
-    let saved = match to_raw_value(&pending.fields) {
-        Ok(data) => {
-            house
-                .directory
-                .save_note(&pending.who, note_id, &data, emptying)
-                .await
-        }
-        Err(_) => Err(Refusal::Denied("the note's data is not JSON")),
-    };
-    match saved {
+    match write(house, note_id, pending).await {
         Ok(note) => {
             let content = pending.fields.get("content");
             if content.is_some_and(|content| !is_empty(content)) {
@@ -191,6 +181,21 @@ async fn save(house: &Rc<House>, note_id: &str) -> bool {
             true
         }
     }
+}
+
+/// Hands what waits to the directory; the whole note, unless others tell it.
+async fn write(
+    house: &House,
+    note_id: &str,
+    pending: &Pending,
+) -> Result<Option<Box<RawValue>>, Refusal> {
+    let emptying = house.editing.emptying(note_id);
+    let data = to_raw_value(&pending.fields);
+    let data = data.map_err(|_| Refusal::Denied("the note's data is not JSON"))?;
+    let directory = &house.directory;
+    directory
+        .save_note(&pending.who, note_id, &data, emptying)
+        .await
 }
 
 /// Somebody is about to change the note from outside: what its editors did before is saved before.
