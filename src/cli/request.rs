@@ -38,7 +38,10 @@ impl Answer {
         let (status, text) = (self.status, self.text());
         let problem: Option<Value> = serde_json::from_str(&text).ok();
         let detail = problem.as_ref().and_then(|p| p.get("detail")?.as_str());
-        let why = detail.unwrap_or(&text);
+        let why = match status {
+            401 => "SISKIN_API_KEY is not set here to that of the running instance.",
+            _ => detail.unwrap_or(&text),
+        };
         Failure::Failed(format!("siskin answered {status}: {why}"))
     }
 

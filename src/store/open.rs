@@ -153,6 +153,9 @@ fn read_only(path: &Path) -> Result<(Snapshot, Database), OpenError> {
 fn for_reading(path: &Path, fault: Fault, why: &str) -> Opened {
     let (snapshot, reader, reads) = match read_only(path) {
         Ok((snapshot, reader)) => (Some(snapshot), Some(reader), "it is only read".to_owned()),
+        Err(_) if path.try_exists().is_ok_and(|there| !there) => {
+            (None, None, "there is none yet".to_owned())
+        }
         Err(error) => (None, None, format!("it can't be read either: {error}")),
     };
     let degraded = format!("the store can't be written to ({why}): {reads}");
