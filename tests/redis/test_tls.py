@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 
 import pytest
+import redis
 import requests
 from authority import KEYS, Authority, TlsServer
 from parts import Api, clients, seen, settings, until, writer
@@ -15,6 +16,7 @@ from wire import WebSocket
 
 from siskin import BINARY, ROOT, SECRET, free_port, wait_for
 
+pytestmark = pytest.mark.timeout(900)  # The first one builds.
 TLS12 = ("--tls-protocols", "TLSv1.2")
 TLS13 = ("--tls-protocols", "TLSv1.3")
 
@@ -268,3 +270,17 @@ def test_sentinel(start, serve, authority, issued, tmp_path):
     finally:
         process.kill()
         process.wait(30)
+
+
+def test_cluster(start, serve, authority, issued):
+    """Its nodes name each other's ports for TLS; commands and the subscriber go over it."""
+    of_cluster = ("--cluster-enabled", "yes", "--tls-cluster", "yes")
+    nodes = [serve(issued["p256"], *of_cluster, "--cluster-port", str(free_port())) for _ in range(3)]
+    addresses = [f"127.0.0.1:{node.tls_port}" for node in nodes]
+    create = ["redis-cli", "--tls", "--cacert", str(authority.pem), "--cluster", "create", *addresses, "--cluster-yes"]
+    subprocess.run(create, check=True, stdout=subprocess.DEVNULL, timeout=120)
+    siskin = start(nodes[0].secure(), WEBSOCKET_REDIS_CLUSTER="true")
+    wait_for(lambda: is_ready(siskin), 45, what="readiness")
+    assert " WARN " not in siskin.log(), siskin.log()
+    names = [connection["name"] for node in nodes for connection in redis.Redis(port=node.port).client_list()]
+    assert names.count("siskin-subscriber") == 1, names
