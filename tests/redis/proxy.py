@@ -125,16 +125,15 @@ class Proxy:
         raise ConnectionResetError
 
     def _refuse(self, link, data):
-        """Answers each command that the error is for itself; what is to be passed on."""
+        """What is to be passed on. In place of a command that the error is for, one that Redis answers with it in its turn."""
         found, link.requests = commands(link.requests + data)
         passed = b""
         for words in found:
             error = self.error(words[0].upper().decode())
             if error:
                 self.refused += 1
-                link.near.write(b"-" + error.encode() + b"\r\n")
-            else:
-                passed += b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
+                words = [b"EVAL", b"return redis.error_reply(ARGV[1])", b"0", error.encode()]
+            passed += b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
         return passed
 
     async def _replies(self, link, upstream):

@@ -1,18 +1,24 @@
 """Redis goes wrong in every way; sockets stay, events among local sockets flow, and afterwards all is as it should be.
 
-The commands' deadline is 5 s, so a stall of 12 s is beyond everything that waits.
+The commands' deadline is 5 s, so a stall of a minute is beyond everything that waits; it lasts beside the other tests.
 """
 
 import asyncio
+import concurrent.futures
 import contextlib
+import json
+import re
 import time
 
 import pytest
 from parts import Api, Client, clients, pool, settings, until, writer
 from proxy import Proxy
 from redis.asyncio import Redis
+from shared import Reference
 
-STALL = 12
+from siskin import RedisServer, Siskin
+
+STALL = 60
 OUTAGE = 4
 WRITES = {"HSET", "HDEL", "SET", "DEL", "EVAL", "EVALSHA", "SADD", "SREM", "RPUSH", "INCRBY", "PEXPIRE", "EXPIRE"}
 
@@ -64,6 +70,9 @@ class Stage:
             mark = f"{room} after {name}"
             await self.far.emit("far", mark, room=room)
             await until(lambda m=members, mark=mark: all(c.events("far").count(mark) == 1 for c in m), 10, f"event to {mark}")
+
+        # One connection for commands, one that listens: nothing of what was given up hangs on.
+        await until(lambda: len(self.proxy.links) == 2, 20, f"two connections after {name}")
 
     async def _pool_is(self, living):
         return await pool(f"redis://127.0.0.1:{self.proxy.target}/0") == living
@@ -143,11 +152,11 @@ async def moved(stage):
     stage.proxy.flow()
 
 
-FAULTS = [cut, stall, halve, client_kill, oom, readonly, loading, moved]
+FAULTS = [cut, halve, client_kill, oom, readonly, loading, moved]
 
 
 async def suffer(stage, fault):
-    """A fault, changes in its middle, and the end of it. `fault` yields how many seconds it lasts."""
+    """A fault, changes in its middle, and the end of it; what that was like. `fault` yields how many seconds it lasts."""
     name = fault.__name__
     async for seconds in fault(stage):
         began = time.monotonic()
@@ -155,20 +164,38 @@ async def suffer(stage, fault):
         await asyncio.sleep(max(0, began + seconds - time.monotonic()))
     began = time.monotonic()
     await stage.reconciled(name)
-    print(f"{name}: reconciled {time.monotonic() - began:.1f} s after it, slowest local event {stage.slowest * 1000:.0f} ms,", end=" ")
-    print(f"{stage.instance.rss() / 2**20:.1f} MiB")
-    stage.slowest = 0
+    took, slowest, stage.slowest = time.monotonic() - began, stage.slowest * 1000, 0
+    return f"{name}: reconciled {took:.1f} s after it, slowest local event {slowest:.0f} ms, {stage.instance.rss() / 2**20:.1f} MiB"
 
 
-@pytest.mark.parametrize("mode", [True, False], ids=["room-channels", "one-channel"])
-def test_sockets_outlive_every_fault(mode, start_siskin, redis_server):
+@pytest.fixture(scope="module")
+def stalled():
+    """A stall of a minute, on a stage of its own in the background: what that was like and the instance's log."""
+    with contextlib.ExitStack() as stack, concurrent.futures.ThreadPoolExecutor(1) as thread:
+
+        def start(**more):
+            stack.callback((instance := Siskin(**more)).close)
+            return instance
+
+        async def body():
+            stack.callback((server := RedisServer()).close)
+            async with stage(start, server) as here:
+                before = here.instance.rss()
+                said = await suffer(here, stall)
+                assert here.instance.rss() < before + (16 << 20)
+                return said, here.instance.log()
+
+        yield thread.submit(asyncio.run, body())
+
+
+def test_sockets_outlive_every_fault(mode, start_siskin, redis_server, stalled):
     faults = FAULTS if mode else [cut, client_kill]
 
     async def body():
         async with stage(start_siskin, redis_server, mode) as here:
             before = here.instance.rss()
             for fault in faults:
-                await suffer(here, fault)
+                print(await suffer(here, fault))
             print(f"{here.sent} local events; RSS {before / 2**20:.1f} MiB before, {here.instance.rss() / 2**20:.1f} MiB after")
             assert here.instance.rss() < before + (32 << 20)
 
@@ -176,26 +203,77 @@ def test_sockets_outlive_every_fault(mode, start_siskin, redis_server):
 
 
 def test_writes_for_a_lost_redis_take_no_room(start_siskin, redis_server):
-    """Redis away while sockets write as fast as they can: what waits for it is bounded, and the newest of it arrives."""
+    """Redis answers nothing while events and writes pour in: what waits for it is bounded, the oldest events are dropped,
+    which is said once and counted, and the newest arrive."""
 
     async def body():
-        async with stage(start_siskin, redis_server) as here:
-            before = here.instance.rss()
+        async with stage(start_siskin, redis_server) as here, here.admin.pubsub() as listener:
+            before, log = here.instance.rss(), here.instance.log
+            await listener.subscribe("socketio#/#nobody")
             here.proxy.stall()
-            for n in range(300):
+            for number in range(MANY):
+                await here.api.emit("far", {"n": number, "more": "x" * 100_000}, room="nobody")
+            for number in range(MANY):
                 for client in here.sockets:
-                    await client.io.emit("usage", {"model": f"model:{n % 7}"})
+                    await client.io.emit("usage", {"model": f"model:{number % 7}"})
                     await client.io.emit("heartbeat", {})
-                await here.api.emit("far", "x" * 100_000, room="nobody")
             await here.sockets[0].io.call("heartbeat", {}, timeout=20)
-            await asyncio.sleep(6)
+            await until(lambda: "is away (a command was not answered in time)" in log(), what="end of the commands' patience")
             print(f"RSS {before / 2**20:.1f} MiB before, {here.instance.rss() / 2**20:.1f} MiB after 6,000 writes and 30 MB of events for nobody")
             assert here.instance.rss() < before + (24 << 20)
+            assert (await here.api.metric(LOST)) > MANY // 2
+            here.proxy.cut()
             here.proxy.flow()
             await asyncio.wait_for(here.api.enter("late:writes", "u0"), 40)
             await here.reconciled("writes")
+            await until(lambda: " messages to other instances were lost in all" in log(), what="word of the end")
+            (said,) = re.findall("messages to other instances are lost: .*", log())
+            (count,) = re.findall("([0-9]+) messages to other instances were lost in all", log())
+            assert "more than 8 MiB wait for Redis" in said and int(count) == await here.api.metric(LOST)
+            arrived = [await _number(listener)]
+            while arrived[-1] < MANY - 1:
+                arrived.append(await _number(listener))
+            print(f"{count} lost, the {len(arrived)} newest of {MANY} arrived")
+            assert len(arrived) > 50 and arrived == list(range(arrived[0], MANY))
 
     asyncio.run(body())
+
+
+MANY = 300
+LOST = 'siskin_refused_total{reason="backplane message lost"}'
+
+
+async def _number(listener):
+    """That of the next event."""
+    while message := await listener.get_message(timeout=20):
+        if message["type"] == "message":
+            return json.loads(message["data"])["data"][0]["n"]
+    raise AssertionError("no more events after 20 s")
+
+
+def test_a_silent_connection_is_asked_whether_it_lives(start_siskin, redis_server):
+    """health_check_interval: an instance with nothing to say to Redis finds out all the same that it does not answer."""
+    # Others clean up, so that nothing else has to be done.
+    for lock in ("usage_cleanup_lock", "session_cleanup_lock"):
+        Reference(redis_server.url).take(lock)
+
+    async def body():
+        async with Proxy(redis_server.port) as proxy:
+            options = json.dumps({"health_check_interval": 1, "socket_timeout": 2})
+            instance = start_siskin(**settings(proxy.url, WEBSOCKET_REDIS_OPTIONS=options))
+            async with Api(instance) as api:
+                await until(lambda: _is_ready(api), what="readiness")
+                proxy.stall()
+                # Without it that takes 30 s: then the subscriber looks whether it still hears.
+                await until(lambda: "is away (a command was not answered in time)" in instance.log(), what="word of the end")
+                proxy.flow()
+                await until(lambda: _is_ready(api), 45, what="readiness")
+
+    asyncio.run(body())
+
+
+async def _is_ready(api):
+    return (await api.ready())["ready"]
 
 
 def test_a_deaf_subscriber_is_noticed(start_siskin, redis_server):
@@ -250,3 +328,12 @@ def test_a_subscription_that_is_not_confirmed_is_noticed(start_siskin, redis_ser
 
 async def _not_ready(stage):
     return not await stage.is_ready()
+
+
+def test_sockets_outlive_a_stall_of_a_minute(stalled):
+    """Found out by the commands' deadline; said once that Redis is away and once that it is back, most of a minute later."""
+    said, log = stalled.result(200)
+    print(said)
+    assert log.count("is away (") == log.count("is away (a command was not answered in time)") == 1, log
+    (seconds,) = re.findall("is back after ([0-9.]+) s", log)
+    assert float(seconds) > STALL - 20
