@@ -22,6 +22,7 @@ use crate::Executor;
 use futures_lite::future::or;
 use members::Members;
 use redis::{Cmd, RedisError, Value};
+use route::{Group, part};
 use slots::Slots;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -88,7 +89,7 @@ impl Cluster {
 
     /// Masters and replicas.
     pub fn nodes(&self) -> Vec<Address> {
-        self.slots.borrow().nodes().into_iter().cloned().collect()
+        self.slots.borrow().nodes()
     }
 
     /// One command; a value.
@@ -104,32 +105,42 @@ impl Cluster {
         deadline: Instant,
     ) -> Result<Vec<Value>, RedisError> {
         by(deadline, self.learn(&[])).await?;
-        let nodes = self.nodes();
-        let answers = nodes
+        let reopened = async {
+            self.members.reopen(self.nodes()).await;
+            Ok(())
+        };
+        by(deadline, reopened).await?;
+        let to_all: Vec<Group> = self
+            .nodes()
+            .into_iter()
+            .map(|node| alone(node, command))
+            .collect();
+        let asked = to_all
             .iter()
-            .map(|address| self.send_to(address, command, deadline));
-        all(answers).await.into_iter().collect()
+            .map(|group| self.ask(group, slice::from_ref(command), deadline));
+        let mut answers = Vec::new();
+        for answer in all(asked).await {
+            answers.extend(answer?);
+        }
+        Ok(answers)
     }
 
     /// A command without a key by another node than the home, if there is one that can.
     pub async fn send_apart(&self, command: &Cmd, deadline: Instant) -> Result<Value, RedisError> {
-        if let Some(other) = self.other()
-            && let Ok(answer) = self.send_to(&other, command, deadline).await
-        {
-            return Ok(answer);
+        if let Some(other) = self.other() {
+            let group = alone(other, command);
+            let answer = self.ask(&group, slice::from_ref(command), deadline).await;
+            if let Some(answer) = answer.ok().and_then(|mut answers| answers.pop()) {
+                return Ok(answer);
+            }
         }
         self.send(command, deadline).await
     }
+}
 
-    async fn send_to(
-        &self,
-        address: &Address,
-        command: &Cmd,
-        deadline: Instant,
-    ) -> Result<Value, RedisError> {
-        let node = by(deadline, self.members.reach(address)).await?;
-        node.send(command, deadline).await
-    }
+/// One command for one node.
+fn alone(node: Address, command: &Cmd) -> Group {
+    (node, vec![part((0, command))])
 }
 
 /// What becomes of the nodes.
@@ -151,16 +162,13 @@ impl Cluster {
         let (home, nodes) = (self.home(), self.nodes());
         self.members
             .keep(|address| *address == home || nodes.contains(address));
-        let masters = self.masters();
-        let is_lost = |address: &&Address| self.members.lost(address).is_some();
-        let lost = masters.iter().filter(is_lost);
-        all(lost.map(|address| self.members.reach(address))).await;
+        self.members.reopen(self.masters()).await;
         Ok(self.note(self.lack(up)))
     }
 
     /// Asks one node after the other for the map, until one says that the Cluster is up. Whether one did.
     async fn learn(&self, known: &[Address]) -> Result<bool, String> {
-        let mut nodes = self.members.known();
+        let mut nodes = self.members.open();
         nodes.push(self.target.address.clone());
         nodes.extend(self.nodes());
         nodes.extend_from_slice(known);
@@ -215,7 +223,7 @@ impl Cluster {
             Some(format!("{address} is away: {why}"))
         };
         let lost: Vec<String> = self.masters().iter().filter_map(away).collect();
-        match (lost.is_empty(), self.slots.borrow().is_whole(), up) {
+        match (lost.is_empty(), self.slots.borrow().whole, up) {
             (false, ..) => Some(lost.join("; ")),
             (_, false, _) => Some("some slots have no master".into()),
             (.., false) => Some("its nodes say that it is down".into()),
@@ -231,21 +239,21 @@ impl Cluster {
     }
 
     fn masters(&self) -> Vec<Address> {
-        self.slots.borrow().masters().into_iter().cloned().collect()
+        self.slots.borrow().masters()
     }
 
     /// The next after the home that is not lost; a master if there is one.
     fn other(&self) -> Option<Address> {
         let home = self.home.borrow();
-        let next = |nodes: &[Address]| {
-            let after = nodes.partition_point(|address| *address <= *home);
-            let (before, after) = nodes.split_at(after);
+        let next = |nodes: Vec<Address>| {
+            let place = nodes.iter().position(|address| *address == *home);
+            let (before, after) = nodes.split_at(place.map_or(0, |place| place + 1));
             let mut round = after.iter().chain(before);
             let fits =
                 |address: &&Address| **address != *home && self.members.lost(address).is_none();
             round.find(fits).cloned()
         };
-        next(&self.masters()).or_else(|| next(&self.nodes()))
+        next(self.masters()).or_else(|| next(self.nodes()))
     }
 
     /// The map may be an old one.

@@ -5,14 +5,13 @@ use crate::redis::Bell;
 use crate::redis::address::{Address, Target};
 use crate::redis::node::Node;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// The nodes by where they are.
 pub struct Members {
     executor: Executor,
     target: Target,
-    all: RefCell<BTreeMap<Address, Member>>,
+    all: RefCell<Vec<(Address, Member)>>,
     /// Rung when one of them comes or goes.
     pub changed: Bell,
 }
@@ -40,7 +39,7 @@ impl Members {
     /// # Errors
     /// Why it is lost.
     pub async fn get(self: &Rc<Self>, address: &Address) -> Result<Rc<Node>, String> {
-        if !self.all.borrow().contains_key(address) {
+        if self.with(address, |_| ()).is_none() {
             self.connect(address);
         }
         let look = || {
@@ -56,37 +55,47 @@ impl Members {
     /// # Errors
     /// Why it is still lost.
     pub async fn reach(self: &Rc<Self>, address: &Address) -> Result<Rc<Node>, String> {
-        let there = |member: &Member| matches!(member, Member::Open(_) | Member::Opening(_));
-        if !self.all.borrow().get(address).is_some_and(there) {
+        if !matches!(self.settled(address), None | Some(Ok(_))) {
             self.connect(address);
         }
         self.changed.until(|| self.settled(address)).await
     }
 
-    /// Why it is lost; also while it is being connected to again.
-    pub fn lost(&self, address: &Address) -> Option<String> {
-        match self.all.borrow().get(address)? {
-            Member::Opening(why) => why.clone(),
-            Member::Open(_) => None,
-            Member::Lost(why) => Some(why.clone()),
+    /// Connects again to those of these nodes that are lost, to all at once.
+    pub async fn reopen(self: &Rc<Self>, mut nodes: Vec<Address>) {
+        nodes.retain(|address| self.lost(address).is_some());
+        for address in &nodes {
+            if self.settled(address).is_some() {
+                self.connect(address);
+            }
+        }
+        for address in &nodes {
+            let _ = self.changed.until(|| self.settled(address)).await;
         }
     }
 
-    /// Those that were needed, connected ones first.
-    pub fn known(&self) -> Vec<Address> {
+    /// Why it is lost; also while it is being connected to again.
+    pub fn lost(&self, address: &Address) -> Option<String> {
+        let why = |member: &Member| match member {
+            Member::Opening(why) => why.clone(),
+            Member::Open(_) => None,
+            Member::Lost(why) => Some(why.clone()),
+        };
+        self.with(address, why)?
+    }
+
+    /// Those that are connected.
+    pub fn open(&self) -> Vec<Address> {
         let all = self.all.borrow();
-        let open = |member: &Member| matches!(member, Member::Open(_));
-        let (mut first, then): (Vec<_>, Vec<_>) = all.iter().partition(|(_, member)| open(member));
-        first.extend(then);
-        first
-            .into_iter()
-            .map(|(address, _)| address.clone())
-            .collect()
+        let open = all
+            .iter()
+            .filter(|(_, member)| matches!(member, Member::Open(_)));
+        open.map(|(address, _)| address.clone()).collect()
     }
 
     /// Lets go of all but these.
     pub fn keep(&self, wanted: impl Fn(&Address) -> bool) {
-        self.all.borrow_mut().retain(|address, member| {
+        self.all.borrow_mut().retain(|(address, member)| {
             let stays = wanted(address) || matches!(member, Member::Opening(_));
             if let (false, Member::Open(node)) = (stays, member) {
                 node.give_up("it is not needed any more");
@@ -95,14 +104,22 @@ impl Members {
         });
     }
 
+    /// What has become of it; `None` while it is being connected to.
     fn settled(&self, address: &Address) -> Option<Result<Rc<Node>, String>> {
-        match self.all.borrow().get(address) {
-            Some(Member::Opening(_)) => None,
-            Some(Member::Open(node)) if node.lives() => Some(Ok(node.clone())),
-            Some(Member::Open(_)) => Some(Err("the connection was closed".into())),
-            Some(Member::Lost(why)) => Some(Err(why.clone())),
-            None => Some(Err("it is not needed any more".into())),
-        }
+        let node = |member: &Member| match member {
+            Member::Opening(_) => None,
+            Member::Open(node) if node.lives() => Some(Ok(node.clone())),
+            Member::Open(_) => Some(Err("the connection was closed".into())),
+            Member::Lost(why) => Some(Err(why.clone())),
+        };
+        let unknown = || Some(Err("it is not needed any more".into()));
+        self.with(address, node).unwrap_or_else(unknown)
+    }
+
+    fn with<T>(&self, address: &Address, look: impl Fn(&Member) -> T) -> Option<T> {
+        let all = self.all.borrow();
+        let (_, member) = all.iter().find(|(at, _)| at == address)?;
+        Some(look(member))
     }
 
     fn connect(self: &Rc<Self>, address: &Address) {
@@ -130,14 +147,17 @@ impl Members {
     }
 
     fn is(&self, address: &Address, node: &Rc<Node>) -> bool {
-        match self.all.borrow().get(address) {
-            Some(Member::Open(open)) => Rc::ptr_eq(open, node),
-            _ => false,
-        }
+        let same = |member: &Member| matches!(member, Member::Open(open) if Rc::ptr_eq(open, node));
+        self.with(address, same) == Some(true)
     }
 
     fn set(&self, address: &Address, member: Member) {
-        self.all.borrow_mut().insert(address.clone(), member);
+        let mut all = self.all.borrow_mut();
+        match all.iter_mut().find(|(at, _)| at == address) {
+            Some((_, old)) => *old = member,
+            None => all.push((address.clone(), member)),
+        }
+        drop(all);
         self.changed.ring();
     }
 }

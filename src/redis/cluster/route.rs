@@ -13,17 +13,17 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(320);
 const AT_ONCE: u32 = 4;
 
 /// A command on its way: its place among others, its slot, and who is asked instead of the slot's master.
-struct Part {
+pub struct Part {
     place: usize,
     slot: Option<u16>,
     ask: Option<Address>,
 }
 
 /// What one node is asked at a time.
-type Group = (Address, Vec<Part>);
+pub type Group = (Address, Vec<Part>);
 
 /// Why a node gave no answers.
-enum Failure {
+pub enum Failure {
     /// It was not asked.
     Unsent(RedisError),
     /// It may have done what it was asked.
@@ -38,6 +38,14 @@ struct Again {
     blocked: bool,
     /// Why some were not even sent.
     error: Option<RedisError>,
+}
+
+impl Again {
+    /// In its place.
+    fn add(&mut self, part: Part) {
+        let after = self.parts.partition_point(|other| other.place < part.place);
+        self.parts.insert(after, part);
+    }
 }
 
 impl Cluster {
@@ -108,20 +116,20 @@ impl Cluster {
                     }
                 }
                 Err(Failure::Unsent(error)) => {
-                    let anew = |part| Part { ask: None, ..part };
-                    again.parts.extend(parts.into_iter().map(anew));
+                    for part in parts {
+                        again.add(Part { ask: None, ..part });
+                    }
                     again.blocked = true;
                     again.error = Some(error);
                 }
                 Err(Failure::Lost(error)) => return Err(error),
             }
         }
-        again.parts.sort_by_key(|part| part.place);
         Ok(again)
     }
 
     /// Asks one node, in one write.
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         (address, parts): &Group,
         commands: &[Cmd],
@@ -164,7 +172,7 @@ impl Cluster {
             }
         }
         let (place, slot) = (part.place, part.slot);
-        again.parts.push(Part { place, slot, ask });
+        again.add(Part { place, slot, ask });
     }
 
     /// Not at the end of its time, nor when something has been wrong for longer than a command may take.
@@ -174,11 +182,19 @@ impl Cluster {
     }
 }
 
-fn part((place, command): (usize, &Cmd)) -> Part {
-    let slot = slot_of(command);
+/// A command that goes where its key is.
+pub fn part((place, command): (usize, &Cmd)) -> Part {
     Part {
         place,
-        slot,
+        slot: slot_of(command),
         ask: None,
+    }
+}
+
+impl From<Failure> for RedisError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Unsent(error) | Failure::Lost(error) => error,
+        }
     }
 }

@@ -2,7 +2,6 @@
 
 use crate::redis::address::Address;
 use redis::{Arg, Cmd, ServerErrorKind, Value};
-use std::collections::{BTreeMap, BTreeSet};
 
 /// How many there are.
 const SLOTS: u16 = 16384;
@@ -10,66 +9,65 @@ const SLOTS: u16 = 16384;
 /// The map, as one node tells it.
 #[derive(Default)]
 pub struct Slots {
-    /// First and last slot of each range, and its master.
+    /// First and last slot of a range, and its master; what comes later counts, which is what redirects tell.
     ranges: Vec<(u16, u16, Address)>,
-    /// What redirects have told since.
-    moved: BTreeMap<u16, Address>,
-    replicas: BTreeSet<Address>,
+    replicas: Vec<Address>,
+    /// Whether every slot has a master.
+    pub whole: bool,
 }
 
 impl Slots {
     /// Reads what `asked` answered to `CLUSTER SLOTS`; what is no such answer holds nothing.
     pub fn read(answer: &Value, asked: &Address) -> Self {
         let mut slots = Self::default();
+        let mut count = 0;
         for range in elements(answer) {
             if let [Value::Int(first), Value::Int(last), nodes @ ..] = elements(range)
                 && let (Ok(first), Ok(last)) = (u16::try_from(*first), u16::try_from(*last))
             {
                 let mut nodes = nodes.iter().map(|node| address(node, asked));
-                let master = nodes.next().flatten();
-                let range = master.map(|master| (first, last, master));
-                slots.ranges.extend(range);
+                if let Some(master) = nodes.next().flatten() {
+                    count += i64::from(last) + 1 - i64::from(first);
+                    slots.ranges.push((first, last, master));
+                }
                 slots.replicas.extend(nodes.flatten());
             }
         }
+        slots.whole = count == i64::from(SLOTS);
         slots
     }
 
     /// The master of a slot.
     pub fn owner(&self, slot: u16) -> Option<&Address> {
-        let range = || {
-            self.ranges
-                .iter()
-                .find(|(first, last, _)| (*first..=*last).contains(&slot))
-        };
-        self.moved
-            .get(&slot)
-            .or_else(|| range().map(|(.., master)| master))
+        let mut ranges = self.ranges.iter().rev();
+        let has = |(first, last, _): &&(u16, u16, _)| (*first..=*last).contains(&slot);
+        ranges.find(has).map(|(.., master)| master)
     }
 
     /// Another node has this slot.
     pub fn move_to(&mut self, slot: u16, master: Address) {
-        self.moved.insert(slot, master);
+        self.ranges.push((slot, slot, master));
     }
 
     /// Every master once.
-    pub fn masters(&self) -> BTreeSet<&Address> {
-        let ranges = self.ranges.iter().map(|(.., master)| master);
-        ranges.chain(self.moved.values()).collect()
+    pub fn masters(&self) -> Vec<Address> {
+        once(self.ranges.iter().map(|(.., master)| master))
     }
 
-    /// Masters and replicas.
-    pub fn nodes(&self) -> BTreeSet<&Address> {
-        let mut all = self.masters();
-        all.extend(&self.replicas);
-        all
+    /// Masters, then replicas, every node once.
+    pub fn nodes(&self) -> Vec<Address> {
+        once(self.masters().iter().chain(&self.replicas))
     }
+}
 
-    /// Whether every slot has a master.
-    pub fn is_whole(&self) -> bool {
-        let count = |(first, last, _): &(u16, u16, _)| u32::from(last - first) + 1;
-        self.ranges.iter().map(count).sum::<u32>() == u32::from(SLOTS)
+fn once<'a>(all: impl Iterator<Item = &'a Address>) -> Vec<Address> {
+    let mut some: Vec<Address> = Vec::new();
+    for address in all {
+        if !some.contains(address) {
+            some.push(address.clone());
+        }
     }
+    some
 }
 
 fn elements(value: &Value) -> &[Value] {
@@ -234,7 +232,7 @@ mod tests {
             *3\r\n:5461\r\n:16382\r\n*3\r\n$0\r\n\r\n:7002\r\n$1\r\nb\r\n\
             *4\r\n:16383\r\n:16383\r\n*3\r\n$-1\r\n:7003\r\n$1\r\nc\r\n*3\r\n$1\r\n?\r\n:7005\r\n$1\r\ne\r\n";
         let mut slots = Slots::read(&value(wire), &here());
-        assert!(slots.is_whole());
+        assert!(slots.whole);
         assert_eq!(slots.owner(5460), Some(&node("10.0.0.1", 7001)));
         assert_eq!(slots.owner(5461), Some(&node("seed", 7002)));
         assert_eq!(slots.owner(16383), Some(&node("seed", 7003)));
@@ -243,7 +241,7 @@ mod tests {
         assert_eq!(slots.owner(7), Some(&node("seed", 7003)));
         assert_eq!(slots.owner(8), Some(&node("10.0.0.1", 7001)));
         let part = "*1\r\n*3\r\n:0\r\n:16382\r\n*2\r\n$1\r\na\r\n:1\r\n";
-        assert!(!Slots::read(&value(part), &here()).is_whole());
+        assert!(!Slots::read(&value(part), &here()).whole);
         for other in [
             "+OK\r\n",
             "*1\r\n*2\r\n:0\r\n:1\r\n",
