@@ -1,6 +1,6 @@
 # siskin: `make run` tries it, `make test` proves it.
 
-.PHONY: help run test test-arm crash bench size size-keep dist dist-check lint vendor clean
+.PHONY: help run test test-arm crash bench size size-keep dist dist-check lint vendor shots clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -53,6 +53,10 @@ lint: ## formatting and clippy
 
 vendor: ## fetch the libraries of the console and the client module from npm
 	@bash src/console/vendor.sh
+
+shots: ## take README's pictures of the page, four minutes of a running siskin
+	@bash tests/install.sh
+	@bash tests/browser/shots.sh
 
 clean: ## remove what was built
 	cargo clean

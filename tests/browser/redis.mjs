@@ -1,4 +1,4 @@
-// A redis-server of a test's own, that goes and comes back.
+// A redis-server of a test's own, that goes and comes back with what it had.
 
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -15,7 +15,7 @@ export async function startRedis(t) {
       const probe = connect(port, "127.0.0.1", () => (probe.destroy(), resolve(true))).on("error", () => resolve(false));
     });
   const start = async () => {
-    server = spawn("redis-server", ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--dir", dir], { stdio: "ignore" });
+    server = spawn("redis-server", ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--dir", dir], { stdio: "ignore" });
     ended = new Promise((resolve) => server.once("exit", resolve));
     await waitFor(answers, { what: "redis-server" });
   };
