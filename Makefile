@@ -27,7 +27,7 @@ bench: ## measure beside python-socketio, node's socket.io and socketioxide
 	tests/.venv/bin/python tests/bench/over_redis.py
 	tests/.venv/bin/python tests/bench/store.py
 
-size: ## bytes of the three static binaries, what each crate adds, memory at rest and for each connection; VARIANTS=1: bytes with TLS, without Redis
+size: ## bytes of the three static binaries, what each crate adds, memory at rest and for each connection; VARIANTS=1: bytes with TLS, without Redis, without the console
 	@python3 cross/size.py $(if $(VARIANTS),--variants)
 	@$(if $(VARIANTS),,python3 cross/memory.py target/x86_64-unknown-linux-musl/siskin)
 

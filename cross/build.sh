@@ -86,20 +86,15 @@ flags+=(
     ${library:+--remap-path-prefix="$(dirname "$library")=/rust"}
 )
 
-# Thumb has short instructions; elsewhere everything is built for the fewest bytes ("z"), 5 to 7 % less, and a function is made
-# of what several functions have in common, 3 to 4 % less.
-if [ "$target" != armv7-unknown-linux-musleabihf ]; then
-    export CARGO_PROFILE_RELEASE_OPT_LEVEL=z
-    flags+=(-Cllvm-args=--enable-machine-outliner=always)
-fi
+# A function is made of what several functions have in common: 3 to 4 % less. Thumb's instructions are short already.
+[ "$target" = armv7-unknown-linux-musleabihf ] || flags+=(-Cllvm-args=--enable-machine-outliner=always)
 
-# But "s" for the standard library: as "z" it keeps code for a backtrace that is never printed, and with it the library that
-# unwinds the stack, 50 KB.
+# Everything is built for the fewest bytes ("z"), but the standard library with "s": as "z" it keeps code for a backtrace that is
+# never printed, and with it the library that unwinds the stack, 50 KB.
 RUSTC_BOOTSTRAP=1 CARGO_PROFILE_RELEASE_STRIP=none CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f' && echo "${flags[*]}") \
     cargo build --release --locked --target "$target" --config 'profile.release.package.std.opt-level="s"' \
     -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size "$@" >&2
 
 built=${CARGO_TARGET_DIR:-$root/target}/$target
-host=$(rustc -vV | sed -n 's/^host: //p')
-LD_LIBRARY_PATH=$sysroot/lib "$sysroot/lib/rustlib/$host/bin/rust-objcopy" --strip-all "$built/release/siskin" "$built/siskin"
+bash cross/objcopy.sh --strip-all "$built/release/siskin" "$built/siskin"
 echo "$built/siskin"

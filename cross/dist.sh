@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# dist.sh [FOLDER]: everything of a release, in FOLDER (else dist/, which is emptied): an archive and a .deb for each target, an OCI image, the SBOMs, SHA256SUMS, install.sh.
+# dist.sh [FOLDER]: everything of a release, in FOLDER (else dist/, which is emptied): an archive, a .deb and the symbols for each
+# target, an OCI image, the SBOMs, SHA256SUMS, install.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # TARGETS names fewer targets than all; BUILT=yes takes the binaries that build.sh made before.
@@ -35,6 +36,8 @@ for target in "${targets[@]}"; do
     tar -C "$work" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" --format=ustar -c "$name" |
         gzip -9n >"$out/$name.tar.gz"
     bash cross/deb.sh "$target" "$out" >/dev/null
+    # The names of its functions, for whoever has an address of a crash or a profile.
+    bash cross/objcopy.sh --only-keep-debug "target/$target/release/siskin" "$out/$name.debug"
 done
 
 python3 cross/image.py "$out/siskin-$version-oci.tar" "${targets[@]}"

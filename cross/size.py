@@ -20,6 +20,7 @@ LEAST = 4096
 VARIANTS = {
     "with TLS": ["--features", "tls"],
     "without Redis": ["--no-default-features", "--features", "console"],
+    "without Redis and console": ["--no-default-features"],
 }
 
 

@@ -5,7 +5,9 @@ import json
 import os
 import pathlib
 import re
+import resource
 import shutil
+import signal
 import subprocess
 import tarfile
 
@@ -102,6 +104,41 @@ def test_sbom_lists_what_cargo_builds_in(release, target):
     listed = {(part["name"], f"v{part['version']}") for part in bom["components"] if part["name"] != "rust-std"}
     assert listed == wanted
     assert all(part.get("licenses") and part.get("purl") for part in bom["components"])
+
+
+def sections(file):
+    """Name, address and size of each section that is loaded."""
+    table = cross.run("readelf", "--section-headers", "--wide", file)
+    return re.findall(r"\] (\.\S+) +\w+ +(\w+) \w+ (\w+) \w+ +W?A", table)
+
+
+@pytest.mark.parametrize("target", cross.TARGETS)
+def test_symbols_lie_beside_the_archive(release, target):
+    """They fit the binary: an address in it is the same in both."""
+    symbols, binary = one(release, f"*-{target}.debug"), cross.build(target)
+    assert len(sections(binary)) > 5 and sections(symbols) == sections(binary)
+    entry = int(re.search(r"Entry point address: +(\w+)", cross.run("readelf", "--file-header", binary))[1], 16)
+    named = re.findall(r": (\w+) +\d+ \w+ .* (\S+)$", cross.run("readelf", "--symbols", "--wide", symbols), re.M)
+    assert "_start" in [name for address, name in named if int(address, 16) == entry]
+    if target == X86:
+        address = next(address for address, name in named if name.endswith("6siskin3cli3run"))
+        said = cross.run("addr2line", "-f", "-C", "-e", symbols, f"0x{address}")
+        assert said.startswith("siskin::cli::run\n"), said
+
+
+def test_a_panic_says_what_happened_and_where(tmp_path):
+    """In one line, though the binary has no symbols. The panic is a real one: siskin can't make its runtime's thread."""
+    binary = tmp_path / "siskin"
+    shutil.copy(cross.build(X86), binary)
+    for folder in [tmp_path, *tmp_path.parents]:
+        folder.chmod(folder.stat().st_mode | 0o011)
+    tmp_path.chmod(0o777)
+    nobody = {"user": 65534, "group": 65534, "extra_groups": []}
+    environment = {"WEBUI_SECRET_KEY": harness.SECRET, "SISKIN_DATA_DIR": str(tmp_path / "data"), "SISKIN_LISTEN": "127.0.0.1:0"}
+    one_process = lambda: resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))  # noqa: E731
+    done = subprocess.run([binary, "serve"], env=environment, preexec_fn=one_process, capture_output=True, text=True, timeout=60, **nobody)
+    assert done.returncode == -signal.SIGABRT, done
+    assert re.search(r"^\S+ ERROR panic: panicked at /\S+/async-io-\S+/driver\.rs:\d+:\d+:\\ncannot spawn async-io thread", done.stderr, re.M), done.stderr
 
 
 @pytest.mark.parametrize("target,architecture", ARCHITECTURES.items())
