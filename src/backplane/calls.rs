@@ -9,7 +9,7 @@ use crate::redis::{Fault, Redis, own_channel};
 use crate::socket::Args;
 use smol::channel::{Receiver, Sender, bounded};
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ const MISSES: u8 = 2;
 #[derive(Default)]
 pub struct Calls {
     last: Cell<u64>,
-    open: RefCell<BTreeMap<u64, Call>>,
+    open: RefCell<HashMap<u64, Call>>,
     looking: Cell<bool>,
 }
 

@@ -4,7 +4,7 @@
 
 use super::tail;
 use redb::StorageBackend;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -26,7 +26,7 @@ struct Changes {
     /// Up to here the file counts; behind it are zeros.
     file_len: u64,
     /// By the number of the page.
-    pages: BTreeMap<u64, Box<[u8; PAGE]>>,
+    pages: HashMap<u64, Box<[u8; PAGE]>>,
 }
 
 impl View {
@@ -37,7 +37,7 @@ impl View {
         let changes = Changes {
             len: wanted.unwrap_or(len),
             file_len: wanted.map_or(len, |wanted| wanted.min(len)),
-            pages: BTreeMap::new(),
+            pages: HashMap::new(),
         };
         let changes = Mutex::new(changes);
         Ok((Self { file, changes }, wanted.is_some()))

@@ -31,7 +31,7 @@ use redis::Value;
 use scan::Questions;
 use smol::channel::{Receiver, Sender, bounded};
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
 use tasks::Tasks;
@@ -51,7 +51,7 @@ pub struct Shared {
     pub locks: Rc<Locks>,
     pub tasks: Rc<Tasks>,
     /// Locks of the sweepers that this instance holds.
-    held: RefCell<BTreeMap<&'static str, Lease>>,
+    held: RefCell<HashMap<&'static str, Lease>>,
     sweepers: RefCell<Vec<smol::Task<()>>>,
     reaped: (Sender<Reaped>, Receiver<Reaped>),
     /// Whether the last look for revoked tokens failed.
