@@ -70,7 +70,7 @@ for folder in tests/*/; do
     step "$name (python)" tests/.venv/bin/pytest -c tests/pytest.ini --rootdir tests "$folder"
   fi
   if compgen -G "$folder*.test.mjs" >/dev/null; then
-    step "$name (node)" node --test --test-reporter=spec --test-concurrency=2 "$folder"*.test.mjs
+    step "$name (node)" node --test --test-reporter=spec --test-concurrency=2 --test-timeout=600000 "$folder"*.test.mjs
   fi
 done
 
