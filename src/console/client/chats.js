@@ -84,7 +84,7 @@ class Chat extends Emitter {
   }
 
   get #saved() {
-    return !this.id.startsWith("local:") && !this.id.startsWith("channel:");
+    return !["temporary:", "local:", "channel:"].some((start) => this.id.startsWith(start));
   }
 
   async join() {
