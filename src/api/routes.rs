@@ -242,7 +242,7 @@ pub const ROUTES: &[Route] = &[
         .more("The rooms of one user or one session can't be closed.")
         .or(&[409]),
     route(Action::EnterRoom, "POST", "/api/v1/rooms/{room}/enter", "rooms", "Make all sessions of these users enter a room.")
-        .more("It answers when they can miss nothing any more. The rooms of one user or one session are not to be entered.")
+        .more("When it answers, sessions of this instance can miss nothing any more; those of others enter a moment later. The rooms of one user or one session are not to be entered.")
         .takes(Body::Json("UserIds"))
         .answers("Members")
         .or(&[409]),
