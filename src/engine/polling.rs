@@ -44,7 +44,7 @@ pub(super) async fn post(
     session: &Rc<Session>,
     body: Incoming,
 ) -> Result<Bytes, Failure> {
-    let Some(_busy) = Flag::raise(&session.posting) else {
+    let Some(busy) = Posting::begin(session) else {
         session.breach("second post");
         return Err(Failure::BadRequest);
     };
@@ -59,12 +59,13 @@ pub(super) async fn post(
         return Err(Failure::BadRequest);
     };
     for packet in payload.split(SEPARATOR as char) {
-        receive(session, packet).await?;
+        receive(engine, &busy, packet).await?;
     }
     Ok(Bytes::from_static(b"ok"))
 }
 
-async fn receive(session: &Rc<Session>, packet: &str) -> Result<(), Failure> {
+async fn receive(engine: &Engine, busy: &Rc<Posting>, packet: &str) -> Result<(), Failure> {
+    let session = &busy.0;
     if session.ended().is_some() {
         return Ok(());
     }
@@ -79,12 +80,24 @@ async fn receive(session: &Rc<Session>, packet: &str) -> Result<(), Failure> {
         None => session.receive_text(packet),
     };
     if let Some(step) = step {
-        step.await;
+        finish(engine, busy.clone(), step).await;
     }
     match session.ended() {
         Some(super::Closed::Protocol(_)) => Err(Failure::BadRequest),
         _ => Ok(()),
     }
+}
+
+/// Waits for a handler. It goes on should the client hang up, as over a websocket, so that nothing stays half done; the
+/// session takes no other POST before its end.
+async fn finish(engine: &Engine, busy: Rc<Posting>, step: impl Future<Output = ()> + 'static) {
+    let (end, ended) = smol::channel::bounded::<()>(1);
+    let work = async move {
+        step.await;
+        drop((busy, end));
+    };
+    engine.executor.spawn(work).detach();
+    let _ = ended.recv().await;
 }
 
 async fn read_body(body: Incoming, limit: usize) -> Result<Bytes, Failure> {
@@ -103,6 +116,22 @@ async fn read_body(body: Incoming, limit: usize) -> Result<Bytes, Failure> {
         Err(Failure::BadRequest)
     };
     read.or(late).await
+}
+
+/// A session whose POST is being handled.
+struct Posting(Rc<Session>);
+
+impl Posting {
+    /// `None` while another one is.
+    fn begin(session: &Rc<Session>) -> Option<Rc<Self>> {
+        (!session.posting.replace(true)).then(|| Rc::new(Self(session.clone())))
+    }
+}
+
+impl Drop for Posting {
+    fn drop(&mut self) {
+        self.0.posting.set(false);
+    }
 }
 
 /// A cell that is true while its owner lives.

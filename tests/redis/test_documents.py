@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import json
 import random
+import socket
 import threading
 import time
 
+import requests
 from proxy import Proxy
 from redis import Redis
 from redis.lock import Lock
@@ -264,3 +266,29 @@ def test_two_never_hold_a_document_at_once(start, redis_server, reference):
         expected = [typed(100 + n, 0, "x" * typing) for n in range(6)] + [typed(99, 0, "x" * (own // 4))]
         for update in expected:
             assert update[2:-1] in bytes(state["state"])
+
+
+def test_a_change_whose_client_hangs_up_is_not_half_done(start, redis_server, reference):
+    """A page that closes takes its request along: the lock is not left behind, and whoever is here hears of the change."""
+    with ways(redis_server, 1) as (way,):
+        siskin = start(WEBSOCKET_REDIS_URL=way.url)
+        ann = Editor(siskin, "ann", "board")
+        ann.open()
+        path = "/ws/socket.io/?EIO=4&transport=polling"
+        path += "&sid=" + json.loads(requests.get(siskin.url + path, timeout=10).text[1:])["sid"]
+
+        def post(*event):
+            return ("42" + json.dumps(event)).encode()
+
+        requests.post(siskin.url + path, ("40" + json.dumps({"token": siskin.token("bob")})).encode(), timeout=10)
+        requests.post(siskin.url + path, post("ydoc:document:join", {"document_id": "board"}), timeout=10)
+        assert len(reference.users("board")) == 2
+        way.delay = lambda data: 0.5 if b":lock" in data and b":size" in data else 0
+        update = post("ydoc:document:update", {"document_id": "board", "update": list(typed(7, 0))})
+        with socket.create_connection(("127.0.0.1", siskin.port)) as client:
+            client.sendall(f"POST {path} HTTP/1.1\r\nHost: siskin\r\nContent-Length: {len(update)}\r\n\r\n".encode() + update)
+            wait_for(lambda: reference.redis.get(reference.document("board", "lock")), what="lock")
+        eventually(lambda: reference.updates("board"), [typed(7, 0)])
+        (heard,) = wait_for(lambda: (ann.ask("heartbeat"), ann.named("ydoc:document:update"))[1], what="the update")
+        assert bytes(heard["update"]) == typed(7, 0)
+        eventually(lambda: reference.redis.get(reference.document("board", "lock")), None, seconds=5)
