@@ -19,7 +19,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use smol::Async;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpStream;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -56,7 +56,7 @@ pub struct Relay {
     url: HttpUrl,
     hub: Option<Rc<Hub>>,
     /// By token.
-    waiting: RefCell<HashMap<Rc<str>, Receipts>>,
+    waiting: RefCell<BTreeMap<Rc<str>, Receipts>>,
     /// Is the task running that delivers them?
     delivering: Cell<bool>,
 }
@@ -102,9 +102,7 @@ impl Relay {
     }
 
     fn take(&self) -> Option<(Rc<str>, Receipts)> {
-        let mut waiting = self.waiting.borrow_mut();
-        let token = waiting.keys().next()?.clone();
-        waiting.remove_entry(&token)
+        self.waiting.borrow_mut().pop_first()
     }
 
     async fn deliver(&self, token: &str, receipts: &Receipts) -> Result<(), Trouble> {
