@@ -55,3 +55,10 @@ export async function enter(t, browser, { url }, siskin, user, { at = siskin.url
   await person.run((options) => window.enter(options), { url: at, token });
   return person;
 }
+
+/** Makes a note of Ann's that everybody may read or write, with a text that was saved. */
+export function makeNote(siskin, id, permission, md) {
+  const access_grants = [{ principal_type: "user", principal_id: "*", permission }];
+  const content = md ? { md, html: "", json: null } : null;
+  return siskin.api("PUT", `/notes/${id}`, { user_id: "ann", title: id, data: { content }, access_grants });
+}
