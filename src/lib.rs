@@ -21,7 +21,7 @@
 //! - [`store`]: the embedded ACID store
 //! - [`redis`]: one place that connects to Redis
 //! - [`config`]: the settings table and what was made of the environment
-//! - [`metrics`], [`log`], [`systemd`], [`token`]: the ground they stand on
+//! - [`metrics`], [`log`], [`systemd`], [`task`], [`token`]: the ground they stand on
 
 pub mod api;
 pub mod backplane;
@@ -48,6 +48,7 @@ pub mod socket;
 pub mod state;
 pub mod store;
 pub mod systemd;
+pub mod task;
 pub mod token;
 
 /// The one executor. Everything of ours runs on it, on one thread.

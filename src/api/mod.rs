@@ -25,17 +25,14 @@ mod users;
 
 use crate::house::House;
 use crate::metrics::{self, Counter};
+use crate::task::to_its_end;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response, StatusCode};
 use input::Ask;
 use reply::{Problem, Reply};
 use routes::{Action, Found};
-use smol::Task;
-use std::future::Future;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 
 /// What every path of the API begins with.
 pub const PREFIX: &str = "/api/v1/";
@@ -49,10 +46,9 @@ pub async fn handle(house: &Rc<House>, request: Request<Incoming>) -> Response<F
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let answering = route(house.clone(), request);
     let answer = match method {
-        Method::PUT | Method::PATCH | Method::DELETE => {
-            let task = house.executor.spawn(answering);
-            Change(Some(task)).await
-        }
+        // Also when whoever asked for it goes: what follows from what was saved (who leaves a room, who hears of it)
+        // must not be left out.
+        Method::PUT | Method::PATCH | Method::DELETE => to_its_end(house.executor, answering).await,
         _ => answering.await,
     };
     let answer = answer.unwrap_or_else(|problem| {
@@ -66,29 +62,6 @@ pub async fn handle(house: &Rc<House>, request: Request<Incoming>) -> Response<F
 /// Problem details for a path that is not the API's own.
 pub fn refuse(status: StatusCode, detail: &str, path: &str) -> Response<Full<Bytes>> {
     Problem::new(status, detail).reply(path).response()
-}
-
-/// A change that is being made. It is made to its end, also when whoever asked for it goes: what follows from what was
-/// saved (who leaves a room, who hears of it) must not be left out.
-struct Change(Option<Task<Answer>>);
-
-impl Future for Change {
-    type Output = Answer;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
-        match &mut self.0 {
-            Some(task) => Pin::new(task).poll(cx),
-            None => Poll::Pending,
-        }
-    }
-}
-
-impl Drop for Change {
-    fn drop(&mut self) {
-        if let Some(task) = self.0.take() {
-            task.detach();
-        }
-    }
 }
 
 async fn route(house: Rc<House>, request: Request<Incoming>) -> Answer {

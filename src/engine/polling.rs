@@ -4,6 +4,7 @@ use super::frame::SEPARATOR;
 use super::packet::{CLOSE, NOOP};
 use super::{Engine, Failure, Session};
 use crate::metrics::{self, Counter};
+use crate::task::to_its_end;
 use data_encoding::BASE64;
 use futures_lite::FutureExt as _;
 use http_body_util::{BodyExt as _, Limited};
@@ -20,7 +21,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Answers a poll: waits until there is something to say.
 pub(super) async fn get(engine: &Rc<Engine>, session: &Rc<Session>) -> Result<Bytes, Failure> {
-    let Some(_waiting) = Flag::raise(&session.polling) else {
+    let Some(_waiting) = Turn::take(session, |session| &session.polling) else {
         session.breach("second poll");
         return Err(Failure::BadRequest);
     };
@@ -44,7 +45,7 @@ pub(super) async fn post(
     session: &Rc<Session>,
     body: Incoming,
 ) -> Result<Bytes, Failure> {
-    let Some(busy) = Posting::begin(session) else {
+    let Some(busy) = Turn::take(session, |session| &session.posting).map(Rc::new) else {
         session.breach("second post");
         return Err(Failure::BadRequest);
     };
@@ -64,8 +65,8 @@ pub(super) async fn post(
     Ok(Bytes::from_static(b"ok"))
 }
 
-async fn receive(engine: &Engine, busy: &Rc<Posting>, packet: &str) -> Result<(), Failure> {
-    let session = &busy.0;
+async fn receive(engine: &Engine, busy: &Rc<Turn>, packet: &str) -> Result<(), Failure> {
+    let session = &busy.session;
     if session.ended().is_some() {
         return Ok(());
     }
@@ -80,24 +81,19 @@ async fn receive(engine: &Engine, busy: &Rc<Posting>, packet: &str) -> Result<()
         None => session.receive_text(packet),
     };
     if let Some(step) = step {
-        finish(engine, busy.clone(), step).await;
+        // Should the client hang up it goes on, as over a websocket, so that nothing stays half done; the session takes
+        // no other POST before its end.
+        let busy = busy.clone();
+        let work = async move {
+            step.await;
+            drop(busy);
+        };
+        to_its_end(engine.executor, work).await;
     }
     match session.ended() {
         Some(super::Closed::Protocol(_)) => Err(Failure::BadRequest),
         _ => Ok(()),
     }
-}
-
-/// Waits for a handler. It goes on should the client hang up, as over a websocket, so that nothing stays half done; the
-/// session takes no other POST before its end.
-async fn finish(engine: &Engine, busy: Rc<Posting>, step: impl Future<Output = ()> + 'static) {
-    let (end, ended) = smol::channel::bounded::<()>(1);
-    let work = async move {
-        step.await;
-        drop((busy, end));
-    };
-    engine.executor.spawn(work).detach();
-    let _ = ended.recv().await;
 }
 
 async fn read_body(body: Incoming, limit: usize) -> Result<Bytes, Failure> {
@@ -118,34 +114,22 @@ async fn read_body(body: Incoming, limit: usize) -> Result<Bytes, Failure> {
     read.or(late).await
 }
 
-/// A session whose POST is being handled.
-struct Posting(Rc<Session>);
+/// A request of a session that no second one of its kind may stand beside. Ends when dropped.
+struct Turn {
+    session: Rc<Session>,
+    taken: fn(&Session) -> &Cell<bool>,
+}
 
-impl Posting {
-    /// `None` while another one is.
-    fn begin(session: &Rc<Session>) -> Option<Rc<Self>> {
-        (!session.posting.replace(true)).then(|| Rc::new(Self(session.clone())))
+impl Turn {
+    /// `None` while another one stands.
+    fn take(session: &Rc<Session>, taken: fn(&Session) -> &Cell<bool>) -> Option<Self> {
+        let session = session.clone();
+        (!taken(&session).replace(true)).then(|| Self { session, taken })
     }
 }
 
-impl Drop for Posting {
+impl Drop for Turn {
     fn drop(&mut self) {
-        self.0.posting.set(false);
-    }
-}
-
-/// A cell that is true while its owner lives.
-struct Flag<'a>(&'a Cell<bool>);
-
-impl<'a> Flag<'a> {
-    /// `None` when it is raised already.
-    fn raise(cell: &'a Cell<bool>) -> Option<Self> {
-        (!cell.replace(true)).then_some(Self(cell))
-    }
-}
-
-impl Drop for Flag<'_> {
-    fn drop(&mut self) {
-        self.0.set(false);
+        (self.taken)(&self.session).set(false);
     }
 }

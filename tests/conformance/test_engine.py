@@ -21,6 +21,15 @@ def recv_message(socket):
     return frame
 
 
+def waiting_poll(engine, session, seconds=0.05):
+    """A poll that has begun to wait: its thread, and where its answer comes."""
+    got = []
+    poll = threading.Thread(target=lambda: got.append(engine.get(session)))
+    poll.start()
+    time.sleep(seconds)
+    return poll, got
+
+
 def closes(socket):
     """Waits for the end of a websocket, heartbeats aside."""
     try:
@@ -122,14 +131,11 @@ def test_polling_carries_binary_as_base64(engine):
 
 def test_a_poll_waits_for_a_message(engine):
     session = engine.open_polling()
-    got = []
-    poll = threading.Thread(target=lambda: got.append(engine.get(session).text))
-    poll.start()
-    time.sleep(0.1)
+    poll, got = waiting_poll(engine, session, 0.1)
     assert not got
     assert engine.post(session, "4late").text == "ok"
     poll.join(5)
-    assert got == ["4late"]
+    assert [answer.text for answer in got] == ["4late"]
 
 
 @pytest.mark.parametrize("body", ["abc", "", "4ok\x1ex", "0{}", "b=", "9", "5", "2probe"])
@@ -209,10 +215,7 @@ def test_a_websocket_without_pong_is_closed(engine):
 
 def test_a_close_packet_ends_polling(engine):
     session = engine.open_polling()
-    got = []
-    poll = threading.Thread(target=lambda: got.append(engine.get(session)))
-    poll.start()
-    time.sleep(0.05)
+    poll, got = waiting_poll(engine, session)
     assert engine.post(session, "1").text == "ok"
     poll.join(5)
     assert (got[0].status_code, got[0].text) == (200, "6")
@@ -227,10 +230,7 @@ def test_a_close_packet_ends_a_websocket(engine):
 
 def test_a_second_poll_ends_the_session(engine):
     session = engine.open_polling()
-    got = []
-    poll = threading.Thread(target=lambda: got.append(engine.get(session)))
-    poll.start()
-    time.sleep(0.05)
+    poll, got = waiting_poll(engine, session)
     assert engine.get(session).status_code == 400
     poll.join(5)
     assert (got[0].status_code, got[0].text) == (200, "1")
@@ -258,15 +258,12 @@ def test_upgrade_to_websocket(engine):
 
 def test_a_waiting_poll_is_released_by_the_probe(engine):
     session = engine.open_polling()
-    got = []
-    poll = threading.Thread(target=lambda: got.append(engine.get(session).text))
-    poll.start()
-    time.sleep(0.05)
+    poll, got = waiting_poll(engine, session)
     socket = engine.websocket(session.replace("&transport=polling", ""))
     socket.send("2probe")
     assert socket.recv() == "3probe"
     poll.join(5)
-    assert got == ["6"]
+    assert [answer.text for answer in got] == ["6"]
     socket.send("5")
     socket.send("4up")
     assert recv_message(socket) == "4up"
@@ -274,16 +271,13 @@ def test_a_waiting_poll_is_released_by_the_probe(engine):
 
 def test_a_poll_that_still_waits_is_let_go_without_what_is_the_websockets(engine):
     session = engine.open_polling()
-    got = []
-    poll = threading.Thread(target=lambda: got.append(engine.get(session).text))
-    poll.start()
-    time.sleep(0.05)
+    poll, got = waiting_poll(engine, session)
     socket = engine.websocket(session.replace("&transport=polling", ""))
     frames = [websocket.ABNF.create_frame(text, websocket.ABNF.OPCODE_TEXT).format() for text in ("5", "4early")]
     socket.sock.sendall(b"".join(frames))
     assert recv_message(socket) == "4early"
     poll.join(5)
-    assert got == ["6"]
+    assert [answer.text for answer in got] == ["6"]
 
 
 def test_what_was_queued_before_the_upgrade_arrives(engine):

@@ -1,7 +1,7 @@
 //! What those who have a document open hear of it: its updates, its state.
 
 use super::{Document, Sender};
-use crate::backplane::Outgoing;
+use crate::backplane::{Backplane, Outgoing};
 use crate::house::House;
 use crate::socket::{Args, Sid, Target};
 use crate::state::documents::bytes::ints;
@@ -44,26 +44,35 @@ impl<'a> News<'a> {
 
     /// What tells the other instances.
     pub fn outgoing(&self) -> Option<Outgoing> {
-        let except = [self.from.sid.as_str()];
-        let others = Target::room(&self.document.room).but(&except);
-        let backplane = &self.from.house.backplane;
-        backplane.outgoing(&others, Self::EVENT, self.args())
+        for_others(self.from, self.document, |backplane, others| {
+            backplane.outgoing(others, Self::EVENT, self.args())
+        })
     }
 
     /// Tells the sessions of this instance.
     pub fn emit_here(&self) {
-        let except = [self.from.sid.as_str()];
-        let others = Target::room(&self.document.room).but(&except);
-        let backplane = &self.from.house.backplane;
-        backplane.emit_here(&others, Self::EVENT, self.args());
+        for_others(self.from, self.document, |backplane, others| {
+            backplane.emit_here(others, Self::EVENT, self.args())
+        });
     }
 }
 
 /// An event for everybody else who has it open.
 pub fn to_others(from: &Sender, document: &Document, event: &str, args: &Args<'_>) {
+    for_others(from, document, |backplane, others| {
+        backplane.emit(others, event, args)
+    });
+}
+
+/// Everybody else who has it open, as a target.
+fn for_others<T>(
+    from: &Sender,
+    document: &Document,
+    tell: impl FnOnce(&Backplane, &Target<'_>) -> T,
+) -> T {
     let except = [from.sid.as_str()];
     let others = Target::room(&document.room).but(&except);
-    from.house.backplane.emit(&others, event, args);
+    tell(&from.house.backplane, &others)
 }
 
 pub async fn state_event(

@@ -37,6 +37,21 @@ enum Form {
     Implicit,
 }
 
+impl Form {
+    /// What stands before the sealed bytes.
+    fn head(self) -> usize {
+        match self {
+            Self::Explicit => EXPLICIT,
+            Self::Tls13 | Self::Implicit => 0,
+        }
+    }
+
+    /// What is sealed beside the bytes.
+    fn tail(self) -> usize {
+        usize::from(self == Self::Tls13)
+    }
+}
+
 /// A cipher, and its form in TLS 1.2.
 pub struct Cipher<A> {
     form: Form,
@@ -115,11 +130,7 @@ impl<A: Aead> Tls12AeadAlgorithm for Cipher<A> {
     }
 
     fn key_block_shape(&self) -> KeyBlockShape {
-        let explicit = if self.form == Form::Explicit {
-            EXPLICIT
-        } else {
-            0
-        };
+        let explicit = self.form.head();
         KeyBlockShape {
             enc_key_len: A::key_size(),
             fixed_iv_len: NONCE_LEN - explicit,
@@ -137,22 +148,6 @@ impl<A: Aead> Tls12AeadAlgorithm for Cipher<A> {
     }
 }
 
-impl<A> Keyed<A> {
-    /// What stands before the sealed bytes.
-    fn head(&self) -> usize {
-        if self.form == Form::Explicit {
-            EXPLICIT
-        } else {
-            0
-        }
-    }
-
-    /// What is sealed beside the bytes.
-    fn tail(&self) -> usize {
-        usize::from(self.form == Form::Tls13)
-    }
-}
-
 impl<A: Aead> MessageEncrypter for Keyed<A> {
     fn encrypt(
         &mut self,
@@ -165,7 +160,7 @@ impl<A: Aead> MessageEncrypter for Keyed<A> {
         );
         let nonce = Nonce::new(&self.iv, number).0;
         let mut payload = PrefixedPayload::with_capacity(sealed);
-        payload.extend_from_slice(&nonce[NONCE_LEN - self.head()..]);
+        payload.extend_from_slice(&nonce[NONCE_LEN - self.form.head()..]);
         payload.extend_from_chunks(&message.payload);
         let (kind, version) = match self.form {
             Form::Tls13 => (ContentType::ApplicationData, ProtocolVersion::TLSv1_2),
@@ -184,7 +179,7 @@ impl<A: Aead> MessageEncrypter for Keyed<A> {
             }
             Form::Explicit | Form::Implicit => {
                 let aad = make_tls12_aad(number, kind, version, plain);
-                bytes(&mut payload, self.head(), &aad)?
+                bytes(&mut payload, self.form.head(), &aad)?
             }
         };
         payload.extend_from_slice(&tag);
@@ -192,7 +187,7 @@ impl<A: Aead> MessageEncrypter for Keyed<A> {
     }
 
     fn encrypted_payload_len(&self, plain: usize) -> usize {
-        self.head() + plain + self.tail() + TAG
+        self.form.head() + plain + self.form.tail() + TAG
     }
 }
 
@@ -202,7 +197,7 @@ impl<A: Aead> MessageDecrypter for Keyed<A> {
         mut message: InboundOpaqueMessage<'a>,
         number: u64,
     ) -> Result<InboundPlainMessage<'a>, Error> {
-        let head = self.head();
+        let head = self.form.head();
         let sealed = message.payload.len();
         let plain = sealed.checked_sub(head + TAG).ok_or(Error::DecryptError)?;
         let mut nonce = Nonce::new(&self.iv, number).0;

@@ -3,14 +3,15 @@
 use ed25519_dalek::Signature as Ed25519Signature;
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
 use rsa::pkcs1::DecodeRsaPublicKey as _;
-use rsa::traits::{PublicKeyParts as _, SignatureScheme as _};
+use rsa::traits::{PublicKeyParts as _, SignatureScheme as Padding};
 use rsa::{Pkcs1v15Sign, Pss, PublicKey};
 use rustls::SignatureScheme;
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{
     AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id,
 };
-use sha2::{Digest as _, Sha256, Sha384, Sha512};
+use sha2::digest::const_oid::AssociatedOid;
+use sha2::{Digest, Sha256, Sha384, Sha512};
 
 /// An RSA key with fewer bits is none.
 const LEAST_RSA_BITS: u32 = 2048;
@@ -83,22 +84,22 @@ impl SignatureVerificationAlgorithm for Algorithm {
 static P256_SHA256: Algorithm = Algorithm {
     key: alg_id::ECDSA_P256,
     signature: alg_id::ECDSA_SHA256,
-    verify: |key, message, signature| p256(key, &Sha256::digest(message), signature),
+    verify: p256::<Sha256>,
 };
 static P256_SHA384: Algorithm = Algorithm {
     key: alg_id::ECDSA_P256,
     signature: alg_id::ECDSA_SHA384,
-    verify: |key, message, signature| p256(key, &Sha384::digest(message), signature),
+    verify: p256::<Sha384>,
 };
 static P384_SHA256: Algorithm = Algorithm {
     key: alg_id::ECDSA_P384,
     signature: alg_id::ECDSA_SHA256,
-    verify: |key, message, signature| p384(key, &Sha256::digest(message), signature),
+    verify: p384::<Sha256>,
 };
 static P384_SHA384: Algorithm = Algorithm {
     key: alg_id::ECDSA_P384,
     signature: alg_id::ECDSA_SHA384,
-    verify: |key, message, signature| p384(key, &Sha384::digest(message), signature),
+    verify: p384::<Sha384>,
 };
 static ED25519: Algorithm = Algorithm {
     key: alg_id::ED25519,
@@ -108,74 +109,44 @@ static ED25519: Algorithm = Algorithm {
 static PSS_SHA256: Algorithm = Algorithm {
     key: alg_id::RSA_ENCRYPTION,
     signature: alg_id::RSA_PSS_SHA256,
-    verify: |key, message, signature| {
-        let scheme = Pss::<Sha256>::new();
-        scheme
-            .verify(&rsa(key)?, &Sha256::digest(message), signature)
-            .ok()
-    },
+    verify: pss::<Sha256>,
 };
 static PSS_SHA384: Algorithm = Algorithm {
     key: alg_id::RSA_ENCRYPTION,
     signature: alg_id::RSA_PSS_SHA384,
-    verify: |key, message, signature| {
-        let scheme = Pss::<Sha384>::new();
-        scheme
-            .verify(&rsa(key)?, &Sha384::digest(message), signature)
-            .ok()
-    },
+    verify: pss::<Sha384>,
 };
 static PSS_SHA512: Algorithm = Algorithm {
     key: alg_id::RSA_ENCRYPTION,
     signature: alg_id::RSA_PSS_SHA512,
-    verify: |key, message, signature| {
-        let scheme = Pss::<Sha512>::new();
-        scheme
-            .verify(&rsa(key)?, &Sha512::digest(message), signature)
-            .ok()
-    },
+    verify: pss::<Sha512>,
 };
 static PKCS1_SHA256: Algorithm = Algorithm {
     key: alg_id::RSA_ENCRYPTION,
     signature: alg_id::RSA_PKCS1_SHA256,
-    verify: |key, message, signature| {
-        let scheme = Pkcs1v15Sign::new::<Sha256>();
-        scheme
-            .verify(&rsa(key)?, &Sha256::digest(message), signature)
-            .ok()
-    },
+    verify: pkcs1::<Sha256>,
 };
 static PKCS1_SHA384: Algorithm = Algorithm {
     key: alg_id::RSA_ENCRYPTION,
     signature: alg_id::RSA_PKCS1_SHA384,
-    verify: |key, message, signature| {
-        let scheme = Pkcs1v15Sign::new::<Sha384>();
-        scheme
-            .verify(&rsa(key)?, &Sha384::digest(message), signature)
-            .ok()
-    },
+    verify: pkcs1::<Sha384>,
 };
 static PKCS1_SHA512: Algorithm = Algorithm {
     key: alg_id::RSA_ENCRYPTION,
     signature: alg_id::RSA_PKCS1_SHA512,
-    verify: |key, message, signature| {
-        let scheme = Pkcs1v15Sign::new::<Sha512>();
-        scheme
-            .verify(&rsa(key)?, &Sha512::digest(message), signature)
-            .ok()
-    },
+    verify: pkcs1::<Sha512>,
 };
 
-fn p256(key: &[u8], hash: &[u8], signature: &[u8]) -> Option<()> {
+fn p256<D: Digest>(key: &[u8], message: &[u8], signature: &[u8]) -> Option<()> {
     let key = p256::ecdsa::VerifyingKey::from_sec1_bytes(key).ok()?;
     let signature = p256::ecdsa::Signature::from_der(signature).ok()?;
-    key.verify_prehash(hash, &signature).ok()
+    key.verify_prehash(&D::digest(message), &signature).ok()
 }
 
-fn p384(key: &[u8], hash: &[u8], signature: &[u8]) -> Option<()> {
+fn p384<D: Digest>(key: &[u8], message: &[u8], signature: &[u8]) -> Option<()> {
     let key = p384::ecdsa::VerifyingKey::from_sec1_bytes(key).ok()?;
     let signature = p384::ecdsa::Signature::from_der(signature).ok()?;
-    key.verify_prehash(hash, &signature).ok()
+    key.verify_prehash(&D::digest(message), &signature).ok()
 }
 
 fn ed25519(key: &[u8], message: &[u8], signature: &[u8]) -> Option<()> {
@@ -184,7 +155,20 @@ fn ed25519(key: &[u8], message: &[u8], signature: &[u8]) -> Option<()> {
     key.verify_strict(message, &signature).ok()
 }
 
-fn rsa(key: &[u8]) -> Option<PublicKey> {
+fn pss<D: Digest>(key: &[u8], message: &[u8], signature: &[u8]) -> Option<()>
+where
+    Pss<D>: Padding,
+{
+    rsa(Pss::<D>::new(), key, &D::digest(message), signature)
+}
+
+fn pkcs1<D: Digest + AssociatedOid>(key: &[u8], message: &[u8], signature: &[u8]) -> Option<()> {
+    let padding = Pkcs1v15Sign::new::<D>();
+    rsa(padding, key, &D::digest(message), signature)
+}
+
+fn rsa(padding: impl Padding, key: &[u8], hash: &[u8], signature: &[u8]) -> Option<()> {
     let key = PublicKey::from_pkcs1_der(key).ok()?;
-    (key.n().bit_width() >= LEAST_RSA_BITS).then_some(key)
+    let key = (key.n().bit_width() >= LEAST_RSA_BITS).then_some(key)?;
+    padding.verify(&key, hash, signature).ok()
 }
