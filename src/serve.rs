@@ -294,10 +294,11 @@ async fn tell_systemd(systemd: Rc<Systemd>, site: Rc<Site>, connections: Rc<Conn
 async fn drain(site: &Site, connections: &Connections) {
     let started = Instant::now();
     site.engine.shutdown();
+    connections.let_go();
     let done = within(DRAIN, async {
         note::flush(&site.house).await;
         site.house.flush().await;
-        while site.engine.websockets() > 0 || connections.answering() > 0 {
+        while site.engine.websockets() > 0 || connections.open() > 0 {
             Timer::after(LOOK).await;
         }
         // What came while the sockets closed.
@@ -310,9 +311,9 @@ async fn drain(site: &Site, connections: &Connections) {
     match done.await {
         Some(()) => log::info!("gone after {} ms", started.elapsed().as_millis()),
         None => log::warn!(
-            "gone after {} s, with {} requests unanswered",
+            "gone after {} s, with {} HTTP connections open",
             DRAIN.as_secs(),
-            connections.answering()
+            connections.open()
         ),
     }
 }

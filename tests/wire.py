@@ -12,10 +12,14 @@ PATH = "/ws/socket.io/?EIO=4&transport="
 
 
 class Raw:
-    """A TCP connection to an instance."""
+    """A TCP connection to an instance; `receive`: bytes of the system's buffer for what it sends."""
 
-    def __init__(self, instance, timeout=10):
-        self.socket = socket.create_connection(("127.0.0.1", instance.port), timeout)
+    def __init__(self, instance, timeout=10, receive=None):
+        self.socket = socket.socket()
+        self.socket.settimeout(timeout)
+        if receive:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
+        self.socket.connect(("127.0.0.1", instance.port))
         self.buffer = b""
 
     def send(self, data):

@@ -7,8 +7,10 @@ use crate::metrics;
 use futures_lite::{FutureExt as _, future};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::{Request, Response, StatusCode};
+use smol::channel::{Receiver, Sender};
 use smol::{Async, Timer};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -16,7 +18,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io::{self, Write as _};
 use std::net::{IpAddr, TcpListener, TcpStream};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -48,8 +50,13 @@ pub struct Limits {
 /// How long accepting pauses when the system has no more descriptors or memory.
 const BREATH: Duration = Duration::from_millis(200);
 
+/// How long a connection may be without a first request when all are told to go.
+const LAST_CALL: Duration = Duration::from_secs(1);
+
 /// Sent to a connection over a limit.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// One accept loop's connections.
 pub struct Connections {
@@ -58,19 +65,22 @@ pub struct Connections {
     executor: Executor,
     open: Cell<usize>,
     by_address: RefCell<HashMap<IpAddr, usize>>,
-    /// Requests that are being answered.
-    answering: Cell<usize>,
+    /// Closed when connections are told to go; nothing is ever sent.
+    going: Receiver<Infallible>,
+    staying: Cell<Option<Sender<Infallible>>>,
 }
 
 impl Connections {
     pub fn new(executor: Executor, limits: Limits, service: Service) -> Rc<Self> {
+        let (staying, going) = smol::channel::bounded(1);
         Rc::new(Self {
             limits,
             service,
             executor,
             open: Cell::default(),
             by_address: RefCell::default(),
-            answering: Cell::default(),
+            going,
+            staying: Cell::new(Some(staying)),
         })
     }
 
@@ -79,9 +89,10 @@ impl Connections {
         self.open.get()
     }
 
-    /// Requests that are being answered now, waiting polls among them.
-    pub fn answering(&self) -> usize {
-        self.answering.get()
+    /// Tells them to go: who waits for the next request at once, the others with the answer to the one they have. A
+    /// connection that has not yet come to its first request is given a moment for it.
+    pub fn let_go(&self) {
+        self.staying.take();
     }
 
     /// Accepts until the future is dropped.
@@ -127,32 +138,54 @@ impl Connections {
 
     async fn converse(self: Rc<Self>, stream: Async<TcpStream>, place: Rc<Place>) {
         let peer = place.peer;
-        let connections = self.clone();
+        let (connections, its_place) = (self.clone(), place.clone());
         let answer = hyper::service::service_fn(move |request| {
-            let answering = Answers::begin(connections.clone());
-            let answer = (connections.service)(request, peer);
-            let place = place.clone();
-            async move {
-                let answer = answer.await;
-                drop(answering);
-                if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-                    place.leave();
-                }
-                Ok::<_, Infallible>(answer)
-            }
+            connections.clone().answer(request, its_place.clone())
         });
-        let served = http1::Builder::new()
-            .timer(SmolTimer)
-            .header_read_timeout(self.limits.head_timeout)
-            .max_buf_size(self.limits.head_bytes.max(8192))
-            .serve_connection(Io::new(stream), answer)
-            .with_upgrades();
-        if let Err(e) = served.await {
+        let mut served = pin!(
+            http1::Builder::new()
+                .timer(SmolTimer)
+                .header_read_timeout(self.limits.head_timeout)
+                .max_buf_size(self.limits.head_bytes.max(8192))
+                .serve_connection(Io::new(stream), answer)
+                .with_upgrades()
+        );
+        let told = async {
+            let _ = self.going.recv().await;
+            // hyper would close it at once while its first request is on its way.
+            if !place.asked.get() {
+                Timer::after(LAST_CALL).await;
+            }
+            None
+        };
+        let ended = match async { Some(served.as_mut().await) }.or(told).await {
+            Some(ended) => ended,
+            None => {
+                served.as_mut().graceful_shutdown();
+                served.await
+            }
+        };
+        if let Err(e) = ended {
             log::debug!("HTTP connection of {peer}: {e}");
             if e.is_parse() || e.is_timeout() {
                 metrics::refused("HTTP");
             }
         }
+    }
+
+    async fn answer(
+        self: Rc<Self>,
+        request: Request<Incoming>,
+        place: Rc<Place>,
+    ) -> Result<Answer, Infallible> {
+        place.asked.set(true);
+        let mut answer = (self.service)(request, place.peer).await;
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            place.leave();
+        } else if self.going.is_closed() {
+            answer.headers_mut().insert(CONNECTION, CLOSE);
+        }
+        Ok(answer)
     }
 }
 
@@ -161,6 +194,8 @@ struct Place {
     connections: Rc<Connections>,
     peer: IpAddr,
     held: Cell<bool>,
+    /// A request has come.
+    asked: Cell<bool>,
 }
 
 impl Place {
@@ -171,6 +206,7 @@ impl Place {
             connections,
             peer,
             held: Cell::new(true),
+            asked: Cell::new(false),
         })
     }
 
@@ -193,22 +229,6 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.leave();
-    }
-}
-
-/// A request that is being answered.
-struct Answers(Rc<Connections>);
-
-impl Answers {
-    fn begin(connections: Rc<Connections>) -> Self {
-        connections.answering.set(connections.answering.get() + 1);
-        Self(connections)
-    }
-}
-
-impl Drop for Answers {
-    fn drop(&mut self) {
-        self.0.answering.set(self.0.answering.get() - 1);
     }
 }
 

@@ -158,6 +158,29 @@ def test_sigterm_does_not_wait_for_those_who_stay(siskin):
     assert siskin.process.wait(12) == 0
 
 
+def test_sigterm_leaves_no_request_without_its_answer(siskin):
+    siskin.api("PUT", "/chats/c1", {"user_id": "ann"})
+    for n in range(16):
+        siskin.api("PUT", f"/chats/c1/messages/m{n}", {"role": "user", "content": "x" * 900_000})
+    # Its answer is more than the system's buffers take, and it does not read yet.
+    slow = Raw(siskin, receive=4096)
+    slow.send(f"GET /api/v1/chats/c1/messages HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {siskin.api_key}\r\n\r\n".encode())
+    assert select.select([slow.socket], [], [], 10)[0]
+    # One that has not yet asked, one that never will, one between two requests.
+    late, silent, kept = Raw(siskin), Raw(siskin), Raw(siskin)
+    kept.send(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert kept.answer()[0] == 200
+    os.kill(siskin.pid, signal.SIGTERM)
+    wait_for(lambda: "going down (SIGTERM)" in siskin.log(), what="the drain")
+    late.send(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
+    status, headers = late.head()
+    assert (status, headers["connection"]) == (200, "close")
+    assert kept.ended() == silent.ended() == b""
+    status, body = slow.answer()
+    assert status == 200 and len(json.loads(body)["messages"]) == 16
+    assert siskin.process.wait(12) == 0
+
+
 def test_attachments_of_one_packet_are_a_message_together(siskin):
     """Sixty-four attachments of the largest size each would be a gigabyte that waits for the last one."""
     ws = WebSocket(siskin, timeout=60)
