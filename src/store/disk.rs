@@ -86,22 +86,27 @@ impl Snapshot {
     }
 }
 
-/// Brings the changes to disk: one transaction, one fsync.
-pub(super) fn commit(database: &Database, changes: &[Change]) -> Result<(), Error> {
+/// Brings the changes to disk: one transaction, one fsync. Returns by how many bytes the values became more; less than
+/// 0 when they became fewer.
+pub(super) fn commit(database: &Database, changes: &[Change]) -> Result<i64, Error> {
     let transaction = database.begin_write().map_err(boxed)?;
+    let mut growth = 0;
     for run in changes.chunk_by(|a, b| a.table == b.table) {
         let Some(first) = run.first() else { continue };
         let definition = first.table.definition();
         let mut table = transaction.open_table(definition).map_err(boxed)?;
         for change in run {
             let key = change.key.as_str();
-            match &change.value {
+            let old = match &change.value {
                 Some(value) => table.insert(key, value.as_slice()).map_err(boxed)?,
                 None => table.remove(key).map_err(boxed)?,
             };
+            growth += change.value.as_ref().map_or(0, |value| value.len() as i64);
+            growth -= old.map_or(0, |value| value.value().len() as i64);
         }
     }
-    transaction.commit().map_err(boxed)
+    transaction.commit().map_err(boxed)?;
+    Ok(growth)
 }
 
 /// Copies what `source` sees into a new file, whole and synced but not yet named `path`.

@@ -87,7 +87,8 @@ struct Returned {
     reader: Option<Database>,
     /// The state on disk; `None` if it can't be read, or is still what it was.
     snapshot: Option<Snapshot>,
-    result: Result<(), disk::Error>,
+    /// By how many bytes the values became more.
+    result: Result<i64, disk::Error>,
 }
 
 /// Brings everything that is pending to disk.
@@ -103,7 +104,8 @@ async fn commit(shared: &Rc<Shared>) {
     let returned = smol::unblock(commit).await;
     let mut state = shared.state.borrow_mut();
     match state.take_back(returned) {
-        Ok(()) => {
+        Ok(growth) => {
+            state.growth += growth;
             if state.fault.take().is_some() {
                 log::info!("store: the disk takes writes again; nothing that was pending is lost");
             }
@@ -126,7 +128,7 @@ async fn commit(shared: &Rc<Shared>) {
 
 impl State {
     /// The file is at home again.
-    fn take_back(&mut self, returned: Returned) -> Result<(), disk::Error> {
+    fn take_back(&mut self, returned: Returned) -> Result<i64, disk::Error> {
         self.is_out = false;
         if returned.database.is_some() || returned.reader.is_some() {
             self.reader = returned.reader;
@@ -166,7 +168,7 @@ fn commit_blocking(
         Err(error) => return Returned::reading(path, Err(error)),
     };
     match disk::commit(&database, changes) {
-        Ok(()) => Returned::with(database, Ok(()), path),
+        Ok(growth) => Returned::with(database, Ok(growth), path),
         Err(error) => {
             drop(database);
             Returned::reopened(path, Err(error))
@@ -189,7 +191,7 @@ impl Returned {
         }
     }
 
-    fn with(database: Database, result: Result<(), disk::Error>, path: &Path) -> Self {
+    fn with(database: Database, result: Result<i64, disk::Error>, path: &Path) -> Self {
         match Snapshot::take(&database) {
             Ok(snapshot) => Self {
                 database: Some(database),
@@ -206,7 +208,7 @@ impl Returned {
     }
 
     /// For writing, or else for reading.
-    fn reopened(path: &Path, result: Result<(), disk::Error>) -> Self {
+    fn reopened(path: &Path, result: Result<i64, disk::Error>) -> Self {
         match reopen(path) {
             Ok(database) => Self::with(database, result, path),
             Err(_) => Self::reading(path, result),
@@ -214,7 +216,7 @@ impl Returned {
     }
 
     /// It can't be written to: what is in it can be read all the same.
-    fn reading(path: &Path, result: Result<(), disk::Error>) -> Self {
+    fn reading(path: &Path, result: Result<i64, disk::Error>) -> Self {
         let reader = verify::open_for_reading(path, Lock::None).ok();
         Self {
             database: None,
@@ -225,20 +227,30 @@ impl Returned {
     }
 }
 
-/// Rewrites the file when it has doubled and most of it is free.
+impl State {
+    /// Is it likely, and the moment right, that most of the file is free? To know costs reading it.
+    fn is_look_due(&self, length: u64) -> bool {
+        // At rest it costs nobody a wait. Who never rests waits for twice as much. A value takes up to four times its bytes
+        // of the file.
+        let patience = if self.overlay.is_empty() { 1 } else { 2 };
+        let grown = length >= self.measured.saturating_mul(2 * patience);
+        let emptied = self.growth < 0 && self.growth.unsigned_abs() >= length / 8 * patience;
+        length >= open::SMALL && (grown || emptied) && !self.closing
+    }
+}
+
+/// Rewrites the file when most of it is free.
 async fn compact_if_due(shared: &Rc<Shared>) {
     let length = disk::length(&shared.path);
     let database = {
         let mut state = shared.state.borrow_mut();
-        // At rest it costs nobody a wait. Who never rests waits once, when it has doubled twice.
-        let growth = if state.overlay.is_empty() { 2 } else { 4 };
-        if length < state.measured.saturating_mul(growth) || state.closing {
+        if !state.is_look_due(length) {
             return;
         }
         let Some(database) = state.database.take() else {
             return;
         };
-        state.measured = length;
+        (state.measured, state.growth) = (length, 0);
         state.is_out = true;
         database
     };
@@ -258,8 +270,8 @@ async fn compact_if_due(shared: &Rc<Shared>) {
 /// Returns the old file, too, if there is a new one: until its snapshot is replaced it is read from.
 fn compact_blocking(database: Database, path: &Path) -> (Returned, Option<Database>) {
     match open::compacted(&database, path) {
-        Ok(None) => (Returned::with(database, Ok(()), path), None),
-        Ok(Some(compacted)) => (Returned::with(compacted, Ok(()), path), Some(database)),
+        Ok(None) => (Returned::with(database, Ok(0), path), None),
+        Ok(Some(compacted)) => (Returned::with(compacted, Ok(0), path), Some(database)),
         Err(error) => {
             // Whichever file has the name now is whole.
             drop(database);

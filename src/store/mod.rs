@@ -14,9 +14,9 @@
 //! - **Failing**: a commit that fails (disk full, read-only, broken) tells those who wait, and stays
 //!   pending: readers see it, the flusher tries again, after a second and then up to every 30 s. At
 //!   [`MAX_PENDING_BYTES`] new writes are refused; what was taken stays.
-//! - **Growth**: when the file has doubled since it was looked at last, and more than half of it is free,
-//!   it is rewritten (a copy, renamed over it) as soon as nothing is pending, or when it has doubled again; the same
-//!   at start, however large it was.
+//! - **Growth**: when the file has doubled since it was looked at last, or an eighth of it was deleted, it is looked at
+//!   as soon as nothing is pending, or when it is twice as much; and rewritten (a copy, renamed over it) when more than
+//!   half of it is free. The same at start.
 
 mod disk;
 mod error;
@@ -96,6 +96,8 @@ struct State {
     closing: bool,
     /// The file's length when its free space was looked at last.
     measured: u64,
+    /// By how many bytes the values have become more since; less than 0 when they became fewer.
+    growth: i64,
 }
 
 impl Store {
@@ -124,6 +126,7 @@ impl Store {
             flusher: None,
             closing: false,
             measured: disk::length(&path),
+            growth: 0,
         };
         let shared = Rc::new(Shared {
             path,

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Below this length a file isn't worth a rewrite, however empty it is.
-const SMALL: u64 = 4 << 20;
+pub(super) const SMALL: u64 = 4 << 20;
 
 /// What the name of a backup begins and ends with that is only there to be sent.
 const PASSING: (&str, &str) = ("backup-", ".part");

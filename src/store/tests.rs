@@ -353,18 +353,9 @@ fn a_backup_is_one_moment_while_others_write() {
 fn a_file_that_is_mostly_free_is_rewritten() {
     with_folder(async |executor, folder| {
         let store = Store::open(executor, &folder).unwrap();
-        for round in 0..24 {
-            let mut batch = Batch::new();
-            batch.put(Table::Users, format!("{round}"), vec![b'1'; 1 << 20]);
-            store.write(batch).unwrap();
-            store.durable().await.unwrap();
-        }
+        put_megabytes(&store, 24).await;
         let full = disk::length(store.path());
-        for round in 0..24 {
-            let mut batch = Batch::new();
-            batch.delete(Table::Users, format!("{round}"));
-            store.write(batch).unwrap();
-        }
+        delete_megabytes(&store, 24);
         put(&store, "a", "1");
         store.close().await.unwrap();
         let started = Instant::now();
@@ -374,6 +365,47 @@ fn a_file_that_is_mostly_free_is_rewritten() {
         assert!(full > 24 << 20 && small < 1 << 20, "{full} {small}");
         assert_eq!(get(&store, "a").as_deref(), Some("1"));
     });
+}
+
+#[test]
+fn a_file_is_rewritten_when_most_of_it_was_deleted() {
+    with_folder(async |executor, folder| {
+        let store = Store::open(executor, &folder).unwrap();
+        put_megabytes(&store, 12).await;
+        store.close().await.unwrap();
+        let store = Store::open(executor, &folder).unwrap();
+        // As much comes as goes: nothing to look for.
+        put_megabytes(&store, 12).await;
+        let full = disk::length(store.path());
+        delete_megabytes(&store, 11);
+        store.durable().await.unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while disk::length(store.path()) >= full / 4 {
+            assert!(Instant::now() < deadline, "{full} bytes stay");
+            smol::Timer::after(Duration::from_millis(5)).await;
+        }
+        put(&store, "a", "1");
+        store.durable().await.unwrap();
+        assert_eq!(get(&store, "11").map(|value| value.len()), Some(1 << 20));
+        store.close().await.unwrap();
+    });
+}
+
+async fn put_megabytes(store: &Store, count: usize) {
+    for number in 0..count {
+        let mut batch = Batch::new();
+        batch.put(Table::Users, format!("{number}"), vec![b'1'; 1 << 20]);
+        store.write(batch).unwrap();
+        store.durable().await.unwrap();
+    }
+}
+
+fn delete_megabytes(store: &Store, count: usize) {
+    for number in 0..count {
+        let mut batch = Batch::new();
+        batch.delete(Table::Users, format!("{number}"));
+        store.write(batch).unwrap();
+    }
 }
 
 #[test]
