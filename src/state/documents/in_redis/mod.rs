@@ -7,10 +7,13 @@
 //! half of the list in one step, and only if that half is still what was read. An update is published in the step that
 //! stores it.
 
-use super::bytes::{ints, read_ints};
-use super::compact::Compacted;
-use super::history::{MAX_BLOCKS, MAX_BYTES, Rejected, SQUASH_AT, check, merge};
-use super::open::{Entered, Open};
+mod scripts;
+mod sessions;
+mod squash;
+
+use super::bytes::ints;
+use super::history::{MAX_BLOCKS, MAX_BYTES, Rejected, SQUASH_AT, check};
+use super::open::Open;
 use super::update::Contents;
 use super::{Away, Seed, Tell};
 use crate::Executor;
@@ -18,68 +21,15 @@ use crate::backplane::Outgoing;
 use crate::metrics::{self, Counter};
 use crate::redis::{Fault, Redis, Script};
 use crate::socket::Sid;
+use crate::state::shared::Shared;
 use crate::state::shared::lease::Lease;
-use crate::state::shared::locks::{Locks, Trouble, fenced};
+use crate::state::shared::locks::{Locks, Trouble};
 use crate::state::shared::tasks::Tasks;
-use crate::state::shared::{Shared, first_refusal};
-use data_encoding::HEXLOWER;
-use redis::Cmd;
-use sha1::{Digest as _, Sha1};
+use scripts::{PUSH, REMOVE, RESERVE};
+use squash::{merge_all, merge_good};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
-
-/// A full document is squashed whole to make room when it has more updates than this, so that whoever keeps writing into a
-/// full one does not cost a merge each time.
-const WORTH_SQUASHING: usize = 16;
-/// Closed documents that are remembered while Redis is away; what is over it, is left to whoever reaps the sessions.
-const MOST_OWED: usize = 10_000;
-
-/// Counts an update's bytes. `ARGV`: its bytes, the most in all. Returns the bytes in all; -2 if those were too many.
-static RESERVE: Script = Script::new(fenced!(
-    r"
-local size = (tonumber(redis.call('GET', KEYS[1]) or 0) or 0) + ARGV[2]
-if size > tonumber(ARGV[3]) then return -2 end
-redis.call('SET', KEYS[1], string.format('%d', size))
-return size
-"
-));
-
-/// Stores an update and publishes it. `ARGV`: the update, and if others are told, the channel and what they are told.
-/// Returns how many there are.
-static PUSH: Script = Script::new(fenced!(
-    r"
-local count = redis.call('RPUSH', KEYS[1], ARGV[2])
-if ARGV[3] then redis.pcall('PUBLISH', ARGV[3], ARGV[4]) end
-return count
-"
-));
-
-/// Sets a value.
-static SET: Script = Script::new(fenced!("redis.call('SET', KEYS[1], ARGV[2]) return 1"));
-
-/// Removes a key.
-static REMOVE: Script = Script::new(fenced!("return redis.call('DEL', KEYS[1])"));
-
-/// Replaces the first updates. `ARGV`: how many, the hash of what they were, and the update that replaces them.
-/// Returns the bytes of all updates after them; -2 if they are not what they were.
-static REPLACE: Script = Script::new(fenced!(
-    r"
-local count = tonumber(ARGV[2])
-local all = redis.call('LRANGE', KEYS[1], 0, -1)
-if #all < count then return -2 end
-local old = table.concat(all, '\n', 1, count)
-if redis.sha1hex(old) ~= ARGV[3] then return -2 end
-redis.call('LTRIM', KEYS[1], count, -1)
-redis.call('LPUSH', KEYS[1], ARGV[4])
-local bytes = 0
-for i = count + 1, #all do
-  local _, commas = string.gsub(all[i], ',', '')
-  bytes = bytes + commas + 1
-end
-return bytes
-"
-));
 
 /// What this instance knows about a document that one of its sessions has open.
 #[derive(Default)]
@@ -127,67 +77,12 @@ impl InRedis {
         documents
     }
 
-    pub async fn join(&self, id: &str, sid: Sid) -> Result<bool, Away> {
-        let entered = self.open.enter(id, sid);
-        if let Entered::Full = entered {
-            return Ok(false);
-        }
-        let key = self.locks.of_document(id);
-        let add = async |_: &Lease| {
-            let added = self
-                .redis
-                .pipeline(self.membership("SADD", id, sid.as_str()).into())
-                .await?;
-            Ok(first_refusal(added)?)
-        };
-        match self.locks.with(&key, add).await {
-            Ok(()) => {
-                self.away.set(false);
-                if let Entered::Now(id) = entered {
-                    self.known.borrow_mut().entry(id).or_default();
-                }
-                self.owed.borrow_mut().remove(&(id.into(), Some(sid)));
-                Ok(true)
-            }
-            Err(fault) => {
-                if let Entered::Now(_) = entered {
-                    self.leave(id, sid).await;
-                }
-                Err(self.fault(id, &fault))
-            }
-        }
-    }
-
-    pub async fn leave(&self, id: &str, sid: Sid) {
-        self.open.leave(id, sid);
-        if self.open.sessions(id).is_empty() {
-            self.known.borrow_mut().remove(id);
-        }
-        let removed = self
-            .redis
-            .pipeline(self.membership("SREM", id, sid.as_str()).into())
-            .await;
-        if let Err(fault) = removed.and_then(first_refusal) {
-            self.owe(id, Some(sid), &fault);
-        }
-    }
-
     pub fn is_open(&self, id: &str, sid: Sid) -> bool {
         self.open.is_open(id, sid)
     }
 
     pub fn of(&self, sid: Sid) -> Vec<Rc<str>> {
         self.open.of(sid)
-    }
-
-    /// Those of this instance only while Redis can't tell.
-    pub async fn users(&self, id: &str) -> Vec<Sid> {
-        let mut members = redis::cmd("SMEMBERS");
-        members.arg(self.key(id, "users"));
-        match self.redis.query::<Vec<String>>(members).await {
-            Ok(sids) => sids.iter().filter_map(|sid| Sid::parse(sid)).collect(),
-            Err(_) => self.open.sessions(id),
-        }
     }
 
     pub async fn append(
@@ -291,22 +186,6 @@ impl InRedis {
         }
     }
 
-    pub async fn evict(&self, sid: &str) {
-        let mut members = redis::cmd("SMEMBERS");
-        members.arg(
-            self.redis
-                .key(&format!("ydoc:documents:session:{sid}:documents")),
-        );
-        let ids: Vec<String> = self.redis.query(members).await.unwrap_or_default();
-        for id in ids {
-            let _ = self
-                .redis
-                .pipeline(self.membership("SREM", &id, sid).into())
-                .await;
-            self.clear_unused(&id).await;
-        }
-    }
-
     /// See [`super::Documents::missed`].
     pub async fn missed(&self) -> Vec<Rc<str>> {
         let heard = self.redis.heard_anew(self.heard.get()).await;
@@ -374,62 +253,6 @@ impl InRedis {
         }
     }
 
-    /// Squashes the older half after the update that made it necessary has been passed on.
-    fn squash_later(self: &Rc<Self>, id: &str) {
-        let mut start = false;
-        self.with_known(id, |known| {
-            start = !std::mem::replace(&mut known.squashing, true)
-        });
-        if !start {
-            return;
-        }
-        let (this, id) = (self.clone(), id.to_owned());
-        let squash = async move {
-            if let Err(fault) = this.squash(&id, SQUASH_AT / 2).await {
-                log::debug!("{id:?} is not squashed: {fault}");
-            }
-            this.with_known(&id, |known| known.squashing = false);
-        };
-        self.executor.spawn(squash).detach();
-    }
-
-    /// Squashes all of it, if that is worth it. Whether it was.
-    async fn squash_whole(&self, id: &str) -> Result<bool, Away> {
-        let squash = async {
-            let len = self.len(id).await?;
-            Ok(len > WORTH_SQUASHING && self.squash(id, len).await?)
-        };
-        squash.await.map_err(|fault| self.fault(id, &fault))
-    }
-
-    /// Makes one update of the first ones. `false` when somebody else did meanwhile, or they can't be merged.
-    async fn squash(&self, id: &str, count: usize) -> Result<bool, Fault> {
-        let old = self.read(id, count as isize - 1).await?;
-        let updates: Vec<&[u8]> = old.iter().map(Vec::as_slice).collect();
-        let hash = HEXLOWER.encode(&Sha1::digest(updates.join(&b'\n')));
-        let Some(merged) = merge_all(&old) else {
-            log::error!(
-                "the first {} updates of {id:?} can't be squashed",
-                old.len()
-            );
-            return Ok(false);
-        };
-        let (count, json) = (old.len().to_string(), ints(&merged.bytes));
-        let replace = async |lease: &Lease| {
-            let args = [count.as_bytes(), hash.as_bytes(), json.as_bytes()];
-            let rest = self.step(lease, &REPLACE, id, "updates", &args).await?;
-            let Ok(rest) = usize::try_from(rest) else {
-                return Ok(false);
-            };
-            let size = rest + merged.bytes.len();
-            self.step(lease, &SET, id, "size", &[size.to_string().as_bytes()])
-                .await?;
-            self.with_known(id, |known| known.size = size);
-            Ok(true)
-        };
-        self.locks.with(&self.locks.of_document(id), replace).await
-    }
-
     async fn len(&self, id: &str) -> Result<usize, Fault> {
         let mut len = redis::cmd("LLEN");
         len.arg(self.key(id, "updates"));
@@ -456,16 +279,6 @@ impl InRedis {
             .await
     }
 
-    /// Adds or removes a session, on both sides.
-    fn membership(&self, command: &str, id: &str, sid: &str) -> [Cmd; 2] {
-        let mut users = redis::cmd(command);
-        users.arg(self.key(id, "users")).arg(sid);
-        let mut documents = redis::cmd(command);
-        let key = format!("ydoc:documents:session:{sid}:documents");
-        documents.arg(self.redis.key(&key)).arg(id);
-        [users, documents]
-    }
-
     fn key(&self, id: &str, what: &str) -> String {
         self.redis.key(&format!("ydoc:documents:{id}:{what}"))
     }
@@ -481,39 +294,6 @@ impl InRedis {
             log::warn!("document {id:?} and maybe others can't be reached: {fault}");
         }
         Away
-    }
-
-    /// Redis could not be told that somebody left: it is told when it is back.
-    fn owe(&self, id: &str, sid: Option<Sid>, fault: &Fault) {
-        log::debug!("document {id:?} is not left yet: {fault}");
-        let mut owed = self.owed.borrow_mut();
-        if owed.len() < MOST_OWED {
-            owed.insert((id.into(), sid));
-        }
-    }
-
-    /// After each reconnect: who left has left, who is here is in, also when Redis forgot everything.
-    async fn keep_reconciling(&self) {
-        let mut connections = 0;
-        loop {
-            connections = self.redis.connected(connections).await;
-            let here = self.open.all().into_iter();
-            let enter = here.flat_map(|(id, sid)| self.membership("SADD", &id, sid.as_str()));
-            if let Err(fault) = self.redis.pipeline(enter.collect()).await {
-                log::debug!("open documents are not known in Redis: {fault}");
-                continue;
-            }
-            for (id, sid) in self.owed.take() {
-                match sid {
-                    Some(sid) if self.open.is_open(&id, sid) => {}
-                    Some(sid) => {
-                        self.leave(&id, sid).await;
-                        self.clear_unused(&id).await;
-                    }
-                    None => drop(self.clear_unused(&id).await),
-                }
-            }
-        }
     }
 }
 
@@ -540,19 +320,4 @@ impl From<Away> for Rejected {
     fn from(_: Away) -> Self {
         Self::Away
     }
-}
-
-/// One update of all; `None` when one of them is none.
-fn merge_all(stored: &[Vec<u8>]) -> Option<Compacted> {
-    let updates: Option<Vec<Vec<u8>>> = stored.iter().map(|json| read_ints(json)).collect();
-    merge(updates?.iter().map(Vec::as_slice).collect())
-}
-
-/// One update of those that are one, which is what another process may have stored.
-fn merge_good(id: &str, stored: &[Vec<u8>]) -> Option<Compacted> {
-    let mut updates: Vec<Vec<u8>> = stored.iter().filter_map(|json| read_ints(json)).collect();
-    updates.retain(|update| check(update).is_ok());
-    let (bad, all) = (stored.len() - updates.len(), stored.len());
-    log::error!("{bad} of {all} stored updates of {id:?} are none");
-    merge(updates.iter().map(Vec::as_slice).collect())
 }
