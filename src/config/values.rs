@@ -100,30 +100,23 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 pub fn networks(text: &str) -> Result<Vec<Network>, String> {
-    let parts = text
-        .split(',')
-        .map(str::trim)
-        .filter(|part| !part.is_empty());
-    parts
-        .map(|part| {
-            Network::parse(part)
-                .ok_or_else(|| "write addresses as 10.1.2.3 or networks as 10.0.0.0/8".into())
-        })
-        .collect()
+    let how = "write addresses as 10.1.2.3 or networks as 10.0.0.0/8";
+    list(text, Network::parse, how)
 }
 
 /// `a, b:26380` as host and port.
 pub fn hosts(text: &str, port: u16) -> Result<Vec<(String, u16)>, String> {
+    let how = "write hosts as sentinel-1 or sentinel-1:26379";
+    list(text, |part| host_port(part, port), how)
+}
+
+/// What stands between commas; `how` to write it if something can't be read.
+fn list<T>(text: &str, read: impl Fn(&str) -> Option<T>, how: &str) -> Result<Vec<T>, String> {
     let parts = text
         .split(',')
         .map(str::trim)
         .filter(|part| !part.is_empty());
-    parts
-        .map(|part| {
-            host_port(part, port)
-                .ok_or_else(|| "write hosts as sentinel-1 or sentinel-1:26379".into())
-        })
-        .collect()
+    parts.map(|part| read(part).ok_or(how.into())).collect()
 }
 
 /// `host`, `host:port`, `[::1]`, `[::1]:port`; brackets are dropped.
