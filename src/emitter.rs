@@ -18,6 +18,9 @@ const SAVED: [&str; 7] = [
     "status", "message", "replace", "embeds", "files", "source", "citation",
 ];
 
+/// What a large event leaves behind of the buffer for payloads.
+const KEPT: usize = 8192;
+
 /// A message of a chat that a backend is writing. Cheap to use for many events.
 pub struct Emitter {
     house: Rc<House>,
@@ -25,6 +28,8 @@ pub struct Emitter {
     room: String,
     /// The payload up to the event.
     head: String,
+    /// The buffer for payloads, empty between two events.
+    payload: Cell<String>,
     /// Where events are saved; `None` when they are not.
     place: Option<Place>,
     /// Whether the log knows that not everything is saved.
@@ -70,8 +75,9 @@ struct Event<'a> {
 }
 
 #[derive(Deserialize)]
-struct Content {
-    content: String,
+struct Content<'a> {
+    #[serde(borrow)]
+    content: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
@@ -107,6 +113,7 @@ impl Emitter {
             house: house.clone(),
             room: format!("user:{user_id}"),
             head: head(chat_id, message_id),
+            payload: Cell::default(),
             place,
             told: Cell::new(false),
         }
@@ -117,18 +124,30 @@ impl Emitter {
     pub async fn emit(&self, event: &RawValue) -> Result<Emitted, NotAnEvent> {
         let Object(parsed): Object<Event<'_>> =
             serde_json::from_str(event.get()).map_err(|_| NotAnEvent)?;
-        let args = Args::from_json([&self.head, event.get(), "}"].concat());
+        let mut payload = self.payload.take();
+        for part in [&*self.head, event.get(), "}"] {
+            payload.push_str(part);
+        }
+        let emitted = self.emit_payload(event, &parsed, &payload).await;
+        payload.clear();
+        payload.shrink_to(KEPT);
+        self.payload.set(payload);
+        Ok(emitted)
+    }
+
+    async fn emit_payload(&self, event: &RawValue, parsed: &Event<'_>, payload: &str) -> Emitted {
+        let args = Args::from_json(payload);
         if let (Directory::OpenWebui(webui), Some(place)) = (&self.house.directory, &self.place)
             && SAVED.contains(&&*parsed.r#type)
         {
-            return Ok(self.through(webui, place, event, &args).await);
+            return self.through(webui, place, event, &args).await;
         }
         let reached = self.send(&args);
         let saved = match &self.place {
-            Some(place) => self.save(place, &parsed).await,
+            Some(place) => self.save(place, parsed).await,
             None => Saved::No,
         };
-        Ok(Emitted { reached, saved })
+        Emitted { reached, saved }
     }
 
     fn send(&self, args: &Args<'_>) -> usize {

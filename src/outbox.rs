@@ -2,7 +2,9 @@
 //!
 //! A [`Frame`] is encoded once and shared by every receiver's outbox: one pointer each.
 //! The bound is in bytes; a frame that is larger than the bound still passes when the queue is empty.
+//! What has been written to its last receiver lends its memory to the next frame: a stream of tokens allocates nothing.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Write};
 use std::rc::Rc;
@@ -13,8 +15,41 @@ pub type Frame = Rc<Vec<u8>>;
 /// How many frames one write joins at most.
 const JOINED: usize = 64;
 
-/// What is left of the queue's buffer once it is empty, in frames.
-const KEPT: usize = 8;
+/// What is left of the queue's buffer once it is empty, in frames: what a chunk of a stream brings fits.
+const KEPT: usize = 16;
+
+/// Written frames that are kept to be filled again, as many as one write joins, and bytes of one at most.
+const SPARES: usize = JOINED;
+const SPARE_BYTES: usize = 1024;
+
+thread_local! {
+    static SPARE: RefCell<Vec<Frame>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A frame of at most `length` bytes that `fill` appends, in the memory of one that has been written if there is one.
+pub fn frame(length: usize, fill: impl FnOnce(&mut Vec<u8>)) -> Frame {
+    let mut frame = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
+    // Nobody else holds it.
+    if let Some(bytes) = Rc::get_mut(&mut frame) {
+        bytes.reserve_exact(length);
+        fill(bytes);
+    }
+    frame
+}
+
+/// Keeps a written frame to be filled again, if this was its last receiver.
+fn reuse(mut frame: Frame) {
+    let Some(bytes) = Rc::get_mut(&mut frame).filter(|bytes| bytes.capacity() <= SPARE_BYTES)
+    else {
+        return;
+    };
+    bytes.clear();
+    SPARE.with_borrow_mut(|spare| {
+        if spare.len() < SPARES {
+            spare.push(frame);
+        }
+    });
+}
 
 /// Frames that wait for their transport.
 #[derive(Default)]
@@ -117,7 +152,9 @@ impl Outbox {
             }
             self.written -= len;
             self.bytes -= len;
-            self.queue.pop_front();
+            if let Some(frame) = self.queue.pop_front() {
+                reuse(frame);
+            }
         }
         self.shrink();
     }
@@ -194,6 +231,37 @@ mod tests {
             Written::All
         );
         assert_eq!((writer.calls, writer.got.len(), count), (1, 50, 50));
+    }
+
+    #[test]
+    fn a_written_frame_is_filled_again_once_its_last_receiver_has_it() {
+        let mut writer = Narrow {
+            room: 10_000,
+            got: vec![],
+            calls: 0,
+        };
+        let mut write = |outbox: &mut Outbox| outbox.write_to(&mut writer, &mut 0).unwrap();
+        let (mut one, mut other) = (Outbox::default(), Outbox::default());
+        let first = super::frame(3, |bytes| bytes.extend_from_slice(b"one"));
+        let place = first.as_ptr();
+        assert!(one.push(first.clone(), 100) && other.push(first, 100));
+        write(&mut one);
+        let second = super::frame(3, |bytes| bytes.extend_from_slice(b"two"));
+        assert_ne!(
+            second.as_ptr(),
+            place,
+            "the other still waits for the first"
+        );
+        write(&mut other);
+        let third = super::frame(2, |bytes| bytes.extend_from_slice(b"3!"));
+        assert_eq!((third.as_ptr(), &third[..]), (place, &b"3!"[..]));
+        assert_eq!(&second[..], b"two");
+        // A large one gives its memory back.
+        let large = super::frame(5000, |bytes| bytes.resize(5000, 7));
+        assert!(one.push(large, 1));
+        write(&mut one);
+        assert!(super::frame(1, |_| ()).capacity() <= SPARE_BYTES);
+        assert_eq!(writer.got.len(), 3 + 3 + 5000);
     }
 
     #[test]

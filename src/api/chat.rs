@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 const SILENCE: Duration = Duration::from_secs(300);
 /// Bad lines that the reply names; further ones are counted only.
 const MAX_NAMED: usize = 100;
+/// What a long line leaves behind of the buffer for lines that arrive in pieces.
+const KEPT: usize = 8192;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -154,8 +156,11 @@ impl Stream {
                 self.line(line).await;
             } else {
                 self.rest.extend_from_slice(line);
-                let line = std::mem::take(&mut self.rest);
+                let mut line = std::mem::take(&mut self.rest);
                 self.line(&line).await;
+                line.clear();
+                line.shrink_to(KEPT);
+                self.rest = line;
             }
         }
         self.rest.extend_from_slice(piece);

@@ -1,8 +1,7 @@
 //! Packets to frames: the websocket form, made once, and the polling form, made from it when a poller needs it.
 
-use crate::outbox::Frame;
+use crate::outbox::{self, Frame};
 use data_encoding::BASE64;
-use std::rc::Rc;
 
 const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;
@@ -16,39 +15,39 @@ pub const SEPARATOR: u8 = 0x1e;
 pub fn packet(parts: &[&str], attachments: &[Vec<u8>]) -> Frame {
     let length = parts.iter().map(|p| p.len()).sum();
     let binary: usize = attachments.iter().map(|a| a.len() + 10).sum();
-    let mut bytes = Vec::with_capacity(length + binary + 10);
-    header(&mut bytes, TEXT, length);
-    for part in parts {
-        bytes.extend_from_slice(part.as_bytes());
-    }
-    for attachment in attachments {
-        header(&mut bytes, BINARY, attachment.len());
-        bytes.extend_from_slice(attachment);
-    }
-    Rc::new(bytes)
+    outbox::frame(length + binary + 10, |bytes| {
+        header(bytes, TEXT, length);
+        for part in parts {
+            bytes.extend_from_slice(part.as_bytes());
+        }
+        for attachment in attachments {
+            header(bytes, BINARY, attachment.len());
+            bytes.extend_from_slice(attachment);
+        }
+    })
 }
 
 /// A binary message on its own.
 pub fn binary(data: &[u8]) -> Frame {
-    let mut bytes = Vec::with_capacity(data.len() + 10);
-    header(&mut bytes, BINARY, data.len());
-    bytes.extend_from_slice(data);
-    Rc::new(bytes)
+    whole(BINARY, data)
 }
 
 /// A websocket close frame with its code (RFC 6455, 7.4.1). No Engine.IO packet: pollers don't see it.
 pub fn close(code: u16) -> Frame {
-    let mut bytes = vec![CLOSE, 2];
-    bytes.extend_from_slice(&code.to_be_bytes());
-    Rc::new(bytes)
+    whole(CLOSE, &code.to_be_bytes())
 }
 
 /// A websocket pong to a websocket ping. No Engine.IO packet: pollers don't see it.
 pub fn pong(data: &[u8]) -> Frame {
-    let mut bytes = Vec::with_capacity(data.len() + 2);
-    header(&mut bytes, PONG, data.len());
-    bytes.extend_from_slice(data);
-    Rc::new(bytes)
+    whole(PONG, data)
+}
+
+/// One websocket frame.
+fn whole(kind: u8, data: &[u8]) -> Frame {
+    outbox::frame(data.len() + 10, |bytes| {
+        header(bytes, kind, data.len());
+        bytes.extend_from_slice(data);
+    })
 }
 
 /// Appends the packets of a frame to a polling payload, binary ones as `b` and base64.

@@ -6,14 +6,22 @@ use crate::outbox::Frame;
 
 /// EVENT, or BINARY_EVENT when there are attachments; with an id when an ack is asked for.
 pub fn event(nsp: &str, id: Option<u64>, name: &str, args: &Args<'_>) -> Frame {
-    let name = serde_json::to_string(name).unwrap_or_default();
+    let escaped;
+    // Most names are JSON but for the quotes.
+    let (quote, name) = match name.bytes().all(is_plain) {
+        true => ("\"", name),
+        false => {
+            escaped = serde_json::to_string(name).unwrap_or_default();
+            ("", &*escaped)
+        }
+    };
     let comma = if args.json().is_empty() { "" } else { "," };
     message(
         "2",
         "5",
         nsp,
         id,
-        &["[", &name, comma, args.json(), "]"],
+        &["[", quote, name, quote, comma, args.json(), "]"],
         args.attachments(),
     )
 }
@@ -46,9 +54,14 @@ pub fn disconnect(nsp: &str) -> Frame {
     message("1", "1", nsp, None, &[], &[])
 }
 
+/// A byte that stands in a JSON string as it is.
+fn is_plain(byte: u8) -> bool {
+    byte >= b' ' && byte != b'"' && byte != b'\\'
+}
+
 /// Parts of a packet's text before its data, and of its data at most.
 const HEAD: usize = 6;
-const DATA: usize = 5;
+const DATA: usize = 7;
 
 fn message(
     plain: &str,
@@ -98,6 +111,10 @@ mod tests {
         assert_eq!(
             text(&event("/admin", Some(7), "foo", &Args::from_json("1,2"))),
             "42/admin,7[\"foo\",1,2]"
+        );
+        assert_eq!(
+            text(&event("/", None, "\"a\\b\"\n\u{7f}é", &Args::none())),
+            "42[\"\\\"a\\\\b\\\"\\n\u{7f}é\"]"
         );
         let blob =
             Args::from_json("{\"_placeholder\":true,\"num\":0}").with_attachments(vec![vec![1]]);

@@ -124,6 +124,21 @@ def test_each_line_is_emitted_the_moment_it_arrives(siskin, browse):
     assert content == "".join(f"{number} " for number in range(20))
 
 
+def test_lines_of_all_lengths_arrive_as_they_were_written(siskin, browse):
+    ann, twin, bob = browse("ann"), browse("ann"), browse("bob")
+    lengths = [0, 30_000, 1, 60, 2000, 70_000, 7, 900, 1100, 124, 9000, 3] * 3
+    events = [{"type": "x", "data": chr(97 + at % 26) * length} for at, length in enumerate(lengths)]
+    stream, other = Stream(siskin), Stream(siskin, "user_id=bob&chat_id=c2&message_id=m2")
+    body = "".join(json.dumps(event) + "\n" for event in events)
+    for at in range(0, len(body), 4999):
+        stream.write(body[at : at + 4999])
+        other.write(body[at : at + 4999])
+    for browser, chat, message in ((ann, "c1", "m1"), (twin, "c1", "m1"), (bob, "c2", "m2")):
+        came = [browser.next() for _ in events]
+        assert came == [("events", {"chat_id": chat, "message_id": message, "data": event}) for event in events]
+    assert stream.end()[1]["emitted"] == other.end()[1]["emitted"] == len(events)
+
+
 def test_bad_lines_are_named_and_harm_no_others(siskin, browse):
     ann = browse("ann")
     stream = Stream(siskin, "user_id=ann&chat_id=c1&save=false")
