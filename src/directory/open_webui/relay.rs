@@ -21,6 +21,7 @@ use smol::Async;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpStream;
+use std::ops::Bound;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -101,8 +102,13 @@ impl Relay {
         }
     }
 
-    fn take(&self) -> Option<(Rc<str>, Receipts)> {
-        self.waiting.borrow_mut().pop_first()
+    /// Of the next user, in the order of their tokens.
+    fn take_after(&self, token: &str) -> Option<(Rc<str>, Receipts)> {
+        let mut waiting = self.waiting.borrow_mut();
+        let rest = (Bound::Excluded(token), Bound::Unbounded);
+        let (next, _) = waiting.range::<str, _>(rest).next()?;
+        let next = next.clone();
+        waiting.remove_entry(&next)
     }
 
     async fn deliver(&self, token: &str, receipts: &Receipts) -> Result<(), Trouble> {
@@ -164,23 +170,15 @@ impl OpenWebui {
         Ok(())
     }
 
-    /// Until one can't be delivered.
+    /// Each user's in turn, so that one whose can't be delivered is in nobody's way. Whether all were.
     async fn deliver_all(self: &Rc<Self>) -> bool {
-        while let Some((token, receipts)) = self.relay.take() {
-            let delivered = match self.watch.is_away() {
-                true => Err(None),
-                false => self
-                    .relay
-                    .deliver(&token, &receipts)
-                    .await
-                    .map_err(|trouble| {
-                        self.look(Some(trouble.clone()));
-                        Some(trouble)
-                    }),
-            };
-            if delivered.is_ok() {
+        let (mut last, mut all) = (Rc::from(""), true);
+        while let Some((token, receipts)) = self.relay.take_after(&last) {
+            last = token.clone();
+            if self.deliver(&token, &receipts).await {
                 continue;
             }
+            all = false;
             if receipts.since.elapsed() < GIVE_UP {
                 self.relay.put_back(token, receipts);
             } else {
@@ -190,17 +188,29 @@ impl OpenWebui {
                     "{count} read receipts of {user} could not be told to Open WebUI for ten minutes and are dropped"
                 );
             }
+        }
+        all
+    }
+
+    async fn deliver(self: &Rc<Self>, token: &str, receipts: &Receipts) -> bool {
+        if self.watch.is_away() {
             return false;
         }
-        true
+        let delivered = self.relay.deliver(token, receipts).await;
+        delivered
+            .map_err(|trouble| self.look(Some(trouble)))
+            .is_ok()
     }
 
     /// For a server that goes down.
     pub(super) async fn deliver_last(self: &Rc<Self>) {
-        if within(DEADLINE, self.deliver_all()).await != Some(true) {
-            let lost = self.relay.waiting.borrow().len();
-            log::warn!("read receipts of {lost} users could not be told to Open WebUI");
-        }
+        let in_hand = match within(DEADLINE, self.deliver_all()).await {
+            Some(true) => return,
+            Some(false) => 0,
+            None => 1,
+        };
+        let lost = self.relay.waiting.borrow().len() + in_hand;
+        log::warn!("read receipts of {lost} users could not be told to Open WebUI");
     }
 }
 
@@ -361,15 +371,17 @@ mod tests {
             assert!(relay.put(&who("a"), Read::Chat("c".into())));
             assert!(relay.put(&who("a"), Read::Channel("c".into())));
         }
-        let (token, receipts) = relay.take().unwrap();
+        let (token, receipts) = relay.take_after("").unwrap();
         assert_eq!((&*token, receipts.read.len()), ("token of a", 2));
         assert!(relay.put(&who("a"), Read::Chat("d".into())));
         relay.put_back(token, receipts);
         assert!(relay.put(&who("b"), Read::Chat("c".into())));
-        let each = std::iter::from_fn(|| relay.take());
-        let mut each: Vec<_> = each.map(|(_, r)| (r.user_id, r.read.len())).collect();
-        each.sort();
-        assert_eq!(each, [("a".into(), 3), ("b".into(), 1)]);
+        let (token, receipts) = relay.take_after("").unwrap();
+        assert_eq!((&*receipts.user_id, receipts.read.len()), ("a", 3));
+        relay.put_back(token.clone(), receipts);
+        let (token, receipts) = relay.take_after(&token).unwrap();
+        assert_eq!((&*receipts.user_id, receipts.read.len()), ("b", 1));
+        assert!(relay.take_after(&token).is_none());
     }
 
     #[test]
