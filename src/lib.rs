@@ -21,7 +21,7 @@
 //! - [`store`]: the embedded ACID store
 //! - [`redis`]: one place that connects to Redis
 //! - [`config`]: the settings table and what was made of the environment
-//! - [`metrics`], [`log`], [`systemd`], [`task`], [`token`]: the ground they stand on
+//! - [`metrics`], [`log`], [`systemd`], [`task`], [`token`], [`json`]: the ground they stand on
 
 pub mod api;
 pub mod backplane;
@@ -36,6 +36,7 @@ pub mod engine;
 pub mod events;
 pub mod house;
 pub mod http;
+pub mod json;
 pub mod log;
 pub mod metrics;
 pub mod outbox;

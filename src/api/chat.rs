@@ -176,7 +176,7 @@ impl Stream {
         if input::too_deep(line) {
             return self.bad("nested too deep".into());
         }
-        let event: &RawValue = match serde_json::from_slice(line) {
+        let event: &RawValue = match crate::json::read(line) {
             Ok(event) => event,
             Err(error) => return self.bad(format!("not JSON: {error}")),
         };

@@ -119,10 +119,10 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     // serde would take a list for an object, field by field.
     let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
     let parsed = match first {
-        Some(b'{') => serde_json::from_slice(bytes),
+        Some(b'{') => crate::json::read(bytes),
         _ => Err(serde_json::Error::custom("it is not an object")),
     };
-    parsed.map_err(|error| match serde_json::from_slice::<IgnoredAny>(bytes) {
+    parsed.map_err(|error| match crate::json::read::<IgnoredAny>(bytes) {
         Ok(_) => Problem::shape(format!("The body is not as described: {error}.")),
         Err(error) => {
             let detail = format!("The body is not JSON: {error}.");

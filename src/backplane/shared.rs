@@ -221,7 +221,7 @@ impl Shared {
             #[serde(borrow)]
             data: &'a RawValue,
         }
-        let listener = move |message: &[u8]| match serde_json::from_slice::<Event<'_>>(message) {
+        let listener = move |message: &[u8]| match crate::json::read::<Event<'_>>(message) {
             Ok(event) => take(&event.channel, event.data),
             Err(_) => metrics::refused("backplane message"),
         };

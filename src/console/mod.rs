@@ -150,7 +150,7 @@ fn takes_gzip(asked: &HeaderMap) -> bool {
         .flat_map(|list| list.split(','));
     codings.any(|coding| {
         let (name, quality) = coding.split_once(";q=").unwrap_or((coding, "1"));
-        let wanted = quality.trim().parse().is_ok_and(|q: f32| q > 0.0);
+        let wanted = serde_json::from_str(quality).is_ok_and(|q: f64| q > 0.0);
         name.trim().eq_ignore_ascii_case("gzip") && wanted
     })
 }

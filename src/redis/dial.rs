@@ -36,10 +36,10 @@ pub async fn dial(target: &Target, address: &Address, tls: bool) -> Result<Strea
 #[cfg(feature = "tls")]
 async fn secure(target: &Target, address: &Address, stream: TcpStream) -> Result<Stream, String> {
     // Sooner than the connection as a whole, so that what is said then is why.
-    let limit = target.connect_timeout.mul_f32(0.8);
+    let limit = target.connect_timeout.mul_f64(0.8);
     let late = async {
         smol::Timer::after(limit).await;
-        let seconds = limit.as_secs_f32();
+        let seconds = limit.as_secs_f64();
         Err(format!(
             "no TLS handshake within {seconds} s; one without TLS is reached as redis://"
         ))
@@ -60,7 +60,7 @@ pub async fn within<T>(
 ) -> Result<T, String> {
     let late = async {
         smol::Timer::after(limit).await;
-        Err(format!("no answer within {} s", limit.as_secs_f32()))
+        Err(format!("no answer within {} s", limit.as_secs_f64()))
     };
     futures_lite::future::or(work, late).await
 }

@@ -3,6 +3,7 @@
 use super::Inner;
 use super::cluster::Cluster;
 use super::link::Link;
+use crate::log::tenths;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -62,8 +63,8 @@ impl Inner {
         self.connections.set(self.connections.get() + 1);
         match self.outage.take() {
             Some(outage) => {
-                let away = outage.since.elapsed().as_secs_f32();
-                log::info!("{} is back after {away:.1} s", self.target);
+                let away = tenths(outage.since.elapsed());
+                log::info!("{} is back after {away} s", self.target);
             }
             None => log::info!("{} is connected", self.target),
         }
@@ -125,8 +126,8 @@ impl Inner {
     /// A node that was lost may have forgotten everything: whoever writes behind reconciles as after a reconnect.
     fn whole(&self) {
         if let Some(outage) = self.outage.take() {
-            let lacked = outage.since.elapsed().as_secs_f32();
-            log::info!("{} is whole again after {lacked:.1} s", self.target);
+            let lacked = tenths(outage.since.elapsed());
+            log::info!("{} is whole again after {lacked} s", self.target);
             self.connections.set(self.connections.get() + 1);
             self.changed.ring();
         }

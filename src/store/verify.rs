@@ -108,8 +108,7 @@ fn count(database: &Database, path: &Path) -> Result<Vec<(Table, u64)>, OpenErro
         let (mut count, mut wrong) = (0, None);
         let each = |key: &str, value: &[u8]| {
             count += 1;
-            if table.holds_json() && serde_json::from_slice::<serde::de::IgnoredAny>(value).is_err()
-            {
+            if table.holds_json() && crate::json::read::<serde::de::IgnoredAny>(value).is_err() {
                 wrong = Some(format!("{} {key:?} is not JSON", table.name()));
             }
             wrong.is_none()

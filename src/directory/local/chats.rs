@@ -83,7 +83,7 @@ impl Local {
     /// Adds when the owner read the chat last.
     fn with_read(&self, id: &str, mut chat: Record) -> Result<Record, Fault> {
         let read = self.store.get(Table::Reads, &key(id, owner(&chat)))?;
-        let read = read.and_then(|at| serde_json::from_slice::<Value>(&at).ok());
+        let read = read.and_then(|at| crate::json::read::<Value>(&at).ok());
         chat.insert("last_read_at".to_owned(), read.unwrap_or(Value::Null));
         Ok(chat)
     }

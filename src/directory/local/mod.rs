@@ -136,7 +136,7 @@ impl Local {
 }
 
 fn parse(table: Table, key: &str, bytes: &[u8]) -> Result<Record, Fault> {
-    serde_json::from_slice(bytes).map_err(|error| {
+    crate::json::read(bytes).map_err(|error| {
         log::error!("store: {} {key:?}: {error}", table.name());
         Fault::Damaged
     })

@@ -131,7 +131,7 @@ impl OpenWebui {
 
     /// Reads an answer as what was asked for.
     fn read<T: DeserializeOwned>(self: &Rc<Self>, path: &str, body: &[u8]) -> Result<T, Refusal> {
-        serde_json::from_slice(body).map_err(|_| {
+        crate::json::read(body).map_err(|_| {
             let what = format!("{path} is answered with something else than was asked for");
             self.trouble(Trouble(what))
         })

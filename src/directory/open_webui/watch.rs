@@ -4,6 +4,7 @@
 
 use super::OpenWebui;
 use super::client::{Question, Trouble};
+use crate::log::tenths;
 use hyper::{Method, StatusCode};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -50,8 +51,8 @@ impl Watch {
 
     fn came(&self, url: &str) {
         if let Some((since, _)) = self.away.take() {
-            let seconds = since.elapsed().as_secs_f32();
-            log::info!("Open WebUI at {url} is back after {seconds:.1} s");
+            let away = tenths(since.elapsed());
+            log::info!("Open WebUI at {url} is back after {away} s");
         }
     }
 

@@ -124,7 +124,7 @@ impl Tasks {
             action: String,
             task_id: String,
         }
-        let Ok(Command { action, task_id }) = serde_json::from_slice(message) else {
+        let Ok(Command { action, task_id }) = crate::json::read(message) else {
             log::debug!("a command for tasks that is none");
             return;
         };
