@@ -101,6 +101,19 @@ def test_the_usage_pool_is_everybodys(start, reference):
     assert reference.redis.exists(reference.key("usage_cleanup_lock"))
 
 
+def test_sweeping_costs_redis_a_command_each_time(start, reference):
+    """The lock is renewed as long as it is held, but not for each sweep."""
+    reference.take("session_cleanup_lock")
+    start(WEBSOCKET_REDIS_LOCK_TIMEOUT=13)
+    lock = reference.key("usage_cleanup_lock")
+    owner = wait_for(lambda: reference.redis.get(lock), what="the lock")
+    reference.redis.config_resetstat()
+    calls = lambda command: reference.redis.info("commandstats").get(f"cmdstat_{command}", {"calls": 0})["calls"]  # noqa: E731
+    wait_for(lambda: calls("hscan") >= 6, 60, "sweeps")
+    assert reference.redis.get(lock) == owner, "held for longer than it lives"
+    assert 1 <= calls("pexpire") <= calls("hscan") / 2 + 1, reference.redis.info("commandstats")
+
+
 def test_lost_sessions_are_reaped_by_one_and_everybody_sees_it(start, redis_server, reference):
     dead = [f"dead{number:016}" for number in range(450)]
     for sid in dead:

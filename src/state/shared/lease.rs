@@ -66,7 +66,12 @@ impl Lease {
 
     /// Whether it is ours without doubt: a command that is sent now is over before another can have it.
     pub fn is_sure(&self) -> bool {
-        self.asked.elapsed() < self.lifetime / 2
+        self.is_sure_for(Duration::ZERO)
+    }
+
+    /// Whether that is still so after this time.
+    pub fn is_sure_for(&self, time: Duration) -> bool {
+        self.asked.elapsed() + time < self.lifetime / 2
     }
 }
 

@@ -64,7 +64,7 @@ impl Shared {
         let every = Duration::from_secs(usage::LIFETIME.unsigned_abs());
         loop {
             self.wait_for_lock(USAGE_LOCK).await;
-            while self.is_held(USAGE_LOCK).await && self.sweep().await.is_ok() {
+            while self.is_held_for(USAGE_LOCK, every).await && self.sweep().await.is_ok() {
                 smol::Timer::after(every).await;
             }
         }
@@ -76,7 +76,7 @@ impl Shared {
         loop {
             self.wait_for_lock(SESSION_LOCK).await;
             let mut next = Instant::now();
-            while self.is_held(SESSION_LOCK).await {
+            while self.renew(SESSION_LOCK).await {
                 if Instant::now() >= next {
                     if self.reap().await.is_err() {
                         break;
@@ -111,8 +111,14 @@ impl Shared {
         }
     }
 
+    /// Whether the lock will be ours for so long; asks Redis only when that is not sure.
+    async fn is_held_for(&self, name: &'static str, time: Duration) -> bool {
+        let sure = |lease: &Lease| lease.is_sure_for(time);
+        self.held.borrow().get(name).is_some_and(sure) || self.renew(name).await
+    }
+
     /// Renews the lock, if it is still ours.
-    async fn is_held(&self, name: &'static str) -> bool {
+    async fn renew(&self, name: &'static str) -> bool {
         let Some(mut lease) = self.held.borrow_mut().remove(name) else {
             return false;
         };
