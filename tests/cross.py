@@ -1,6 +1,7 @@
 """Builds the static binaries for the tests, and says how to run those of another architecture."""
 
 import functools
+import os
 import pathlib
 import subprocess
 
@@ -20,6 +21,13 @@ def run(*command, cwd=ROOT, **more):
 def build(target):
     """The stripped binary. The conformance server is built along, so that everybody's build is the same one."""
     return pathlib.Path(run("bash", "cross/build.sh", target, "--bin", "siskin", "--example", "conformance").strip())
+
+
+@functools.cache
+def build_tls(target):
+    """The one with the feature `tls`, beside the others."""
+    elsewhere = {**os.environ, "CARGO_TARGET_DIR": str(ROOT / "target/variants")}
+    return pathlib.Path(run("bash", "cross/build.sh", target, "--features", "tls", "--bin", "siskin", env=elsewhere).strip())
 
 
 def conformance(target):

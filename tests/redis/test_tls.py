@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import pathlib
 import subprocess
 
@@ -14,7 +15,7 @@ from proxy import Proxy
 from redis.asyncio import Redis
 from wire import WebSocket
 
-from siskin import BINARY, ROOT, SECRET, free_port, wait_for
+from siskin import BINARY, ROOT, RUNNER, SECRET, free_port, wait_for
 
 pytestmark = pytest.mark.timeout(900)  # The first one builds.
 TLS12 = ("--tls-protocols", "TLSv1.2")
@@ -24,6 +25,8 @@ TLS13 = ("--tls-protocols", "TLSv1.3")
 @pytest.fixture(scope="module")
 def binary():
     """siskin with the feature `tls`; beside the other one, whose dependencies it shares."""
+    if made := os.environ.get("SISKIN_TLS_BIN"):
+        return made
     subprocess.run(["cargo", "build", "-q", "--locked", "--features", "tls", "--example", "siskin-tls"], cwd=ROOT, check=True)
     return str(ROOT / "target/debug/examples/siskin-tls")
 
@@ -197,7 +200,7 @@ def outcome(binary, url, folder):
     """The exit code of a start that fails, and what it said."""
     redis = {"WEBSOCKET_MANAGER": "redis", "WEBSOCKET_REDIS_URL": url}
     environment = {"WEBUI_SECRET_KEY": SECRET, "SISKIN_DATA_DIR": str(folder), **redis}
-    done = subprocess.run([binary, "serve"], env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*RUNNER, binary, "serve"], env=environment, capture_output=True, text=True, timeout=60)
     return done.returncode, done.stderr
 
 
