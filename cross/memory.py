@@ -97,8 +97,17 @@ def redis():
         server.wait(30)
 
 
+def settle(pid):
+    """Waits until a start is over: nothing happens for a while, or it never ceases to."""
+    for _ in range(10):
+        before = activity(pid)
+        time.sleep(1)
+        if activity(pid) == before:
+            return
+
+
 def at_rest(server, seconds, how):
-    time.sleep(3)
+    settle(server.pid)
     print(f"at rest {how}: {rss(server.pid):,} bytes of RSS = {rss(server.pid) / 2**20:.2f} MiB")
     before = activity(server.pid)
     time.sleep(seconds)
