@@ -48,7 +48,7 @@ else
         mkdir -p "$stubs"
         for object in crtbegin crtend crtbeginS crtendS; do
             printf '#![feature(no_core)]\n#![no_core]\n' |
-                RUSTC_BOOTSTRAP=1 rustc --target "$target" --crate-type lib --crate-name "$object" --emit obj -o "$stubs/$object.o" -
+                RUSTC_BOOTSTRAP=1 rustc --target "$target" --cap-lints allow --crate-type lib --crate-name "$object" --emit obj -o "$stubs/$object.o" -
         done
         printf '!<arch>\n' >"$stubs/libunwind.a"
     fi

@@ -44,7 +44,7 @@ doc=$root/usr/share/doc/siskin
     printf 'Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\nUpstream-Name: siskin\n\n'
     printf 'Files: *\nCopyright: %s\nLicense: Expat\n' "$(sed -n 's/^Copyright (c) //p' LICENSE)"
     sed -n '/^Permission/,$p' LICENSE | sed 's/^$/./; s/^/ /'
-    printf '\nComment: The binary holds the crates that sbom.cdx.json lists;\n their notices are in third-party.txt.gz.\n'
+    printf '\nComment: The binary holds what sbom.cdx.json lists;\n its notices are in third-party.txt.gz.\n'
 } >"$doc/copyright"
 {
     printf 'siskin (%s) stable; urgency=medium\n\n  * See CHANGELOG.md of the project.\n\n' "$version"
@@ -56,8 +56,6 @@ python3 cross/sbom.py --notices "$target" | gzip -9n >"$doc/third-party.txt.gz"
 install -Dm644 /dev/stdin "$root/usr/share/lintian/overrides/siskin" <<OVERRIDES
 # One static binary on purpose: it runs on every Debian and every other Linux.
 siskin: statically-linked-binary [usr/bin/siskin]
-# There is no bug in Debian's tracker to close: the package is not part of Debian.
-siskin: initial-upload-closes-no-bugs [usr/share/doc/siskin/changelog.gz:1]
 # The project has no mail address; its issues are its way to be reached.
 siskin: bogus-mail-host Maintainer siskin@localhost
 siskin: bogus-mail-host-in-debian-changelog siskin@localhost (for version $version) [usr/share/doc/siskin/changelog.gz:1]
@@ -82,6 +80,7 @@ Description: live connection of an AI chat application
 CONTROL
 echo /etc/siskin/siskin.env >"$control/conffiles"
 install -m755 cross/deb/postinst cross/deb/prerm cross/deb/postrm "$control/"
+[ "$architecture" != armhf ] || install -m755 cross/deb/preinst "$control/"
 (cd "$root" && find . -path ./DEBIAN -prune -o -type f -printf '%P\0' | sort -z | xargs -0 md5sum) >"$control/md5sums"
 
 package=$out/siskin_${version}_$architecture.deb

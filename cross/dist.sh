@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # dist.sh [FOLDER]: everything of a release, in FOLDER (else dist/, which is emptied): an archive, a .deb and the symbols for each
-# target, an OCI image, the SBOMs, SHA256SUMS, install.sh.
+# target, OCI images, the SBOMs, SHA256SUMS, install.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # TARGETS names fewer targets than all; BUILT=yes takes the binaries that build.sh made before.
@@ -35,9 +35,12 @@ for target in "${targets[@]}"; do
     python3 cross/sbom.py --notices "$target" >"$folder/third-party.txt"
     tar -C "$work" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" --format=ustar -c "$name" |
         gzip -9n >"$out/$name.tar.gz"
-    bash cross/deb.sh "$target" "$out" >/dev/null
+    package=$(bash cross/deb.sh "$target" "$out")
+    architecture=${package##*_}
+    python3 cross/image.py "$out/siskin-$version-oci-${architecture%.deb}.tar" "$target"
     # The names of its functions, for whoever has an address of a crash or a profile.
     bash cross/objcopy.sh --only-keep-debug "target/$target/release/siskin" "$out/$name.debug"
+    chmod 644 "$out/$name.debug"
 done
 
 python3 cross/image.py "$out/siskin-$version-oci.tar" "${targets[@]}"

@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """image.py FILE TARGET...: the container image of cross/Containerfile as an OCI archive for these targets, without a daemon.
 
-The same binaries give the same bytes. `podman load -i FILE`, `docker load -i FILE` (25 or newer) or `skopeo copy oci-archive:FILE ...` take it.
+The same binaries give the same bytes. Any docker, `podman load -i FILE` and skopeo take an archive of one target. Docker takes one of several
+targets only with containerd's image store, so such an archive is for registries: `skopeo copy --all oci-archive:FILE docker://...`.
 """
 
+import datetime
 import hashlib
 import io
 import json
+import os
 import pathlib
 import re
 import sys
@@ -18,6 +21,7 @@ PLATFORMS = {
     "armv7-unknown-linux-musleabihf": {"architecture": "arm", "os": "linux", "variant": "v7"},
     "x86_64-unknown-linux-musl": {"architecture": "amd64", "os": "linux"},
 }
+CREATED = datetime.datetime.fromtimestamp(int(os.environ.get("SOURCE_DATE_EPOCH", 0)), datetime.timezone.utc)
 USER = 65532
 SECOND = 1_000_000_000
 CONFIG = {
@@ -72,9 +76,11 @@ def manifest(blobs, target, version):
     packed = layer((ROOT / "target" / target / "siskin").read_bytes())
     # Uncompressed: a compressor's bytes differ from version to version.
     content = blobs.add("layer.v1.tar", packed)
+    labels = {"title": "siskin", "version": version, "licenses": "MIT"}
     config = {
         **PLATFORMS[target],
-        "config": {**CONFIG, "Labels": {"org.opencontainers.image.title": "siskin", "org.opencontainers.image.version": version}},
+        "created": CREATED.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "config": {**CONFIG, "Labels": {f"org.opencontainers.image.{name}": value for name, value in labels.items()}},
         "rootfs": {"type": "layers", "diff_ids": [content["digest"]]},
     }
     made = {
@@ -84,6 +90,17 @@ def manifest(blobs, target, version):
         "layers": [content],
     }
     return {**blobs.add("manifest.v1+json", made), "platform": PLATFORMS[target]}
+
+
+def docker_contents(blobs, image, version):
+    """Docker's own list of contents, the only one that its image store of old reads; it has one image a tag."""
+    made = json.loads(blobs[digest_of(image)])
+    path = lambda descriptor: f"blobs/sha256/{digest_of(descriptor)}"  # noqa: E731
+    return [{"Config": path(made["config"]), "RepoTags": [f"siskin:{version}"], "Layers": [path(one) for one in made["layers"]]}]
+
+
+def digest_of(descriptor):
+    return descriptor["digest"].removeprefix("sha256:")
 
 
 def main(out, targets):
@@ -97,6 +114,9 @@ def main(out, targets):
     with tarfile.open(out, "w", format=tarfile.USTAR_FORMAT) as archive:
         entry(archive, "oci-layout", 0o644, b'{"imageLayoutVersion": "1.0.0"}')
         entry(archive, "index.json", 0o644, json.dumps(index, sort_keys=True).encode())
+        if len(manifests) == 1:
+            contents = docker_contents(blobs, manifests[0], version)
+            entry(archive, "manifest.json", 0o644, json.dumps(contents, sort_keys=True).encode())
         entry(archive, "blobs/", 0o755)
         entry(archive, "blobs/sha256/", 0o755)
         for digest in sorted(blobs):

@@ -5,7 +5,7 @@
 #   sh install.sh --from FOLDER       from another folder
 #   sh install.sh --from https://...  from a web address; --sum HEX names the checksum of its SHA256SUMS, from a source you trust
 #   sh install.sh --uninstall         removes it; the settings, secrets and store stay unless --purge follows
-#   DESTDIR=/folder                   installs below a folder, starts nothing
+#   DESTDIR=/folder                   installs below a folder, starts nothing; / for a system that doesn't run yet
 #
 # The folder or address holds SHA256SUMS and siskin-VERSION-TARGET.tar.gz as `make dist` makes them. Nothing is unpacked, and nothing
 # of it run, before its checksum is found right.
@@ -40,6 +40,9 @@ binary=$destdir/usr/local/bin/siskin
 units=$destdir/etc/systemd/system
 settings=$destdir/etc/siskin
 store=$destdir/var/lib/siskin
+share=$destdir/usr/local/share
+# Below it: the manual and the shells' completions.
+pages="man/man1/siskin.1 bash-completion/completions/siskin zsh/site-functions/_siskin fish/vendor_completions.d/siskin.fish"
 
 # systemd is told only about the running system.
 manages() { [ -z "$destdir" ] && [ -d /run/systemd/system ]; }
@@ -59,14 +62,36 @@ target() {
     esac
 }
 
+# What the unit needs: LoadCredential came with systemd 247.
+systemd_is_needed() {
+    [ -z "$destdir" ] || return 0
+    [ -d /run/systemd/system ] ||
+        fail "systemd doesn't run here. Unpack $from/siskin-*-$target.tar.gz and let your own supervisor run \"siskin serve\", or set DESTDIR"
+    version=$(systemctl --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p')
+    [ "${version:-0}" -ge 247 ] || fail "systemd 247 or newer is needed (Debian 11, Raspberry Pi OS of 2021), this is ${version:-unknown}"
+}
+
+tools_are_needed() {
+    missing=
+    for tool in sha256sum tar gzip od install mktemp; do
+        command -v "$tool" >/dev/null || missing="$missing $tool"
+    done
+    [ -z "$missing" ] || fail "this machine lacks:$missing"
+}
+
 # fetch NAME: brings a file into the work folder.
 fetch() {
     case $from in
     https://*)
         if command -v curl >/dev/null; then
             curl --proto '=https' --proto-redir '=https' --fail --silent --show-error --location --output "$work/$1" "$from/$1"
+        elif command -v wget >/dev/null; then
+            # wget follows a redirect to plain http, too. With a sum from elsewhere that does no harm.
+            redirects=0
+            [ -z "$sum" ] || redirects=5
+            wget --max-redirect=$redirects --quiet --output-document="$work/$1" "$from/$1"
         else
-            wget --https-only --quiet --output-document="$work/$1" "$from/$1"
+            fail "curl or wget is needed to fetch $from/$1"
         fi || fail "$from/$1 can't be fetched"
         ;;
     http://*) fail "only https addresses" ;;
@@ -85,6 +110,8 @@ secret() {
 install_it() {
     root_is_needed
     target=$(target)
+    systemd_is_needed
+    tools_are_needed
     work=$(mktemp -d)
     fetch SHA256SUMS
     [ -z "$sum" ] || [ "$sum" = "$(checksum "$work/SHA256SUMS")" ] || fail "SHA256SUMS is not the one with checksum $sum: nothing was installed"
@@ -110,13 +137,18 @@ install_it() {
     [ -e "$settings/siskin.env" ] || install -m 0644 "$made/siskin.env" "$settings/siskin.env"
     secret WEBUI_SECRET_KEY
     secret SISKIN_API_KEY
-    man=$destdir/usr/local/share/man/man1
-    mkdir -p "$man" && install -m 0644 "$made/siskin.1" "$man/siskin.1"
+    for page in $pages; do
+        mkdir -p "$share/$(dirname "$page")"
+    done
+    install -m 0644 "$made/siskin.1" "$share/man/man1/siskin.1"
+    install -m 0644 "$made/completions/siskin.bash" "$share/bash-completion/completions/siskin"
+    install -m 0644 "$made/completions/siskin.zsh" "$share/zsh/site-functions/_siskin"
+    install -m 0644 "$made/completions/siskin.fish" "$share/fish/vendor_completions.d/siskin.fish"
 
     if manages; then
         systemctl daemon-reload
         systemctl enable --quiet siskin.service
-        systemctl restart siskin.service
+        systemctl restart siskin.service || fail "$archive is installed, but doesn't start: journalctl -u siskin says why"
     fi
     echo "$archive is installed. Settings: /etc/siskin/siskin.env, then: systemctl restart siskin"
 }
@@ -126,7 +158,10 @@ uninstall_it() {
     if manages; then
         systemctl disable --quiet --now siskin.socket siskin.service || true
     fi
-    rm -f "$binary" "$units/siskin.service" "$units/siskin.socket" "$destdir/usr/local/share/man/man1/siskin.1"
+    rm -f "$binary" "$units/siskin.service" "$units/siskin.socket"
+    for page in $pages; do
+        rm -f "$share/$page"
+    done
     ! manages || systemctl daemon-reload
     if [ "$purge" = yes ]; then
         rm -rf "$settings" "$destdir/var/lib/private/siskin" "$store"

@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""sbom.py TARGET: what is built into the binary, as CycloneDX 1.5 JSON on standard output; the same input gives the same bytes.
+"""sbom.py TARGET [features]: what is built into the binary, as CycloneDX 1.5 JSON on standard output; the same input gives the same bytes.
 
-With --notices instead the licence texts of those crates, one after the other. Needs nothing but cargo and Python.
+With --notices instead the licence texts of all that, one after the other. Needs nothing but cargo and Python.
 """
 
+import datetime
 import json
+import os
 import pathlib
+import re
 import subprocess
 import sys
 import uuid
@@ -71,34 +74,62 @@ def component(package, sums):
     return entry
 
 
+def output(*command):
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def part(kind, name, version, licence):
+    """Of what is no crate."""
+    purl = f"pkg:{kind}/{name.replace('@', '%40')}@{version}"
+    return {"type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl, "licenses": [{"expression": licence}]}
+
+
+def standard(target):
+    """Rust's standard library, and the C library that it stands on."""
+    folder = pathlib.Path(output("rustc", "--print", "sysroot").strip()) / f"lib/rustlib/{target}/lib/self-contained"
+    if target.startswith("armv7"):
+        folder = ROOT / "target/cross/musl-armhf/usr/lib/arm-linux-musleabihf"
+    musl = re.search(rb"\0(1\.\d+\.\d+)\0", (folder / "libc.a").read_bytes())[1].decode()
+    rust = output("rustc", "--version").split()[1]
+    return [part("generic", "rust-std", rust, "MIT OR Apache-2.0"), part("generic", "musl", musl, "MIT")]
+
+
+def scripts(graph):
+    """What the console and the client module hold, as vendor.sh has written it down; all of it under the MIT licence."""
+    (root,) = (node for node in graph["resolve"]["nodes"] if node["id"] == graph["resolve"]["root"])
+    text = (ROOT / "src/console/vendor/LICENSES.txt").read_text() if "console" in root["features"] else ""
+    return [part("npm", *line.split()[1:], "MIT") for line in text.splitlines() if line.startswith("== ")], text
+
+
+def made_at():
+    """When the source is of, if somebody says so."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    if not epoch:
+        return {}
+    return {"timestamp": datetime.datetime.fromtimestamp(int(epoch), datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")}
+
+
 def bom(target, features):
     graph = metadata(target, features)
     packages, edges = linked(graph)
     root = packages[graph["resolve"]["root"]]
     sums = checksums()
     rest = sorted((id for id in edges if id != root["id"]), key=lambda id: reference(packages[id]))
-    rust = subprocess.run(["rustc", "--version"], check=True, stdout=subprocess.PIPE, text=True).stdout.split()[1]
-    standard = {
-        "type": "library",
-        "bom-ref": f"pkg:generic/rust-std@{rust}",
-        "name": "rust-std",
-        "version": rust,
-        "purl": f"pkg:generic/rust-std@{rust}",
-        "licenses": [{"expression": "MIT OR Apache-2.0"}],
-    }
     main = {**component(root, sums), "type": "application"}
+    others = [*scripts(graph)[0], *standard(target)]
     main["properties"] = [{"name": "cargo:target", "value": target}]
     document = {
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
         "version": 1,
-        "metadata": {"component": main},
-        "components": [component(packages[id], sums) for id in rest] + [standard],
+        "metadata": {**made_at(), "authors": [{"name": "siskin"}], "component": main},
+        "components": [*(component(packages[id], sums) for id in rest), *others],
         "dependencies": [
             {"ref": reference(packages[id]), "dependsOn": [reference(packages[d]) for d in edges[id]]}
             for id in [root["id"], *rest]
         ],
     }
+    document["dependencies"][0]["dependsOn"] += [other["bom-ref"] for other in others]
     # The number names this content: no clock, no chance.
     number = uuid.uuid5(uuid.NAMESPACE_URL, json.dumps(document, sort_keys=True))
     return {"bomFormat": "CycloneDX", "serialNumber": number.urn, **document}
@@ -114,6 +145,8 @@ def notices(target, features):
         yield f"==== {package['name']} {package['version']}: {package['license']} ({package['repository']})\n"
         yield from (f"\n---- {f.name}\n{f.read_text(errors='replace').strip()}\n" for f in files)
         yield "\n"
+    yield (ROOT / "cross/notices.txt").read_text()
+    yield f"==== In the console and the client module, from npm\n\n{scripts(graph)[1]}"
 
 
 def main(arguments):

@@ -1,6 +1,5 @@
 """What a release consists of: reproducible binaries of a known size, packages, image, SBOM, installer."""
 
-import hashlib
 import json
 import os
 import pathlib
@@ -16,31 +15,12 @@ import yaml
 
 import cross
 import siskin as harness
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from release import ARCHITECTURES, X86, digest, one
 from siskin import ROOT, free_port, wait_for
 
 pytestmark = pytest.mark.timeout(1800)  # The first one builds.
-X86 = "x86_64-unknown-linux-musl"
-ARCHITECTURES = {"aarch64-unknown-linux-musl": "arm64", "armv7-unknown-linux-musleabihf": "armhf", X86: "amd64"}
-
-
-@pytest.fixture(scope="module")
-def release(tmp_path_factory):
-    """What `make dist` makes."""
-    for target in cross.TARGETS:
-        cross.build(target)
-    folder = tmp_path_factory.mktemp("release")
-    cross.run("bash", "cross/dist.sh", folder, env={**os.environ, "BUILT": "yes"})
-    return folder
-
-
-def one(folder, pattern):
-    found = list(folder.glob(pattern))
-    assert len(found) == 1, found
-    return found[0]
-
-
-def digest(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 # Reproducible, and no larger than meant
@@ -101,9 +81,27 @@ def test_sbom_lists_what_cargo_builds_in(release, target):
     assert (bom["bomFormat"], bom["specVersion"]) == ("CycloneDX", "1.5")
     tree = cross.run("cargo", "tree", "--locked", "-e", "normal,no-proc-macro", "--target", target, "--prefix", "none")
     wanted = {tuple(line.split()[:2]) for line in tree.splitlines()} - {("siskin", f"v{bom['metadata']['component']['version']}")}
-    listed = {(part["name"], f"v{part['version']}") for part in bom["components"] if part["name"] != "rust-std"}
-    assert listed == wanted
+    of = lambda kind: {(part["name"], part["version"]) for part in bom["components"] if part["purl"].startswith(f"pkg:{kind}/")}  # noqa: E731
+    assert {(name, f"v{version}") for name, version in of("cargo")} == wanted
+    vendored = (ROOT / "src/console/vendor/LICENSES.txt").read_text()
+    assert of("npm") == set(re.findall(r"^== (\S+) (\S+)$", vendored, re.M)) and ("yjs" in dict(of("npm")))
+    assert dict(of("generic")).keys() == {"rust-std", "musl"}
     assert all(part.get("licenses") and part.get("purl") for part in bom["components"])
+    assert JsonStrictValidator(SchemaVersion.V1_5).validate_str(json.dumps(bom)) is None
+    known = {bom["metadata"]["component"]["bom-ref"], *(part["bom-ref"] for part in bom["components"])}
+    assert {ref for entry in bom["dependencies"] for ref in [entry["ref"], *entry["dependsOn"]]} == known
+
+
+@pytest.mark.parametrize("target", cross.TARGETS)
+def test_archive_holds_the_licences_of_all_that_is_built_in(release, target):
+    archive = one(release, f"*-{target}.tar.gz")
+    notices = cross.run("tar", "-xOzf", archive, f"{archive.name.removesuffix('.tar.gz')}/third-party.txt")
+    bom = json.loads(one(release, f"*-{target}.cdx.json").read_text())
+    lacking = [part["name"] for part in bom["components"] if not re.search(rf"^(==|====) {re.escape(part['name'])}[ :]", notices, re.M)]
+    assert not lacking
+    # A crate whose archive has no text says which licence it has, and where it comes from.
+    bare = re.findall(r"^==== (.+)\n\n====", notices, re.M)
+    assert all("MIT" in line or "Apache-2.0" in line or "BSD" in line or "Zlib" in line for line in bare), bare
 
 
 def sections(file):
@@ -175,6 +173,21 @@ def test_image_is_one_for_all_architectures(release):
     assert len(raw["manifests"]) == 3
 
 
+@pytest.mark.parametrize("target,architecture", ARCHITECTURES.items())
+def test_image_of_one_architecture_is_for_any_docker(release, tmp_path, target, architecture):
+    """Docker's image store of old reads manifest.json, all others the OCI layout: both name the same binary."""
+    archive = one(release, f"*-oci-{architecture}.tar")
+    (listed,) = json.loads(cross.run("tar", "-xOf", archive, "manifest.json"))
+    assert listed["RepoTags"] == [f"siskin:{re.search('siskin-(.+)-oci', archive.name)[1]}"]
+    name = {"armhf": "arm"}.get(architecture, architecture)
+    for kind in ("docker-archive", "oci-archive"):
+        image = tmp_path / kind
+        cross.run("skopeo", f"--override-arch={name}", "copy", f"{kind}:{archive}", f"dir:{image}")
+        (layer,) = json.loads((image / "manifest.json").read_text())["layers"]
+        cross.run("tar", "-xf", image / layer["digest"].removeprefix("sha256:"), "-C", image, "siskin")
+        assert digest(image / "siskin") == digest(cross.build(target))
+
+
 def test_image_runs_and_checks_its_own_health(release, tmp_path):
     """Its file system, user, environment, command and health check, as an engine would take them."""
     cross.run("skopeo", "--override-arch", "amd64", "copy", f"oci-archive:{one(release, '*-oci.tar')}", f"dir:{tmp_path}/image")
@@ -205,78 +218,33 @@ def test_image_runs_and_checks_its_own_health(release, tmp_path):
     assert not healthy()
 
 
-# The installer
+# Beside Open WebUI
 
 
-def installer(release, destination, *arguments, script=None):
-    return subprocess.run(
-        ["sh", str(script or release / "install.sh"), *arguments],
-        env={**os.environ, "DESTDIR": str(destination)},
-        capture_output=True,
-        text=True,
-    )
-
-
-def files(folder):
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
-
-
-def test_installer_installs_and_removes(release, tmp_path):
-    done = installer(release, tmp_path)
-    assert done.returncode == 0, done.stderr
-    binary = tmp_path / "usr/local/bin/siskin"
-    assert digest(binary) == digest(cross.build(X86))
-    unit = (tmp_path / "etc/systemd/system/siskin.service").read_text()
-    assert "ExecStart=/usr/local/bin/siskin serve" in unit
-    key = tmp_path / "etc/siskin/credentials/SISKIN_API_KEY"
-    assert key.stat().st_mode & 0o777 == 0o600 and len(key.read_text()) == 64
-
-    secret, settings = key.read_text(), tmp_path / "etc/siskin/siskin.env"
-    settings.write_text("SISKIN_LOG=debug\n")
-    assert installer(release, tmp_path).returncode == 0, "an upgrade"
-    assert (key.read_text(), settings.read_text()) == (secret, "SISKIN_LOG=debug\n")
-
-    assert installer(release, tmp_path, "--uninstall").returncode == 0
-    assert files(tmp_path) == {"etc/siskin/siskin.env", "etc/siskin/credentials/SISKIN_API_KEY", "etc/siskin/credentials/WEBUI_SECRET_KEY"}
-    assert installer(release, tmp_path, "--uninstall", "--purge").returncode == 0
-    assert not files(tmp_path)
-
-
-@pytest.mark.parametrize("harm", ["archive", "sums", "missing", "sum"])
-def test_installer_installs_nothing_that_it_did_not_verify(release, tmp_path, harm):
-    bad, root = tmp_path / "bad", tmp_path / "root"
-    shutil.copytree(release, bad)
-    root.mkdir()
-    archive, sums, more = one(bad, f"*{X86}.tar.gz"), bad / "SHA256SUMS", []
-    if harm == "archive":
-        content = bytearray(archive.read_bytes())
-        content[len(content) // 2] ^= 1
-        archive.write_bytes(content)
-    elif harm == "sums":
-        sums.write_text(re.sub(r"^[0-9a-f]", lambda m: "0" if m[0] != "0" else "1", sums.read_text(), flags=re.M))
-    elif harm == "missing":
-        archive.unlink()
-    else:
-        more = ["--sum", "0" * 64]
-    done = installer(bad, root, *more)
-    assert done.returncode == 1 and "install.sh:" in done.stderr, done
-    assert not files(root)
-
-
-def test_installer_takes_a_folder_and_a_trusted_sum(release, tmp_path):
-    script = tmp_path / "elsewhere.sh"
-    shutil.copy(release / "install.sh", script)
-    right = digest(release / "SHA256SUMS")
-    done = installer(release, tmp_path / "root", "--from", str(release), "--sum", right, script=script)
-    assert done.returncode == 0, done.stderr
-    assert installer(release, tmp_path / "other", "--from", "http://127.0.0.1/", script=script).returncode == 1
+def compose():
+    return yaml.safe_load((ROOT / "cross/compose.yaml").read_text())
 
 
 def test_compose_file_starts_siskin_beside_open_webui():
     """Its settings are ones that siskin takes; the two share key, Redis and address."""
-    services = yaml.safe_load((ROOT / "cross/compose.yaml").read_text())["services"]
+    services = compose()["services"]
     ours, theirs = services["siskin"]["environment"], services["open-webui"]["environment"]
     assert ours["WEBSOCKET_REDIS_URL"] == theirs["WEBSOCKET_REDIS_URL"] and ours["WEBSOCKET_MANAGER"] == theirs["WEBSOCKET_MANAGER"]
     given = {**ours, "WEBUI_SECRET_KEY": harness.SECRET, "SISKIN_DATA_DIR": "/data", "PATH": os.environ["PATH"]}
     said = cross.run(harness.BINARY, "check", env=given)
     assert "The settings are fine." in said and "warning" not in said, said
+
+
+def test_compose_files_proxy_is_the_one_that_is_tested(tmp_path):
+    """tests/openwebui runs cross/Caddyfile: the same but for the addresses, and Caddy takes it."""
+    text = compose()["configs"]["caddyfile"]["content"]
+    same = text.replace("siskin:8380", "127.0.0.1:8380").replace("open-webui:8080", "127.0.0.1:8080")
+    tested = [line for line in (ROOT / "cross/Caddyfile").read_text().splitlines() if line and not line.startswith("#")]
+    assert same.split() == " ".join(tested).split()
+    (tmp_path / "Caddyfile").write_text(text)
+    cross.run("caddy", "adapt", "--adapter", "caddyfile", "--config", tmp_path / "Caddyfile")
+
+
+def test_readme_shows_the_compose_file():
+    shown = (ROOT / "README.md").read_text().partition("```yaml\n")[2].partition("```")[0]
+    assert yaml.safe_load(shown) == compose()
