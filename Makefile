@@ -1,6 +1,6 @@
 # siskin: `make run` tries it, `make test` proves it.
 
-.PHONY: help run test test-arm crash bench size size-keep dist dist-check lint vendor shots clean
+.PHONY: help run test test-arm crash bench allocators size size-keep dist dist-check lint vendor shots clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -26,6 +26,10 @@ bench: ## measure beside python-socketio, node's socket.io and socketioxide
 	tests/.venv/bin/python tests/bench/documents.py && \
 	tests/.venv/bin/python tests/bench/over_redis.py
 	tests/.venv/bin/python tests/bench/store.py
+
+allocators: ## compare musl's allocator with others: bytes, speed, memory after 10,000 websockets
+	@bash tests/install.sh
+	@bash cross/allocators.sh
 
 size: ## bytes of the three static binaries, what each crate adds, memory at rest and for each connection; VARIANTS=1: bytes with TLS, without Redis, without the console
 	@python3 cross/size.py $(if $(VARIANTS),--variants)
