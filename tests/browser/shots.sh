@@ -6,6 +6,7 @@ for package in pngquant fonts-inter; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' && continue
   sudo=""
   [ "$(id -u)" = 0 ] || sudo="sudo"
+  $sudo apt-get update -qq
   DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "$package" >/dev/null
 done
 cargo build -q --locked --bin siskin

@@ -36,6 +36,7 @@ def checkout(folder):
     return folder
 
 
+@pytest.mark.timeout(7200)  # Two builds of everything, which take long beside other work.
 def test_same_source_gives_the_same_bytes_in_another_folder(tmp_path):
     target = os.environ.get("SISKIN_DIST_TARGET", "aarch64-unknown-linux-musl")
     here = cross.build(target)
