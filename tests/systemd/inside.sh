@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # inside.sh: what boot.sh runs beside a real systemd: the package's whole life. Each line that begins with "ok" is something that held.
 set -euo pipefail
-package=/root/payload/siskin.deb
+release=/root/payload/release
+package=$(echo "$release"/siskin_*_amd64.deb)
 url=http://127.0.0.1:8380
 
 ok() { echo "ok $*"; }
@@ -92,7 +93,22 @@ sleep 2
 [ "$(property SubState)" = failed ] || fail "it is started again with a wrong setting: $(property SubState)"
 ok "a wrong setting stops it, once"
 
+nothing_left() {
+  local rest
+  rest=$(find /etc /usr /lib /var /run -xdev -iname '*siskin*' -not -path '/var/log/*' -not -path '/run/systemd/system/*' -not -path '/run/log/*' 2>/dev/null || true)
+  [ -z "$rest" ] || fail "left: $rest"
+}
 dpkg -P siskin || fail "dpkg -P"
-rest=$(find /etc /usr /lib /var /run -xdev -iname '*siskin*' -not -path '/var/log/*' -not -path '/run/systemd/system/*' -not -path '/run/log/*' 2>/dev/null || true)
-[ -z "$rest" ] || fail "left after the purge: $rest"
+nothing_left
 ok "purged: nothing is left"
+
+for what in install upgrade; do
+  sh "$release/install.sh" || fail "install.sh: $what"
+  [ "$(systemctl is-enabled siskin)" = enabled ] || fail "not enabled by install.sh"
+  [ "$(readlink "/proc/$(property MainPID)/exe")" = /usr/local/bin/siskin ] || fail "another binary runs"
+  until_true "answer after install.sh: $what" answers
+done
+sh "$release/install.sh" --uninstall --purge || fail "install.sh --uninstall --purge"
+! systemctl is-active -q siskin || fail "it still runs"
+nothing_left
+ok "install.sh installs, upgrades and removes it: nothing is left"
