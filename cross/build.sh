@@ -82,7 +82,7 @@ flags+=(
     -Cllvm-args=--enable-global-merge-func
     # SHA-256 as a loop, 7 KB: a token is a few blocks.
     '--cfg=sha2_backend_soft="compact"'
-    # musl has its printf here for the names of threads, 12 KB, and asks it only for a thread that names another: none does.
+    # musl has its printf here for the names of threads, 12 KB, and asks it only for a thread that names another: none does (tests/dist looks).
     -Clink-arg=--defsym=snprintf=abort
     # The same bytes in every folder.
     --remap-path-prefix="$root=/siskin"

@@ -38,3 +38,10 @@ def conformance(target):
 def runner(target):
     """What stands before a binary on the command line: nothing, or qemu."""
     return run("bash", "cross/runner.sh", target).split()
+
+
+def c_library(target):
+    """The archive that musl is linked from."""
+    if target.startswith("armv7"):
+        return ROOT / "target/cross/musl-armhf/usr/lib/arm-linux-musleabihf/libc.a"
+    return pathlib.Path(run("rustc", "--print", "sysroot").strip(), f"lib/rustlib/{target}/lib/self-contained/libc.a")
