@@ -58,14 +58,15 @@ else
 
     # The standard library reads the clock in 32 bits on 32-bit musl, and panics from 2038-01-19 on. It has the 64-bit way
     # for glibc, under a name that musl has too: build a copy of it that takes that way. tests/arm runs the binary in 2039.
-    library=$root/target/cross/library-$(rustc --version | cut -d' ' -f2)/library
+    # Not below this folder: where a library lies counts in its crates' hashes, and the bytes shall be the same in every folder.
+    library=$cargo_home/siskin/library-$(rustc --version | cut -d' ' -f2)/library
     if [ ! -d "$library" ]; then
-        rm -rf "$(dirname "$library").new"
-        mkdir -p "$(dirname "$library").new"
-        cp -r "$sysroot/lib/rustlib/src/rust/library" "$(dirname "$library").new/library"
+        rm -rf "$(dirname "$library").$$"
+        mkdir -p "$(dirname "$library").$$"
+        cp -r "$sysroot/lib/rustlib/src/rust/library" "$(dirname "$library").$$/library"
         sed -i 's/^\( *\)target_env = "gnu",$/\1any(target_env = "gnu", target_env = "musl"),/' \
-            "$(dirname "$library").new/library/std/src/sys/pal/unix/time.rs"
-        mv "$(dirname "$library").new" "$(dirname "$library")"
+            "$(dirname "$library").$$/library/std/src/sys/pal/unix/time.rs"
+        mv -T "$(dirname "$library").$$" "$(dirname "$library")" || [ -d "$library" ]
     fi
     # cargo's own name for "take the library's source from here"; were it not heeded, the test would say so.
     export __CARGO_TESTS_ONLY_SRC_ROOT=$library
