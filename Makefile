@@ -24,7 +24,7 @@ bench: ## measure beside python-socketio, node's socket.io and socketioxide
 	SISKIN_BIN=$$(bash cross/build.sh $$(uname -m)-unknown-linux-musl) && export SISKIN_BIN && \
 	tests/.venv/bin/python tests/bench/bench.py && \
 	tests/.venv/bin/python tests/bench/documents.py && \
-	tests/.venv/bin/python tests/bench/over_redis.py
+	tests/.venv/bin/python tests/bench/over_redis.py && \
 	tests/.venv/bin/python tests/bench/store.py
 
 allocators: ## compare musl's allocator with others: bytes, speed, memory after 10,000 websockets

@@ -340,11 +340,11 @@ def main():
             clients = connect(peer, options.sockets)
             rounds = options.rounds if name != "python" else max(5, options.rounds // 5)
             sent = statistics.median(broadcast(peer, clients, rounds) for _ in range(3))
-            echoed = echo(peer, clients[:50], 100)
+            echoed = statistics.median(echo(peer, clients[:50], 100) for _ in range(15))
             for client in clients[1:]:
                 client.close()
             time.sleep(0.5)
-            streamed = stream(peer, clients[0], 5000)
+            streamed = statistics.median(stream(peer, clients[0], 5000) for _ in range(5))
             clients[0].close()
         finally:
             peer.close()
