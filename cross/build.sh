@@ -87,7 +87,6 @@ flags+=(
     -Clink-arg=--defsym=snprintf=abort
     # The same bytes in every folder.
     --remap-path-prefix="$root=/siskin"
-    --remap-path-prefix="$cargo_home/registry/src=/crates"
     --remap-path-prefix="$sysroot/lib/rustlib/src/rust=/rust"
     ${library:+--remap-path-prefix="$(dirname "$library")=/rust"}
 )
@@ -95,7 +94,7 @@ flags+=(
 # A function is made of what several functions have in common: 3 to 4 % less; and once more, 6 KB. Thumb's instructions are short already.
 [ "$target" = armv7-unknown-linux-musleabihf ] || flags+=(-Cllvm-args=--enable-machine-outliner=always -Cllvm-args=--machine-outliner-reruns=1)
 
-# A panic names a library's file without the registry's name, 8 KB.
+# The crates, too; and a panic names a crate's file without the registry's name, 8 KB.
 cargo fetch --locked --quiet --target "$target" >&2
 for registry in "$cargo_home"/registry/src/*; do
     flags+=(--remap-path-prefix="$registry=/crates")
