@@ -6,7 +6,6 @@ use super::Answer;
 use super::input::{Ask, Id};
 use super::reply::{Problem, Reply};
 use crate::directory::local::{ChannelChange, Record};
-use crate::house::House;
 use serde_json::{Value, json};
 
 /// Members of a channel that one request may name.
@@ -25,7 +24,7 @@ pub fn one(ask: &Ask) -> Answer {
 }
 
 pub async fn put(ask: Ask) -> Answer {
-    let (house, local, id) = (ask.house.clone(), ask.local()?, ask.name().to_owned());
+    let (house, local, id) = (ask.house, ask.local()?, ask.name().to_owned());
     let mut channel: Record = ask.json().await?;
     let members = members_of(channel.remove("members"))?;
     let ChannelChange {
@@ -35,7 +34,7 @@ pub async fn put(ask: Ask) -> Answer {
         removed,
     } = local.put_channel(&id, channel, members)?;
     local.durable().await?;
-    come_and_go(&house, &id, &added, &removed).await;
+    house.channels.members_changed(&id, &added, &removed).await;
     Ok(Reply::put(created, &channel))
 }
 
@@ -43,7 +42,7 @@ pub async fn delete(ask: &Ask) -> Answer {
     let local = ask.local()?;
     local.delete_channel(ask.name())?;
     local.durable().await?;
-    ask.house.backplane.close_room(&room(ask.name()));
+    ask.house.channels.close(ask.name());
     Ok(Reply::done())
 }
 
@@ -58,7 +57,10 @@ pub async fn put_member(ask: &Ask) -> Answer {
     let (local, id, user_id) = (ask.local()?, ask.name(), ask.second());
     local.put_member(id, user_id)?;
     local.durable().await?;
-    come_and_go(&ask.house, id, &[user_id.to_owned()], &[]).await;
+    ask.house
+        .channels
+        .members_changed(id, &[user_id.to_owned()], &[])
+        .await;
     Ok(Reply::done())
 }
 
@@ -66,7 +68,10 @@ pub async fn delete_member(ask: &Ask) -> Answer {
     let (local, id, user_id) = (ask.local()?, ask.name(), ask.second());
     local.delete_member(id, user_id)?;
     local.durable().await?;
-    come_and_go(&ask.house, id, &[], &[user_id.to_owned()]).await;
+    ask.house
+        .channels
+        .members_changed(id, &[], &[user_id.to_owned()])
+        .await;
     Ok(Reply::done())
 }
 
@@ -84,17 +89,6 @@ fn members_of(value: Option<Value>) -> Result<Option<Vec<String>>, Problem> {
             "`members` may have {MAX_MEMBERS} ids; add more one by one."
         ))),
     }
-}
-
-async fn come_and_go(house: &House, id: &str, added: &[String], removed: &[String]) {
-    let added: Vec<&str> = added.iter().map(String::as_str).collect();
-    let removed: Vec<&str> = removed.iter().map(String::as_str).collect();
-    house.enter_for_users(&room(id), &added).await;
-    house.leave_for_users(&room(id), &removed).await;
-}
-
-fn room(id: &str) -> String {
-    format!("channel:{id}")
 }
 
 fn unknown() -> Problem {

@@ -4,7 +4,6 @@ use super::Answer;
 use super::input::Ask;
 use super::reply::{Problem, Reply};
 use crate::directory::local::Record;
-use crate::events::chat::access_changed;
 use serde_json::json;
 
 pub fn list(ask: &Ask) -> Answer {
@@ -21,14 +20,14 @@ pub fn one(ask: &Ask) -> Answer {
 }
 
 pub async fn put(ask: Ask) -> Answer {
-    let (house, local, id) = (ask.house.clone(), ask.local()?, ask.name().to_owned());
+    let (house, local, id) = (ask.house, ask.local()?, ask.name().to_owned());
     let chat: Record = ask.json().await?;
     let before = local.chat(&id)?;
     let (created, chat) = local.put_chat(&id, chat)?;
     local.durable().await?;
     let same = |field| before.as_ref().and_then(|before| before.get(field)) == chat.get(field);
     if !same("access_grants") || !same("user_id") {
-        access_changed(&house, &id).await;
+        house.chats.access_changed(&id).await;
     }
     Ok(Reply::put(created, &chat))
 }
@@ -37,7 +36,7 @@ pub async fn delete(ask: &Ask) -> Answer {
     let local = ask.local()?;
     local.delete_chat(ask.name())?;
     local.durable().await?;
-    access_changed(&ask.house, ask.name()).await;
+    ask.house.chats.access_changed(ask.name()).await;
     Ok(Reply::done())
 }
 

@@ -36,7 +36,7 @@ fn present<'de, D: serde::Deserializer<'de>>(
 }
 
 pub async fn emit(ask: Ask) -> Answer {
-    let house = ask.house.clone();
+    let house = ask.house;
     let emit: Emit = ask.json().await?;
     if is_reserved(&emit.event) {
         let detail = format!(
@@ -66,6 +66,6 @@ pub async fn emit(ask: Ask) -> Answer {
         .data
         .map_or_else(Args::none, |data| Args::from_json(data.get().to_owned()));
     let target = Target::room(&room).but(&skip);
-    let delivered = house.backplane.emit(&target, &emit.event, &args);
+    let delivered = house.core.peers.emit(&target, &emit.event, &args);
     Ok(Reply::json(&json!({"delivered": delivered})))
 }

@@ -3,8 +3,8 @@
 use super::frames::Frames;
 use super::reply::Problem;
 use super::routes::{Body, Route};
+use crate::app::House;
 use crate::directory::local::Local;
-use crate::house::House;
 use crate::socket;
 use hyper::body::Incoming;
 use hyper::{StatusCode, header, http::request::Parts};
@@ -24,7 +24,7 @@ const MAX_ID: usize = 256;
 
 /// A request to a route.
 pub struct Ask {
-    pub house: Rc<House>,
+    pub house: &'static House,
     path: Vec<String>,
     query: BTreeMap<String, String>,
     body: Incoming,
@@ -33,7 +33,7 @@ pub struct Ask {
 impl Ask {
     /// Checks the query and the kind of the body against the route.
     pub fn new(
-        house: Rc<House>,
+        house: &'static House,
         route: &Route,
         path: Vec<String>,
         head: Parts,
@@ -73,7 +73,7 @@ impl Ask {
 
     /// The embedded directory, if it is the one in use.
     pub fn local(&self) -> Result<Rc<Local>, Problem> {
-        self.house.directory.local().cloned().ok_or_else(|| {
+        self.house.core.directory.local().cloned().ok_or_else(|| {
             let detail = "This is Open WebUI's to keep (SISKIN_DIRECTORY): ask it.";
             Problem::new(StatusCode::CONFLICT, detail)
         })
@@ -86,7 +86,7 @@ impl Ask {
 
     /// The whole body, read as `T`.
     pub async fn json<T: DeserializeOwned>(self) -> Result<T, Problem> {
-        let most = self.house.config.max_payload;
+        let most = self.house.core.config.max_payload;
         let mut frames = Frames::new(self.body);
         let mut bytes = Vec::new();
         let deadline = Instant::now() + BODY_PATIENCE;
@@ -119,16 +119,18 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     // serde would take a list for an object, field by field.
     let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
     let parsed = match first {
-        Some(b'{') => crate::json::read(bytes),
+        Some(b'{') => crate::ground::json::read(bytes),
         _ => Err(serde_json::Error::custom("it is not an object")),
     };
-    parsed.map_err(|error| match crate::json::read::<IgnoredAny>(bytes) {
-        Ok(_) => Problem::shape(format!("The body is not as described: {error}.")),
-        Err(error) => {
-            let detail = format!("The body is not JSON: {error}.");
-            Problem::new(StatusCode::BAD_REQUEST, detail)
-        }
-    })
+    parsed.map_err(
+        |error| match crate::ground::json::read::<IgnoredAny>(bytes) {
+            Ok(_) => Problem::shape(format!("The body is not as described: {error}.")),
+            Err(error) => {
+                let detail = format!("The body is not JSON: {error}.");
+                Problem::new(StatusCode::BAD_REQUEST, detail)
+            }
+        },
+    )
 }
 
 /// What no client should be asked to take apart.

@@ -23,16 +23,14 @@ mod status;
 mod streams;
 mod users;
 
-use crate::house::House;
+use crate::app::House;
 use crate::metrics::{self, Counter};
-use crate::task::to_its_end;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response, StatusCode};
 use input::Ask;
 use reply::{Problem, Reply};
 use routes::{Action, Found};
-use std::rc::Rc;
 
 /// What every path of the API begins with.
 pub const PREFIX: &str = "/api/v1/";
@@ -41,14 +39,16 @@ pub const PREFIX: &str = "/api/v1/";
 type Answer = Result<Reply, Problem>;
 
 /// Answers a request whose path begins with [`PREFIX`].
-pub async fn handle(house: &Rc<House>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+pub async fn handle(house: &'static House, request: Request<Incoming>) -> Response<Full<Bytes>> {
     metrics::add(Counter::ApiRequests, 1);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let answering = route(house.clone(), request);
+    let answering = route(house, request);
     let answer = match method {
         // Also when whoever asked for it goes: what follows from what was saved (who leaves a room, who hears of it)
         // must not be left out.
-        Method::PUT | Method::PATCH | Method::DELETE => to_its_end(house.executor, answering).await,
+        Method::PUT | Method::PATCH | Method::DELETE => {
+            house.requests.run_to_end("an API request", answering).await
+        }
         _ => answering.await,
     };
     let answer = answer.unwrap_or_else(|problem| {
@@ -64,19 +64,19 @@ pub fn refuse(status: StatusCode, detail: &str, path: &str) -> Response<Full<Byt
     Problem::new(status, detail).reply(path).response()
 }
 
-async fn route(house: Rc<House>, request: Request<Incoming>) -> Answer {
+async fn route(house: &'static House, request: Request<Incoming>) -> Answer {
     let (head, body) = request.into_parts();
     let found = routes::find(head.method.as_str(), head.uri.path());
     let (route, path) = match found {
         Found::Route(route, path) => (route, path),
         // Who has no key learns nothing, not even which paths there are.
         other => {
-            key::check(&house, &head)?;
+            key::check(house, &head)?;
             return Err(other.problem());
         }
     };
     if route.action != Action::OpenApi {
-        key::check(&house, &head)?;
+        key::check(house, &head)?;
     }
     let ask = Ask::new(house, route, path?, head, body)?;
     match route.action {

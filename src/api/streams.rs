@@ -3,8 +3,8 @@
 use super::Answer;
 use super::input::Ask;
 use super::reply::{Problem, Reply};
-use crate::events::stream::is_name;
-use crate::state::streams::NoStream;
+use crate::app::streams::is_name;
+use crate::peers::pools::streams::NoStream;
 use hyper::StatusCode;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -23,7 +23,13 @@ pub fn open(ask: &Ask) -> Answer {
         let detail = "A stream's name is `{user}:{session}:{request}`, with just these two colons.";
         return Err(Problem::shape(detail));
     }
-    match ask.house.streams.open(ask.name(), Instant::now()) {
+    match ask
+        .house
+        .core
+        .pools
+        .streams
+        .open(ask.name(), Instant::now())
+    {
         true => Ok(Reply::done()),
         false => {
             let detail = "Too many streams are open: close those that have ended.";
@@ -35,7 +41,7 @@ pub fn open(ask: &Ask) -> Answer {
 pub async fn take(ask: &Ask) -> Answer {
     let wait = ask.query("wait").and_then(|wait| wait.parse().ok());
     let wait = Duration::from_secs(wait.unwrap_or(WAIT));
-    match ask.house.streams.take(ask.name(), wait).await {
+    match ask.house.core.pools.streams.take(ask.name(), wait).await {
         Ok(events) => Ok(Reply::json(&Events { events })),
         Err(NoStream::Closed) => Err(closed()),
         Err(NoStream::Lost) => {
@@ -46,7 +52,7 @@ pub async fn take(ask: &Ask) -> Answer {
 }
 
 pub fn close(ask: &Ask) -> Answer {
-    match ask.house.streams.close(ask.name()) {
+    match ask.house.core.pools.streams.close(ask.name()) {
         true => Ok(Reply::done()),
         false => Err(closed()),
     }
