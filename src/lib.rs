@@ -21,7 +21,7 @@
 //! - [`store`]: the embedded ACID store
 //! - [`redis`]: one place that connects to Redis
 //! - [`config`]: the settings table and what was made of the environment
-//! - [`metrics`], [`log`], [`systemd`], [`task`], [`token`], [`json`]: the ground they stand on
+//! - [`metrics`], [`log`], [`systemd`], [`task`], [`token`], [`json`], `ground`: what they all stand on
 
 pub mod api;
 pub mod backplane;
@@ -34,6 +34,7 @@ pub mod directory;
 pub mod emitter;
 pub mod engine;
 pub mod events;
+mod ground;
 pub mod house;
 pub mod http;
 pub mod json;

@@ -3,14 +3,11 @@
 //! Sessions follow at once: a new member's sessions enter the channel's room, a former member's leave it.
 
 use super::Answer;
-use super::input::{Ask, Id};
+use super::input::{Ask, Ids};
 use super::reply::{Problem, Reply};
 use crate::directory::local::{ChannelChange, Record};
 use crate::house::House;
 use serde_json::{Value, json};
-
-/// Members of a channel that one request may name.
-const MAX_MEMBERS: usize = 1000;
 
 pub fn list(ask: &Ask) -> Answer {
     let channels = ask.local()?.all_channels(ask.after(), ask.limit())?;
@@ -75,15 +72,10 @@ fn members_of(value: Option<Value>) -> Result<Option<Vec<String>>, Problem> {
     let Some(value) = value.filter(|value| !value.is_null()) else {
         return Ok(None);
     };
-    let ids: Vec<Id> = serde_json::from_value(value).map_err(|error| {
+    let ids: Ids = serde_json::from_value(value).map_err(|error| {
         Problem::shape(format!("`members` must be a list of user ids: {error}."))
     })?;
-    match ids.len() <= MAX_MEMBERS {
-        true => Ok(Some(ids.iter().map(|id| id.to_string()).collect())),
-        false => Err(Problem::shape(format!(
-            "`members` may have {MAX_MEMBERS} ids; add more one by one."
-        ))),
-    }
+    Ok(Some(ids.0.iter().map(|id| id.to_string()).collect()))
 }
 
 async fn come_and_go(house: &House, id: &str, added: &[String], removed: &[String]) {

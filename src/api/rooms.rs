@@ -42,7 +42,7 @@ pub fn one(ask: &Ask) -> Answer {
 
 pub async fn enter(ask: Ask) -> Answer {
     let (house, room) = (ask.house.clone(), free(&ask)?);
-    let UserIds { user_ids } = ask.json().await?;
+    let user_ids = user_ids(ask).await?;
     let user_ids: Vec<&str> = user_ids.0.iter().map(|id| &**id).collect();
     house.enter_for_users(&room, &user_ids).await;
     let sessions = house.hub.members(&room).len();
@@ -51,7 +51,7 @@ pub async fn enter(ask: Ask) -> Answer {
 
 pub async fn leave(ask: Ask) -> Answer {
     let (house, room) = (ask.house.clone(), free(&ask)?);
-    let UserIds { user_ids } = ask.json().await?;
+    let user_ids = user_ids(ask).await?;
     let user_ids: Vec<&str> = user_ids.0.iter().map(|id| &**id).collect();
     house.leave_for_users(&room, &user_ids).await;
     let sessions = house.hub.members(&room).len();
@@ -61,6 +61,15 @@ pub async fn leave(ask: Ask) -> Answer {
 pub fn close(ask: &Ask) -> Answer {
     ask.house.backplane.close_room(&free(ask)?);
     Ok(Reply::done())
+}
+
+/// Whom the body names: at least one user.
+async fn user_ids(ask: Ask) -> Result<Ids, Problem> {
+    let UserIds { user_ids } = ask.json().await?;
+    match user_ids.0.is_empty() {
+        false => Ok(user_ids),
+        true => Err(Problem::shape("`user_ids` must name somebody.")),
+    }
 }
 
 /// The room, unless it says who somebody is: those are siskin's own to fill.

@@ -3,7 +3,7 @@
 mod awareness;
 mod news;
 
-use super::payload::Id;
+use super::payload::DocumentId;
 use super::{Answer, Fault, Sender, Work, enter, log_level, note, tell};
 use crate::directory::{Access, NoteView};
 use crate::house::House;
@@ -30,19 +30,19 @@ const MAX_COLOR_BYTES: usize = 64;
 
 #[derive(Deserialize)]
 struct Named {
-    document_id: Id,
+    document_id: DocumentId,
 }
 
 #[derive(Deserialize)]
 struct Join<'a> {
-    document_id: Id,
+    document_id: DocumentId,
     #[serde(borrow)]
     user_color: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 struct Update<'a> {
-    document_id: Id,
+    document_id: DocumentId,
     #[serde(borrow)]
     update: Option<&'a RawValue>,
     #[serde(borrow)]

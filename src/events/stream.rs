@@ -1,12 +1,13 @@
 //! `{user}:{session}:{request}`: a client streams to a backend (direct connections).
 
 use super::{Fault, Sender, Work};
+use crate::ground::names::is_id;
 use crate::socket::Args;
 use crate::state::streams::Pushed;
 
-/// Whether an event's name is that of a stream: exactly two colons.
+/// Whether an event's name is that of a stream: an id with exactly two colons.
 pub fn is_name(name: &str) -> bool {
-    name.len() <= 512 && name.bytes().filter(|byte| *byte == b':').count() == 2
+    name.bytes().filter(|byte| *byte == b':').count() == 2 && is_id(name)
 }
 
 /// The first argument goes to whoever listens to this stream; only its own user may feed it.

@@ -1,6 +1,6 @@
 //! `ydoc:awareness:update`: cursors and names of those who edit.
 
-use super::super::payload::Id;
+use super::super::payload::DocumentId;
 use super::super::{Fault, Work};
 use super::news::{text, to_others};
 use super::{Document, Sender};
@@ -16,7 +16,7 @@ const MAX_AWARENESS_BYTES: usize = 64 << 10;
 pub fn awareness(from: Sender, args: &Args<'_>) -> Work {
     #[derive(Deserialize)]
     struct Awareness<'a> {
-        document_id: Id,
+        document_id: DocumentId,
         #[serde(borrow)]
         update: &'a RawValue,
     }

@@ -1,0 +1,3 @@
+//! What everything else stands on, and nothing of it is about chats or sockets.
+
+pub mod names;
