@@ -9,12 +9,12 @@ use crate::directory::local::{ChannelChange, Record};
 use crate::house::House;
 use serde_json::{Value, json};
 
-pub fn list(ask: &Ask) -> Answer {
+pub async fn list(ask: Ask) -> Answer {
     let channels = ask.local()?.all_channels(ask.after(), ask.limit())?;
     Ok(Reply::json(&json!({"channels": channels})))
 }
 
-pub fn one(ask: &Ask) -> Answer {
+pub async fn one(ask: Ask) -> Answer {
     match ask.local()?.channel(ask.name())? {
         Some(channel) => Ok(Reply::json(&channel)),
         None => Err(unknown()),
@@ -36,7 +36,7 @@ pub async fn put(ask: Ask) -> Answer {
     Ok(Reply::put(created, &channel))
 }
 
-pub async fn delete(ask: &Ask) -> Answer {
+pub async fn delete(ask: Ask) -> Answer {
     let local = ask.local()?;
     local.delete_channel(ask.name())?;
     local.durable().await?;
@@ -44,14 +44,14 @@ pub async fn delete(ask: &Ask) -> Answer {
     Ok(Reply::done())
 }
 
-pub fn members(ask: &Ask) -> Answer {
+pub async fn members(ask: Ask) -> Answer {
     match ask.local()?.members(ask.name(), ask.after(), ask.limit())? {
         Some(members) => Ok(Reply::json(&json!({"members": members}))),
         None => Err(unknown()),
     }
 }
 
-pub async fn put_member(ask: &Ask) -> Answer {
+pub async fn put_member(ask: Ask) -> Answer {
     let (local, id, user_id) = (ask.local()?, ask.name(), ask.second());
     local.put_member(id, user_id)?;
     local.durable().await?;
@@ -59,7 +59,7 @@ pub async fn put_member(ask: &Ask) -> Answer {
     Ok(Reply::done())
 }
 
-pub async fn delete_member(ask: &Ask) -> Answer {
+pub async fn delete_member(ask: Ask) -> Answer {
     let (local, id, user_id) = (ask.local()?, ask.name(), ask.second());
     local.delete_member(id, user_id)?;
     local.durable().await?;

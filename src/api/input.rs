@@ -8,7 +8,7 @@ use crate::ground::names::{Id, is_id};
 use crate::house::House;
 use crate::socket;
 use hyper::body::Incoming;
-use hyper::{StatusCode, header, http::request::Parts};
+use hyper::{HeaderMap, StatusCode, header, http::request::Parts};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Error, IgnoredAny};
 use std::collections::BTreeMap;
@@ -27,6 +27,7 @@ pub struct Ask {
     pub house: Rc<House>,
     path: Vec<String>,
     query: BTreeMap<String, String>,
+    headers: HeaderMap,
     body: Incoming,
 }
 
@@ -45,6 +46,7 @@ impl Ask {
             house,
             path,
             query,
+            headers: head.headers,
             body,
         })
     }
@@ -82,6 +84,11 @@ impl Ask {
     /// A parameter after the `?`.
     pub fn query(&self, name: &str) -> Option<&str> {
         self.query.get(name).map(String::as_str)
+    }
+
+    /// The request's headers.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
     }
 
     /// The whole body, read as `T`.

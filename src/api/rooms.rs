@@ -14,7 +14,7 @@ struct UserIds {
     user_ids: Ids,
 }
 
-pub fn list(ask: &Ask) -> Answer {
+pub async fn list(ask: Ask) -> Answer {
     let (prefix, after) = (ask.query("prefix").unwrap_or_default(), ask.after());
     let mut rooms = ask.house.hub.occupied("/");
     rooms.retain(|(room, _)| room.starts_with(prefix) && Sid::parse(room).is_none());
@@ -27,7 +27,7 @@ pub fn list(ask: &Ask) -> Answer {
     Ok(Reply::json(&json!({"total": rooms.len(), "rooms": page})))
 }
 
-pub fn one(ask: &Ask) -> Answer {
+pub async fn one(ask: Ask) -> Answer {
     let mut sids = ask.house.hub.members(ask.name());
     sids.sort_unstable();
     let users = ask.house.sessions.users_of(&sids);
@@ -58,8 +58,8 @@ pub async fn leave(ask: Ask) -> Answer {
     Ok(Reply::json(&json!({"room": room, "sessions": sessions})))
 }
 
-pub fn close(ask: &Ask) -> Answer {
-    ask.house.backplane.close_room(&free(ask)?);
+pub async fn close(ask: Ask) -> Answer {
+    ask.house.backplane.close_room(&free(&ask)?);
     Ok(Reply::done())
 }
 
