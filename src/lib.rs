@@ -23,13 +23,13 @@
 //! - [`config`]: the settings table and what was made of the environment
 //! - [`metrics`], [`log`], [`systemd`], [`task`], [`token`], [`json`], `ground`: what they all stand on
 
-pub mod api;
+mod api;
 pub mod backplane;
 pub mod caller;
 pub mod cli;
 pub mod config;
 #[cfg(feature = "console")]
-pub mod console;
+mod console;
 pub mod directory;
 pub mod emitter;
 pub mod engine;
