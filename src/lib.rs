@@ -21,12 +21,12 @@
 //! - [`metrics`], [`log`], [`systemd`], [`token`]: what is counted, said, told to systemd, shown by clients
 //! - [`ground`]: what all stand on: clock, tasks, net, rooms, random, json
 
-pub mod api;
+mod api;
 pub mod app;
 pub mod cli;
 pub mod config;
 #[cfg(feature = "console")]
-pub mod console;
+mod console;
 pub mod directory;
 pub mod engine;
 pub mod events;

@@ -21,7 +21,7 @@ impl Drop for Passing {
     }
 }
 
-pub async fn backup(ask: &Ask) -> Answer {
+pub async fn backup(ask: Ask) -> Answer {
     let local = ask.local()?;
     let name = passing_name(&uuid());
     let copy = Passing(ask.house.core.config.data_dir.join(name));

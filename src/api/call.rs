@@ -1,9 +1,10 @@
 //! `POST /api/v1/chat/call`: asks one browser and waits for its answer.
 
 use super::Answer;
-use super::input::{Ask, Id};
+use super::input::Ask;
 use super::reply::{Problem, Reply};
 use crate::app::calls::{NoAnswer, Question};
+use crate::ground::names::Id;
 use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::json;

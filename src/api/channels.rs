@@ -3,20 +3,17 @@
 //! Sessions follow at once: a new member's sessions enter the channel's room, a former member's leave it.
 
 use super::Answer;
-use super::input::{Ask, Id};
+use super::input::{Ask, Ids};
 use super::reply::{Problem, Reply};
 use crate::directory::local::{ChannelChange, Record};
 use serde_json::{Value, json};
 
-/// Members of a channel that one request may name.
-const MAX_MEMBERS: usize = 1000;
-
-pub fn list(ask: &Ask) -> Answer {
+pub async fn list(ask: Ask) -> Answer {
     let channels = ask.local()?.all_channels(ask.after(), ask.limit())?;
     Ok(Reply::json(&json!({"channels": channels})))
 }
 
-pub fn one(ask: &Ask) -> Answer {
+pub async fn one(ask: Ask) -> Answer {
     match ask.local()?.channel(ask.name())? {
         Some(channel) => Ok(Reply::json(&channel)),
         None => Err(unknown()),
@@ -38,7 +35,7 @@ pub async fn put(ask: Ask) -> Answer {
     Ok(Reply::put(created, &channel))
 }
 
-pub async fn delete(ask: &Ask) -> Answer {
+pub async fn delete(ask: Ask) -> Answer {
     let local = ask.local()?;
     local.delete_channel(ask.name())?;
     local.durable().await?;
@@ -46,14 +43,14 @@ pub async fn delete(ask: &Ask) -> Answer {
     Ok(Reply::done())
 }
 
-pub fn members(ask: &Ask) -> Answer {
+pub async fn members(ask: Ask) -> Answer {
     match ask.local()?.members(ask.name(), ask.after(), ask.limit())? {
         Some(members) => Ok(Reply::json(&json!({"members": members}))),
         None => Err(unknown()),
     }
 }
 
-pub async fn put_member(ask: &Ask) -> Answer {
+pub async fn put_member(ask: Ask) -> Answer {
     let (local, id, user_id) = (ask.local()?, ask.name(), ask.second());
     local.put_member(id, user_id)?;
     local.durable().await?;
@@ -64,7 +61,7 @@ pub async fn put_member(ask: &Ask) -> Answer {
     Ok(Reply::done())
 }
 
-pub async fn delete_member(ask: &Ask) -> Answer {
+pub async fn delete_member(ask: Ask) -> Answer {
     let (local, id, user_id) = (ask.local()?, ask.name(), ask.second());
     local.delete_member(id, user_id)?;
     local.durable().await?;
@@ -80,15 +77,10 @@ fn members_of(value: Option<Value>) -> Result<Option<Vec<String>>, Problem> {
     let Some(value) = value.filter(|value| !value.is_null()) else {
         return Ok(None);
     };
-    let ids: Vec<Id> = serde_json::from_value(value).map_err(|error| {
+    let ids: Ids = serde_json::from_value(value).map_err(|error| {
         Problem::shape(format!("`members` must be a list of user ids: {error}."))
     })?;
-    match ids.len() <= MAX_MEMBERS {
-        true => Ok(Some(ids.iter().map(|id| id.to_string()).collect())),
-        false => Err(Problem::shape(format!(
-            "`members` may have {MAX_MEMBERS} ids; add more one by one."
-        ))),
-    }
+    Ok(Some(ids.0.iter().map(|id| id.to_string()).collect()))
 }
 
 fn unknown() -> Problem {

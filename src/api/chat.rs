@@ -1,10 +1,11 @@
 //! `POST /api/v1/chat/event` and `/chat/stream`: a backend writes a message of a chat, event by event.
 
 use super::Answer;
-use super::input::{self, Ask, Id};
+use super::input::{self, Ask};
 use super::reply::{Problem, Reply};
 use crate::app::emitter::{Emitter, NotAnEvent, Saved};
 use crate::directory::Directory;
+use crate::ground::names::Id;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::time::{Duration, Instant};

@@ -6,13 +6,13 @@ use super::reply::{Problem, Reply};
 use crate::directory::local::Record;
 use serde_json::json;
 
-pub fn list(ask: &Ask) -> Answer {
+pub async fn list(ask: Ask) -> Answer {
     let user_id = ask.query("user_id");
     let chats = ask.local()?.chats(user_id, ask.after(), ask.limit())?;
     Ok(Reply::json(&json!({"chats": chats})))
 }
 
-pub fn one(ask: &Ask) -> Answer {
+pub async fn one(ask: Ask) -> Answer {
     match ask.local()?.chat(ask.name())? {
         Some(chat) => Ok(Reply::json(&chat)),
         None => Err(unknown()),
@@ -32,7 +32,7 @@ pub async fn put(ask: Ask) -> Answer {
     Ok(Reply::put(created, &chat))
 }
 
-pub async fn delete(ask: &Ask) -> Answer {
+pub async fn delete(ask: Ask) -> Answer {
     let local = ask.local()?;
     local.delete_chat(ask.name())?;
     local.durable().await?;
@@ -40,7 +40,7 @@ pub async fn delete(ask: &Ask) -> Answer {
     Ok(Reply::done())
 }
 
-pub fn messages(ask: &Ask) -> Answer {
+pub async fn messages(ask: Ask) -> Answer {
     let local = ask.local()?;
     match local.messages(ask.name(), ask.after(), ask.limit())? {
         Some(messages) => Ok(Reply::json(&json!({"messages": messages}))),
@@ -48,7 +48,7 @@ pub fn messages(ask: &Ask) -> Answer {
     }
 }
 
-pub fn message(ask: &Ask) -> Answer {
+pub async fn message(ask: Ask) -> Answer {
     match ask.local()?.message_record(ask.name(), ask.second())? {
         Some(message) => Ok(Reply::json(&message)),
         None => Err(Problem::missing("There is no such message.")),
@@ -63,7 +63,7 @@ pub async fn put_message(ask: Ask) -> Answer {
     Ok(Reply::put(created, &message))
 }
 
-pub async fn delete_message(ask: &Ask) -> Answer {
+pub async fn delete_message(ask: Ask) -> Answer {
     let local = ask.local()?;
     local.delete_message(ask.name(), ask.second())?;
     local.durable().await?;

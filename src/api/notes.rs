@@ -8,12 +8,12 @@ use super::reply::{Problem, Reply};
 use crate::directory::local::Record;
 use serde_json::json;
 
-pub fn list(ask: &Ask) -> Answer {
+pub async fn list(ask: Ask) -> Answer {
     let notes = ask.local()?.notes(ask.after(), ask.limit())?;
     Ok(Reply::json(&json!({"notes": notes})))
 }
 
-pub fn one(ask: &Ask) -> Answer {
+pub async fn one(ask: Ask) -> Answer {
     match ask.local()?.note_record(ask.name())? {
         Some(note) => Ok(Reply::json(&note)),
         None => Err(Problem::missing("There is no such note.")),
@@ -40,7 +40,7 @@ pub async fn patch(ask: Ask) -> Answer {
     Ok(Reply::json(&note))
 }
 
-pub async fn delete(ask: &Ask) -> Answer {
+pub async fn delete(ask: Ask) -> Answer {
     let local = ask.local()?;
     local.delete_note(ask.name())?;
     local.durable().await?;
@@ -48,12 +48,12 @@ pub async fn delete(ask: &Ask) -> Answer {
     Ok(Reply::done())
 }
 
-pub fn versions(ask: &Ask) -> Answer {
+pub async fn versions(ask: Ask) -> Answer {
     let versions = ask.local()?.versions(ask.name())?;
     Ok(Reply::json(&json!({"versions": versions})))
 }
 
-pub async fn restore(ask: &Ask) -> Answer {
+pub async fn restore(ask: Ask) -> Answer {
     let local = ask.local()?;
     let version = ask.second().parse();
     let version = version.map_err(|_| Problem::missing("There is no such version."))?;

@@ -14,7 +14,7 @@ struct UserIds {
     user_ids: Ids,
 }
 
-pub fn list(ask: &Ask) -> Answer {
+pub async fn list(ask: Ask) -> Answer {
     let (prefix, after) = (ask.query("prefix").unwrap_or_default(), ask.after());
     let mut rooms = ask.house.core.hub.occupied("/");
     rooms.retain(|(room, _)| room.starts_with(prefix) && Sid::parse(room).is_none());
@@ -27,7 +27,7 @@ pub fn list(ask: &Ask) -> Answer {
     Ok(Reply::json(&json!({"total": rooms.len(), "rooms": page})))
 }
 
-pub fn one(ask: &Ask) -> Answer {
+pub async fn one(ask: Ask) -> Answer {
     let mut sids = ask.house.core.hub.members(ask.name());
     sids.sort_unstable();
     let users = ask.house.core.pools.sessions.users_of(&sids);
@@ -42,7 +42,7 @@ pub fn one(ask: &Ask) -> Answer {
 
 pub async fn enter(ask: Ask) -> Answer {
     let (house, room) = (ask.house, free(&ask)?);
-    let UserIds { user_ids } = ask.json().await?;
+    let user_ids = user_ids(ask).await?;
     let user_ids: Vec<String> = user_ids.0.iter().map(|id| id.to_string()).collect();
     house.sessions.enter_for_users(&room, &user_ids).await;
     let sessions = house.core.hub.members(&room).len();
@@ -51,16 +51,25 @@ pub async fn enter(ask: Ask) -> Answer {
 
 pub async fn leave(ask: Ask) -> Answer {
     let (house, room) = (ask.house, free(&ask)?);
-    let UserIds { user_ids } = ask.json().await?;
+    let user_ids = user_ids(ask).await?;
     let user_ids: Vec<String> = user_ids.0.iter().map(|id| id.to_string()).collect();
     house.sessions.leave_for_users(&room, &user_ids).await;
     let sessions = house.core.hub.members(&room).len();
     Ok(Reply::json(&json!({"room": room, "sessions": sessions})))
 }
 
-pub fn close(ask: &Ask) -> Answer {
-    ask.house.core.peers.close_room(&free(ask)?);
+pub async fn close(ask: Ask) -> Answer {
+    ask.house.core.peers.close_room(&free(&ask)?);
     Ok(Reply::done())
+}
+
+/// Whom the body names: at least one user.
+async fn user_ids(ask: Ask) -> Result<Ids, Problem> {
+    let UserIds { user_ids } = ask.json().await?;
+    match user_ids.0.is_empty() {
+        false => Ok(user_ids),
+        true => Err(Problem::shape("`user_ids` must name somebody.")),
+    }
 }
 
 /// The room, unless it says who somebody is: those are siskin's own to fill.

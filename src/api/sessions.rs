@@ -7,7 +7,7 @@ use crate::app::House;
 use crate::socket::Sid;
 use serde_json::{Value, json};
 
-pub fn list(ask: &Ask) -> Answer {
+pub async fn list(ask: Ask) -> Answer {
     let house = &ask.house;
     let mut sids = match ask.query("user_id") {
         Some(user_id) => house.core.hub.members(&format!("user:{user_id}")),
@@ -26,14 +26,14 @@ pub fn list(ask: &Ask) -> Answer {
     Ok(Reply::json(&json!({"total": total, "sessions": sessions})))
 }
 
-pub fn one(ask: &Ask) -> Answer {
+pub async fn one(ask: Ask) -> Answer {
     let here = Sid::parse(ask.name()).filter(|sid| ask.house.core.hub.is_connected(*sid));
     let sid = here.ok_or_else(unknown)?;
     Ok(Reply::json(&show(ask.house, sid)))
 }
 
 /// Also a session of another instance, as long as somebody is signed in there.
-pub async fn end(ask: &Ask) -> Answer {
+pub async fn end(ask: Ask) -> Answer {
     let (house, name) = (&ask.house, ask.name());
     let here = Sid::parse(name).is_some_and(|sid| house.core.hub.is_connected(sid));
     if !here && house.sessions.owner(name).await.is_none() {
@@ -43,7 +43,7 @@ pub async fn end(ask: &Ask) -> Answer {
     Ok(Reply::done())
 }
 
-pub async fn end_of_user(ask: &Ask) -> Answer {
+pub async fn end_of_user(ask: Ask) -> Answer {
     let disconnected = ask.house.sessions.disconnect_user(ask.name()).await;
     Ok(Reply::json(&json!({"disconnected": disconnected})))
 }

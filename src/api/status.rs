@@ -8,7 +8,7 @@ use crate::config::DirectoryKind;
 use crate::metrics::{self, Counter, Gauge};
 use serde_json::json;
 
-pub fn status(ask: &Ask) -> Answer {
+pub async fn status(ask: Ask) -> Answer {
     let house = &ask.house;
     let (waiting_bytes, waiting_sessions) = house.core.hub.waiting();
     let directory = match &house.core.config.directory {
@@ -52,7 +52,7 @@ fn redis(house: &House) -> &'static str {
     }
 }
 
-pub fn log(ask: &Ask) -> Answer {
+pub async fn log(ask: Ask) -> Answer {
     let after = ask.query("after").and_then(|after| after.parse().ok());
     let lines = crate::log::tail(after.unwrap_or(0));
     Ok(Reply::json(&json!({"lines": lines})))

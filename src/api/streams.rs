@@ -18,7 +18,7 @@ struct Events {
     events: Vec<Box<RawValue>>,
 }
 
-pub fn open(ask: &Ask) -> Answer {
+pub async fn open(ask: Ask) -> Answer {
     if !is_name(ask.name()) {
         let detail = "A stream's name is `{user}:{session}:{request}`, with just these two colons.";
         return Err(Problem::shape(detail));
@@ -38,7 +38,7 @@ pub fn open(ask: &Ask) -> Answer {
     }
 }
 
-pub async fn take(ask: &Ask) -> Answer {
+pub async fn take(ask: Ask) -> Answer {
     let wait = ask.query("wait").and_then(|wait| wait.parse().ok());
     let wait = Duration::from_secs(wait.unwrap_or(WAIT));
     match ask.house.core.pools.streams.take(ask.name(), wait).await {
@@ -51,7 +51,7 @@ pub async fn take(ask: &Ask) -> Answer {
     }
 }
 
-pub fn close(ask: &Ask) -> Answer {
+pub async fn close(ask: Ask) -> Answer {
     match ask.house.core.pools.streams.close(ask.name()) {
         true => Ok(Reply::done()),
         false => Err(closed()),

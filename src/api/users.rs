@@ -6,12 +6,12 @@ use super::reply::{Problem, Reply};
 use crate::directory::local::{Record, UserChange};
 use serde_json::json;
 
-pub fn list(ask: &Ask) -> Answer {
+pub async fn list(ask: Ask) -> Answer {
     let users = ask.local()?.users(ask.after(), ask.limit())?;
     Ok(Reply::json(&json!({"users": users})))
 }
 
-pub fn one(ask: &Ask) -> Answer {
+pub async fn one(ask: Ask) -> Answer {
     match ask.local()?.user(ask.name())? {
         Some(user) => Ok(Reply::json(&user)),
         None => Err(Problem::missing("There is no such user.")),
@@ -34,7 +34,7 @@ pub async fn put(ask: Ask) -> Answer {
     Ok(Reply::put(created, &user))
 }
 
-pub async fn delete(ask: &Ask) -> Answer {
+pub async fn delete(ask: Ask) -> Answer {
     let local = ask.local()?;
     local.delete_user(ask.name())?;
     local.durable().await?;

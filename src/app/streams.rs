@@ -1,12 +1,13 @@
 //! What clients stream to a backend (direct connections): events named `{user}:{session}:{request}`.
 
 use super::core::{Core, Fault, Sender};
+use crate::ground::names::is_id;
 use crate::peers::pools::streams::Pushed;
 use serde_json::value::RawValue;
 
-/// Whether a name is that of a stream: exactly two colons, not endless.
+/// Whether a name is that of a stream: an id with exactly two colons.
 pub fn is_name(name: &str) -> bool {
-    name.len() <= 512 && name.bytes().filter(|byte| *byte == b':').count() == 2
+    name.bytes().filter(|byte| *byte == b':').count() == 2 && is_id(name)
 }
 
 /// Hands an event of a client's stream to whoever listens to it, on any instance; only its own user may feed it. Whether

@@ -1,7 +1,7 @@
 //! `ydoc:*`: documents that several edit at once.
 
 use super::Work;
-use super::payload::Id;
+use super::payload::DocumentId;
 use crate::app::House;
 use crate::app::core::{Fault, Sender};
 use crate::app::documents::{Document, Update};
@@ -18,19 +18,19 @@ const MAX_AWARENESS_BYTES: usize = 64 << 10;
 
 #[derive(Deserialize)]
 struct Named {
-    document_id: Id,
+    document_id: DocumentId,
 }
 
 #[derive(Deserialize)]
 struct Join<'a> {
-    document_id: Id,
+    document_id: DocumentId,
     #[serde(borrow)]
     user_color: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 struct Change<'a> {
-    document_id: Id,
+    document_id: DocumentId,
     #[serde(borrow)]
     update: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -40,7 +40,7 @@ struct Change<'a> {
 
 #[derive(Deserialize)]
 struct Awareness<'a> {
-    document_id: Id,
+    document_id: DocumentId,
     #[serde(borrow)]
     update: &'a RawValue,
 }

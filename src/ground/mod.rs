@@ -4,12 +4,16 @@
 //! - [`tasks`]: who runs what: tasks with owners, waiting without looking, deadlines
 //! - [`net`]: sockets of our executor
 //! - [`json`]: JSON that comes as bytes
+//! - [`names`]: what an id may be
+//! - [`embedded`]: compressed files in the binary
 //! - [`rooms`]: the names of rooms
 //! - [`random`]: random numbers of the system
 //! - `random_input`: random input for tests
 
 pub mod clock;
+pub mod embedded;
 pub mod json;
+pub mod names;
 pub mod net;
 pub mod random;
 #[cfg(test)]

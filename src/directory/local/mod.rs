@@ -24,6 +24,7 @@ pub use notes::MAX_VERSIONS;
 pub use users::UserChange;
 
 use super::Refusal;
+use crate::ground::names::{MAX_ID_CHARS, is_id};
 use crate::ground::tasks::{Executor, Single, Tasks};
 use crate::store::{Fault, Store, Table};
 use serde_json::{Map, Value};
@@ -34,9 +35,6 @@ use std::rc::Rc;
 
 /// A record.
 pub type Record = Map<String, Value>;
-
-/// The longest id, in characters.
-pub const MAX_ID_CHARS: usize = 256;
 
 /// Users, channels, notes and chats of the embedded store.
 pub struct Local {
@@ -150,11 +148,6 @@ fn second(key: &str) -> Option<String> {
 fn encode(record: &Record) -> Vec<u8> {
     // A map with text keys always encodes.
     serde_json::to_vec(record).unwrap_or_default()
-}
-
-/// Is this an id that a record can have?
-pub fn is_id(id: &str) -> bool {
-    !id.is_empty() && id.chars().count() <= MAX_ID_CHARS && !id.contains(char::is_control)
 }
 
 fn check_id(what: &str, id: &str) -> Result<(), Wrong> {
