@@ -1,6 +1,7 @@
 //! Environment to `Config`, once, at start.
 //!
-//! Two steps: [`typed`] is what was typed and where, [`values`] is what it means. [`table`] names every setting.
+//! [`table`] names every setting, [`typed`] finds what was typed and where, [`values`] says what it means, [`reader`] goes
+//! through the table.
 
 mod reader;
 pub mod table;
@@ -11,7 +12,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
-use table::Setting;
+use table::Row;
 use typed::Env;
 
 /// All settings, understood. The sentences are in [`table::SETTINGS`].
@@ -104,7 +105,7 @@ pub struct RedisTls {
 }
 
 /// Text that must not be printed.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
@@ -164,10 +165,20 @@ pub enum Cors {
 /// The transports that clients may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transports {
-    /// Both, with the upgrade.
+    /// Long-polling, with upgrade to websocket, or websocket at once.
     Both,
     Websocket,
     Polling,
+}
+
+impl fmt::Display for Transports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Both => "both",
+            Self::Websocket => "websocket",
+            Self::Polling => "polling",
+        })
+    }
 }
 
 /// An address with the number of its bits that count.
@@ -248,7 +259,7 @@ pub struct Reading {
     /// What is odd but does not stop the start.
     pub warnings: Vec<String>,
     /// Each setting with its value as it counts (secrets masked, `None`: nothing) and its source, in the table's order.
-    pub effective: Vec<(&'static Setting, Option<String>, Source)>,
+    pub effective: Vec<(&'static Row, Option<String>, Source)>,
 }
 
 /// Reads the settings of this process.

@@ -1,6 +1,6 @@
 //! The first step: what was typed, where, and which names nobody knows.
 
-use super::table::{FOREIGN, SETTINGS, Setting};
+use super::table::{FOREIGN, Row, SETTINGS};
 use super::{Mistake, Source};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -22,8 +22,8 @@ pub fn environment() -> Env {
 }
 
 /// A setting's value as it was typed. An empty one counts as none.
-pub fn typed(env: &Env, setting: &'static Setting) -> Result<Option<(String, Source)>, Mistake> {
-    let names = std::iter::once(setting.name).chain(setting.also.iter().copied());
+pub fn typed(env: &Env, row: &Row) -> Result<Option<(String, Source)>, Mistake> {
+    let names = std::iter::once(row.name).chain(row.also.iter().copied());
     for name in names {
         if let Some(value) = given(env, name) {
             if value.contains('\u{FFFD}') {
@@ -32,7 +32,7 @@ pub fn typed(env: &Env, setting: &'static Setting) -> Result<Option<(String, Sou
             }
             return Ok(Some((value.to_owned(), Source::Environment(name))));
         }
-        if !setting.secret {
+        if !row.secret {
             continue;
         }
         let file_name = format!("{name}_FILE");
@@ -50,7 +50,8 @@ pub fn typed(env: &Env, setting: &'static Setting) -> Result<Option<(String, Sou
     Ok(None)
 }
 
-fn given<'a>(env: &'a Env, name: &str) -> Option<&'a str> {
+/// A variable's value without the spaces around it, if anything is left.
+pub fn given<'a>(env: &'a Env, name: &str) -> Option<&'a str> {
     let value = env.get(name)?.trim();
     (!value.is_empty()).then_some(value)
 }
@@ -89,11 +90,10 @@ pub fn unknown(env: &Env) -> Vec<String> {
 
 fn is_known(name: &str) -> bool {
     let file_of = name.strip_suffix("_FILE");
-    let read = |row: &Setting, name: &str| row.name == name || row.also.contains(&name);
-    FOREIGN.contains(&name)
-        || SETTINGS
-            .iter()
-            .any(|row| read(row, name) || row.secret && file_of.is_some_and(|name| read(row, name)))
+    let reads = |row: &&Row| {
+        row.is_called(name) || row.secret && file_of.is_some_and(|name| row.is_called(name))
+    };
+    FOREIGN.contains(&name) || SETTINGS.iter().any(reads)
 }
 
 /// The known name that takes the fewest changes of a character, if they are few.
