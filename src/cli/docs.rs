@@ -348,7 +348,7 @@ mod tests {
         let lines = uncommented
             .lines()
             .filter_map(|line| line.strip_prefix('#')?.split_once('='));
-        let mut env: crate::config::typed::Env = lines
+        let mut env: crate::config::env::Env = lines
             .filter(|(name, _)| SETTINGS.iter().any(|row| row.name == *name))
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();

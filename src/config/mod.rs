@@ -1,19 +1,22 @@
 //! Environment to `Config`, once, at start.
 //!
-//! [`table`] names every setting, [`typed`] finds what was typed and where, [`values`] says what it means, [`reader`] goes
-//! through the table.
+//! [`table`] names every setting, [`env`] finds what it is set to and where, [`values`] and [`redis`] say what a value means,
+//! [`reader`] makes the `Config`.
 
+pub mod env;
 mod reader;
+mod redis;
 pub mod table;
-pub mod typed;
 mod values;
 
+pub use redis::{Redis, RedisOptions, RedisTls};
+
+use env::Env;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 use table::Row;
-use typed::Env;
 
 /// All settings, understood. The sentences are in [`table::SETTINGS`].
 #[derive(Clone, Debug)]
@@ -60,48 +63,6 @@ impl Config {
     pub fn session_timeout(&self) -> Duration {
         (self.heartbeat_interval * 4).max(Duration::from_secs(120))
     }
-}
-
-/// Where Redis is and how it is used.
-#[derive(Clone, Debug)]
-pub struct Redis {
-    /// `redis://` or `rediss://`; holds the password.
-    pub url: Secret,
-    /// Not empty: the host of `url` is the service that these Sentinels know.
-    pub sentinels: Vec<(String, u16)>,
-    pub cluster: bool,
-    pub options: RedisOptions,
-    /// For `rediss://`.
-    pub tls: RedisTls,
-    pub room_channels: bool,
-    pub lock_timeout: Duration,
-    pub key_prefix: String,
-    pub task_ttl: Duration,
-}
-
-/// What is honoured of `WEBSOCKET_REDIS_OPTIONS`; `None` leaves it to the connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RedisOptions {
-    pub socket_timeout: Option<Duration>,
-    pub socket_connect_timeout: Option<Duration>,
-    pub health_check_interval: Option<Duration>,
-    pub retry_on_timeout: bool,
-}
-
-/// How a server of `rediss://` is trusted, and what shows it who we are: redis-py's options, from
-/// `WEBSOCKET_REDIS_OPTIONS` or the URL's query.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RedisTls {
-    /// `ssl_cert_reqs` is none: no certificate is looked at.
-    pub any_certificate: bool,
-    /// `ssl_check_hostname` is false: a certificate need not be made out to the server's name.
-    pub any_name: bool,
-    /// `ssl_ca_certs`: the authorities in PEM; else those of the system.
-    pub authorities: Option<PathBuf>,
-    /// `ssl_certfile`: our own certificate in PEM, with its chain.
-    pub certificate: Option<PathBuf>,
-    /// `ssl_keyfile`: its key in PEM; else in the same file.
-    pub key: Option<PathBuf>,
 }
 
 /// Text that must not be printed.
@@ -264,7 +225,7 @@ pub struct Reading {
 
 /// Reads the settings of this process.
 pub fn read_environment() -> Reading {
-    read(&typed::environment())
+    read(&env::of_process())
 }
 
 /// Reads the settings of an environment. Opens no file but those that hold secrets.
@@ -292,6 +253,68 @@ mod tests {
         for wrong in ["", "10.0.0.0/33", "::/129", "10.0.0.0/", "x", "10.0.0.0/-1"] {
             assert_eq!(Network::parse(wrong), None, "{wrong}");
         }
+    }
+
+    /// What comes of an environment that has this value under one of the row's names, and all that is said about it.
+    fn read_with(row: &Row, name: &str, value: &str) -> (Reading, String) {
+        let fixed = [
+            ("WEBUI_SECRET_KEY", "0123456789abcdef"),
+            ("HOME", "/home/ann"),
+            ("WEBSOCKET_MANAGER", "redis"),
+            ("WEBSOCKET_REDIS_URL", "redis://a"),
+        ];
+        let others = fixed.into_iter().filter(|(other, _)| *other != row.name);
+        let pairs = others.chain([(name, value)]);
+        let reading = read(&pairs.map(|(n, v)| (n.into(), v.into())).collect());
+        let mistakes = reading.mistakes.iter().map(Mistake::to_string);
+        let said: Vec<_> = mistakes.chain(reading.warnings.iter().cloned()).collect();
+        (reading, said.join("\n"))
+    }
+
+    #[test]
+    fn garbage_is_a_mistake_that_names_its_variable() {
+        let huge = "9".repeat(100_000);
+        let garbage = [
+            "\u{FFFD}", "\u{1}", "-1", "1e999", "{", ":", "//", "☃", &huge,
+        ];
+        // These take any text, or 99...9 as the name of a host.
+        let free = ["text", "a folder", "host or host:port, several with commas"];
+        for row in table::SETTINGS {
+            for name in std::iter::once(&row.name).chain(row.also) {
+                for value in garbage {
+                    let (reading, said) = read_with(row, name, value);
+                    assert_eq!(reading.effective.len(), table::SETTINGS.len());
+                    assert_eq!(reading.config.is_some(), reading.mistakes.is_empty());
+                    let is_bad = value.contains(env::NOT_UTF8) || !free.contains(&row.shape);
+                    assert!(
+                        !is_bad || said.contains(name),
+                        "{name}={value:.40}: {said:.400}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_value_is_none() {
+        for row in table::SETTINGS {
+            for value in ["", " \t\n "] {
+                let (reading, _) = read_with(row, row.name, value);
+                let of_row = |(other, ..): &&(&Row, _, _)| other.name == row.name;
+                let (_, _, source) = reading.effective.iter().find(of_row).unwrap();
+                assert_eq!(*source, Source::Default, "{}", row.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_home_that_is_not_utf8_is_none() {
+        let pairs = [
+            ("WEBUI_SECRET_KEY", "0123456789abcdef"),
+            ("HOME", "/h/\u{FFFD}"),
+        ];
+        let reading = read(&pairs.map(|(n, v)| (n.into(), v.into())).into());
+        assert_eq!(reading.mistakes[0].name, "SISKIN_DATA_DIR");
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Makes a `Config` of an environment and gathers every mistake on the way, instead of stopping at the first.
 
+use super::env::{self, Env, NOT_UTF8};
 use super::table::{self, Computed, Required, Row, SETTINGS, Setting, Unset, Value};
-use super::typed::{self, Env, given};
-use super::values;
 use super::{Config, DirectoryKind, Mistake, Reading, Redis, RedisTls, Secret, Source, Transports};
+use super::{redis, values};
 use std::path::PathBuf;
 
 /// Files that stay open beside the connections: listeners, store, Redis, upstream.
@@ -17,7 +17,7 @@ pub fn read(env: &Env) -> Reading {
     let mut reader = Reader {
         env,
         mistakes: Vec::new(),
-        warnings: typed::unknown(env),
+        warnings: env::unknown(env),
         effective: Vec::new(),
     };
     let config = reader.config();
@@ -142,7 +142,7 @@ impl Reader<'_> {
 
     /// Adds what the URL's query says about certificates; returns the names that mean nothing here.
     fn redis_query(&mut self, url: &Secret, tls: &mut RedisTls) -> Vec<String> {
-        values::redis_query(url.expose(), tls).unwrap_or_else(|fix| {
+        redis::redis_query(url.expose(), tls).unwrap_or_else(|fix| {
             let what = "its query can't be used";
             self.mistake(&table::WEBSOCKET_REDIS_URL.row, what, &fix);
             Vec::new()
@@ -206,11 +206,11 @@ impl Reader<'_> {
         Secret::default()
     }
 
-    /// What was typed, parsed; a value that can't be is a mistake.
+    /// What the environment says, parsed; a value that can't be is a mistake.
     fn given<T, D>(&mut self, setting: &'static Setting<T, D>) -> Option<T> {
         let row = &setting.row;
-        let (text, source) = match typed::typed(self.env, row) {
-            Ok(typed) => typed?,
+        let (text, source) = match env::find(self.env, row) {
+            Ok(found) => found?,
             Err(mistake) => {
                 self.mistakes.push(mistake);
                 return None;
@@ -262,13 +262,14 @@ impl Reader<'_> {
     }
 }
 
-/// The store's folder when none is named.
+/// The store's folder when none is named. A name that is not UTF-8 would be another folder than the one that is meant.
 fn default_folder(env: &Env) -> Option<String> {
+    let given = |name| env::given(env, name).filter(|value| !value.contains(NOT_UTF8));
     // systemd separates several folders with colons.
-    let state = given(env, "STATE_DIRECTORY").and_then(|list| list.split(':').next());
+    let state = given("STATE_DIRECTORY").and_then(|list| list.split(':').next());
     let data = || {
-        let home = || given(env, "HOME").map(|home| format!("{home}/.local/share"));
-        given(env, "XDG_DATA_HOME").map(str::to_owned).or_else(home)
+        let home = || given("HOME").map(|home| format!("{home}/.local/share"));
+        given("XDG_DATA_HOME").map(str::to_owned).or_else(home)
     };
     let siskin = || data().map(|data| format!("{data}/siskin"));
     state.map(str::to_owned).or_else(siskin)

@@ -1,11 +1,11 @@
 //! The settings: one table, from which parsing, help, `check`, the man page, README's table and the example file come.
 //!
-//! To add a setting, add a row here and a field to [`Config`](super::Config); the compiler then asks for the line that
-//! reads it.
+//! To add a setting, add a row here and a field to [`Config`](super::Config), which the reader fills from the row.
 
+use super::redis::RedisJson;
 use super::values::{
     ADDRESSES, BYTES, COUNT, DIRECTORY, FLAG, FOLDER, HOSTS, Host, LEVEL, LIMIT, MANAGER, NETWORKS,
-    ORIGINS, PORT, REDIS_JSON, REDIS_URL, RedisJson, SECONDS, SECRET, TEXT, TRANSPORTS,
+    ORIGINS, PORT, REDIS_JSON, REDIS_URL, SECONDS, SECRET, TEXT, TRANSPORTS,
 };
 use super::{Cors, DirectoryKind, Network, Secret, Transports};
 use log::LevelFilter;
@@ -108,7 +108,8 @@ settings! {
     SISKIN_LISTEN: Vec<SocketAddr> = ADDRESSES, Value("127.0.0.1:8380");
 
     /// The folder of the embedded store.
-    SISKIN_DATA_DIR: String = FOLDER, Computed("$STATE_DIRECTORY under systemd, else siskin in $XDG_DATA_HOME or ~/.local/share");
+    SISKIN_DATA_DIR: String = FOLDER,
+        Computed("$STATE_DIRECTORY under systemd, else siskin in $XDG_DATA_HOME or ~/.local/share");
 
     /// Who knows the users, channels, notes and chats: the embedded store (local), or the Open WebUI at this URL.
     SISKIN_DIRECTORY: DirectoryKind = DIRECTORY, Value("local");

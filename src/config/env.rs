@@ -1,4 +1,4 @@
-//! The first step: what was typed, where, and which names nobody knows.
+//! The environment: which value a setting was given and where, and which names nobody knows.
 
 use super::table::{FOREIGN, Row, SETTINGS};
 use super::{Mistake, Source};
@@ -10,23 +10,26 @@ use std::path::Path;
 /// The environment: names and values.
 pub type Env = BTreeMap<String, String>;
 
+/// What stands in a value where it is not UTF-8.
+pub const NOT_UTF8: char = char::REPLACEMENT_CHARACTER;
+
 /// More than any secret needs; a file that is larger is the wrong file.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// This process's environment. What is not UTF-8 keeps a mark that no value may have.
-pub fn environment() -> Env {
+pub fn of_process() -> Env {
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     std::env::vars_os()
         .map(|(name, value)| (text(name), text(value)))
         .collect()
 }
 
-/// A setting's value as it was typed. An empty one counts as none.
-pub fn typed(env: &Env, row: &Row) -> Result<Option<(String, Source)>, Mistake> {
+/// A setting's value as it is written, and its source. An empty value counts as none.
+pub fn find(env: &Env, row: &Row) -> Result<Option<(String, Source)>, Mistake> {
     let names = std::iter::once(row.name).chain(row.also.iter().copied());
     for name in names {
         if let Some(value) = given(env, name) {
-            if value.contains('\u{FFFD}') {
+            if value.contains(NOT_UTF8) {
                 let fix = "write it in UTF-8";
                 return Err(Mistake::new(name, "it is not UTF-8", fix));
             }
