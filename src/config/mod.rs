@@ -1,7 +1,7 @@
 //! Environment to `Config`, once, at start.
 //!
-//! [`table`] names every setting, [`env`] finds what it is set to and where, [`values`] and [`redis`] say what a value means,
-//! [`reader`] makes the `Config`.
+//! `table` names every setting, `env` finds what it is set to and where, `values` and `redis` say what a value means, and
+//! `reader` makes the `Config`.
 
 pub mod env;
 mod reader;

@@ -1,9 +1,12 @@
 //! The settings of Redis: the types, and what the URL's query and `WEBSOCKET_REDIS_OPTIONS` mean.
 
 use super::Secret;
-use super::values::{flag, within_a_year, word};
+use super::values::{Kind, flag, kind, secret, within_a_year, word};
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub const REDIS_URL: Kind<Secret> = secret("a URL as redis://user:password@host:6379/0", redis_url);
+pub const REDIS_JSON: Kind<RedisJson> = kind("a JSON object", redis_json);
 
 /// Where Redis is and how it is used.
 #[derive(Clone, Debug)]
@@ -47,7 +50,7 @@ pub struct RedisTls {
     pub key: Option<PathBuf>,
 }
 
-pub fn redis_url(text: &str) -> Result<Secret, String> {
+fn redis_url(text: &str) -> Result<Secret, String> {
     let scheme = text.split_once("://").map(|(scheme, _)| scheme);
     match scheme {
         Some("redis" | "rediss") => Ok(Secret::new(text)),
@@ -97,7 +100,7 @@ pub struct RedisJson {
     pub unknown: Vec<String>,
 }
 
-pub fn redis_json(text: &str) -> Result<RedisJson, String> {
+fn redis_json(text: &str) -> Result<RedisJson, String> {
     let map: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text)
         .map_err(|_| r#"write a JSON object as {"socket_timeout": 5}"#)?;
     let mut read = RedisJson::default();

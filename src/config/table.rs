@@ -2,10 +2,10 @@
 //!
 //! To add a setting, add a row here and a field to [`Config`](super::Config), which the reader fills from the row.
 
-use super::redis::RedisJson;
+use super::redis::{REDIS_JSON, REDIS_URL, RedisJson};
 use super::values::{
     ADDRESSES, BYTES, COUNT, DIRECTORY, FLAG, FOLDER, HOSTS, Host, LEVEL, LIMIT, MANAGER, NETWORKS,
-    ORIGINS, PORT, REDIS_JSON, REDIS_URL, SECONDS, SECRET, TEXT, TRANSPORTS,
+    ORIGINS, PORT, SECONDS, SECRET, TEXT, TRANSPORTS,
 };
 use super::{Cors, DirectoryKind, Network, Secret, Transports};
 use log::LevelFilter;

@@ -1,6 +1,5 @@
 //! The kinds of values: how each is written, and its parser. The parser's error says how to write a value.
 
-use super::redis::{RedisJson, redis_json, redis_url};
 use super::{Cors, DirectoryKind, HttpUrl, Network, Secret, Transports};
 use log::LevelFilter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -16,7 +15,7 @@ pub struct Kind<T> {
     pub parse: fn(&str) -> Result<T, String>,
 }
 
-const fn kind<T>(shape: &'static str, parse: fn(&str) -> Result<T, String>) -> Kind<T> {
+pub const fn kind<T>(shape: &'static str, parse: fn(&str) -> Result<T, String>) -> Kind<T> {
     Kind {
         shape,
         secret: false,
@@ -24,7 +23,10 @@ const fn kind<T>(shape: &'static str, parse: fn(&str) -> Result<T, String>) -> K
     }
 }
 
-const fn secret(shape: &'static str, parse: fn(&str) -> Result<Secret, String>) -> Kind<Secret> {
+pub const fn secret(
+    shape: &'static str,
+    parse: fn(&str) -> Result<Secret, String>,
+) -> Kind<Secret> {
     Kind {
         secret: true,
         ..kind(shape, parse)
@@ -53,8 +55,6 @@ pub const ORIGINS: Kind<Cors> = kind(
 );
 pub const DIRECTORY: Kind<DirectoryKind> =
     kind("local, or a URL as http://127.0.0.1:8080", directory);
-pub const REDIS_URL: Kind<Secret> = secret("a URL as redis://user:password@host:6379/0", redis_url);
-pub const REDIS_JSON: Kind<RedisJson> = kind("a JSON object", redis_json);
 
 /// A host, and its port if one is named.
 pub type Host = (String, Option<u16>);
