@@ -7,6 +7,8 @@ pub mod env;
 mod reader;
 mod redis;
 pub mod table;
+#[cfg(test)]
+mod tests;
 mod values;
 
 pub use redis::{Redis, RedisOptions, RedisTls};
@@ -231,94 +233,4 @@ pub fn read_environment() -> Reading {
 /// Reads the settings of an environment. Opens no file but those that hold secrets.
 pub fn read(env: &Env) -> Reading {
     reader::read(env)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn networks_hold_their_addresses() {
-        let holds = |net: &str, address: &str| {
-            Network::parse(net)
-                .unwrap()
-                .contains(address.parse().unwrap())
-        };
-        assert!(holds("10.0.0.0/8", "10.255.0.1") && !holds("10.0.0.0/8", "11.0.0.1"));
-        assert!(holds("10.1.2.3", "10.1.2.3") && !holds("10.1.2.3", "10.1.2.2"));
-        assert!(holds("0.0.0.0/0", "1.2.3.4") && !holds("0.0.0.0/0", "::1"));
-        assert!(holds("127.0.0.0/8", "::ffff:127.0.0.1"));
-        assert!(holds("fd00::/8", "fd12::1") && !holds("fd00::/8", "fe80::1"));
-        assert!(holds("::/0", "fe80::1") && holds("::1", "::1"));
-        for wrong in ["", "10.0.0.0/33", "::/129", "10.0.0.0/", "x", "10.0.0.0/-1"] {
-            assert_eq!(Network::parse(wrong), None, "{wrong}");
-        }
-    }
-
-    /// What comes of an environment that has this value under one of the row's names, and all that is said about it.
-    fn read_with(row: &Row, name: &str, value: &str) -> (Reading, String) {
-        let fixed = [
-            ("WEBUI_SECRET_KEY", "0123456789abcdef"),
-            ("HOME", "/home/ann"),
-            ("WEBSOCKET_MANAGER", "redis"),
-            ("WEBSOCKET_REDIS_URL", "redis://a"),
-        ];
-        let others = fixed.into_iter().filter(|(other, _)| *other != row.name);
-        let pairs = others.chain([(name, value)]);
-        let reading = read(&pairs.map(|(n, v)| (n.into(), v.into())).collect());
-        let mistakes = reading.mistakes.iter().map(Mistake::to_string);
-        let said: Vec<_> = mistakes.chain(reading.warnings.iter().cloned()).collect();
-        (reading, said.join("\n"))
-    }
-
-    #[test]
-    fn garbage_is_a_mistake_that_names_its_variable() {
-        let huge = "9".repeat(100_000);
-        let garbage = [
-            "\u{FFFD}", "\u{1}", "-1", "1e999", "{", ":", "//", "☃", &huge,
-        ];
-        // These take any text, or 99...9 as the name of a host.
-        let free = ["text", "a folder", "host or host:port, several with commas"];
-        for row in table::SETTINGS {
-            for name in std::iter::once(&row.name).chain(row.also) {
-                for value in garbage {
-                    let (reading, said) = read_with(row, name, value);
-                    assert_eq!(reading.effective.len(), table::SETTINGS.len());
-                    assert_eq!(reading.config.is_some(), reading.mistakes.is_empty());
-                    let is_bad = value.contains(env::NOT_UTF8) || !free.contains(&row.shape);
-                    assert!(
-                        !is_bad || said.contains(name),
-                        "{name}={value:.40}: {said:.400}"
-                    );
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn an_empty_value_is_none() {
-        for row in table::SETTINGS {
-            for value in ["", " \t\n "] {
-                let (reading, _) = read_with(row, row.name, value);
-                let of_row = |(other, ..): &&(&Row, _, _)| other.name == row.name;
-                let (_, _, source) = reading.effective.iter().find(of_row).unwrap();
-                assert_eq!(*source, Source::Default, "{}", row.name);
-            }
-        }
-    }
-
-    #[test]
-    fn a_home_that_is_not_utf8_is_none() {
-        let pairs = [
-            ("WEBUI_SECRET_KEY", "0123456789abcdef"),
-            ("HOME", "/h/\u{FFFD}"),
-        ];
-        let reading = read(&pairs.map(|(n, v)| (n.into(), v.into())).into());
-        assert_eq!(reading.mistakes[0].name, "SISKIN_DATA_DIR");
-    }
-
-    #[test]
-    fn secrets_are_not_printed() {
-        assert_eq!(format!("{:?}", Secret::new("abc")), "(secret)");
-    }
 }
