@@ -2,11 +2,11 @@
 
 use crate::app::House;
 use crate::app::core::{Core, ReachedLimits};
-use crate::config::{self, Config, DirectoryKind};
+use crate::config::{Config, DirectoryKind};
 use crate::directory::Directory;
 use crate::directory::local::Local;
 use crate::directory::open_webui::OpenWebui;
-use crate::engine::{Engine, Settings, Transports};
+use crate::engine::{Engine, Settings};
 use crate::events::Dispatch;
 use crate::ground::tasks::{Executor, Tasks, block_on, within};
 use crate::http::{Connections, Limits, Service, Site};
@@ -174,11 +174,7 @@ fn settings(config: &Config) -> Settings {
         max_payload: config.max_payload,
         outbox_bytes: config.outbox_bytes,
         sessions_per_address: config.max_connections_per_address,
-        transports: match config.transports {
-            config::Transports::Both => Transports::Both,
-            config::Transports::Websocket => Transports::WebsocketOnly,
-            config::Transports::Polling => Transports::PollingOnly,
-        },
+        transports: config.transports,
     }
 }
 

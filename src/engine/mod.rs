@@ -13,6 +13,7 @@ mod session;
 mod sid;
 mod websocket;
 
+pub use crate::config::Transports;
 pub use packet::{Message, Packet};
 pub use session::{Closed, Session, Transport};
 pub use sid::Sid;
@@ -44,15 +45,6 @@ pub trait Handler {
     fn closed(&self, session: &Rc<Session>, why: Closed);
     /// Whether anything uses the session; one that is not in use for two heartbeats is closed.
     fn in_use(&self, session: &Rc<Session>) -> bool;
-}
-
-/// Which transports may be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transports {
-    /// Long-polling, with upgrade to websocket, or websocket at once.
-    Both,
-    PollingOnly,
-    WebsocketOnly,
 }
 
 /// How an engine behaves.

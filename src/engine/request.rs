@@ -68,8 +68,8 @@ impl Engine {
 
     fn transport_of(&self, query: &Query) -> Result<Transport, Failure> {
         match (query.transport.as_str(), self.settings.transports) {
-            ("polling", Transports::Both | Transports::PollingOnly) => Ok(Transport::Polling),
-            ("websocket", Transports::Both | Transports::WebsocketOnly) => Ok(Transport::Websocket),
+            ("polling", Transports::Both | Transports::Polling) => Ok(Transport::Polling),
+            ("websocket", Transports::Both | Transports::Websocket) => Ok(Transport::Websocket),
             _ => Err(Failure::UnknownTransport),
         }
     }

@@ -1,6 +1,6 @@
-//! The first step: what was typed, where, and which names nobody knows.
+//! The environment: which value a setting was given and where, and which names nobody knows.
 
-use super::table::{FOREIGN, SETTINGS, Setting};
+use super::table::{FOREIGN, Row, SETTINGS};
 use super::{Mistake, Source};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -10,29 +10,32 @@ use std::path::Path;
 /// The environment: names and values.
 pub type Env = BTreeMap<String, String>;
 
+/// What stands in a value where it is not UTF-8.
+pub const NOT_UTF8: char = char::REPLACEMENT_CHARACTER;
+
 /// More than any secret needs; a file that is larger is the wrong file.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// This process's environment. What is not UTF-8 keeps a mark that no value may have.
-pub fn environment() -> Env {
+pub fn of_process() -> Env {
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     std::env::vars_os()
         .map(|(name, value)| (text(name), text(value)))
         .collect()
 }
 
-/// A setting's value as it was typed. An empty one counts as none.
-pub fn typed(env: &Env, setting: &'static Setting) -> Result<Option<(String, Source)>, Mistake> {
-    let names = std::iter::once(setting.name).chain(setting.also.iter().copied());
+/// A setting's value as it is written, and its source. An empty value counts as none.
+pub fn find(env: &Env, row: &Row) -> Result<Option<(String, Source)>, Mistake> {
+    let names = std::iter::once(row.name).chain(row.also.iter().copied());
     for name in names {
         if let Some(value) = given(env, name) {
-            if value.contains('\u{FFFD}') {
+            if value.contains(NOT_UTF8) {
                 let fix = "write it in UTF-8";
                 return Err(Mistake::new(name, "it is not UTF-8", fix));
             }
             return Ok(Some((value.to_owned(), Source::Environment(name))));
         }
-        if !setting.secret {
+        if !row.secret {
             continue;
         }
         let file_name = format!("{name}_FILE");
@@ -50,7 +53,8 @@ pub fn typed(env: &Env, setting: &'static Setting) -> Result<Option<(String, Sou
     Ok(None)
 }
 
-fn given<'a>(env: &'a Env, name: &str) -> Option<&'a str> {
+/// A variable's value without the spaces around it, if anything is left.
+pub fn given<'a>(env: &'a Env, name: &str) -> Option<&'a str> {
     let value = env.get(name)?.trim();
     (!value.is_empty()).then_some(value)
 }
@@ -89,11 +93,10 @@ pub fn unknown(env: &Env) -> Vec<String> {
 
 fn is_known(name: &str) -> bool {
     let file_of = name.strip_suffix("_FILE");
-    let read = |row: &Setting, name: &str| row.name == name || row.also.contains(&name);
-    FOREIGN.contains(&name)
-        || SETTINGS
-            .iter()
-            .any(|row| read(row, name) || row.secret && file_of.is_some_and(|name| read(row, name)))
+    let reads = |row: &&Row| {
+        row.is_called(name) || row.secret && file_of.is_some_and(|name| row.is_called(name))
+    };
+    FOREIGN.contains(&name) || SETTINGS.iter().any(reads)
 }
 
 /// The known name that takes the fewest changes of a character, if they are few.
