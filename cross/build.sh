@@ -32,6 +32,8 @@ case " $* " in
 *[\ =,]tls[\ ,]* | *" --all-features "*)
     command -v clang >/dev/null || { say "TLS needs a C compiler: apt-get install clang" && exit 1; }
     c_flags="-nostdlibinc -DRING_CORE_NOSTDLIBINC=1 -ffreestanding -fno-asynchronous-unwind-tables"
+    # Thumb, as for Rust's code (see below).
+    [ "$target" != armv7-unknown-linux-musleabihf ] || c_flags+=" -mthumb"
     export "CC_${target//-/_}=clang" "AR_${target//-/_}=ar" "CFLAGS_${target//-/_}=$c_flags"
     ;;
 esac
