@@ -11,7 +11,9 @@ pub mod table;
 mod tests;
 mod values;
 
-pub use redis::{Redis, RedisOptions, RedisTls};
+#[cfg(test)]
+pub use redis::RedisOptions;
+pub use redis::{Redis, RedisTls};
 
 use env::Env;
 use std::fmt;

@@ -18,6 +18,10 @@ pub struct Redis {
     pub cluster: bool,
     pub options: RedisOptions,
     /// For `rediss://`.
+    #[cfg_attr(
+        not(feature = "tls"),
+        allow(dead_code, reason = "a build without TLS does not read it")
+    )]
     pub tls: RedisTls,
     pub room_channels: bool,
     pub lock_timeout: Duration,

@@ -120,11 +120,6 @@ impl Subscriber {
         }
     }
 
-    /// The channel that only this instance listens to.
-    pub fn own_channel(&self) -> &str {
-        &self.own_channel
-    }
-
     /// Waits until all changes so far are confirmed; not while Redis is away, and no longer than 5 s.
     pub async fn settled(&self, redis: &Redis) {
         let waits = !self.pending.borrow().is_empty();

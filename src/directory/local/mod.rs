@@ -20,7 +20,6 @@ mod tests;
 
 pub use channels::ChannelChange;
 pub use content::is_empty as is_empty_content;
-pub use notes::MAX_VERSIONS;
 pub use users::UserChange;
 
 use super::Refusal;

@@ -173,8 +173,7 @@ impl Backplane {
         self.publisher.publish(self.channel(&target), message);
         let by_channel = self.room_channels;
         let channel = move |sid: &str| by_channel.then(|| room_channel("/", sid));
-        let look = self.calls.clone().look(self.redis.clone(), channel);
-        self.tasks.spawn("looks after a call", look);
+        self.calls.keep_looking(&self.tasks, &self.redis, channel);
         match within(timeout, waiting.answer.recv()).await {
             Some(answer) => answer.ok().flatten().ok_or(CallError::Gone),
             None => {
