@@ -6,13 +6,15 @@
 use super::error::{Fault, OpenError};
 use super::schema;
 use super::table::{Change, Table};
-use super::tail;
 use redb::{Builder, Database, ReadOnlyTable, ReadTransaction, ReadableDatabase};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 /// redb's own page cache, in bytes; its default is 1 GiB.
 const CACHE_BYTES: usize = 1 << 20;
+
+/// The bytes of a page. A file is a whole number of pages: redb lengthens and shortens it by pages only.
+pub(super) const PAGE: usize = 4096;
 
 /// Why redb didn't do it.
 pub(super) type Error = Box<redb::Error>;
@@ -168,6 +170,31 @@ pub(super) fn free_bytes(database: &Database, path: &Path) -> Result<u64, Error>
     Ok(length(path).saturating_sub(used))
 }
 
+/// `length` without a part of a page at the end: it was never written by redb, which refuses a file that has one.
+pub(super) fn whole_pages(length: u64) -> u64 {
+    length - length % PAGE as u64
+}
+
+/// Cuts a part of a page off the file's end.
+pub(super) fn cut_to_pages(path: &Path) -> std::io::Result<()> {
+    let length = fs::metadata(path)?.len();
+    let whole = whole_pages(length);
+    if whole == length {
+        return Ok(());
+    }
+    let file = fs::OpenOptions::new().write(true).open(path)?;
+    if file.try_lock().is_err() {
+        // Another siskin has it since: opening it will say so.
+        return Ok(());
+    }
+    log::warn!(
+        "store: {} has {length} bytes, cut to {whole}: what is behind them is no page",
+        path.display()
+    );
+    file.set_len(whole)?;
+    file.sync_all()
+}
+
 /// The file's length; 0 if it can't be told.
 pub(super) fn length(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |metadata| metadata.len())
@@ -194,7 +221,6 @@ pub(super) fn open(path: &Path) -> Result<Database, OpenError> {
     if !path.try_exists().map_err(|e| OpenError::disk(path, &e))? {
         create(path).map_err(|e| OpenError::of(path, *e))?;
     }
-    tail::mend(path).map_err(|e| OpenError::disk(path, &e))?;
     let opened = builder().open(path);
     let database = opened.map_err(|e| OpenError::of(path, e.into()))?;
     schema::migrate(&database, schema::MIGRATIONS, path)?;

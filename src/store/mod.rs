@@ -25,7 +25,6 @@ mod open;
 mod overlay;
 mod schema;
 mod table;
-mod tail;
 mod verify;
 mod view;
 

@@ -56,6 +56,7 @@ pub(super) fn open(folder: &Path) -> Result<Opened, OpenError> {
 fn open_file(path: &Path) -> Result<Database, OpenError> {
     if path.try_exists().map_err(|e| OpenError::disk(path, &e))? {
         verify::open_for_reading(path, Lock::Shared)?;
+        disk::cut_to_pages(path).map_err(|e| OpenError::disk(path, &e))?;
     }
     disk::open(path)
 }

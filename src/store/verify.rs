@@ -16,35 +16,21 @@ pub struct Report {
     pub schema: u64,
     /// How many entries each table has.
     pub entries: Vec<(Table, u64)>,
-    /// Was it closed? If not, the next start repairs it.
+    /// Was it closed, and is its end as redb left it? If not, the next start repairs it.
     pub closed: bool,
-    /// Does the next start have to mend its end (see the `tail` module)?
-    pub mended: bool,
     /// Its length in bytes.
     pub bytes: u64,
 }
 
-/// Where redb's file format keeps its flags, and the flag that a clean close takes away.
-const FLAGS_AT: u64 = 9;
-const NOT_CLOSED: u8 = 2;
-
 /// Verifies every checksum and every value of the file at `path`, as the next start will see it: what a
 /// crash left is repaired in memory only. The file of a running siskin is in use: back it up and verify that.
 pub fn verify(path: &Path) -> Result<Report, OpenError> {
-    let (view, mended) = view(path, Lock::Shared)?;
-    let failed = |error: std::io::Error| OpenError::disk(path, &error);
-    let bytes = view.len().map_err(failed)?;
-    let mut flags = [NOT_CLOSED];
-    if bytes > FLAGS_AT {
-        view.read(FLAGS_AT, &mut flags).map_err(failed)?;
-    }
-    let database = open_view(view, path)?;
+    let database = open_for_reading(path, Lock::Shared)?;
     Ok(Report {
         schema: version(&database, path)?,
         entries: count(&database, path)?,
-        closed: flags.iter().all(|flags| flags & NOT_CLOSED == 0),
-        mended,
-        bytes,
+        closed: is_closed(path)?,
+        bytes: disk::length(path),
     })
 }
 
@@ -58,21 +44,29 @@ pub(super) enum Lock {
 
 /// The file as a database, each checksum verified. Nothing reaches the file.
 pub(super) fn open_for_reading(path: &Path, lock: Lock) -> Result<Database, OpenError> {
-    let (view, _) = view(path, lock)?;
-    let database = open_view(view, path)?;
+    let view = view(path, lock)?;
+    let mut builder = disk::builder();
+    // With this redb says what is wrong with a damaged file. Without, it may panic.
+    builder.set_check_integrity_on_open(true);
+    let database = builder.create_with_backend(view);
+    let database = database.map_err(|e| OpenError::of(path, e.into()))?;
     version(&database, path)?;
     Ok(database)
 }
 
-fn open_view(view: View, path: &Path) -> Result<Database, OpenError> {
-    let mut builder = disk::builder();
-    builder.set_check_integrity_on_open(true);
-    let database = builder.create_with_backend(view);
-    database.map_err(|e| OpenError::of(path, e.into()))
+/// Was a file that is whole closed? redb opens it without a repair then.
+fn is_closed(path: &Path) -> Result<bool, OpenError> {
+    let view = view(path, Lock::Shared)?;
+    let cut = view.len().is_ok_and(|len| len < disk::length(path));
+    match disk::builder().open_read_only_with_backend(view) {
+        Ok(_) => Ok(!cut),
+        Err(redb::DatabaseError::RepairAborted) => Ok(false),
+        Err(error) => Err(OpenError::of(path, error.into())),
+    }
 }
 
 /// A view of the file, with a lock unless somebody writes to it.
-fn view(path: &Path, lock: Lock) -> Result<(View, bool), OpenError> {
+fn view(path: &Path, lock: Lock) -> Result<View, OpenError> {
     let failed = |error: std::io::Error| OpenError::disk(path, &error);
     let file = File::open(path).map_err(failed)?;
     if lock == Lock::Shared {
@@ -82,10 +76,12 @@ fn view(path: &Path, lock: Lock) -> Result<(View, bool), OpenError> {
             Ok(()) => {}
         }
     }
-    if file.metadata().map_err(failed)?.len() == 0 {
-        return Err(damaged(path, "it is empty".to_owned()));
+    let view = View::new(file).map_err(failed)?;
+    // redb would make a new store of an empty file.
+    if view.len().map_err(failed)? == 0 {
+        return Err(damaged(path, "it is too short".to_owned()));
     }
-    View::new(file).map_err(failed)
+    Ok(view)
 }
 
 fn version(database: &Database, path: &Path) -> Result<u64, OpenError> {
