@@ -175,20 +175,16 @@ pub(super) fn whole_pages(length: u64) -> u64 {
     length - length % PAGE as u64
 }
 
-/// Cuts a part of a page off the file's end.
-pub(super) fn cut_to_pages(path: &Path) -> std::io::Result<()> {
-    let length = fs::metadata(path)?.len();
-    let whole = whole_pages(length);
-    if whole == length {
-        return Ok(());
-    }
+/// Mends the end of a file: gives it the length that `verify` found it whole with.
+pub(super) fn mend_end(path: &Path, whole: u64) -> std::io::Result<()> {
     let file = fs::OpenOptions::new().write(true).open(path)?;
-    if file.try_lock().is_err() {
-        // Another siskin has it since: opening it will say so.
+    let length = file.metadata()?.len();
+    if whole == length || file.try_lock().is_err() {
+        // Another siskin that has it since says so when it is opened.
         return Ok(());
     }
     log::warn!(
-        "store: {} has {length} bytes, cut to {whole}: what is behind them is no page",
+        "store: the end of {} is not as it was written: made {whole} bytes of {length}",
         path.display()
     );
     file.set_len(whole)?;
@@ -245,6 +241,8 @@ pub(super) fn fault(error: &redb::Error) -> Fault {
     match error {
         redb::Error::Io(error) => Fault::of(error),
         redb::Error::Corrupted(_) => Fault::Damaged,
+        // No siskin wrote files of a format that this redb would have to upgrade.
+        redb::Error::UpgradeRequired(_) => Fault::Damaged,
         _ => Fault::Failed,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Shape: the file, and the changed pages over it. Cost: 4 KiB a changed page, nothing for the rest.
 
-use super::disk::{self, PAGE};
+use super::disk::PAGE;
 use redb::StorageBackend;
 use std::collections::HashMap;
 use std::fs::File;
@@ -28,12 +28,11 @@ struct Changes {
 }
 
 impl View {
-    /// The file as the next start will see it: without a part of a page at its end.
-    pub(super) fn new(file: File) -> io::Result<Self> {
-        let len = disk::whole_pages(file.metadata()?.len());
+    /// The file as if it had this length: cut, or with zeros at its end.
+    pub(super) fn new(file: File, len: u64) -> io::Result<Self> {
         let changes = Changes {
             len,
-            file_len: len,
+            file_len: file.metadata()?.len().min(len),
             pages: HashMap::new(),
         };
         let changes = Mutex::new(changes);
@@ -146,8 +145,9 @@ mod tests {
         let random = getrandom::u64().unwrap();
         let path = std::env::temp_dir().join(format!("siskin-view-{random:016x}"));
         std::fs::write(&path, vec![1; 13_000]).unwrap();
-        let view = View::new(File::open(&path).unwrap()).unwrap();
-        assert_eq!(view.len().unwrap(), 12_288);
+        let longer = View::new(File::open(&path).unwrap(), 14_000).unwrap();
+        assert_eq!(read(&longer, 12_999, 3), [1, 0, 0]);
+        let view = View::new(File::open(&path).unwrap(), 12_288).unwrap();
         view.write(4090, &[2; 4200]).unwrap();
         assert_eq!(read(&view, 4089, 3), [1, 2, 2]);
         assert_eq!(read(&view, 8289, 3), [2, 1, 1]);
