@@ -47,7 +47,7 @@ pub mod redis;
 pub mod serve;
 pub mod socket;
 pub mod state;
-pub mod store;
+mod store;
 pub mod systemd;
 pub mod task;
 pub mod token;

@@ -11,7 +11,7 @@ pub enum Fault {
     Full,
     /// The file system or the file may not be written.
     ReadOnly,
-    /// More waits for the disk than [`super::MAX_PENDING_BYTES`].
+    /// More waits for the disk than [`super::overlay::MAX_BYTES`].
     Backlog,
     /// One change is larger than all that may wait.
     TooLarge,
@@ -36,7 +36,7 @@ impl Fault {
     }
 
     /// One sentence without a full stop.
-    pub fn sentence(self) -> &'static str {
+    pub(crate) fn sentence(self) -> &'static str {
         match self {
             Self::Full => "the disk is full: nothing is saved until there is space",
             Self::ReadOnly => "the disk is read-only: nothing is saved",

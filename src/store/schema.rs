@@ -20,7 +20,7 @@ const META: TableDefinition<'static, &'static str, u64> = TableDefinition::new("
 const VERSION: &str = "schema";
 
 /// The version that this program writes.
-pub fn current() -> u64 {
+pub(super) fn current() -> u64 {
     version_after(MIGRATIONS)
 }
 

@@ -11,20 +11,20 @@ use std::path::Path;
 
 /// What a file holds.
 #[derive(Debug, PartialEq)]
-pub struct Report {
+pub(crate) struct Report {
     /// The version of its schema.
-    pub schema: u64,
+    pub(crate) schema: u64,
     /// How many entries each table has.
-    pub entries: Vec<(Table, u64)>,
+    pub(crate) entries: Vec<(Table, u64)>,
     /// Was it closed, and is its end as redb left it? If not, the next start repairs it.
-    pub closed: bool,
+    pub(crate) closed: bool,
     /// Its length in bytes.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 /// Verifies every checksum and every value of the file at `path`, as the next start will see it: what a
 /// crash left is repaired in memory only. The file of a running siskin is in use: back it up and verify that.
-pub fn verify(path: &Path) -> Result<Report, OpenError> {
+pub(crate) fn verify(path: &Path) -> Result<Report, OpenError> {
     let (database, whole) = look(path, Lock::Shared)?;
     let bytes = disk::length(path);
     Ok(Report {
