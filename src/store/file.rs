@@ -2,6 +2,7 @@
 //! file goes to the blocking pool for it and comes back.
 
 use super::disk::{self, Error, Snapshot};
+use super::error::Fault;
 use super::table::Change;
 use super::verify::{self, Lock};
 use redb::Database;
@@ -56,11 +57,11 @@ impl Done {
 }
 
 impl File {
-    /// The last commit, if it can be read.
-    pub(super) fn snapshot(&self) -> Option<&Arc<Snapshot>> {
+    /// The last commit; `fault` if it can't be read.
+    pub(super) fn on_disk(&self, fault: Fault) -> Result<Arc<Snapshot>, Fault> {
         match self {
-            Self::Writable(open) | Self::Readable(open) => Some(&open.last),
-            Self::Unopened => None,
+            Self::Writable(open) | Self::Readable(open) => Ok(open.last.clone()),
+            Self::Unopened => Err(fault),
         }
     }
 

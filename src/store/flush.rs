@@ -85,7 +85,7 @@ impl Flusher {
     /// Waits for the moment to commit: at once when somebody waits or much is pending, else after [`LINGER`]. While the disk
     /// fails it is after `pause`, and who waits may have to wait for the next attempt a second.
     async fn until_due(&self, pause: Duration) {
-        let is_failing = matches!(self.shared.state.borrow().status, Status::Failing(_));
+        let is_failing = matches!(self.shared.state.borrow().status(), Status::Failing(_));
         if is_failing {
             self.until_or(State::is_closing, LINGER).await;
             let rest = pause.saturating_sub(LINGER);
@@ -115,8 +115,9 @@ impl Flusher {
         } = done;
         let fault = result
             .as_ref()
-            .map_or_else(|e| disk::fault(e), |_| Fault::Failed);
-        self.shared.state.borrow_mut().on_disk = file.snapshot().cloned().ok_or(fault);
+            .err()
+            .map_or(Fault::Failed, |e| disk::fault(e));
+        self.shared.state.borrow_mut().on_disk = file.on_disk(fault);
         self.file = file;
         if replaced.is_some() {
             smol::unblock(move || drop(replaced)).await;
@@ -161,7 +162,7 @@ impl Flusher {
         let patience = if state.overlay.is_empty() { 1 } else { 2 };
         let grown = length >= self.measured.saturating_mul(2 * patience);
         let emptied = self.growth < 0 && self.growth.unsigned_abs() >= length / 8 * patience;
-        length >= SMALL && (grown || emptied) && state.status == Status::Saving
+        length >= SMALL && (grown || emptied) && state.status() == Status::Saving
     }
 
     /// The last commit, then the file is closed.

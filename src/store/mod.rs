@@ -8,9 +8,10 @@
 //!   the disk together or not at all.
 //! - **Durable** ([`Store::durable`]) waits until everything written so far is on disk. Who tells anybody
 //!   "saved" awaits it first. All that wait share one commit, which is one fsync (group commit).
-//! - **The flusher** (one task) sleeps while nothing is pending: no timer, no write. It commits at once when
-//!   somebody waits or half of [`overlay::MAX_BYTES`] is used, else [`flush::LINGER`] after the first write. The database itself moves
-//!   to the blocking pool for each commit and comes back with a new snapshot.
+//! - **The flusher** (one task) owns the file. It sleeps while nothing is pending: no timer, no write. It commits at
+//!   once when somebody waits or half of [`overlay::MAX_BYTES`] is used, else [`flush::LINGER`] after the first write. The
+//!   file goes to the blocking pool for each commit and comes back with a new snapshot.
+//! - **What the store does now** is one of five words ([`state`]): saving, failing, read-only, closing, closed.
 //! - **Failing**: a commit that fails (disk full, read-only, broken) tells those who wait, and stays
 //!   pending: readers see it, the flusher tries again, after a second and then up to every 30 s. At
 //!   [`overlay::MAX_BYTES`] new writes are refused; what was taken stays.

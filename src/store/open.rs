@@ -87,11 +87,7 @@ fn whole(
 ) -> Result<(File, State), OpenError> {
     let open = Open::new(database).map_err(|e| OpenError::of(path, *e))?;
     let file = File::Writable(open);
-    let state = State::new(
-        Status::Saving,
-        file.snapshot().cloned().ok_or(Fault::Failed),
-        degraded,
-    );
+    let state = State::new(Status::Saving, file.on_disk(Fault::Failed), degraded);
     Ok((file, state))
 }
 
@@ -143,7 +139,7 @@ fn for_reading(path: &Path, fault: Fault, why: &str) -> (File, State) {
         "{}: {degraded}; {way}, and start siskin again",
         path.display()
     );
-    let on_disk = file.snapshot().cloned().ok_or(fault);
+    let on_disk = file.on_disk(fault);
     let state = State::new(Status::ReadOnly(fault), on_disk, Some(degraded));
     (file, state)
 }

@@ -8,8 +8,8 @@
 //! | `Closing` | what was written | refused | as `Saving` | one last commit was tried: `Closed` |
 //! | `Closed` | a refusal | refused | as `Saving` | never |
 //!
-//! The flusher alone moves it on, but for `Closing`, which [`super::Store::close`] sets. It owns the file, too: what is here
-//! is what others need of it.
+//! The flusher moves it on, but for `Closing`, which [`super::Store::close`] sets. It owns the file, too: what is here is what
+//! others need of it.
 
 use super::disk::{self, Snapshot};
 use super::error::Fault;
@@ -35,7 +35,8 @@ pub(super) enum Status {
 
 /// What the store and its flusher share.
 pub(super) struct State {
-    pub(super) status: Status,
+    /// Moved on by the methods below alone.
+    status: Status,
     /// What is written but not yet on disk. Always empty when the store is read-only.
     pub(super) overlay: Overlay,
     /// What is on disk, or why it can't be read. Set by the flusher after each job.
@@ -79,6 +80,10 @@ impl State {
             waiters: Vec::new(),
             flusher: None,
         }
+    }
+
+    pub(super) fn status(&self) -> Status {
+        self.status
     }
 
     /// May `bytes` more be pending?
