@@ -96,7 +96,7 @@ fn found(path: &Path, report: &Report) -> String {
         let _ = write!(out, ", {count} {}", table.name());
     }
     out.push_str(".\n");
-    if report.mended || !report.closed {
+    if !report.closed {
         out.push_str("It was not closed: the next start repairs it.\n");
     }
     out

@@ -44,7 +44,7 @@ async fn secure(target: &Target, address: &Address, stream: TcpStream) -> Result
             "no TLS handshake within {seconds} s; one without TLS is reached as redis://"
         ))
     };
-    let work = super::tls::connect(&target.certificates, address, stream);
+    let work = super::tls::connect(&target.certificates, &address.host, stream);
     futures_lite::future::or(work, late).await.map(Stream::Tls)
 }
 

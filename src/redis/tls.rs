@@ -4,7 +4,6 @@
 
 mod trust;
 
-use super::address::Address;
 use crate::config::RedisTls;
 use futures_lite::io::{AsyncRead, AsyncWrite};
 use rustls::client::Resumption;
@@ -41,14 +40,10 @@ const CHACHA: [CipherSuite; 3] = [
 pub struct Stream(Box<Compat<TlsStream<Compat<TcpStream>>>>);
 
 /// Shakes hands. The caller sets the deadline.
-pub async fn connect(
-    options: &RedisTls,
-    address: &Address,
-    tcp: TcpStream,
-) -> Result<Stream, String> {
+pub async fn connect(options: &RedisTls, host: &str, tcp: TcpStream) -> Result<Stream, String> {
     let config = configure(options)?;
-    let name = ServerName::try_from(address.host.clone())
-        .map_err(|_| format!("{} is no name that a certificate could bear", address.host))?;
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_| format!("{host} is no name that a certificate could bear"))?;
     let connector = TlsConnector::from(Arc::new(config));
     match connector.connect(name, tcp.compat()).await {
         Ok(stream) => Ok(Stream(Box::new(stream.compat()))),

@@ -93,11 +93,6 @@ impl Local {
         self.store.backup(path).await
     }
 
-    /// The store, for figures.
-    pub fn store(&self) -> &Store {
-        &self.store
-    }
-
     pub(super) fn degraded(&self) -> Option<String> {
         self.store.degraded()
     }

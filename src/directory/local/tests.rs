@@ -115,16 +115,16 @@ fn being_seen_is_readable_at_once_and_written_once() {
     with_local(false, async |local, directory| {
         let who = user(local, &directory, "u", "user").await;
         directory.durable().await.unwrap();
-        let commits = local.store().commits();
+        let commits = local.store.commits();
         for _ in 0..100 {
             directory.seen(&who);
         }
         assert!(local.user("u").unwrap().unwrap()["last_active_at"].is_i64());
         directory.durable().await.unwrap();
-        assert_eq!(local.store().commits(), commits, "kept in memory");
+        assert_eq!(local.store.commits(), commits, "kept in memory");
         local.write_seen().unwrap();
         directory.durable().await.unwrap();
-        assert_eq!(local.store().commits(), commits + 1);
+        assert_eq!(local.store.commits(), commits + 1);
         assert!(local.user("u").unwrap().unwrap()["last_active_at"].is_i64());
     });
 }
