@@ -9,9 +9,9 @@
 //! - [`console`]: the page and the client module, embedded
 //! - [`api`]: what a backend may ask over HTTP, one file a resource
 //! - [`events`]: what a client event says, one file a family
-//! - [`app`]: what siskin does, one noun a room
-//! - [`directory`]: who is who and what they may see: local | Open WebUI
+//! - [`app`]: what siskin does, one noun a part
 //! - [`peers`]: all that knows of other instances: alone | Redis
+//! - [`directory`]: who is who and what they may see: local | Open WebUI
 //! - [`socket`]: Socket.IO v5: packets, hub, rooms, acks
 //! - [`engine`]: Engine.IO v4: packets, payloads, sessions, transports
 //! - [`store`]: the embedded ACID store
