@@ -52,7 +52,7 @@ pub async fn event(ask: Ask) -> Answer {
     let emitted = emitter.emit(&asked.event).await;
     let emitted = emitted
         .map_err(|NotAnEvent| Problem::shape("`event` must be an object with a text `type`."))?;
-    let saved = settle(&house.core.directory, emitted.saved).await;
+    let saved = confirm_saved(&house.core.directory, emitted.saved).await;
     Ok(Reply::json(&Emitted {
         delivered: emitted.reached,
         saved: word(saved),
@@ -60,7 +60,7 @@ pub async fn event(ask: Ask) -> Answer {
 }
 
 /// What was saved is on disk before anybody is told so. The store says in the log what is wrong with it.
-async fn settle(directory: &Directory, saved: Saved) -> Saved {
+async fn confirm_saved(directory: &Directory, saved: Saved) -> Saved {
     match saved {
         Saved::Yes => directory
             .durable()

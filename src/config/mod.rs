@@ -13,7 +13,7 @@ mod values;
 
 #[cfg(test)]
 pub use redis::RedisOptions;
-pub use redis::{Redis, RedisTls};
+pub use redis::{RedisSettings, RedisTls};
 
 use env::Env;
 use std::fmt;
@@ -59,7 +59,7 @@ pub struct Config {
     /// Bytes that may wait for one session.
     pub outbox_bytes: usize,
     /// `Some` with `WEBSOCKET_MANAGER=redis`.
-    pub redis: Option<Redis>,
+    pub redis: Option<RedisSettings>,
 }
 
 impl Config {

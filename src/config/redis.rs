@@ -10,7 +10,7 @@ pub const REDIS_JSON: Kind<RedisJson> = kind("a JSON object", redis_json);
 
 /// Where Redis is and how it is used.
 #[derive(Clone, Debug)]
-pub struct Redis {
+pub struct RedisSettings {
     /// `redis://` or `rediss://`; holds the password.
     pub url: Secret,
     /// Not empty: the host of `url` is the service that these Sentinels know.

@@ -45,7 +45,7 @@ pub(super) fn open(folder: &Path) -> Result<(File, State), OpenError> {
 /// changed under us (bit rot, an editor) is told apart here, not by a panic later.
 fn open_file(path: &Path) -> Result<Database, OpenError> {
     if path.try_exists().map_err(|e| OpenError::disk(path, &e))? {
-        let (_, whole) = verify::look(path, Lock::Shared)?;
+        let (_, whole) = verify::open_for_check(path, Lock::Shared)?;
         disk::mend_end(path, whole).map_err(|e| OpenError::disk(path, &e))?;
     }
     disk::open(path)

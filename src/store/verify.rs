@@ -25,7 +25,7 @@ pub(crate) struct Report {
 /// Verifies every checksum and every value of the file at `path`, as the next start will see it: what a
 /// crash left is repaired in memory only. The file of a running siskin is in use: back it up and verify that.
 pub(crate) fn verify(path: &Path) -> Result<Report, OpenError> {
-    let (database, whole) = look(path, Lock::Shared)?;
+    let (database, whole) = open_for_check(path, Lock::Shared)?;
     let bytes = disk::length(path);
     Ok(Report {
         schema: version(&database, path)?,
@@ -51,7 +51,7 @@ const LOST: u64 = 64 << 20;
 /// A crash may leave a file with another end than redb wrote, and redb refuses such a file: one with a part of a page, one
 /// that is shorter than it was. But what is missing may hold nothing, or only the commit that was under way. So a file that
 /// is damaged is looked at once more with zeros at its end: checksums tell whether anything else is missing.
-pub(super) fn look(path: &Path, lock: Lock) -> Result<(Database, u64), OpenError> {
+pub(super) fn open_for_check(path: &Path, lock: Lock) -> Result<(Database, u64), OpenError> {
     let file = open_file(path, lock)?;
     let length = file
         .metadata()
@@ -76,7 +76,7 @@ pub(super) fn look(path: &Path, lock: Lock) -> Result<(Database, u64), OpenError
 
 /// The same, to read it.
 pub(super) fn open_for_reading(path: &Path, lock: Lock) -> Result<Database, OpenError> {
-    look(path, lock).map(|(database, _)| database)
+    open_for_check(path, lock).map(|(database, _)| database)
 }
 
 fn open_view(file: &File, length: u64, path: &Path) -> Result<Database, OpenError> {

@@ -6,7 +6,7 @@
 //! after: by its own channel with room channels, else by its entry in the session pool.
 
 use crate::ground::tasks::{Single, Tasks};
-use crate::redis::{Fault, Redis, own_channel};
+use crate::redis::{CommandError, Redis, own_channel};
 use crate::socket::Args;
 use smol::channel::{Receiver, Sender, bounded};
 use std::cell::{Cell, RefCell};
@@ -106,7 +106,7 @@ impl Calls {
         &self,
         redis: &Redis,
         channel: &impl Fn(&str) -> Option<String>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), CommandError> {
         let (mut by_channel, mut by_entry) = (Vec::new(), Vec::new());
         for (id, call) in &*self.open.borrow() {
             let host = call.host.as_deref().map(own_channel);
