@@ -5,21 +5,9 @@ import asyncio
 import pytest
 from client import Client
 from siskin import wait_for
-from upstream import NOTE, Upstream
+from upstream import NOTE
 
 DOCUMENT = f"note:{NOTE}"
-
-
-@pytest.fixture
-def upstream():
-    server = Upstream()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def beside(start_siskin, upstream):
-    return start_siskin(SISKIN_DIRECTORY=upstream.url, SISKIN_LOG="debug")
 
 
 async def writers(beside):
