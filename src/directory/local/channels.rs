@@ -1,7 +1,7 @@
 //! Channels and their members.
 
-use super::super::{Identity, Refusal};
-use super::{Local, Record, Wrong, check_id, denied, encode, text};
+use super::records::{Local, Record, Wrong, check_id, denied, encode, text};
+use crate::directory::types::{Identity, Refusal};
 use crate::ground::clock::now;
 use crate::store::{Batch, Fault, Table, key};
 use serde_json::Value;
@@ -16,13 +16,13 @@ pub struct ChannelChange {
     pub removed: Vec<String>,
 }
 
-/// What events ask.
+/// What events of clients need.
 impl Local {
-    pub(in super::super) fn channels(&self, who: &Identity) -> Result<Vec<String>, Refusal> {
+    pub(in crate::directory) fn channels(&self, who: &Identity) -> Result<Vec<String>, Refusal> {
         Ok(self.seconds(Table::Memberships, &who.user.id)?)
     }
 
-    pub(in super::super) fn mark_channel_read(
+    pub(in crate::directory) fn mark_channel_read(
         &self,
         who: &Identity,
         channel_id: &str,

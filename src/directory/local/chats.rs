@@ -1,14 +1,15 @@
 //! Chats: who may read and write them, and who has read them.
 
-use super::super::{Access, Identity, Refusal, is_saved_chat};
-use super::{Local, Record, Wrong, check_id, denied, encode, grants, owner, text};
+use super::grants;
+use super::records::{Local, Record, Wrong, check_id, denied, encode, owner, second, text};
+use crate::directory::types::{Access, Identity, Refusal, is_saved_chat};
 use crate::ground::clock::now;
 use crate::store::{Batch, Fault, Table, key};
 use serde_json::{Value, json};
 
-/// What events ask.
+/// What events of clients need.
 impl Local {
-    pub(in super::super) fn chat_access(
+    pub(in crate::directory) fn chat_access(
         &self,
         who: &Identity,
         chat_id: &str,
@@ -27,7 +28,7 @@ impl Local {
         Ok(by_role.max(grants::granted(&chat, &who.user.id)))
     }
 
-    pub(in super::super) fn mark_chat_read(
+    pub(in crate::directory) fn mark_chat_read(
         &self,
         who: &Identity,
         chat_id: &str,
@@ -73,7 +74,7 @@ impl Local {
             .scan(Table::Owned, &key(user_id, ""), &after, limit)?;
         let mut chats = Vec::new();
         for (owned, _) in owned {
-            if let Some(id) = super::second(&owned) {
+            if let Some(id) = second(&owned) {
                 chats.extend(self.chat(&id)?);
             }
         }

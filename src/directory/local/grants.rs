@@ -3,8 +3,8 @@
 //! A record's `access_grants` is a list of `{principal_type: "user", principal_id, permission}`; a principal_id of `*`
 //! means every user, permission is `read` or `write`. Entries of other types (groups) are kept but open nothing.
 
-use super::super::Access;
-use super::{Record, Wrong};
+use super::records::{Record, Wrong};
+use crate::directory::types::Access;
 use serde_json::Value;
 
 /// The most grants of one record.

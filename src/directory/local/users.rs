@@ -1,7 +1,7 @@
 //! Users: who a token's bearer is, and when they were here last.
 
-use super::super::{Identity, Refusal, User};
-use super::{Local, Record, Wrong, check_id, denied, encode, text};
+use super::records::{Local, Record, Wrong, check_id, denied, encode, text};
+use crate::directory::types::{Identity, Refusal, User};
 use crate::ground::clock::now;
 use crate::store::{Batch, Fault, Table, key};
 use crate::token::Claims;
@@ -30,9 +30,9 @@ pub struct UserChange {
     pub user: Record,
 }
 
-/// What events ask.
+/// What events of clients need.
 impl Local {
-    pub(in super::super) fn identify(
+    pub(in crate::directory) fn identify(
         &self,
         token: &str,
         claims: &Claims,
@@ -49,7 +49,7 @@ impl Local {
         })
     }
 
-    pub(in super::super) fn recheck(&self, who: &Identity) -> Result<(), Refusal> {
+    pub(in crate::directory) fn recheck(&self, who: &Identity) -> Result<(), Refusal> {
         let role = match self.record(Table::Users, &who.user.id)? {
             Some(record) => user_of(&who.user.id, &record)?.role,
             None if self.trust_claims => user_of_claims(&who.claims)?.role,
@@ -61,15 +61,13 @@ impl Local {
         denied("the user's role has changed")
     }
 
-    pub(in super::super) fn seen(self: &Rc<Self>, who: &Identity) {
+    pub(in crate::directory) fn seen(self: &Rc<Self>, who: &Identity) {
         self.seen.borrow_mut().insert(who.user.id.clone(), now());
-        let local = Rc::downgrade(self);
+        let local = self.clone();
         let write = || async move {
             smol::Timer::after(SEEN_DELAY).await;
-            if let Some(local) = local.upgrade() {
-                // The store has said in the log what is wrong; this is not worth more.
-                let _ = local.write_seen();
-            }
+            // The store has logged what is wrong, and this is not worth a second line.
+            let _ = local.write_seen();
         };
         self.writing_seen
             .start(&self.tasks, "writes who was active", write);
