@@ -25,7 +25,7 @@ pub struct Emitter {
     payload: Cell<String>,
     /// Where events are saved; `None` when they are not.
     place: Option<Place>,
-    /// Whether the log says already that not everything is saved.
+    /// Whether a warning that not everything is saved is logged already.
     logged: Cell<bool>,
 }
 

@@ -2,11 +2,11 @@
 //!
 //! - [`local`]: the embedded store, where everything is saved
 //! - [`open_webui`]: the REST of an Open WebUI, which saves everything itself
-//! - [`types`]: what is asked and answered; [`event`]: an event of a message
+//! - [`types`]: what requests and answers are made of; [`event`]: an event of a message
 //! - [`content`]: what counts as an empty note
 //!
 //! Every request is made for an [`Identity`], never for a name out of a payload.
-//! An answer is `Err(Refusal)` when it is no, or when nobody can tell at the moment.
+//! An answer is `Err(Refusal)` when it is no, or when there is none at the moment.
 
 mod content;
 mod event;
@@ -19,7 +19,7 @@ pub use event::{MessageEvent, NotAnEvent};
 pub use types::{Access, Emptying, Identity, NoteView, Refusal, Saved, User, is_saved_chat};
 
 use crate::token::Claims;
-use open_webui::Read;
+use open_webui::Receipt;
 use serde_json::value::RawValue;
 use std::rc::Rc;
 
@@ -39,7 +39,7 @@ impl Directory {
         }
     }
 
-    /// Is this identity still what it was? Denied: the user is gone, pending, or lost a role.
+    /// Is this identity still what it was? Denied: the user does not exist any more, is pending, or lost a role.
     /// The token's own time and its revocation are the caller's to check.
     pub async fn recheck(&self, who: &Identity) -> Result<(), Refusal> {
         match self {
@@ -77,7 +77,7 @@ impl Directory {
     }
 
     /// Merges `data` into the note's `data`, as the user; returns the whole saved note, or `None` when the directory
-    /// itself tells those who listen to the note.
+    /// itself emits it to those who listen to the note.
     /// Denied: no such note, no write access, or empty content over saved content (see [`Emptying`]).
     /// Durable when it returns.
     pub async fn save_note(
@@ -108,12 +108,12 @@ impl Directory {
     pub async fn mark_channel_read(&self, who: &Identity, channel_id: &str) -> Result<(), Refusal> {
         match self {
             Self::Local(local) => local.mark_channel_read(who, channel_id),
-            Self::OpenWebui(webui) => webui.mark_read(who, Read::Channel(channel_id.to_owned())),
+            Self::OpenWebui(webui) => webui.mark_read(who, Receipt::Channel(channel_id.to_owned())),
         }
     }
 
-    /// The user has read the chat up to now; returns that time (epoch seconds), or `None` when the user's sockets hear
-    /// of it from the directory, in a moment.
+    /// The user has read the chat up to now; returns that time (epoch seconds), or `None` when the directory emits it to
+    /// the user's sockets, in a moment.
     pub async fn mark_chat_read(
         &self,
         who: &Identity,
@@ -122,8 +122,8 @@ impl Directory {
         match self {
             Self::Local(local) => local.mark_chat_read(who, chat_id).map(Some),
             Self::OpenWebui(webui) => {
-                let read = Read::Chat(chat_id.to_owned());
-                webui.mark_read(who, read).map(|()| None)
+                let receipt = Receipt::Chat(chat_id.to_owned());
+                webui.mark_read(who, receipt).map(|()| None)
             }
         }
     }
@@ -189,7 +189,7 @@ impl Directory {
         }
     }
 
-    /// The embedded store's directory, if that is the one in use: what the API's resources are kept in.
+    /// The embedded store's directory, if that is the one in use: the API's resources are records of it.
     pub fn local(&self) -> Option<&Rc<local::Local>> {
         match self {
             Self::Local(local) => Some(local),

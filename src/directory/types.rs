@@ -1,4 +1,4 @@
-//! What a directory answers, and what it is asked with.
+//! The types of requests to a directory and of its answers.
 
 use crate::store::Fault;
 use crate::token::Claims;
@@ -12,7 +12,7 @@ pub struct Identity {
     pub user: User,
     /// The token as it came; a directory behind REST forwards it.
     pub token: Rc<str>,
-    /// What the token says; already verified.
+    /// The claims of the token, which are verified.
     pub claims: Claims,
 }
 
@@ -33,7 +33,7 @@ pub struct User {
 pub enum Refusal {
     /// No. The reason is for the log and for backends, in one sentence without a full stop.
     Denied(&'static str),
-    /// Nobody can tell now, or it can't be saved now; asking again later makes sense.
+    /// There is no answer now, or it can't be saved now; another attempt later makes sense.
     Unavailable(&'static str),
 }
 
@@ -96,7 +96,7 @@ pub enum Saved {
     NoMessage,
 }
 
-/// Beginnings of ids of chats that are kept nowhere: those of one page, by their old name too, and those of a channel.
+/// Beginnings of ids of chats that are saved nowhere: those of one page, by their old name too, and those of a channel.
 const NOT_SAVED: [&str; 3] = ["temporary:", "local:", "channel:"];
 
 /// Is this an id that a saved chat can have?

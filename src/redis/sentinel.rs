@@ -1,7 +1,7 @@
 //! Sentinel: where the master of a service is now.
 
 use super::address::{Address, Target};
-use super::dial::describe;
+use super::dial::{answer_within, describe};
 use super::node::Node;
 use crate::ground::tasks::Executor;
 use redis::Value;
@@ -67,5 +67,5 @@ async fn answer(node: &Node, target: &Target, command: &redis::Cmd) -> Result<Va
         let value = value.map_err(|e| describe(&e))?;
         value.extract_error().map_err(|e| describe(&e))
     };
-    super::dial::within(target.timeout, work).await
+    answer_within(target.timeout, work).await
 }

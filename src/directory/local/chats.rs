@@ -1,7 +1,7 @@
 //! Chats: who may read and write them, and who has read them.
 
 use super::grants;
-use super::records::{Local, Record, Wrong, check_id, denied, encode, owner, second, text};
+use super::records::{Local, Record, RecordError, check_id, denied, encode, owner, second, text};
 use crate::directory::types::{Access, Identity, Refusal, is_saved_chat};
 use crate::ground::clock::now;
 use crate::store::{Batch, Fault, Table, key};
@@ -90,11 +90,11 @@ impl Local {
     }
 
     /// Makes the chat or replaces it, not its messages; whether it was made, and the chat.
-    pub fn put_chat(&self, id: &str, mut chat: Record) -> Result<(bool, Record), Wrong> {
+    pub fn put_chat(&self, id: &str, mut chat: Record) -> Result<(bool, Record), RecordError> {
         check_id("a chat's id", id)?;
         if !is_saved_chat(id) {
             let why = "chats whose ids begin with temporary:, local: or channel: are not saved";
-            return Err(Wrong::Invalid(why.to_owned()));
+            return Err(RecordError::Invalid(why.to_owned()));
         }
         let user_id = text(&chat, "user_id")?.unwrap_or("").to_owned();
         check_id("user_id", &user_id)?;
@@ -121,9 +121,9 @@ impl Local {
     }
 
     /// Removes the chat and its messages.
-    pub fn delete_chat(&self, id: &str) -> Result<(), Wrong> {
+    pub fn delete_chat(&self, id: &str) -> Result<(), RecordError> {
         let Some(chat) = self.record(Table::Chats, id)? else {
-            return Err(Wrong::Missing("no such chat"));
+            return Err(RecordError::Missing("no such chat"));
         };
         let mut batch = Batch::new();
         batch.delete(Table::Chats, id);

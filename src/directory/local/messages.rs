@@ -3,7 +3,7 @@
 //! A message's `content`, when it is text, lies in a table of its own, so that a token costs an append and
 //! no parse. All else of it is one JSON object.
 
-use super::records::{Local, Record, Wrong, check_id, encode};
+use super::records::{Local, Record, RecordError, check_id, encode};
 use crate::store::{Batch, Fault, Table, key};
 use serde_json::Value;
 
@@ -52,10 +52,10 @@ impl Local {
         chat_id: &str,
         id: &str,
         mut message: Record,
-    ) -> Result<(bool, Record), Wrong> {
+    ) -> Result<(bool, Record), RecordError> {
         check_id("a message's id", id)?;
         if !self.store.contains(Table::Chats, chat_id)? {
-            return Err(Wrong::Missing("no such chat"));
+            return Err(RecordError::Missing("no such chat"));
         }
         let key = key(chat_id, id);
         let created = !self.store.contains(Table::Messages, &key)?;
@@ -75,10 +75,10 @@ impl Local {
     }
 
     /// Removes a message.
-    pub fn delete_message(&self, chat_id: &str, id: &str) -> Result<(), Wrong> {
+    pub fn delete_message(&self, chat_id: &str, id: &str) -> Result<(), RecordError> {
         let key = key(chat_id, id);
         if !self.store.contains(Table::Messages, &key)? {
-            return Err(Wrong::Missing("no such message"));
+            return Err(RecordError::Missing("no such message"));
         }
         let mut batch = Batch::new();
         batch.delete(Table::Messages, key.as_str());

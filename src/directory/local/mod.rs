@@ -21,5 +21,5 @@ mod users;
 mod tests;
 
 pub use channels::ChannelChange;
-pub use records::{Local, Record, Wrong};
+pub use records::{Local, Record, RecordError};
 pub use users::UserChange;

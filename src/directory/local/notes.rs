@@ -10,7 +10,7 @@
 //!   does the first of editors who aren't known to work on the saved content ([`Emptying::Refuse`]).
 
 use super::grants;
-use super::records::{Local, Record, Wrong, check_id, denied, encode, object, owner, text};
+use super::records::{Local, Record, RecordError, check_id, denied, encode, object, owner, text};
 use crate::directory::content;
 use crate::directory::types::{Access, Emptying, Identity, NoteView, Refusal};
 use crate::store::{Batch, Fault, Table, key};
@@ -108,7 +108,7 @@ impl Local {
 
     /// Makes the note or replaces it; whether it was made, and the note. Content may be emptied:
     /// a backend that asks for it means it, and the note as it was becomes a version.
-    pub fn put_note(&self, id: &str, note: Record) -> Result<(bool, Record), Wrong> {
+    pub fn put_note(&self, id: &str, note: Record) -> Result<(bool, Record), RecordError> {
         check_id("a note's id", id)?;
         check_note(&note)?;
         let user_id = text(&note, "user_id")?.unwrap_or("").to_owned();
@@ -130,10 +130,10 @@ impl Local {
     }
 
     /// Changes what `changes` names: `data` and `meta` are merged field by field, all else is replaced.
-    pub fn patch_note(&self, id: &str, changes: Record) -> Result<Record, Wrong> {
+    pub fn patch_note(&self, id: &str, changes: Record) -> Result<Record, RecordError> {
         check_note(&changes)?;
         let Some(before) = self.record(Table::Notes, id)? else {
-            return Err(Wrong::Missing("no such note"));
+            return Err(RecordError::Missing("no such note"));
         };
         let mut note = before.clone();
         for (field, value) in changes {
@@ -153,9 +153,9 @@ impl Local {
     }
 
     /// Removes the note and its versions.
-    pub fn delete_note(&self, id: &str) -> Result<(), Wrong> {
+    pub fn delete_note(&self, id: &str) -> Result<(), RecordError> {
         if self.record(Table::Notes, id)?.is_none() {
-            return Err(Wrong::Missing("no such note"));
+            return Err(RecordError::Missing("no such note"));
         }
         let mut batch = Batch::new();
         batch.delete(Table::Notes, id);
@@ -166,21 +166,21 @@ impl Local {
     }
 
     /// The earlier states of a note, oldest first.
-    pub fn versions(&self, id: &str) -> Result<Vec<Record>, Wrong> {
+    pub fn versions(&self, id: &str) -> Result<Vec<Record>, RecordError> {
         if self.record(Table::Notes, id)?.is_none() {
-            return Err(Wrong::Missing("no such note"));
+            return Err(RecordError::Missing("no such note"));
         }
         let found = self.records(Table::Versions, &key(id, ""), "", usize::MAX)?;
         Ok(found.into_iter().map(|(_, version)| version).collect())
     }
 
     /// Makes an earlier state the present one; the present one becomes a version.
-    pub fn restore_note(&self, id: &str, version: u64) -> Result<Record, Wrong> {
+    pub fn restore_note(&self, id: &str, version: u64) -> Result<Record, RecordError> {
         let Some(before) = self.record(Table::Notes, id)? else {
-            return Err(Wrong::Missing("no such note"));
+            return Err(RecordError::Missing("no such note"));
         };
         let Some(old) = self.record(Table::Versions, &version_key(id, version))? else {
-            return Err(Wrong::Missing("no such version"));
+            return Err(RecordError::Missing("no such version"));
         };
         let mut note = before.clone();
         for field in ["title", "data"] {
@@ -290,7 +290,7 @@ fn merge(note: &mut Record, field: &str, changes: Record) {
     }
 }
 
-fn check_note(note: &Record) -> Result<(), Wrong> {
+fn check_note(note: &Record) -> Result<(), RecordError> {
     text(note, "title")?;
     text(note, "user_id")?;
     object(note, "data")?;

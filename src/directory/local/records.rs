@@ -27,7 +27,7 @@ pub struct Local {
 
 /// Why a backend's request came to nothing.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Wrong {
+pub enum RecordError {
     /// There is no such thing.
     Missing(&'static str),
     /// A field is not what it has to be; in one sentence without a full stop.
@@ -36,7 +36,7 @@ pub enum Wrong {
     Fault(Fault),
 }
 
-impl From<Fault> for Wrong {
+impl From<Fault> for RecordError {
     fn from(fault: Fault) -> Self {
         Self::Fault(fault)
     }
@@ -60,7 +60,7 @@ impl Local {
         self.store.durable().await
     }
 
-    /// Writes what was only noted, then closes the store. Nothing can be asked afterwards.
+    /// Writes what is only in memory, then closes the store, which answers nothing afterwards.
     pub async fn close(&self) -> Result<(), Fault> {
         let seen = self.write_seen();
         self.store.close().await.and(seen)
@@ -122,29 +122,32 @@ pub(super) fn encode(record: &Record) -> Vec<u8> {
     serde_json::to_vec(record).unwrap_or_default()
 }
 
-pub(super) fn check_id(what: &str, id: &str) -> Result<(), Wrong> {
+pub(super) fn check_id(what: &str, id: &str) -> Result<(), RecordError> {
     if is_id(id) {
         return Ok(());
     }
     let why = format!("{what} has 1 to {MAX_ID_CHARS} characters and no control characters");
-    Err(Wrong::Invalid(why))
+    Err(RecordError::Invalid(why))
 }
 
 /// A field that is text; null counts as absent.
-pub(super) fn text<'a>(record: &'a Record, field: &str) -> Result<Option<&'a str>, Wrong> {
+pub(super) fn text<'a>(record: &'a Record, field: &str) -> Result<Option<&'a str>, RecordError> {
     match record.get(field) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(Wrong::Invalid(format!("{field} is not text"))),
+        Some(_) => Err(RecordError::Invalid(format!("{field} is not text"))),
     }
 }
 
 /// A field that is an object; null counts as absent.
-pub(super) fn object<'a>(record: &'a Record, field: &str) -> Result<Option<&'a Record>, Wrong> {
+pub(super) fn object<'a>(
+    record: &'a Record,
+    field: &str,
+) -> Result<Option<&'a Record>, RecordError> {
     match record.get(field) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Object(object)) => Ok(Some(object)),
-        Some(_) => Err(Wrong::Invalid(format!("{field} is not an object"))),
+        Some(_) => Err(RecordError::Invalid(format!("{field} is not an object"))),
     }
 }
 

@@ -101,14 +101,17 @@ fn a_user_has_a_public_record_and_loses_a_role_at_once() {
         assert!(directory.recheck(&who).await.is_err());
         assert!(matches!(
             local.put_user("u", record(json!({"role": "x"}))),
-            Err(Wrong::Invalid(_))
+            Err(RecordError::Invalid(_))
         ));
         assert!(matches!(
             local.put_user("a\nb", record(json!({}))),
-            Err(Wrong::Invalid(_))
+            Err(RecordError::Invalid(_))
         ));
         local.delete_user("u").unwrap();
-        assert_eq!(local.delete_user("u"), Err(Wrong::Missing("no such user")));
+        assert_eq!(
+            local.delete_user("u"),
+            Err(RecordError::Missing("no such user"))
+        );
         assert!(directory.recheck(&who).await.is_err());
     });
 }
@@ -225,7 +228,7 @@ fn grants_open_notes_and_chats() {
         assert!(local.chat("c").unwrap().unwrap()["last_read_at"].is_i64());
         assert!(matches!(
             local.put_note("n", record(json!({"user_id": "o", "access_grants": [{}]}))),
-            Err(Wrong::Invalid(_))
+            Err(RecordError::Invalid(_))
         ));
     });
 }
@@ -313,7 +316,10 @@ fn the_last_ten_versions_stay() {
             .unwrap();
         assert_eq!(texts(local.versions("n").unwrap()).last().unwrap(), "t");
         local.delete_note("n").unwrap();
-        assert_eq!(local.versions("n"), Err(Wrong::Missing("no such note")));
+        assert_eq!(
+            local.versions("n"),
+            Err(RecordError::Missing("no such note"))
+        );
     });
 }
 

@@ -23,5 +23,5 @@ mod socket;
 mod watch;
 mod webui;
 
-pub use receipts::Read;
+pub use receipts::Receipt;
 pub use webui::OpenWebui;

@@ -12,7 +12,7 @@ const MOST: usize = 10_000;
 
 /// What was read.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Read {
+pub enum Receipt {
     Channel(String),
     Chat(String),
 }
@@ -22,7 +22,7 @@ pub struct Receipts {
     pub user_id: String,
     /// When the oldest of them came.
     pub since: Instant,
-    pub read: BTreeSet<Read>,
+    pub read: BTreeSet<Receipt>,
 }
 
 /// The receipts that wait, by the token of their user.
@@ -31,7 +31,7 @@ pub struct Waiting(RefCell<BTreeMap<Rc<str>, Receipts>>);
 
 impl Waiting {
     /// Adds one; `false`: too many wait.
-    pub fn add(&self, who: &Identity, read: Read) -> bool {
+    pub fn add(&self, who: &Identity, receipt: Receipt) -> bool {
         let mut waiting = self.0.borrow_mut();
         if waiting.values().map(|r| r.read.len()).sum::<usize>() >= MOST {
             return false;
@@ -42,7 +42,7 @@ impl Waiting {
             since: Instant::now(),
             read: BTreeSet::new(),
         });
-        receipts.read.insert(read);
+        receipts.read.insert(receipt);
         true
     }
 
@@ -99,14 +99,14 @@ mod tests {
     fn receipts_of_a_user_are_coalesced() {
         let waiting = Waiting::default();
         for _ in 0..5 {
-            assert!(waiting.add(&who("a"), Read::Chat("c".into())));
-            assert!(waiting.add(&who("a"), Read::Channel("c".into())));
+            assert!(waiting.add(&who("a"), Receipt::Chat("c".into())));
+            assert!(waiting.add(&who("a"), Receipt::Channel("c".into())));
         }
         let (token, receipts) = waiting.take_after("").unwrap();
         assert_eq!((&*token, receipts.read.len()), ("token of a", 2));
-        assert!(waiting.add(&who("a"), Read::Chat("d".into())));
+        assert!(waiting.add(&who("a"), Receipt::Chat("d".into())));
         waiting.put_back(token, receipts);
-        assert!(waiting.add(&who("b"), Read::Chat("c".into())));
+        assert!(waiting.add(&who("b"), Receipt::Chat("c".into())));
         let (token, receipts) = waiting.take_after("").unwrap();
         assert_eq!((&*receipts.user_id, receipts.read.len()), ("a", 3));
         waiting.put_back(token.clone(), receipts);
@@ -119,8 +119,8 @@ mod tests {
     fn receipts_that_wait_are_bounded() {
         let waiting = Waiting::default();
         for n in 0..MOST {
-            assert!(waiting.add(&who("a"), Read::Chat(n.to_string())));
+            assert!(waiting.add(&who("a"), Receipt::Chat(n.to_string())));
         }
-        assert!(!waiting.add(&who("b"), Read::Chat("c".into())));
+        assert!(!waiting.add(&who("b"), Receipt::Chat("c".into())));
     }
 }

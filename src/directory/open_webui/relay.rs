@@ -5,7 +5,7 @@
 //! again for ten minutes.
 
 use super::client::UpstreamError;
-use super::receipts::{Read, Receipts, Waiting};
+use super::receipts::{Receipt, Receipts, Waiting};
 use super::socket;
 use super::watch::{AWAY, Watch};
 use crate::config::HttpUrl;
@@ -49,8 +49,8 @@ impl Relay {
     }
 
     /// Takes a receipt, which is delivered in a moment. Refused when too many wait.
-    pub fn mark_read(self: &Rc<Self>, who: &Identity, read: Read) -> Result<(), Refusal> {
-        if !self.waiting.add(who, read) {
+    pub fn mark_read(self: &Rc<Self>, who: &Identity, receipt: Receipt) -> Result<(), Refusal> {
+        if !self.waiting.add(who, receipt) {
             metrics::refused("read receipts");
             return Err(AWAY);
         }

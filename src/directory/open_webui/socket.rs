@@ -3,7 +3,7 @@
 //! It is opened, `user-join`ed, given all receipts at once, and closed when every one was acknowledged.
 
 use super::client::{UpstreamError, host};
-use super::receipts::{Read, Receipts};
+use super::receipts::{Receipt, Receipts};
 use crate::config::HttpUrl;
 use crate::ground::net::dial;
 use crate::ground::rooms;
@@ -125,10 +125,12 @@ impl Session<'_> {
         let receipts = self.receipts;
         for (id, read) in (JOIN + 1..).zip(&receipts.read) {
             let event = match read {
-                Read::Channel(channel_id) => {
+                Receipt::Channel(channel_id) => {
                     json!(["events:channel", { "channel_id": channel_id, "data": data }])
                 }
-                Read::Chat(chat_id) => json!(["events:chat", { "chat_id": chat_id, "data": data }]),
+                Receipt::Chat(chat_id) => {
+                    json!(["events:chat", { "chat_id": chat_id, "data": data }])
+                }
             };
             self.send(format!("42{id}{event}")).await?;
         }

@@ -2,7 +2,7 @@
 
 use super::cache::Cache;
 use super::client::Client;
-use super::receipts::Read;
+use super::receipts::Receipt;
 use super::relay::Relay;
 use super::rest::Rest;
 use super::watch::Watch;
@@ -13,7 +13,7 @@ use crate::socket::Hub;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// How long an answer about access holds. That there is none is asked again each time.
+/// How long an answer about access holds. That there is none is not remembered.
 pub(super) const ACCESS_HOLDS: Duration = Duration::from_secs(5);
 
 /// Open WebUI, as one of its users sees it.
@@ -64,9 +64,9 @@ impl OpenWebui {
     pub(in crate::directory) fn mark_read(
         &self,
         who: &Identity,
-        read: Read,
+        receipt: Receipt,
     ) -> Result<(), Refusal> {
-        self.relay.mark_read(who, read)
+        self.relay.mark_read(who, receipt)
     }
 
     /// Delivers what is to be relayed; for a server that goes down.
