@@ -1,7 +1,7 @@
 //! What goes back: JSON, or problem details (RFC 9457).
 
 use crate::directory::Refusal;
-use crate::directory::local::Wrong;
+use crate::directory::local::RecordError;
 use crate::ground::embedded::Embedded;
 use crate::store::Fault;
 use http_body_util::Full;
@@ -123,12 +123,12 @@ impl From<Fault> for Problem {
     }
 }
 
-impl From<Wrong> for Problem {
-    fn from(wrong: Wrong) -> Self {
-        match wrong {
-            Wrong::Missing(what) => Self::missing(format!("There is {what}.")),
-            Wrong::Invalid(why) => Self::shape(format!("{why}.")),
-            Wrong::Fault(fault) => fault.into(),
+impl From<RecordError> for Problem {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::Missing(what) => Self::missing(format!("There is {what}.")),
+            RecordError::Invalid(why) => Self::shape(format!("{why}.")),
+            RecordError::Fault(fault) => fault.into(),
         }
     }
 }

@@ -17,9 +17,8 @@ mod slots;
 mod tests;
 
 use super::address::{Address, Endpoint};
-use super::dial::{describe, within};
-use crate::ground::tasks::Executor;
-use futures_lite::future::or;
+use super::dial::{answer_within, describe};
+use crate::ground::tasks::{Executor, within};
 use members::Members;
 use redis::{Cmd, RedisError, Value};
 use route::{Group, part};
@@ -196,7 +195,8 @@ impl Cluster {
 
     /// The map of one node, and whether it finds the Cluster up.
     async fn map_of(&self, address: &Address) -> Result<(Slots, bool), String> {
-        let node = within(self.target.connect_timeout, self.members.reach(address)).await?;
+        let timeout = self.target.connect_timeout;
+        let node = answer_within(timeout, self.members.reach(address)).await?;
         let commands = ["INFO", "SLOTS"].map(|what| {
             let mut command = redis::cmd("CLUSTER");
             command.arg(what);
@@ -271,12 +271,11 @@ async fn by<T>(
     work: impl Future<Output = Result<T, String>>,
 ) -> Result<T, RedisError> {
     let away = |why| io::Error::new(io::ErrorKind::NotConnected, why).into();
-    let work = async { work.await.map_err(away) };
-    let late = async {
-        smol::Timer::at(deadline).await;
-        Err(io::Error::from(io::ErrorKind::TimedOut).into())
-    };
-    or(work, late).await
+    let left = deadline.saturating_duration_since(Instant::now());
+    match within(left, work).await {
+        Some(done) => done.map_err(away),
+        None => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+    }
 }
 
 /// Waits for all of them at once.

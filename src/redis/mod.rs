@@ -28,7 +28,7 @@ pub use script::Script;
 pub use subscriber::Subscriber;
 
 use crate::config;
-use crate::ground::tasks::{Bell, Executor, Tasks};
+use crate::ground::tasks::{Bell, Executor, Tasks, within};
 use address::{Address, Endpoint};
 use keeper::Outage;
 use link::Link;
@@ -319,10 +319,7 @@ impl Inner {
         let back = self
             .changed
             .until(|| self.link.borrow().as_ref().map(|_| ()));
-        let late = async {
-            smol::Timer::after(self.target.connect_timeout).await;
-        };
-        futures_lite::future::or(back, late).await;
+        within(self.target.connect_timeout, back).await;
     }
 }
 

@@ -1,7 +1,7 @@
 //! Sentinel: where the master of a service is now.
 
 use super::address::{Address, Endpoint};
-use super::dial::describe;
+use super::dial::{answer_within, describe};
 use super::node::Node;
 use crate::ground::tasks::Executor;
 use redis::Value;
@@ -71,5 +71,5 @@ async fn answer(node: &Node, target: &Endpoint, command: &redis::Cmd) -> Result<
         let value = value.map_err(|e| describe(&e))?;
         value.extract_error().map_err(|e| describe(&e))
     };
-    super::dial::within(target.timeout, work).await
+    answer_within(target.timeout, work).await
 }

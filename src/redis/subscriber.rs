@@ -7,10 +7,11 @@
 //! subscription is not confirmed.
 
 use super::address::Endpoint;
-use super::dial::{self, within};
+use super::dial::{self, answer_within};
 use super::reader::{Reader, Reply};
 use super::stream::Stream;
 use super::{Bell, Redis};
+use crate::ground::tasks::within;
 use futures_lite::future::{or, yield_now};
 use futures_lite::io::{
     AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf, split,
@@ -130,10 +131,7 @@ impl Subscriber {
         let confirmed = self
             .changed
             .until(|| (self.confirmed.get() >= round).then_some(()));
-        let late = async {
-            smol::Timer::after(DEADLINE).await;
-        };
-        or(confirmed, or(redis.away(), late)).await;
+        within(DEADLINE, or(confirmed, redis.away())).await;
     }
 
     /// The number of the connection that hears now.
@@ -197,7 +195,7 @@ impl Subscriber {
         let target = redis.target();
         let mut stream = dial::dial(target, &address, target.tls).await?;
         let mut reader = Reader::default();
-        within(DEADLINE, log_in(target, &mut stream, &mut reader)).await?;
+        answer_within(DEADLINE, log_in(target, &mut stream, &mut reader)).await?;
         Ok((stream, reader))
     }
 

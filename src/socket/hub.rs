@@ -8,10 +8,10 @@ use super::encode;
 use super::rooms::Rooms;
 use super::{Args, CallError, Handler, Reason, Sid, Target, To};
 use crate::engine::{Closed, Session};
+use crate::ground::tasks::within;
 use crate::metrics::{self, Counter, Gauge};
-use futures_lite::FutureExt as _;
 use slab::Slab;
-use smol::{Timer, channel};
+use smol::channel;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -130,16 +130,11 @@ impl Hub {
             .emit_with_ack(sid, event, args, done)
             .ok_or(CallError::Gone)?;
         let _forget = ForgetOnDrop { hub: self, sid, id };
-        let wait = async {
-            let args = answered.recv().await.ok().flatten();
-            args.ok_or(CallError::Gone)
-        };
-        let late = async {
-            Timer::after(timeout).await;
+        let Some(answer) = within(timeout, answered.recv()).await else {
             metrics::add(Counter::AckTimeouts, 1);
-            Err(CallError::Timeout)
+            return Err(CallError::Timeout);
         };
-        wait.or(late).await
+        answer.ok().flatten().ok_or(CallError::Gone)
     }
 
     /// Answers a client's event.

@@ -12,8 +12,7 @@ mod model_tests;
 mod note;
 
 use super::core::{Core, Fault, Sender};
-use crate::directory::local::is_empty_content;
-use crate::directory::{Access, Emptying, Refusal};
+use crate::directory::{Access, Emptying, Refusal, is_empty_content};
 use crate::ground::names::document_of_note;
 use crate::ground::rooms;
 use crate::ground::tasks::{Bell, Tasks, within};

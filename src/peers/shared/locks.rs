@@ -6,6 +6,7 @@
 //! different servers, it is not begun after half of the lock's time. Work that lost its lock begins again.
 
 use super::lease::{Lease, scattered};
+use crate::ground::tasks::within;
 use crate::redis::{CommandError, Redis, Script};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -70,12 +71,9 @@ impl Locks {
 
     /// Waits for the first connection, but only right after the start: clients are sometimes quicker than Redis.
     pub async fn started(&self) {
-        if self.redis.connections() == 0 && Instant::now() < self.start {
-            let late = async {
-                smol::Timer::at(self.start).await;
-                0
-            };
-            futures_lite::future::or(self.redis.connected(0), late).await;
+        let left = self.start.saturating_duration_since(Instant::now());
+        if self.redis.connections() == 0 && !left.is_zero() {
+            within(left, self.redis.connected(0)).await;
         }
     }
 

@@ -6,7 +6,7 @@
 //! are written again, those of sockets that left meanwhile are removed.
 
 use super::{SharedPools, first_refusal};
-use crate::ground::tasks::Bell;
+use crate::ground::tasks::{Bell, within};
 use crate::peers::pools::changes::{Batch, Changes};
 use crate::redis::CommandError;
 use crate::socket::Sid;
@@ -237,9 +237,6 @@ impl SharedPools {
             let over = mirror.written.get() >= target || !self.redis.is_whole();
             over.then_some(())
         });
-        let late = async {
-            smol::Timer::after(SETTLE).await;
-        };
-        or(written, late).await;
+        within(SETTLE, written).await;
     }
 }
