@@ -3,10 +3,10 @@
 
 run.py [PART...]: these parts alone: `lint`, `rust`, or a folder of tests/; `quick` is those of `make quick`.
 
-A step is a command: a build, or the tests of a folder or file. Builds run one after another, so that they don't wait for each
-other's lock; tests run beside them and each other, the longest first, as soon as what they need is built; what measures this
-machine runs in the end, alone. Each step has ports and a folder for temporary files of its own, and its output is
-printed whole when it has ended. JOBS sets how many test steps run at a time.
+A step is a command: a build, or the tests of a folder or file. Builds of one kind run one after another, so that they don't
+wait for each other's lock; tests run beside them and each other, the longest first, as soon as what they need is built; what
+measures this machine runs in the end, alone. Each step has ports and a folder for temporary files of its own, and its output
+is printed whole when it has ended. JOBS sets how many test steps run at a time: most of them mostly wait.
 """
 
 import contextlib
@@ -23,25 +23,65 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TESTS = ROOT / "tests"
-JOBS = int(os.environ.get("JOBS") or (os.cpu_count() or 1) + 1)
+JOBS = int(os.environ.get("JOBS") or 2 * (os.cpu_count() or 1))
 QUICK = ["lint", "rust", "layout", "conformance", "contract"]
 NOT_PARTS = ["node_modules", "bench", "golden"]
 # Beyond this a step hangs.
-LONGEST = 40 * 60
+LONGEST = 60 * 60
 
 X86, ARM64, ARM32 = "x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl", "armv7-unknown-linux-musleabihf"
-# What is built for some parts, beside what all need.
-RELEASES = {X86: ["systemd", "dist"], ARM64: ["arm", "dist"], ARM32: ["arm", "dist"]}
-TLS = ROOT / "target/debug/examples/siskin-tls"
+RELEASES = [ARM64, X86, ARM32]
+TLS_STEP = "build with TLS"
+TLS = str(ROOT / "target/debug/examples/siskin-tls")
+# What must be built before a file, or all of a folder; before all others, "build".
+NEEDS = {
+    "layout": [],
+    "redis/test_tls.py": ["build", TLS_STEP],
+    "dist/test_same.py": [ARM64],
+    "dist/test_budgets.py": [X86],
+    "dist": ["build", *RELEASES],
+    "systemd/test_boot.py": [X86],
+    "arm": ["build", ARM64, ARM32],
+}
 # Python files, or all of a folder, that are steps of their own, since together they take minutes.
-APART = ["abuse", "contract", "crash", "redis", "openwebui", "dist/test_same.py"]
+APART = ["abuse", "contract", "crash", "redis", "openwebui", "dist/test_same.py", "systemd/test_boot.py"]
 # What is about disks, or too large for memory; the temporary files of all others are in memory, where a sync takes no time.
 ON_DISK = ["crash/test_disk.py", "crash/test_growth.py", "crash/test_kill.py", "dist", "systemd"]
 MEMORY, ROOM = pathlib.Path("/dev/shm"), 2 << 30
+# What mostly builds.
+BUILDING = ["dist/test_same.py"]
 # What measures memory, CPU and wakeups of this machine.
 ALONE = ["dist/test_budgets.py"]
-# Seconds that the long ones took beside others on two cores: they begin first.
-SECONDS = {}
+# Seconds that the long ones take beside others on two cores: they begin first.
+SECONDS = {
+    "dist/test_same (python)": 300,
+    "dist (python)": 120,
+    "arm (python)": 120,
+    "systemd/test_boot (python)": 90,
+    "api (python)": 100,
+    "openwebui/test_directory (python)": 100,
+    "redis/test_documents (python)": 90,
+    "redis/test_chaos (python)": 85,
+    "redis/test_state (python)": 80,
+    "redis/test_scale (python)": 70,
+    "redis/test_trio (python)": 65,
+    "crash/test_growth (python)": 60,
+    "crash/test_kill (python)": 60,
+    "openwebui/test_beside (python)": 60,
+    "browser/console (node)": 60,
+    "redis/test_cluster (python)": 50,
+    "redis/test_tls (python)": 50,
+    "contract/test_sessions (python)": 45,
+    "contract/test_presence (python)": 45,
+    "crash/test_torn (python)": 45,
+    "documents/convergence (node)": 45,
+    "browser/live (node)": 45,
+    "redis/test_backplane (python)": 40,
+    "openwebui/test_upstream (python)": 40,
+    "abuse/test_load (python)": 40,
+    "contract/test_transcripts (python)": 35,
+    "documents/trace (node)": 30,
+}
 
 # Ports for tests: below those that the system gives to outgoing connections.
 FIRST_PORT, LAST_PORT = 10_000, 32_000
@@ -107,17 +147,20 @@ def count(output, word, node):
     return sum(int(one or other) for one, other in found)
 
 
+# Tests have deadlines, builds have none.
+NICE = ["nice", "-n", "5"]
+
+
 def builds(parts, quick):
     """What is built and what cargo checks and tests, in this order; for `make quick` with the default features alone."""
-    nice = ["nice", "-n", "5"]
-    cargo = [*nice, "cargo"]
+    cargo = [*NICE, "cargo"]
     folders = set(parts) - {"lint", "rust", "layout"}
     if "lint" in parts:
         yield Step("format", "cargo", "fmt", "--check")
     if folders:
         yield Step("build", *cargo, "build", "-q", "--locked", "--bins", "--examples")
     if "redis" in parts:
-        yield Step("build with TLS", *cargo, "build", "-q", "--locked", "--features", "tls", "--example", "siskin-tls")
+        yield Step(TLS_STEP, *cargo, "build", "-q", "--locked", "--features", "tls", "--example", "siskin-tls")
     if "rust" in parts:
         # Without the examples: they would be built anew, while tests use them.
         features = [] if quick else ["--features", "tls"]
@@ -128,10 +171,13 @@ def builds(parts, quick):
     if "lint" in parts and not quick:
         yield Step("clippy, least features", *clippy, "--no-default-features", "--", "-D", "warnings")
         yield Step("clippy, with TLS", *clippy, "--features", "tls", "--", "-D", "warnings")
-    for target, wanted in RELEASES.items():
-        if not folders.isdisjoint(wanted):
-            # The same command as in cross.py: who calls that finds it done.
-            yield Step(target, *nice, "bash", "cross/build.sh", target, "--bin", "siskin", "--example", "conformance")
+
+
+def releases(parts):
+    """The static binaries, with the same command as in cross.py: who calls that finds it done."""
+    for target in RELEASES:
+        if any(target in needs for what, needs in NEEDS.items() if what.split("/")[0] in parts):
+            yield Step(target, *NICE, "bash", "cross/build.sh", target, "--bin", "siskin", "--example", "conformance")
 
 
 def listed(file, names):
@@ -141,39 +187,40 @@ def listed(file, names):
 
 def tests(parts):
     """The tests of each folder."""
+    pytest = ["tests/.venv/bin/pytest", "-c", "tests/pytest.ini", "--rootdir", "tests"]
+    node = ["node", "--test", "--test-reporter=spec", "--test-timeout=600000"]
     for part in parts:
-        if part in ("lint", "rust"):
-            continue
-        after = [] if part == "layout" else ["build"]
-        after += [target for target, wanted in RELEASES.items() if part in wanted]
-        env = {}
-        if part == "redis":
-            after.append("build with TLS")
-            env["SISKIN_TLS_BIN"] = str(TLS)
         files = sorted((TESTS / part).glob("test_*.py"))
-        alone = [file for file in files if listed(file, ALONE)]
-        apart = [file for file in files if listed(file, APART) or file in alone]
-        together = [file for file in files if file not in apart]
-        pytest = ["tests/.venv/bin/pytest", "-c", "tests/pytest.ini", "--rootdir", "tests"]
-        if together:
-            yield Step(f"{part} (python)", *pytest, *together, after=after, on_disk=listed(together[0], ON_DISK), env=env)
+        apart = [file for file in files if listed(file, [*APART, *ALONE])]
+        if together := [file for file in files if file not in apart]:
+            yield tested(f"{part} (python)", together, pytest)
         for file in apart:
-            on_disk = listed(file, ON_DISK)
-            yield Step(f"{part}/{file.stem} (python)", *pytest, file, after=after, alone=file in alone, on_disk=on_disk, env=env)
+            yield tested(f"{part}/{file.stem} (python)", [file], pytest)
         for file in sorted((TESTS / part).glob("*.test.mjs")):
-            node = ["node", "--test", "--test-reporter=spec", "--test-timeout=600000"]
-            yield Step(f"{part}/{file.name.removesuffix('.test.mjs')} (node)", *node, file, after=after, on_disk=listed(file, ON_DISK), env=env)
+            yield tested(f"{part}/{file.name.removesuffix('.test.mjs')} (node)", [file], node)
+
+
+def tested(name, files, command):
+    """The step of these files, which are of one kind."""
+    file = files[0]
+    needs = next((needs for what, needs in NEEDS.items() if listed(file, [what])), ["build"])
+    nice = NICE if listed(file, BUILDING) else []
+    env = {"SISKIN_TLS_BIN": TLS} if TLS_STEP in needs else {}
+    return Step(name, *nice, *command, *files, after=needs, alone=listed(file, ALONE), on_disk=listed(file, ON_DISK), env=env)
 
 
 class Run:
     """All steps: who waits, who runs, who has ended."""
 
-    def __init__(self, building, testing):
-        self.steps = [*building, *testing]
-        self.building = building
+    def __init__(self, building, releasing, testing):
+        self.steps = [*building, *releasing, *testing]
+        self.building, self.releasing = building, releasing
         self.testing = sorted((step for step in testing if not step.alone), key=lambda step: -SECONDS.get(step.name, 0))
         self.alone = [step for step in testing if step.alone]
         self.running, self.ended = [], {}
+        names = {step.name for step in self.steps}
+        for step in self.steps:
+            step.after = [name for name in step.after if name in names]
         self.change = threading.Condition()
         self.disk = self.memory = pathlib.Path(tempfile.mkdtemp(prefix="siskin-"))
         if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM:
@@ -215,7 +262,7 @@ class Run:
 
     def all(self):
         """Everything, then what is to run alone."""
-        threads = [threading.Thread(target=self.work, args=(queue,), daemon=True) for queue in [self.building, *[self.testing] * JOBS]]
+        threads = [threading.Thread(target=self.work, args=(queue,), daemon=True) for queue in [self.building, self.releasing, *[self.testing] * JOBS]]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -237,8 +284,8 @@ class Run:
     def close(self):
         """Nothing begins any more, and what runs is ended."""
         with self.change:
-            self.testing.clear()
-            self.building.clear()
+            for queue in (self.building, self.releasing, self.testing, self.alone):
+                queue.clear()
         for step in [*self.running]:
             step.end()
         shutil.rmtree(self.disk, ignore_errors=True)
@@ -259,7 +306,7 @@ def chosen(words):
 def main():
     quick = sys.argv[1:] == ["quick"]
     parts = chosen(QUICK if quick else sys.argv[1:])
-    run = Run(list(builds(parts, quick)), list(tests(parts)))
+    run = Run(list(builds(parts, quick)), list(releases(parts)), list(tests(parts)))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         return run.all()
