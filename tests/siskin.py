@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import weakref
 
 import requests
 
@@ -96,6 +97,8 @@ class Siskin:
         self.lines = []
         self.process = None
         self.expect_panic = False
+        # Connections of the test: their end is not waited for when it is over.
+        self.connections = weakref.WeakSet()
         self.start()
 
     def start(self):
@@ -175,6 +178,8 @@ class Siskin:
 
     def close(self):
         """The end of a test: stopped, cleaned up, and no panic in its log."""
+        for connection in [*self.connections]:
+            connection.close()
         try:
             self.stop()
         finally:
