@@ -1,25 +1,23 @@
 //! Builds the house from Config, listens, drains on SIGTERM.
 
-use crate::Executor;
-use crate::backplane::Backplane;
-use crate::config::{self, Config, DirectoryKind};
+use crate::app::House;
+use crate::app::core::{Core, ReachedLimits};
+use crate::config::{Config, DirectoryKind};
 use crate::directory::Directory;
 use crate::directory::local::Local;
 use crate::directory::open_webui::OpenWebui;
-use crate::engine::{Engine, Settings, Transports};
-use crate::events::{Dispatch, channel, chat, document, note, session};
-use crate::house::House;
-use crate::http::listen::within;
+use crate::engine::{Engine, Settings};
+use crate::events::Dispatch;
+use crate::ground::tasks::{Executor, Tasks, block_on, within};
 use crate::http::{Connections, Limits, Service, Site};
-#[cfg(feature = "redis")]
-use crate::redis::Redis;
+use crate::peers::pools::Pools;
+use crate::peers::{self, Peers};
 use crate::socket::Hub;
-use crate::state::State;
 use crate::store::{OpenError, Store};
 use crate::systemd::{self, Systemd};
 use async_signal::{Signal, Signals};
 use futures_lite::{StreamExt as _, future};
-use smol::{Async, LocalExecutor, Timer};
+use smol::{Async, Timer};
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -30,9 +28,6 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long going down may take in all.
 const DRAIN: Duration = Duration::from_secs(10);
-
-/// How often a draining server looks whether it is done.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// How often systemd is told how many connections there are, while that changes.
 const STATUS: Duration = Duration::from_secs(10);
@@ -89,10 +84,7 @@ impl fmt::Display for Error {
 /// # Errors
 /// What kept the server from starting.
 pub fn run(config: Config) -> Result<(), Error> {
-    let executor: Executor = Box::leak(Box::new(LocalExecutor::new()));
-    // A task like all others, so that it isn't polled (and the signals' pipe read) whenever one of them wakes up.
-    let life = executor.spawn(live(executor, Rc::new(config)));
-    smol::block_on(executor.run(life))
+    block_on(|executor| live(executor, Rc::new(config)))
 }
 
 async fn live(executor: Executor, config: Rc<Config>) -> Result<(), Error> {
@@ -102,18 +94,14 @@ async fn live(executor: Executor, config: Rc<Config>) -> Result<(), Error> {
     let listeners = listeners(&config)?;
     let site = build(executor, &config)?;
     let connections = Connections::new(executor, limits(&config, &site), service(&site));
-    let accepting: Vec<_> = listeners
-        .iter()
-        .map(|l| executor.spawn(connections.clone().accept(l.clone())))
-        .collect();
+    let (accepting, reporting) = (Tasks::new(executor), Tasks::new(executor));
+    for listener in &listeners {
+        let accept = connections.clone().accept(listener.clone());
+        accepting.spawn("accepts connections", accept);
+    }
     let systemd = Rc::new(Systemd::from_env());
-    executor
-        .spawn(tell_systemd(
-            systemd.clone(),
-            site.clone(),
-            connections.clone(),
-        ))
-        .detach();
+    let report = report(systemd.clone(), site.clone(), connections.clone());
+    reporting.spawn("reports to systemd", report);
     announce(&listeners, started);
     systemd.ready();
 
@@ -124,32 +112,36 @@ async fn live(executor: Executor, config: Rc<Config>) -> Result<(), Error> {
         name(signal),
         site.engine.len()
     );
-    for task in accepting {
-        task.cancel().await;
-    }
+    accepting.end();
+    accepting.idle().await;
     drop(listeners);
     let again = async {
         signals.next().await;
     };
     future::or(drain(&site, &connections), again).await;
     // Last of all, so that what the drain saved is on disk.
-    site.house.directory.close().await;
+    site.house.core.directory.close().await;
     Ok(())
 }
 
 /// Everything between the sockets and the disk.
 fn build(executor: Executor, config: &Rc<Config>) -> Result<Rc<Site>, Error> {
     let hub = Hub::new();
-    let (backplane, state) = instances(executor, config, &hub)?;
-    let directory = directory(executor, config, &backplane)?;
-    let house = House::new(config.clone(), executor, backplane, directory, state);
-    executor.spawn(session::keep_reaped(house.clone())).detach();
-    executor
-        .spawn(document::keep_in_step(house.clone()))
-        .detach();
-    hub.set_handler(Dispatch::new(house.clone()));
-    house.take_streams();
-    channel::follow(&house);
+    let pools = Pools::default();
+    let (peers, documents) = peers::start(executor, config, &hub, &pools).map_err(Error::Redis)?;
+    let directory = directory(executor, config, &hub, &peers)?;
+    let house = House::new(Core {
+        config: config.clone(),
+        executor,
+        hub: hub.clone(),
+        peers,
+        directory,
+        documents,
+        pools,
+        limits: ReachedLimits::default(),
+    });
+    hub.set_handler(Dispatch::new(house));
+    house.start();
     let engine = Engine::new(executor, settings(config), hub);
     Ok(Rc::new(Site { house, engine }))
 }
@@ -158,7 +150,8 @@ fn build(executor: Executor, config: &Rc<Config>) -> Result<Rc<Site>, Error> {
 fn directory(
     executor: Executor,
     config: &Config,
-    backplane: &Backplane,
+    hub: &Rc<Hub>,
+    peers: &Peers,
 ) -> Result<Directory, Error> {
     match &config.directory {
         DirectoryKind::Local => {
@@ -167,34 +160,11 @@ fn directory(
             Ok(Directory::Local(local))
         }
         DirectoryKind::OpenWebui(url) => {
-            let hub = backplane.hub().clone();
-            let shared = !backplane.is_alone();
-            let webui = OpenWebui::start(executor, url.clone(), hub, shared);
+            let shared = !peers.is_alone();
+            let webui = OpenWebui::start(executor, url.clone(), hub.clone(), shared);
             Ok(Directory::OpenWebui(webui))
         }
     }
-}
-
-/// How other instances are reached, if there are any, and what is shared with them.
-#[cfg(feature = "redis")]
-fn instances(
-    executor: Executor,
-    config: &Config,
-    hub: &Rc<Hub>,
-) -> Result<(Backplane, State), Error> {
-    let Some(settings) = &config.redis else {
-        return Ok((Backplane::alone(hub.clone()), State::default()));
-    };
-    let redis = Redis::start(executor, settings).map_err(Error::Redis)?;
-    let state = State::shared(executor, &redis, settings, config.session_timeout());
-    let room_channels = settings.room_channels;
-    let backplane = Backplane::shared(executor, hub.clone(), redis, room_channels);
-    Ok((backplane, state))
-}
-
-#[cfg(not(feature = "redis"))]
-fn instances(_: Executor, _: &Config, hub: &Rc<Hub>) -> Result<(Backplane, State), Error> {
-    Ok((Backplane::alone(hub.clone()), State::default()))
 }
 
 fn settings(config: &Config) -> Settings {
@@ -204,11 +174,7 @@ fn settings(config: &Config) -> Settings {
         max_payload: config.max_payload,
         outbox_bytes: config.outbox_bytes,
         sessions_per_address: config.max_connections_per_address,
-        transports: match config.transports {
-            config::Transports::Both => Transports::Both,
-            config::Transports::Websocket => Transports::WebsocketOnly,
-            config::Transports::Polling => Transports::PollingOnly,
-        },
+        transports: config.transports,
     }
 }
 
@@ -269,7 +235,7 @@ fn announce(listeners: &[Rc<Async<TcpListener>>], started: Instant) {
 
 /// Keeps systemd informed: the watchdog, and the number of connections while it changes.
 /// Without systemd nothing runs, so that idle stays idle.
-async fn tell_systemd(systemd: Rc<Systemd>, site: Rc<Site>, connections: Rc<Connections>) {
+async fn report(systemd: Rc<Systemd>, site: Rc<Site>, connections: Rc<Connections>) {
     if !systemd.listens() {
         return;
     }
@@ -296,25 +262,27 @@ async fn drain(site: &Site, connections: &Connections) {
     site.engine.shutdown();
     connections.let_go();
     let done = within(DRAIN, async {
-        note::flush(&site.house).await;
-        site.house.flush().await;
-        while site.engine.websockets() > 0 || connections.open() > 0 {
-            Timer::after(LOOK).await;
-        }
-        // What came while the sockets closed.
-        note::flush(&site.house).await;
-        document::closed(&site.house).await;
-        chat::told(&site.house).await;
-        site.house.others.close().await;
-        site.house.backplane.told().await;
+        site.house.save().await;
+        site.engine.websockets_closed().await;
+        connections.all_closed().await;
+        site.house.close().await;
     });
     match done.await {
         Some(()) => log::info!("gone after {} ms", started.elapsed().as_millis()),
         None => log::warn!(
-            "gone after {} s, with {} HTTP connections open",
+            "gone after {} s, with {} HTTP connections open{}",
             DRAIN.as_secs(),
-            connections.open()
+            connections.open(),
+            unfinished(site.house)
         ),
+    }
+}
+
+/// What still runs, for the log.
+fn unfinished(house: &House) -> String {
+    match house.unfinished() {
+        names if names.is_empty() => String::new(),
+        names => format!(", before this was done: {}", names.join(", ")),
     }
 }
 
@@ -346,9 +314,9 @@ mod tests {
             assert!(whole && !said.contains('\n'), "{said}");
         }
         let file = std::env::current_exe().unwrap();
-        let executor: Executor = Box::leak(Box::new(LocalExecutor::new()));
         for folder in [file.clone(), file.join("below")] {
-            let opened = Store::open(executor, &folder).map(drop);
+            let opened =
+                block_on(|executor| async move { Store::open(executor, &folder).map(drop) });
             let said = Error::Store(opened.unwrap_err()).to_string();
             assert!(
                 said.contains("not a folder") || said.contains("Not a directory"),

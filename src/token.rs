@@ -123,7 +123,7 @@ fn decode(text: &str) -> Result<Vec<u8>, TokenError> {
 }
 
 fn part(text: &str) -> Result<Map<String, Value>, TokenError> {
-    crate::json::read(&decode(text)?).map_err(|_| TokenError::Malformed)
+    crate::ground::json::read(&decode(text)?).map_err(|_| TokenError::Malformed)
 }
 
 fn read(claims: Map<String, Value>) -> Result<Claims, TokenError> {

@@ -9,7 +9,7 @@ packages=(faketime nodejs npm python3-venv)
 requirements=requirements-quick.txt
 modules=(--omit=dev)
 if [ "$lane" != quick ]; then
-  packages+=(e2fsprogs redis-server redis-sentinel nginx-light caddy chromium qemu-user-static qemu-user binutils-arm-linux-gnueabihf systemd iproute2 lintian skopeo curl wget openssl)
+  packages+=(e2fsprogs redis-server redis-sentinel nginx-light caddy chromium qemu-user-static qemu-user binutils-arm-linux-gnueabihf clang systemd iproute2 lintian skopeo curl wget openssl)
   requirements=requirements.txt
   modules=()
 fi

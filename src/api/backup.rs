@@ -3,7 +3,7 @@
 use super::Answer;
 use super::input::Ask;
 use super::reply::{Problem, Reply};
-use crate::caller::uuid;
+use crate::ground::random::uuid;
 use crate::store::passing_name;
 use hyper::StatusCode;
 use std::path::PathBuf;
@@ -21,10 +21,10 @@ impl Drop for Passing {
     }
 }
 
-pub async fn backup(ask: &Ask) -> Answer {
+pub async fn backup(ask: Ask) -> Answer {
     let local = ask.local()?;
     let name = passing_name(&uuid());
-    let copy = Passing(ask.house.config.data_dir.join(name));
+    let copy = Passing(ask.house.core.config.data_dir.join(name));
     let bytes = local.backup(&copy.0).await?;
     if bytes > MAX_BYTES {
         let detail = "The store is larger than 256 MiB: stop siskin and copy its file.";

@@ -1,9 +1,10 @@
 //! `POST /api/v1/chat/call`: asks one browser and waits for its answer.
 
 use super::Answer;
-use super::input::{Ask, Id};
+use super::input::Ask;
 use super::reply::{Problem, Reply};
-use crate::caller::{self, NoAnswer, Question};
+use crate::app::calls::{NoAnswer, Question};
+use crate::ground::names::Id;
 use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
@@ -25,7 +26,7 @@ struct Call {
 }
 
 pub async fn call(ask: Ask) -> Answer {
-    let house = ask.house.clone();
+    let house = ask.house;
     let call: Call = ask.json().await?;
     let timeout = match call.timeout {
         None => None,
@@ -44,7 +45,7 @@ pub async fn call(ask: Ask) -> Answer {
         chat_id: call.chat_id.to_string(),
         message_id: call.message_id.map(|id| id.to_string()),
     };
-    let answer = caller::ask(&house, &question, &call.event, timeout).await;
+    let answer = house.calls.ask(&question, &call.event, timeout).await;
     let answer = answer.map_err(problem)?;
     // Clients acknowledge with one value; of several the first counts, as with the reference.
     let first: Option<Box<RawValue>> = answer.first();

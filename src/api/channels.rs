@@ -3,21 +3,17 @@
 //! Sessions follow at once: a new member's sessions enter the channel's room, a former member's leave it.
 
 use super::Answer;
-use super::input::{Ask, Id};
+use super::input::{Ask, Ids};
 use super::reply::{Problem, Reply};
 use crate::directory::local::{ChannelChange, Record};
-use crate::house::House;
 use serde_json::{Value, json};
 
-/// Members of a channel that one request may name.
-const MAX_MEMBERS: usize = 1000;
-
-pub fn list(ask: &Ask) -> Answer {
+pub async fn list(ask: Ask) -> Answer {
     let channels = ask.local()?.all_channels(ask.after(), ask.limit())?;
     Ok(Reply::json(&json!({"channels": channels})))
 }
 
-pub fn one(ask: &Ask) -> Answer {
+pub async fn one(ask: Ask) -> Answer {
     match ask.local()?.channel(ask.name())? {
         Some(channel) => Ok(Reply::json(&channel)),
         None => Err(unknown()),
@@ -25,7 +21,7 @@ pub fn one(ask: &Ask) -> Answer {
 }
 
 pub async fn put(ask: Ask) -> Answer {
-    let (house, local, id) = (ask.house.clone(), ask.local()?, ask.name().to_owned());
+    let (house, local, id) = (ask.house, ask.local()?, ask.name().to_owned());
     let mut channel: Record = ask.json().await?;
     let members = members_of(channel.remove("members"))?;
     let ChannelChange {
@@ -35,38 +31,44 @@ pub async fn put(ask: Ask) -> Answer {
         removed,
     } = local.put_channel(&id, channel, members)?;
     local.durable().await?;
-    come_and_go(&house, &id, &added, &removed).await;
+    house.channels.members_changed(&id, &added, &removed).await;
     Ok(Reply::put(created, &channel))
 }
 
-pub async fn delete(ask: &Ask) -> Answer {
+pub async fn delete(ask: Ask) -> Answer {
     let local = ask.local()?;
     local.delete_channel(ask.name())?;
     local.durable().await?;
-    ask.house.backplane.close_room(&room(ask.name()));
+    ask.house.channels.close(ask.name());
     Ok(Reply::done())
 }
 
-pub fn members(ask: &Ask) -> Answer {
+pub async fn members(ask: Ask) -> Answer {
     match ask.local()?.members(ask.name(), ask.after(), ask.limit())? {
         Some(members) => Ok(Reply::json(&json!({"members": members}))),
         None => Err(unknown()),
     }
 }
 
-pub async fn put_member(ask: &Ask) -> Answer {
+pub async fn put_member(ask: Ask) -> Answer {
     let (local, id, user_id) = (ask.local()?, ask.name(), ask.second());
     local.put_member(id, user_id)?;
     local.durable().await?;
-    come_and_go(&ask.house, id, &[user_id.to_owned()], &[]).await;
+    ask.house
+        .channels
+        .members_changed(id, &[user_id.to_owned()], &[])
+        .await;
     Ok(Reply::done())
 }
 
-pub async fn delete_member(ask: &Ask) -> Answer {
+pub async fn delete_member(ask: Ask) -> Answer {
     let (local, id, user_id) = (ask.local()?, ask.name(), ask.second());
     local.delete_member(id, user_id)?;
     local.durable().await?;
-    come_and_go(&ask.house, id, &[], &[user_id.to_owned()]).await;
+    ask.house
+        .channels
+        .members_changed(id, &[], &[user_id.to_owned()])
+        .await;
     Ok(Reply::done())
 }
 
@@ -75,26 +77,10 @@ fn members_of(value: Option<Value>) -> Result<Option<Vec<String>>, Problem> {
     let Some(value) = value.filter(|value| !value.is_null()) else {
         return Ok(None);
     };
-    let ids: Vec<Id> = serde_json::from_value(value).map_err(|error| {
+    let ids: Ids = serde_json::from_value(value).map_err(|error| {
         Problem::shape(format!("`members` must be a list of user ids: {error}."))
     })?;
-    match ids.len() <= MAX_MEMBERS {
-        true => Ok(Some(ids.iter().map(|id| id.to_string()).collect())),
-        false => Err(Problem::shape(format!(
-            "`members` may have {MAX_MEMBERS} ids; add more one by one."
-        ))),
-    }
-}
-
-async fn come_and_go(house: &House, id: &str, added: &[String], removed: &[String]) {
-    let added: Vec<&str> = added.iter().map(String::as_str).collect();
-    let removed: Vec<&str> = removed.iter().map(String::as_str).collect();
-    house.enter_for_users(&room(id), &added).await;
-    house.leave_for_users(&room(id), &removed).await;
-}
-
-fn room(id: &str) -> String {
-    format!("channel:{id}")
+    Ok(Some(ids.0.iter().map(|id| id.to_string()).collect()))
 }
 
 fn unknown() -> Problem {

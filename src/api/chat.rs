@@ -1,10 +1,11 @@
 //! `POST /api/v1/chat/event` and `/chat/stream`: a backend writes a message of a chat, event by event.
 
 use super::Answer;
-use super::input::{self, Ask, Id};
+use super::input::{self, Ask};
 use super::reply::{Problem, Reply};
+use crate::app::emitter::{Emitter, NotAnEvent, Saved};
 use crate::directory::Directory;
-use crate::emitter::{Emitter, NotAnEvent, Saved};
+use crate::ground::names::Id;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::time::{Duration, Instant};
@@ -39,10 +40,10 @@ struct Emitted {
 }
 
 pub async fn event(ask: Ask) -> Answer {
-    let house = ask.house.clone();
+    let house = ask.house;
     let asked: ChatEvent = ask.json().await?;
     let emitter = Emitter::new(
-        &house,
+        house.core,
         &asked.user_id,
         &asked.chat_id,
         asked.message_id.as_deref(),
@@ -51,7 +52,7 @@ pub async fn event(ask: Ask) -> Answer {
     let emitted = emitter.emit(&asked.event).await;
     let emitted = emitted
         .map_err(|NotAnEvent| Problem::shape("`event` must be an object with a text `type`."))?;
-    let saved = settle(&house.directory, emitted.saved).await;
+    let saved = settle(&house.core.directory, emitted.saved).await;
     Ok(Reply::json(&Emitted {
         delivered: emitted.reached,
         saved: word(saved),
@@ -101,11 +102,11 @@ struct BadLine {
 }
 
 pub async fn stream(ask: Ask) -> Answer {
-    let house = ask.house.clone();
+    let house = ask.house;
     let text = |name| ask.query(name).unwrap_or_default();
     let save = ask.query("save") != Some("false");
     let emitter = Emitter::new(
-        &house,
+        house.core,
         text("user_id"),
         text("chat_id"),
         ask.query("message_id"),
@@ -117,7 +118,7 @@ pub async fn stream(ask: Ask) -> Answer {
         number: 0,
         told: Streamed::default(),
     };
-    let most = house.config.max_payload;
+    let most = house.core.config.max_payload;
     let mut frames = ask.frames();
     while let Some(frame) = frames.next(Instant::now() + SILENCE).await? {
         stream.take(&frame).await;
@@ -129,7 +130,7 @@ pub async fn stream(ask: Ask) -> Answer {
     stream.line(&last).await;
     let mut told = stream.told;
     if told.saved > 0
-        && let Err(refusal) = house.directory.durable().await
+        && let Err(refusal) = house.core.directory.durable().await
     {
         log::debug!("a stream was emitted and not saved: {refusal}");
         told.not_saved += std::mem::take(&mut told.saved);
@@ -176,7 +177,7 @@ impl Stream {
         if input::too_deep(line) {
             return self.bad("nested too deep".into());
         }
-        let event: &RawValue = match crate::json::read(line) {
+        let event: &RawValue = match crate::ground::json::read(line) {
             Ok(event) => event,
             Err(error) => return self.bad(format!("not JSON: {error}")),
         };

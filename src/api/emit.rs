@@ -1,8 +1,9 @@
 //! `POST /api/v1/emit`: an event to a user, a room or a session.
 
 use super::Answer;
-use super::input::{Ask, Id};
+use super::input::{Ask, Ids};
 use super::reply::{Problem, Reply};
+use crate::ground::names::Id;
 use crate::socket::{Args, Sid, Target, is_reserved};
 use hyper::StatusCode;
 use serde::Deserialize;
@@ -23,10 +24,13 @@ struct Emit {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "`skip_sid` must be an id or a list of at most 1000 ids"
+)]
 enum Skip {
     One(Id),
-    Many(Vec<Id>),
+    Many(Ids),
 }
 
 fn present<'de, D: serde::Deserializer<'de>>(
@@ -36,7 +40,7 @@ fn present<'de, D: serde::Deserializer<'de>>(
 }
 
 pub async fn emit(ask: Ask) -> Answer {
-    let house = ask.house.clone();
+    let house = ask.house;
     let emit: Emit = ask.json().await?;
     if is_reserved(&emit.event) {
         let detail = format!(
@@ -60,12 +64,12 @@ pub async fn emit(ask: Ask) -> Answer {
     let skip: Vec<&str> = match &emit.skip_sid {
         None => Vec::new(),
         Some(Skip::One(sid)) => vec![sid],
-        Some(Skip::Many(sids)) => sids.iter().map(|sid| &**sid).collect(),
+        Some(Skip::Many(sids)) => sids.0.iter().map(|sid| &**sid).collect(),
     };
     let args = emit
         .data
         .map_or_else(Args::none, |data| Args::from_json(data.get().to_owned()));
     let target = Target::room(&room).but(&skip);
-    let delivered = house.backplane.emit(&target, &emit.event, &args);
+    let delivered = house.core.peers.emit(&target, &emit.event, &args);
     Ok(Reply::json(&json!({"delivered": delivered})))
 }

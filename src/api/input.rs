@@ -3,15 +3,15 @@
 use super::frames::Frames;
 use super::reply::Problem;
 use super::routes::{Body, Route};
+use crate::app::House;
 use crate::directory::local::Local;
-use crate::house::House;
+use crate::ground::names::{Id, is_id};
 use crate::socket;
 use hyper::body::Incoming;
-use hyper::{StatusCode, header, http::request::Parts};
+use hyper::{HeaderMap, StatusCode, header, http::request::Parts};
+use serde::Deserialize;
 use serde::de::{DeserializeOwned, Error, IgnoredAny};
-use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
-use std::ops::Deref;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -19,21 +19,22 @@ use std::time::{Duration, Instant};
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
 /// Entries of a page when no limit is given.
 const PAGE: usize = 1000;
-/// Characters of an id or a name.
-const MAX_ID: usize = 256;
+/// Entries of a list of ids.
+const MAX_IDS: usize = 1000;
 
 /// A request to a route.
 pub struct Ask {
-    pub house: Rc<House>,
+    pub house: &'static House,
     path: Vec<String>,
     query: BTreeMap<String, String>,
+    headers: HeaderMap,
     body: Incoming,
 }
 
 impl Ask {
     /// Checks the query and the kind of the body against the route.
     pub fn new(
-        house: Rc<House>,
+        house: &'static House,
         route: &Route,
         path: Vec<String>,
         head: Parts,
@@ -45,6 +46,7 @@ impl Ask {
             house,
             path,
             query,
+            headers: head.headers,
             body,
         })
     }
@@ -73,7 +75,7 @@ impl Ask {
 
     /// The embedded directory, if it is the one in use.
     pub fn local(&self) -> Result<Rc<Local>, Problem> {
-        self.house.directory.local().cloned().ok_or_else(|| {
+        self.house.core.directory.local().cloned().ok_or_else(|| {
             let detail = "This is Open WebUI's to keep (SISKIN_DIRECTORY): ask it.";
             Problem::new(StatusCode::CONFLICT, detail)
         })
@@ -84,9 +86,14 @@ impl Ask {
         self.query.get(name).map(String::as_str)
     }
 
+    /// The request's headers.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
     /// The whole body, read as `T`.
     pub async fn json<T: DeserializeOwned>(self) -> Result<T, Problem> {
-        let most = self.house.config.max_payload;
+        let most = self.house.core.config.max_payload;
         let mut frames = Frames::new(self.body);
         let mut bytes = Vec::new();
         let deadline = Instant::now() + BODY_PATIENCE;
@@ -119,16 +126,18 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     // serde would take a list for an object, field by field.
     let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
     let parsed = match first {
-        Some(b'{') => crate::json::read(bytes),
+        Some(b'{') => crate::ground::json::read(bytes),
         _ => Err(serde_json::Error::custom("it is not an object")),
     };
-    parsed.map_err(|error| match crate::json::read::<IgnoredAny>(bytes) {
-        Ok(_) => Problem::shape(format!("The body is not as described: {error}.")),
-        Err(error) => {
-            let detail = format!("The body is not JSON: {error}.");
-            Problem::new(StatusCode::BAD_REQUEST, detail)
-        }
-    })
+    parsed.map_err(
+        |error| match crate::ground::json::read::<IgnoredAny>(bytes) {
+            Ok(_) => Problem::shape(format!("The body is not as described: {error}.")),
+            Err(error) => {
+                let detail = format!("The body is not JSON: {error}.");
+                Problem::new(StatusCode::BAD_REQUEST, detail)
+            }
+        },
+    )
 }
 
 /// What no client should be asked to take apart.
@@ -241,43 +250,18 @@ fn decode(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-fn is_id(text: &str) -> bool {
-    !text.is_empty() && text.chars().count() <= MAX_ID && !text.contains(char::is_control)
-}
-
-/// Schema `Id`: an id or a name, 1 to 256 characters, none of them a control character.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Id(String);
-
-impl Deref for Id {
-    type Target = str;
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl<'de> Deserialize<'de> for Id {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        match is_id(&text) {
-            true => Ok(Self(text)),
-            false => Err(D::Error::custom(
-                "an id has 1 to 256 characters and no control characters",
-            )),
-        }
-    }
-}
-
-/// A list of ids with at least one and at most 1000 entries.
-#[derive(Debug, PartialEq)]
+/// A list of at most [`MAX_IDS`] ids.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "Vec<Id>")]
 pub struct Ids(pub Vec<Id>);
 
-impl<'de> Deserialize<'de> for Ids {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let ids = Vec::deserialize(deserializer)?;
-        match ids.len() {
-            1..=1000 => Ok(Self(ids)),
-            _ => Err(D::Error::custom("1 to 1000 ids")),
+impl TryFrom<Vec<Id>> for Ids {
+    type Error = String;
+
+    fn try_from(ids: Vec<Id>) -> Result<Self, String> {
+        match ids.len() <= MAX_IDS {
+            true => Ok(Self(ids)),
+            false => Err(format!("a list may have {MAX_IDS} ids")),
         }
     }
 }
@@ -320,13 +304,6 @@ mod tests {
         assert_eq!(status(&deep), 422);
         let told = parse::<Two>(br#"{"a": "x", "c": 1}"#).unwrap_err().detail;
         assert!(told.contains("unknown field `c`"), "{told}");
-    }
-
-    #[test]
-    fn ids_are_counted_in_characters() {
-        assert!(is_id(&"ß".repeat(256)) && !is_id(&"ß".repeat(257)));
-        assert!(!is_id("a\u{7f}") && !is_id("\u{85}") && is_id("a b/c?"));
-        assert!(serde_json::from_str::<Ids>("[]").is_err());
     }
 
     #[test]

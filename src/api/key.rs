@@ -1,14 +1,14 @@
 //! The bearer key (RFC 6750): without one set, the API is off; without the right one, it is closed.
 
 use super::reply::Problem;
-use crate::house::House;
+use crate::app::House;
 use crate::{metrics, token};
 use hyper::header::{self, HeaderValue};
 use hyper::{StatusCode, http::request::Parts};
 
 /// Does the request show the key?
 pub fn check(house: &House, head: &Parts) -> Result<(), Problem> {
-    let Some(key) = &house.config.api_key else {
+    let Some(key) = &house.core.config.api_key else {
         let detail = "The API is off, since siskin has no key for it: set SISKIN_API_KEY and start it again.";
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
     };

@@ -5,7 +5,7 @@ use super::input::Ask;
 use super::reply::Reply;
 use serde_json::json;
 
-pub async fn list(ask: &Ask) -> Answer {
-    let models = ask.house.models_in_use().await;
+pub async fn list(ask: Ask) -> Answer {
+    let models = ask.house.usage.models().await;
     Ok(Reply::json(&json!({"models": models})))
 }

@@ -2,77 +2,63 @@
 
 use crate::directory::Refusal;
 use crate::directory::local::Wrong;
+use crate::ground::embedded::Embedded;
 use crate::store::Fault;
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode, header};
 use serde::Serialize;
 use serde_json::json;
 
-/// An answer, not yet HTTP.
-pub struct Reply {
-    status: StatusCode,
-    kind: &'static str,
-    body: Vec<u8>,
-    header: Option<(HeaderName, HeaderValue)>,
-}
+/// What a function of a resource answers. Nothing of it is for a cache, but for what is embedded.
+pub struct Reply(Response<Full<Bytes>>);
 
 impl Reply {
+    fn new(status: StatusCode, kind: &'static str, body: Vec<u8>) -> Self {
+        let mut response = Response::new(Full::new(Bytes::from(body)));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        if !kind.is_empty() {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        }
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Self(response)
+    }
+
     /// 200 with a value as JSON.
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Self {
-        Self {
-            status: StatusCode::OK,
-            kind: "application/json",
-            body: serde_json::to_vec(value).unwrap_or_default(),
-            header: None,
-        }
+        let body = serde_json::to_vec(value).unwrap_or_default();
+        Self::new(StatusCode::OK, "application/json", body)
     }
 
     /// 201 for what was made, 200 for what was replaced.
     pub fn put<T: Serialize + ?Sized>(created: bool, value: &T) -> Self {
-        let status = if created {
-            StatusCode::CREATED
-        } else {
-            StatusCode::OK
-        };
-        Self {
-            status,
-            ..Self::json(value)
+        let mut reply = Self::json(value);
+        if created {
+            *reply.0.status_mut() = StatusCode::CREATED;
         }
+        reply
     }
 
     /// 200 with bytes that are none of a browser's business.
     pub fn file(bytes: Vec<u8>) -> Self {
-        Self {
-            status: StatusCode::OK,
-            kind: "application/octet-stream",
-            body: bytes,
-            header: None,
-        }
+        Self::new(StatusCode::OK, "application/octet-stream", bytes)
     }
 
     /// 204: it is done, and there is nothing to say.
     pub fn done() -> Self {
-        Self {
-            status: StatusCode::NO_CONTENT,
-            body: Vec::new(),
-            ..Self::json(&())
-        }
+        Self::new(StatusCode::NO_CONTENT, "", Vec::new())
     }
 
-    /// As HTTP. Nothing of the API is for a cache.
+    /// A file that lies in the binary, for a request with these headers.
+    pub fn embedded(file: &'static Embedded, asked: &HeaderMap) -> Self {
+        Self(file.answer(asked))
+    }
+
+    /// As HTTP.
     pub fn response(self) -> Response<Full<Bytes>> {
-        let empty = self.body.is_empty();
-        let mut response = Response::new(Full::new(Bytes::from(self.body)));
-        *response.status_mut() = self.status;
-        let headers = response.headers_mut();
-        if !empty {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.kind));
-        }
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.extend(self.header.map(|(name, value)| (Some(name), value)));
-        response
+        self.0
     }
 }
 
@@ -117,12 +103,11 @@ impl Problem {
             "detail": self.detail,
             "instance": path,
         });
-        Reply {
-            status: self.status,
-            kind: "application/problem+json",
-            header: self.header,
-            ..Reply::json(&body)
-        }
+        let body = body.to_string().into_bytes();
+        let mut reply = Reply::new(self.status, "application/problem+json", body);
+        let header = self.header.map(|(name, value)| (Some(name), value));
+        reply.0.headers_mut().extend(header);
+        reply
     }
 }
 

@@ -3,16 +3,15 @@
 use super::Answer;
 use super::input::Ask;
 use super::reply::{Problem, Reply};
-use crate::events::session::disconnect_user;
-use crate::house::House;
+use crate::app::House;
 use crate::socket::Sid;
 use serde_json::{Value, json};
 
-pub fn list(ask: &Ask) -> Answer {
+pub async fn list(ask: Ask) -> Answer {
     let house = &ask.house;
     let mut sids = match ask.query("user_id") {
-        Some(user_id) => house.hub.members(&format!("user:{user_id}")),
-        None => house.hub.sids(),
+        Some(user_id) => house.core.hub.members(&format!("user:{user_id}")),
+        None => house.core.hub.sids(),
     };
     let total = sids.len();
     sids.sort_unstable();
@@ -27,25 +26,25 @@ pub fn list(ask: &Ask) -> Answer {
     Ok(Reply::json(&json!({"total": total, "sessions": sessions})))
 }
 
-pub fn one(ask: &Ask) -> Answer {
-    let here = Sid::parse(ask.name()).filter(|sid| ask.house.hub.is_connected(*sid));
+pub async fn one(ask: Ask) -> Answer {
+    let here = Sid::parse(ask.name()).filter(|sid| ask.house.core.hub.is_connected(*sid));
     let sid = here.ok_or_else(unknown)?;
-    Ok(Reply::json(&show(&ask.house, sid)))
+    Ok(Reply::json(&show(ask.house, sid)))
 }
 
 /// Also a session of another instance, as long as somebody is signed in there.
-pub async fn end(ask: &Ask) -> Answer {
+pub async fn end(ask: Ask) -> Answer {
     let (house, name) = (&ask.house, ask.name());
-    let here = Sid::parse(name).is_some_and(|sid| house.hub.is_connected(sid));
-    if !here && house.owner(name).await.is_none() {
+    let here = Sid::parse(name).is_some_and(|sid| house.core.hub.is_connected(sid));
+    if !here && house.sessions.owner(name).await.is_none() {
         return Err(unknown());
     }
-    house.backplane.disconnect(name);
+    house.core.peers.disconnect(name);
     Ok(Reply::done())
 }
 
-pub async fn end_of_user(ask: &Ask) -> Answer {
-    let disconnected = disconnect_user(&ask.house, ask.name(), true).await;
+pub async fn end_of_user(ask: Ask) -> Answer {
+    let disconnected = ask.house.sessions.disconnect_user(ask.name()).await;
     Ok(Reply::json(&json!({"disconnected": disconnected})))
 }
 
@@ -55,12 +54,14 @@ fn unknown() -> Problem {
 
 /// A session as the API shows it.
 fn show(house: &House, sid: Sid) -> Value {
-    let entry = house.sessions.entry(sid).unwrap_or_default();
+    let entry = house.core.pools.sessions.entry(sid).unwrap_or_default();
     let user = house
+        .core
+        .pools
         .sessions
         .who(sid)
         .map(|who| json!({"id": who.user.id, "name": who.user.name, "role": who.user.role}));
-    let mut rooms = house.hub.rooms(sid);
+    let mut rooms = house.core.hub.rooms(sid);
     rooms.sort_unstable();
     let rooms: Vec<&str> = rooms.iter().map(|room| &**room).collect();
     json!({
@@ -68,6 +69,6 @@ fn show(house: &House, sid: Sid) -> Value {
         "user": user,
         "last_seen_at": entry.get("last_seen_at"),
         "rooms": rooms,
-        "address": house.hub.peer(sid).map(|address| address.to_string()),
+        "address": house.core.hub.peer(sid).map(|address| address.to_string()),
     })
 }

@@ -3,15 +3,15 @@
 use super::Answer;
 use super::input::Ask;
 use super::reply::Reply;
+use crate::app::House;
 use crate::config::DirectoryKind;
-use crate::house::House;
 use crate::metrics::{self, Counter, Gauge};
 use serde_json::json;
 
-pub fn status(ask: &Ask) -> Answer {
+pub async fn status(ask: Ask) -> Answer {
     let house = &ask.house;
-    let (waiting_bytes, waiting_sessions) = house.hub.waiting();
-    let directory = match &house.config.directory {
+    let (waiting_bytes, waiting_sessions) = house.core.hub.waiting();
+    let directory = match &house.core.config.directory {
         DirectoryKind::Local => "local".to_owned(),
         DirectoryKind::OpenWebui(url) => url.to_string(),
     };
@@ -19,15 +19,15 @@ pub fn status(ask: &Ask) -> Answer {
         "version": env!("CARGO_PKG_VERSION"),
         "directory": directory,
         "redis": redis(house),
-        "degraded": house.readiness().reasons,
+        "degraded": house.core.readiness().reasons,
         "sessions": {
             "websocket": metrics::gauged(Gauge::Websockets),
             "polling": metrics::gauged(Gauge::Pollings),
-            "signed_in": house.sessions.len(),
+            "signed_in": house.core.pools.sessions.len(),
         },
         "rooms": metrics::gauged(Gauge::Rooms),
-        "models": house.usage.models().len(),
-        "documents": house.documents.figures().0,
+        "models": house.core.pools.usage.models().len(),
+        "documents": house.core.documents.figures().0,
         "outbox": {
             "waiting_bytes": waiting_bytes,
             "waiting_sessions": waiting_sessions,
@@ -45,14 +45,14 @@ pub fn status(ask: &Ask) -> Answer {
 }
 
 fn redis(house: &House) -> &'static str {
-    match (&house.config.redis, house.backplane.degraded()) {
+    match (&house.core.config.redis, house.core.peers.degraded()) {
         (None, _) => "off",
         (Some(_), None) => "up",
         (Some(_), Some(_)) => "down",
     }
 }
 
-pub fn log(ask: &Ask) -> Answer {
+pub async fn log(ask: Ask) -> Answer {
     let after = ask.query("after").and_then(|after| after.parse().ok());
     let lines = crate::log::tail(after.unwrap_or(0));
     Ok(Reply::json(&json!({"lines": lines})))

@@ -3,8 +3,8 @@
 use super::Answer;
 use super::input::Ask;
 use super::reply::{Problem, Reply};
-use crate::events::stream::is_name;
-use crate::state::streams::NoStream;
+use crate::app::streams::is_name;
+use crate::peers::pools::streams::NoStream;
 use hyper::StatusCode;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -18,12 +18,18 @@ struct Events {
     events: Vec<Box<RawValue>>,
 }
 
-pub fn open(ask: &Ask) -> Answer {
+pub async fn open(ask: Ask) -> Answer {
     if !is_name(ask.name()) {
         let detail = "A stream's name is `{user}:{session}:{request}`, with just these two colons.";
         return Err(Problem::shape(detail));
     }
-    match ask.house.streams.open(ask.name(), Instant::now()) {
+    match ask
+        .house
+        .core
+        .pools
+        .streams
+        .open(ask.name(), Instant::now())
+    {
         true => Ok(Reply::done()),
         false => {
             let detail = "Too many streams are open: close those that have ended.";
@@ -32,10 +38,10 @@ pub fn open(ask: &Ask) -> Answer {
     }
 }
 
-pub async fn take(ask: &Ask) -> Answer {
+pub async fn take(ask: Ask) -> Answer {
     let wait = ask.query("wait").and_then(|wait| wait.parse().ok());
     let wait = Duration::from_secs(wait.unwrap_or(WAIT));
-    match ask.house.streams.take(ask.name(), wait).await {
+    match ask.house.core.pools.streams.take(ask.name(), wait).await {
         Ok(events) => Ok(Reply::json(&Events { events })),
         Err(NoStream::Closed) => Err(closed()),
         Err(NoStream::Lost) => {
@@ -45,8 +51,8 @@ pub async fn take(ask: &Ask) -> Answer {
     }
 }
 
-pub fn close(ask: &Ask) -> Answer {
-    match ask.house.streams.close(ask.name()) {
+pub async fn close(ask: Ask) -> Answer {
+    match ask.house.core.pools.streams.close(ask.name()) {
         true => Ok(Reply::done()),
         false => Err(closed()),
     }

@@ -2,7 +2,7 @@
 //! `siskin env`, `man`, `completions`, `version`.
 
 use super::{Failure, Outcome, Siskin, say};
-use crate::config::table::{Fallback, SETTINGS, Setting};
+use crate::config::table::{Fallback, Row, SETTINGS};
 use argh::{ArgsInfo, CommandInfoWithArgs, FlagInfo, FlagInfoKind, FromArgs, Optionality};
 use argh_complete::Generator;
 use std::fmt::Write;
@@ -73,7 +73,7 @@ pub fn completions(completions: &Completions) -> Outcome {
 }
 
 /// What a setting is when it is not given, in words.
-fn fallback(row: &Setting) -> &'static str {
+fn fallback(row: &Row) -> &'static str {
     match row.default {
         Fallback::Value(text) | Fallback::Computed(text) => text,
         Fallback::Unset => "nothing",
@@ -82,7 +82,7 @@ fn fallback(row: &Setting) -> &'static str {
 }
 
 /// The other names of a setting: older ones and the one that names a file.
-fn other_names(row: &Setting) -> Vec<String> {
+fn other_names(row: &Row) -> Vec<String> {
     let file = row.secret.then(|| format!("{}_FILE", row.name));
     row.also
         .iter()
@@ -117,7 +117,7 @@ fn example_file() -> String {
         for line in wrap(row.about, 98) {
             let _ = writeln!(out, "# {line}");
         }
-        let _ = writeln!(out, "# ({}; default: {})", row.kind.shape(), fallback(row));
+        let _ = writeln!(out, "# ({}; default: {})", row.shape, fallback(row));
         let names = other_names(row);
         if !names.is_empty() {
             let _ = writeln!(out, "# Also read: {}.", names.join(", "));
@@ -147,7 +147,7 @@ fn markdown() -> String {
             true => String::new(),
             false => format!(" Also {}.", names.join(", ")),
         };
-        let about = format!("{} ({}.){also}", row.about, row.kind.shape());
+        let about = format!("{} ({}.){also}", row.about, row.shape);
         let _ = writeln!(
             out,
             "| `{}` | {default} | {} |",
@@ -188,7 +188,7 @@ fn manual() -> String {
     out.push_str(".SH SETTINGS\n");
     for row in SETTINGS {
         let _ = writeln!(out, ".TP\n.B {}\n{}", roff(row.name), roff(row.about));
-        let _ = writeln!(out, "Write {}.", roff(&row.kind.shape()));
+        let _ = writeln!(out, "Write {}.", roff(row.shape));
         let _ = writeln!(out, "Default: {}.", roff(fallback(row)));
         let names = other_names(row);
         if !names.is_empty() {
@@ -348,7 +348,7 @@ mod tests {
         let lines = uncommented
             .lines()
             .filter_map(|line| line.strip_prefix('#')?.split_once('='));
-        let mut env: crate::config::typed::Env = lines
+        let mut env: crate::config::env::Env = lines
             .filter(|(name, _)| SETTINGS.iter().any(|row| row.name == *name))
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();

@@ -10,6 +10,7 @@ mod request;
 mod serve;
 mod token;
 
+use crate::config::{Config, Reading};
 use argh::{ArgsInfo, FromArgs};
 use std::io::Write;
 use std::process::ExitCode;
@@ -125,12 +126,14 @@ fn say(text: &str) {
 }
 
 /// The settings, or every mistake in them.
-fn settings() -> Result<crate::config::Config, Failure> {
-    let reading = crate::config::read_environment();
+fn settings() -> Result<Config, Failure> {
+    usable(crate::config::read_environment())
+}
+
+fn usable(reading: Reading) -> Result<Config, Failure> {
     let mistakes: Vec<String> = reading.mistakes.iter().map(ToString::to_string).collect();
-    reading
-        .config
-        .ok_or_else(|| Failure::Wrong(mistakes.join("\n")))
+    let config = reading.config;
+    config.ok_or_else(|| Failure::Wrong(mistakes.join("\n")))
 }
 
 #[cfg(test)]

@@ -15,10 +15,7 @@ pub fn run() -> Outcome {
     for warning in &reading.warnings {
         log::warn!("{warning}");
     }
-    let Some(config) = reading.config else {
-        let mistakes: Vec<String> = reading.mistakes.iter().map(ToString::to_string).collect();
-        return Err(Failure::Wrong(mistakes.join("\n")));
-    };
+    let config = super::usable(reading)?;
     allow_all_files();
     crate::serve::run(config).map_err(|error| match error {
         crate::serve::Error::Redis(_) => Failure::Wrong(error.to_string()),

@@ -1,18 +1,24 @@
 //! Environment to `Config`, once, at start.
 //!
-//! Two steps: [`typed`] is what was typed and where, [`values`] is what it means. [`table`] names every setting.
+//! `table` names every setting, `env` finds what it is set to and where, `values` and `redis` say what a value means, and
+//! `reader` makes the `Config`.
 
+pub mod env;
 mod reader;
+mod redis;
 pub mod table;
-pub mod typed;
+#[cfg(test)]
+mod tests;
 mod values;
 
+pub use redis::{Redis, RedisOptions, RedisTls};
+
+use env::Env;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
-use table::Setting;
-use typed::Env;
+use table::Row;
 
 /// All settings, understood. The sentences are in [`table::SETTINGS`].
 #[derive(Clone, Debug)]
@@ -61,50 +67,8 @@ impl Config {
     }
 }
 
-/// Where Redis is and how it is used.
-#[derive(Clone, Debug)]
-pub struct Redis {
-    /// `redis://` or `rediss://`; holds the password.
-    pub url: Secret,
-    /// Not empty: the host of `url` is the service that these Sentinels know.
-    pub sentinels: Vec<(String, u16)>,
-    pub cluster: bool,
-    pub options: RedisOptions,
-    /// For `rediss://`.
-    pub tls: RedisTls,
-    pub room_channels: bool,
-    pub lock_timeout: Duration,
-    pub key_prefix: String,
-    pub task_ttl: Duration,
-}
-
-/// What is honoured of `WEBSOCKET_REDIS_OPTIONS`; `None` leaves it to the connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RedisOptions {
-    pub socket_timeout: Option<Duration>,
-    pub socket_connect_timeout: Option<Duration>,
-    pub health_check_interval: Option<Duration>,
-    pub retry_on_timeout: bool,
-}
-
-/// How a server of `rediss://` is trusted, and what shows it who we are: redis-py's options, from
-/// `WEBSOCKET_REDIS_OPTIONS` or the URL's query.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RedisTls {
-    /// `ssl_cert_reqs` is none: no certificate is looked at.
-    pub any_certificate: bool,
-    /// `ssl_check_hostname` is false: a certificate need not be made out to the server's name.
-    pub any_name: bool,
-    /// `ssl_ca_certs`: the authorities in PEM; else those of the system.
-    pub authorities: Option<PathBuf>,
-    /// `ssl_certfile`: our own certificate in PEM, with its chain.
-    pub certificate: Option<PathBuf>,
-    /// `ssl_keyfile`: its key in PEM; else in the same file.
-    pub key: Option<PathBuf>,
-}
-
 /// Text that must not be printed.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
@@ -164,10 +128,20 @@ pub enum Cors {
 /// The transports that clients may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transports {
-    /// Both, with the upgrade.
+    /// Long-polling, with upgrade to websocket, or websocket at once.
     Both,
     Websocket,
     Polling,
+}
+
+impl fmt::Display for Transports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Both => "both",
+            Self::Websocket => "websocket",
+            Self::Polling => "polling",
+        })
+    }
 }
 
 /// An address with the number of its bits that count.
@@ -248,43 +222,15 @@ pub struct Reading {
     /// What is odd but does not stop the start.
     pub warnings: Vec<String>,
     /// Each setting with its value as it counts (secrets masked, `None`: nothing) and its source, in the table's order.
-    pub effective: Vec<(&'static Setting, Option<String>, Source)>,
+    pub effective: Vec<(&'static Row, Option<String>, Source)>,
 }
 
 /// Reads the settings of this process.
 pub fn read_environment() -> Reading {
-    read(&typed::environment())
+    read(&env::of_process())
 }
 
 /// Reads the settings of an environment. Opens no file but those that hold secrets.
 pub fn read(env: &Env) -> Reading {
     reader::read(env)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn networks_hold_their_addresses() {
-        let holds = |net: &str, address: &str| {
-            Network::parse(net)
-                .unwrap()
-                .contains(address.parse().unwrap())
-        };
-        assert!(holds("10.0.0.0/8", "10.255.0.1") && !holds("10.0.0.0/8", "11.0.0.1"));
-        assert!(holds("10.1.2.3", "10.1.2.3") && !holds("10.1.2.3", "10.1.2.2"));
-        assert!(holds("0.0.0.0/0", "1.2.3.4") && !holds("0.0.0.0/0", "::1"));
-        assert!(holds("127.0.0.0/8", "::ffff:127.0.0.1"));
-        assert!(holds("fd00::/8", "fd12::1") && !holds("fd00::/8", "fe80::1"));
-        assert!(holds("::/0", "fe80::1") && holds("::1", "::1"));
-        for wrong in ["", "10.0.0.0/33", "::/129", "10.0.0.0/", "x", "10.0.0.0/-1"] {
-            assert_eq!(Network::parse(wrong), None, "{wrong}");
-        }
-    }
-
-    #[test]
-    fn secrets_are_not_printed() {
-        assert_eq!(format!("{:?}", Secret::new("abc")), "(secret)");
-    }
 }

@@ -1,8 +1,71 @@
-//! What a typed value means, one parser a kind. The error says what a right value looks like.
+//! The kinds of values: how each is written, and its parser. The parser's error says how to write a value.
 
-use super::{Cors, DirectoryKind, HttpUrl, Network, RedisOptions, RedisTls};
+use super::{Cors, DirectoryKind, HttpUrl, Network, Secret, Transports};
+use log::LevelFilter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
+
+/// What a setting of type `T` looks like.
+#[derive(Debug)]
+pub struct Kind<T> {
+    /// How to write a value, for help texts.
+    pub shape: &'static str,
+    /// Never printed, and can come from a file.
+    pub secret: bool,
+    pub parse: fn(&str) -> Result<T, String>,
+}
+
+pub const fn kind<T>(shape: &'static str, parse: fn(&str) -> Result<T, String>) -> Kind<T> {
+    Kind {
+        shape,
+        secret: false,
+        parse,
+    }
+}
+
+pub const fn secret(
+    shape: &'static str,
+    parse: fn(&str) -> Result<Secret, String>,
+) -> Kind<Secret> {
+    Kind {
+        secret: true,
+        ..kind(shape, parse)
+    }
+}
+
+pub const TEXT: Kind<String> = kind("text", text);
+pub const SECRET: Kind<Secret> = secret("text", |text| Ok(Secret::new(text)));
+pub const FOLDER: Kind<String> = kind("a folder", text);
+pub const FLAG: Kind<bool> = kind("true or false", flag);
+pub const COUNT: Kind<usize> = kind("a whole number", count);
+pub const LIMIT: Kind<usize> = kind("a whole number", limit);
+pub const PORT: Kind<u16> = kind("a whole number", port);
+pub const BYTES: Kind<usize> = kind("bytes, also as 64 KiB or 16 MiB", bytes);
+pub const SECONDS: Kind<Duration> = kind("seconds, also 0.5", seconds);
+pub const LEVEL: Kind<LevelFilter> = kind(LEVELS, level);
+pub const TRANSPORTS: Kind<Transports> = kind(TRANSPORT_NAMES, transports);
+pub const MANAGER: Kind<&str> = kind(MANAGERS, |text| word(text, MANAGERS));
+pub const ADDRESSES: Kind<Vec<SocketAddr>> = kind("address:port, several with commas", addresses);
+pub const NETWORKS: Kind<Vec<Network>> =
+    kind("addresses or networks as 10.0.0.0/8, with commas", networks);
+pub const HOSTS: Kind<Vec<Host>> = kind("host or host:port, several with commas", hosts);
+pub const ORIGINS: Kind<Cors> = kind(
+    "* or origins as https://chat.example, with semicolons",
+    origins,
+);
+pub const DIRECTORY: Kind<DirectoryKind> =
+    kind("local, or a URL as http://127.0.0.1:8080", directory);
+
+/// A host, and its port if one is named.
+pub type Host = (String, Option<u16>);
+
+const LEVELS: &str = "error, warn, info, debug, trace";
+const TRANSPORT_NAMES: &str = "both, websocket, polling";
+const MANAGERS: &str = "redis";
+
+fn text(text: &str) -> Result<String, String> {
+    Ok(text.to_owned())
+}
 
 pub fn flag(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
@@ -12,20 +75,20 @@ pub fn flag(text: &str) -> Result<bool, String> {
     }
 }
 
-pub fn count(text: &str) -> Result<usize, String> {
+fn count(text: &str) -> Result<usize, String> {
     text.parse()
         .map_err(|_| "write a whole number, 0 or more".into())
 }
 
 /// A limit, which would let nobody in if it were 0.
-pub fn limit(text: &str) -> Result<usize, String> {
+fn limit(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) | Err(_) => Err("write a whole number, 1 or more".into()),
         Ok(limit) => Ok(limit),
     }
 }
 
-pub fn port(text: &str) -> Result<u16, String> {
+fn port(text: &str) -> Result<u16, String> {
     match text.parse() {
         Ok(0) | Err(_) => Err("write a port from 1 to 65535".into()),
         Ok(port) => Ok(port),
@@ -33,7 +96,7 @@ pub fn port(text: &str) -> Result<u16, String> {
 }
 
 /// A number of bytes, 1024 or more, maybe with a unit; all units are powers of 1024.
-pub fn bytes(text: &str) -> Result<usize, String> {
+fn bytes(text: &str) -> Result<usize, String> {
     let wrong = || "write bytes as 65536, 64 KiB or 16 MiB, at least 1 KiB".to_owned();
     let end = text
         .find(|c: char| !c.is_ascii_digit())
@@ -55,34 +118,41 @@ pub fn bytes(text: &str) -> Result<usize, String> {
 }
 
 /// Seconds, more than none and at most a year.
-pub fn seconds(text: &str) -> Result<Duration, String> {
+fn seconds(text: &str) -> Result<Duration, String> {
     // JSON's reader of numbers is here anyway; the standard library's brings 15 KB with it.
     let time = serde_json::from_str(text).ok().and_then(within_a_year);
     time.ok_or_else(|| "write seconds as 25 or 0.5, more than 0 and at most a year".to_owned())
 }
 
-fn within_a_year(seconds: f64) -> Option<Duration> {
+pub fn within_a_year(seconds: f64) -> Option<Duration> {
     let fits = seconds > 0.0 && seconds <= 366.0 * 86400.0;
     fits.then(|| Duration::from_secs_f64(seconds))
 }
 
-pub fn word<'a>(text: &str, words: &[&'a str]) -> Result<&'a str, String> {
-    let lower = text.to_ascii_lowercase();
-    let found = words.iter().find(|word| **word == lower);
-    found.copied().ok_or_else(|| match words {
-        [only] => format!("write {only}, or nothing"),
-        _ => format!("write one of {}", words.join(", ")),
+/// One of `words`, which stand between commas.
+pub fn word(text: &str, words: &'static str) -> Result<&'static str, String> {
+    let mut each = words.split(", ");
+    let found = each.find(|word| word.eq_ignore_ascii_case(text));
+    found.ok_or_else(|| match words.contains(',') {
+        true => format!("write one of {words}"),
+        false => format!("write {words}, or nothing"),
     })
 }
 
-pub fn level(text: &str) -> Result<log::LevelFilter, String> {
-    let words = ["error", "warn", "info", "debug", "trace"];
-    let word = word(text, &words)?;
-    word.parse().map_err(|_| words.join(", "))
+fn level(text: &str) -> Result<LevelFilter, String> {
+    word(text, LEVELS)?.parse().map_err(|_| LEVELS.into())
+}
+
+fn transports(text: &str) -> Result<Transports, String> {
+    Ok(match word(text, TRANSPORT_NAMES)? {
+        "websocket" => Transports::Websocket,
+        "polling" => Transports::Polling,
+        _ => Transports::Both,
+    })
 }
 
 /// `127.0.0.1:8380`, `[::1]:8380`, `localhost:8380`, `:8380` and `8380`; several with commas.
-pub fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
+fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
     text.split(',').map(|part| address(part.trim())).collect()
 }
 
@@ -100,15 +170,15 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     Ok(SocketAddr::new(host, port.parse().map_err(|_| wrong())?))
 }
 
-pub fn networks(text: &str) -> Result<Vec<Network>, String> {
+fn networks(text: &str) -> Result<Vec<Network>, String> {
     let how = "write addresses as 10.1.2.3 or networks as 10.0.0.0/8";
     list(text, Network::parse, how)
 }
 
-/// `a, b:26380` as host and port.
-pub fn hosts(text: &str, port: u16) -> Result<Vec<(String, u16)>, String> {
+/// `a, b:26380`.
+fn hosts(text: &str) -> Result<Vec<Host>, String> {
     let how = "write hosts as sentinel-1 or sentinel-1:26379";
-    list(text, |part| host_port(part, port), how)
+    list(text, host_port, how)
 }
 
 /// What stands between commas; `how` to write it if something can't be read.
@@ -121,26 +191,26 @@ fn list<T>(text: &str, read: impl Fn(&str) -> Option<T>, how: &str) -> Result<Ve
 }
 
 /// `host`, `host:port`, `[::1]`, `[::1]:port`; brackets are dropped.
-fn host_port(text: &str, default: u16) -> Option<(String, u16)> {
+fn host_port(text: &str) -> Option<Host> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (host, rest) = rest.split_once(']')?;
             host.parse::<Ipv6Addr>().ok()?;
             match rest {
-                "" => (host, default),
-                _ => (host, port(rest.strip_prefix(':')?).ok()?),
+                "" => (host, None),
+                _ => (host, Some(port(rest.strip_prefix(':')?).ok()?)),
             }
         }
         None => match text.split_once(':') {
-            Some((host, text)) => (host, port(text).ok()?),
-            None => (text, default),
+            Some((host, text)) => (host, Some(port(text).ok()?)),
+            None => (text, None),
         },
     };
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | ':');
     (!host.is_empty() && host.chars().all(plain)).then(|| (host.to_owned(), port))
 }
 
-pub fn origins(text: &str) -> Result<Cors, String> {
+fn origins(text: &str) -> Result<Cors, String> {
     let parts = text
         .split(';')
         .map(str::trim)
@@ -161,7 +231,7 @@ pub fn origins(text: &str) -> Result<Cors, String> {
     Ok(Cors::Only(origins))
 }
 
-pub fn directory(text: &str) -> Result<DirectoryKind, String> {
+fn directory(text: &str) -> Result<DirectoryKind, String> {
     if text.eq_ignore_ascii_case("local") {
         return Ok(DirectoryKind::Local);
     }
@@ -178,97 +248,12 @@ pub fn directory(text: &str) -> Result<DirectoryKind, String> {
     let plain = path
         .bytes()
         .all(|b| b.is_ascii_graphic() && !matches!(b, b'?' | b'#'));
-    let (host, port) = host_port(authority, 80)
-        .filter(|_| plain)
-        .ok_or_else(wrong)?;
+    let (host, port) = host_port(authority).filter(|_| plain).ok_or_else(wrong)?;
     Ok(DirectoryKind::OpenWebui(HttpUrl {
         host,
-        port,
+        port: port.unwrap_or(80),
         path: path.to_owned(),
     }))
-}
-
-pub fn redis_url(text: &str) -> Result<String, String> {
-    let scheme = text.split_once("://").map(|(scheme, _)| scheme);
-    match scheme {
-        Some("redis" | "rediss") => Ok(text.to_owned()),
-        _ => Err("write a URL as redis://127.0.0.1:6379/0".into()),
-    }
-}
-
-/// What the query of a `rediss://` URL says about certificates, and the names that begin as those do and mean nothing here.
-pub fn redis_query(url: &str, tls: &mut RedisTls) -> Result<Vec<String>, String> {
-    let query = url.split_once('?').map_or("", |(_, query)| query);
-    let mut unknown = Vec::new();
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        if name.starts_with("ssl_") && !certificates(tls, &name, &value)? {
-            unknown.push(name.into_owned());
-        }
-    }
-    Ok(unknown)
-}
-
-/// One option about certificates; `false` when it is none that we honour.
-fn certificates(tls: &mut RedisTls, name: &str, value: &str) -> Result<bool, String> {
-    let file = || Some(value.into()).filter(|_| !value.is_empty());
-    match name {
-        "ssl_cert_reqs" => {
-            let wrong = |_| "ssl_cert_reqs must be required or none";
-            // To a client both of Python's other words mean the same.
-            tls.any_certificate =
-                word(value, &["required", "optional", "none"]).map_err(wrong)? == "none";
-        }
-        "ssl_check_hostname" => {
-            let wrong = |_| "ssl_check_hostname must be true or false";
-            tls.any_name = !flag(value).map_err(wrong)?;
-        }
-        "ssl_ca_certs" => tls.authorities = file(),
-        "ssl_certfile" => tls.certificate = file(),
-        "ssl_keyfile" => tls.key = file(),
-        _ => return Ok(false),
-    }
-    Ok(true)
-}
-
-/// What we honour of the options, and the names of the others.
-pub fn redis_options(text: &str) -> Result<(RedisOptions, RedisTls, Vec<String>), String> {
-    let map: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text)
-        .map_err(|_| r#"write a JSON object as {"socket_timeout": 5}"#)?;
-    let mut options = RedisOptions::default();
-    let mut tls = RedisTls::default();
-    let mut unknown = Vec::new();
-    for (name, value) in map {
-        let wrong = || format!("{name} must be a number of seconds, more than 0");
-        let duration = || match value.as_f64() {
-            Some(number) => within_a_year(number).map(Some).ok_or_else(wrong),
-            None if value.is_null() => Ok(None),
-            None => Err(wrong()),
-        };
-        match name.as_str() {
-            "socket_timeout" => options.socket_timeout = duration()?,
-            "socket_connect_timeout" => options.socket_connect_timeout = duration()?,
-            // redis-py's 0 means never.
-            "health_check_interval" if value.as_f64() == Some(0.0) => {}
-            "health_check_interval" => options.health_check_interval = duration()?,
-            "retry_on_timeout" => {
-                let flag = value.as_bool();
-                options.retry_on_timeout = flag.ok_or("retry_on_timeout must be true or false")?;
-            }
-            _ => {
-                let text = match &value {
-                    serde_json::Value::String(text) => text.clone(),
-                    // As redis-py takes it.
-                    serde_json::Value::Null if name == "ssl_cert_reqs" => "none".into(),
-                    serde_json::Value::Null => String::new(),
-                    other => other.to_string(),
-                };
-                if !certificates(&mut tls, &name, &text)? {
-                    unknown.push(name);
-                }
-            }
-        }
-    }
-    Ok((options, tls, unknown))
 }
 
 #[cfg(test)]
@@ -322,9 +307,9 @@ mod tests {
 
     #[test]
     fn hosts_and_urls() {
-        let two = vec![("a".into(), 1), ("::1".into(), 9)];
-        assert_eq!(hosts("a, [::1]:9", 1), Ok(two));
-        assert!(hosts("a:b", 1).is_err());
+        let two = vec![("a".into(), None), ("::1".into(), Some(9))];
+        assert_eq!(hosts("a, [::1]:9"), Ok(two));
+        assert!(hosts("a:b").is_err());
         let url = |host: &str, port, path: &str| {
             Ok(DirectoryKind::OpenWebui(HttpUrl {
                 host: host.into(),
@@ -360,48 +345,5 @@ mod tests {
         for wrong in ["", ";", "a", "https://a/b", "https://a,https://b/c"] {
             assert!(origins(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn redis_options_are_typed() {
-        let (options, tls, unknown) =
-            redis_options(r#"{"socket_timeout": 2.5, "retry_on_timeout": true, "health_check_interval": 0, "x": 1}"#).unwrap();
-        assert_eq!(options.socket_timeout, Some(Duration::from_millis(2500)));
-        assert_eq!(
-            (options.retry_on_timeout, options.health_check_interval),
-            (true, None)
-        );
-        assert_eq!((unknown, tls), (vec!["x".to_owned()], RedisTls::default()));
-        for wrong in [
-            "",
-            "[]",
-            r#"{"socket_timeout": "5"}"#,
-            r#"{"socket_timeout": -1}"#,
-            r#"{"retry_on_timeout": 1}"#,
-            r#"{"ssl_cert_reqs": "maybe"}"#,
-            r#"{"ssl_check_hostname": 2}"#,
-        ] {
-            assert!(redis_options(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn certificates_are_named_in_options_and_in_the_url() {
-        let given = r#"{"ssl_cert_reqs": null, "ssl_check_hostname": false, "ssl_ca_certs": "/a", "ssl_ciphers": "x"}"#;
-        let (_, mut tls, unknown) = redis_options(given).unwrap();
-        assert!(tls.any_certificate && tls.any_name);
-        assert_eq!(unknown, ["ssl_ciphers"]);
-        let url = "rediss://h/0?ssl_cert_reqs=required&ssl_ca_certs=%2Fb&ssl_certfile=/c&ssl_keyfile=/d&db=1&ssl_x=1";
-        assert_eq!(redis_query(url, &mut tls).unwrap(), ["ssl_x"]);
-        let expected = RedisTls {
-            any_certificate: false,
-            any_name: true,
-            authorities: Some("/b".into()),
-            certificate: Some("/c".into()),
-            key: Some("/d".into()),
-        };
-        assert_eq!(tls, expected);
-        assert!(redis_query("rediss://h?ssl_cert_reqs=None1", &mut tls).is_err());
-        assert!(redis_query("rediss://h", &mut tls).unwrap().is_empty());
     }
 }

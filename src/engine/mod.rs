@@ -4,7 +4,6 @@ mod decoder;
 mod flusher;
 pub mod frame;
 mod heartbeat;
-mod io;
 mod packet;
 mod polling;
 #[cfg(test)]
@@ -14,17 +13,18 @@ mod session;
 mod sid;
 mod websocket;
 
-pub use io::Io;
+pub use crate::config::Transports;
 pub use packet::{Message, Packet};
 pub use session::{Closed, Session, Transport};
 pub use sid::Sid;
 
-use crate::Executor;
+use crate::ground::net::Tally;
+use crate::ground::tasks::{Bell, Executor, Tasks};
 use crate::outbox::Frame;
 use flusher::Flusher;
 use heartbeat::Heartbeats;
 use slab::Slab;
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::Future;
 use std::net::IpAddr;
@@ -47,15 +47,6 @@ pub trait Handler {
     fn in_use(&self, session: &Rc<Session>) -> bool;
 }
 
-/// Which transports may be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transports {
-    /// Long-polling, with upgrade to websocket, or websocket at once.
-    Both,
-    PollingOnly,
-    WebsocketOnly,
-}
-
 /// How an engine behaves.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -75,14 +66,16 @@ pub struct Settings {
 /// All sessions of one path.
 pub struct Engine {
     settings: Settings,
-    executor: Executor,
-    handler: OnceCell<Rc<dyn Handler>>,
+    tasks: Tasks,
+    handler: Rc<dyn Handler>,
     sessions: RefCell<Slab<Rc<Session>>>,
     by_sid: RefCell<HashMap<Sid, u32>>,
     /// How many sessions each client address has.
-    by_address: RefCell<HashMap<IpAddr, usize>>,
+    by_address: Tally,
     /// Streams of websockets that are open, the ones that are being closed among them.
     streams: Cell<usize>,
+    /// Rung when the last of them is closed.
+    streams_closed: Bell,
     /// The number of the next session; see `Session::key`.
     serial: Cell<u32>,
     flusher: Flusher,
@@ -99,24 +92,24 @@ impl Engine {
         let engine = Rc::new(Self {
             heartbeats: Heartbeats::new(settings.ping_interval),
             settings,
-            executor,
-            handler: OnceCell::from(handler),
+            tasks: Tasks::new(executor),
+            handler,
             sessions: RefCell::default(),
             by_sid: RefCell::default(),
-            by_address: RefCell::default(),
+            by_address: Tally::default(),
             streams: Cell::default(),
+            streams_closed: Bell::default(),
             serial: Cell::default(),
             flusher: Flusher::default(),
             read_buffer: Cell::default(),
             ping: frame::packet(&["2"], &[]),
         });
         let (flushing, beating) = (engine.clone(), engine.clone());
-        executor
-            .spawn(async move { flushing.flusher.run().await })
-            .detach();
-        executor
-            .spawn(async move { beating.heartbeats.run(&beating).await })
-            .detach();
+        let tasks = &engine.tasks;
+        tasks.spawn("writes", async move { flushing.flusher.run().await });
+        tasks.spawn("heartbeats", async move {
+            beating.heartbeats.run(&beating).await;
+        });
         engine
     }
 
@@ -135,6 +128,12 @@ impl Engine {
         self.streams.get()
     }
 
+    /// Waits until no websocket is open. The caller limits the time.
+    pub async fn websockets_closed(&self) {
+        let none = || (self.streams.get() == 0).then_some(());
+        self.streams_closed.until(none).await;
+    }
+
     /// Ends every session: the server is going down.
     pub fn shutdown(&self) {
         let all: Vec<_> = self
@@ -149,7 +148,7 @@ impl Engine {
     }
 
     fn handler(&self) -> &dyn Handler {
-        self.handler.get().expect("set by new").as_ref()
+        self.handler.as_ref()
     }
 
     /// A new session, known by its sid, with its first heartbeat scheduled. The open packet is its first frame.
@@ -160,7 +159,7 @@ impl Engine {
         let key = self.sessions.borrow_mut().insert(session.clone()) as u32;
         session.key.set((key, serial));
         self.by_sid.borrow_mut().insert(session.sid, key);
-        *self.by_address.borrow_mut().entry(peer).or_insert(0) += 1;
+        self.by_address.add(peer);
         self.heartbeats
             .schedule(&session, self.settings.ping_interval);
         session.send(&self.open_packet(session.sid, transport));
@@ -201,24 +200,13 @@ impl Engine {
             self.sessions
                 .borrow_mut()
                 .remove(session.key.get().0 as usize);
-            self.discount(session.peer);
-        }
-    }
-
-    fn discount(&self, peer: IpAddr) {
-        let mut by_address = self.by_address.borrow_mut();
-        if let Some(theirs) = by_address.get_mut(&peer) {
-            *theirs -= 1;
-            if *theirs == 0 {
-                by_address.remove(&peer);
-            }
+            self.by_address.remove(session.peer);
         }
     }
 
     /// Whether an address has as many sessions as it may have.
     fn is_crowded(&self, peer: IpAddr) -> bool {
-        let theirs = self.by_address.borrow().get(&peer).copied().unwrap_or(0);
-        theirs >= self.settings.sessions_per_address
+        self.by_address.of(peer) >= self.settings.sessions_per_address
     }
 }
 

@@ -4,7 +4,6 @@ use super::frame::SEPARATOR;
 use super::packet::{CLOSE, NOOP};
 use super::{Engine, Failure, Session};
 use crate::metrics::{self, Counter};
-use crate::task::to_its_end;
 use data_encoding::BASE64;
 use futures_lite::FutureExt as _;
 use http_body_util::{BodyExt as _, Limited};
@@ -88,7 +87,7 @@ async fn receive(engine: &Engine, busy: &Rc<Turn>, packet: &str) -> Result<(), F
             step.await;
             drop(busy);
         };
-        to_its_end(engine.executor, work).await;
+        engine.tasks.run_to_end("a payload", work).await;
     }
     match session.ended() {
         Some(super::Closed::Protocol(_)) => Err(Failure::BadRequest),

@@ -3,7 +3,7 @@
 use super::decoder::{Decoder, Item};
 use super::frame::{self, SEPARATOR};
 use super::packet::Packet;
-use crate::random::{Random, rounds};
+use crate::ground::random_input::{Random, rounds};
 use data_encoding::BASE64;
 
 const LIMIT: usize = 1 << 20;

@@ -1,6 +1,7 @@
 //! An HTTP request to the engine: which session, which transport, and the protocol's refusals.
 
-use super::{Engine, Failure, Io, Session, Transport, Transports, polling, websocket};
+use super::{Engine, Failure, Session, Transport, Transports, polling, websocket};
+use crate::ground::net::Io;
 use crate::metrics;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -67,8 +68,8 @@ impl Engine {
 
     fn transport_of(&self, query: &Query) -> Result<Transport, Failure> {
         match (query.transport.as_str(), self.settings.transports) {
-            ("polling", Transports::Both | Transports::PollingOnly) => Ok(Transport::Polling),
-            ("websocket", Transports::Both | Transports::WebsocketOnly) => Ok(Transport::Websocket),
+            ("polling", Transports::Both | Transports::Polling) => Ok(Transport::Polling),
+            ("websocket", Transports::Both | Transports::Websocket) => Ok(Transport::Websocket),
             _ => Err(Failure::UnknownTransport),
         }
     }
@@ -113,7 +114,7 @@ impl Engine {
         let upgrade = hyper::upgrade::on(&mut request);
         // From now on it is the engine's to count: the accept loop stops counting it with this answer.
         let counted = websocket::Counted::new(self.clone());
-        let executor = self.executor;
+        let tasks = self.tasks.clone();
         let hand_over = async move {
             let parts = match upgrade.await.map(|u| u.downcast::<Io>()) {
                 Ok(Ok(parts)) => parts,
@@ -127,11 +128,10 @@ impl Engine {
                 metrics::refused("second websocket");
                 return websocket::turn_away(&stream);
             }
-            executor
-                .spawn(websocket::serve(counted, session, peer, stream, early))
-                .detach();
+            let serve = websocket::serve(counted, session, peer, stream, early);
+            tasks.spawn("a websocket", serve);
         };
-        self.executor.spawn(hand_over).detach();
+        self.tasks.spawn("an upgrade", hand_over);
         Ok(switching(&key))
     }
 }

@@ -79,6 +79,9 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.streams.set(self.0.streams.get() - 1);
+        if self.0.streams.get() == 0 {
+            self.0.streams_closed.ring();
+        }
     }
 }
 

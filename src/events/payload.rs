@@ -1,44 +1,33 @@
-//! What the fields of payloads may be. A payload that doesn't fit is refused as a whole.
+//! What payloads have in common. A payload that doesn't fit is refused as a whole.
 
+pub use crate::ground::names::Id;
+
+use crate::ground::names::is_id;
 use crate::socket::Object;
-use serde::{Deserialize, Deserializer, de};
-use std::fmt;
+use serde::Deserialize;
 use std::ops::Deref;
 
-/// The longest id or name that is taken from a client, in bytes.
-pub const MAX_ID_BYTES: usize = 256;
+/// A document's id: an id, or `note:` or `note_` before the id of a note.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+pub struct DocumentId(String);
 
-/// An id that a client sent: some text, not endless, without control characters. Whether it names anything, and
-/// anything that the sender may see, is asked of the directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Id(String);
-
-impl Deref for Id {
+impl Deref for DocumentId {
     type Target = str;
     fn deref(&self) -> &str {
         &self.0
     }
 }
 
-impl fmt::Display for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+impl TryFrom<String> for DocumentId {
+    type Error = &'static str;
 
-impl serde::Serialize for Id {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Id {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        if text.is_empty() || text.len() > MAX_ID_BYTES || text.contains(char::is_control) {
-            return Err(de::Error::custom("not an id"));
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let note = ["note:", "note_"].iter().find_map(|p| text.strip_prefix(p));
+        match is_id(note.unwrap_or(&text)) {
+            true => Ok(Self(text)),
+            false => Err("not a document's id"),
         }
-        Ok(Self(text))
     }
 }
 
@@ -59,23 +48,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_short_text_without_control_characters() {
-        let good = ["a", "note:1", "../x", "*", "é/ü", &"x".repeat(256)];
-        for text in good {
-            let json = serde_json::to_string(text).unwrap();
-            assert_eq!(&*serde_json::from_str::<Id>(&json).unwrap(), text);
+    fn a_note_with_the_longest_id_is_a_document() {
+        let fits = |text: String| DocumentId::try_from(text).is_ok();
+        for prefix in ["", "note:", "note_"] {
+            assert!(fits(format!("{prefix}{}", "ä".repeat(256))), "{prefix}");
+            assert!(!fits(format!("{prefix}{}", "ä".repeat(257))), "{prefix}");
         }
-        let long = format!("\"{}\"", "x".repeat(257));
-        for json in [
-            "\"\"",
-            "\"a\\nb\"",
-            "\"\\u0000\"",
-            "1",
-            "null",
-            "[\"a\"]",
-            &long,
-        ] {
-            assert!(serde_json::from_str::<Id>(json).is_err(), "{json}");
-        }
+        assert!(!fits(String::new()) && !fits("note:".into()) && !fits("note:\n".into()));
     }
 }

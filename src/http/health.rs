@@ -2,7 +2,7 @@
 
 use super::Answer;
 use super::routes::text;
-use crate::house::House;
+use crate::app::House;
 use crate::metrics;
 use hyper::StatusCode;
 
@@ -15,7 +15,7 @@ pub fn alive() -> Answer {
 
 /// 200 when traffic may come, else 503; either way with what is not as it should be.
 pub fn ready(house: &House) -> Answer {
-    let readiness = house.readiness();
+    let readiness = house.core.readiness();
     let code = if readiness.ready {
         StatusCode::OK
     } else {

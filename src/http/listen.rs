@@ -1,8 +1,8 @@
 //! The accept loop: one hyper connection a socket, with limits, until told to stop.
 
 use super::timer::SmolTimer;
-use crate::Executor;
-use crate::engine::Io;
+use crate::ground::net::{Io, Tally};
+use crate::ground::tasks::{Bell, Executor, Tasks};
 use crate::metrics;
 use futures_lite::{FutureExt as _, future};
 use http_body_util::Full;
@@ -12,8 +12,7 @@ use hyper::server::conn::http1;
 use hyper::{Request, Response, StatusCode};
 use smol::channel::{Receiver, Sender};
 use smol::{Async, Timer};
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io::{self, Write as _};
@@ -62,9 +61,11 @@ const CLOSE: HeaderValue = HeaderValue::from_static("close");
 pub struct Connections {
     limits: Limits,
     service: Service,
-    executor: Executor,
+    tasks: Tasks,
+    /// Rung when the last one is closed.
+    closed: Bell,
     open: Cell<usize>,
-    by_address: RefCell<HashMap<IpAddr, usize>>,
+    by_address: Tally,
     /// Closed when connections are told to go; nothing is ever sent.
     going: Receiver<Infallible>,
     staying: Cell<Option<Sender<Infallible>>>,
@@ -76,9 +77,10 @@ impl Connections {
         Rc::new(Self {
             limits,
             service,
-            executor,
+            tasks: Tasks::new(executor),
+            closed: Bell::default(),
             open: Cell::default(),
-            by_address: RefCell::default(),
+            by_address: Tally::default(),
             going,
             staying: Cell::new(Some(staying)),
         })
@@ -93,6 +95,13 @@ impl Connections {
     /// connection that has not yet come to its first request is given a moment for it.
     pub fn let_go(&self) {
         self.staying.take();
+    }
+
+    /// Waits until none is open. The caller limits the time.
+    pub async fn all_closed(&self) {
+        self.closed
+            .until(|| (self.open.get() == 0).then_some(()))
+            .await;
     }
 
     /// Accepts until the future is dropped.
@@ -114,7 +123,7 @@ impl Connections {
     }
 
     fn admit(self: &Rc<Self>, stream: Async<TcpStream>, peer: IpAddr) {
-        let theirs = self.by_address.borrow().get(&peer).copied().unwrap_or(0);
+        let theirs = self.by_address.of(peer);
         let crowded = self.open.get() + (self.limits.upgraded)() >= self.limits.connections;
         let greedy = theirs >= self.limits.per_address && !(self.limits.proxies)(peer);
         if crowded || greedy {
@@ -131,9 +140,8 @@ impl Connections {
         // Frames are joined before they are written: nothing is gained by waiting for more.
         let _ = stream.get_ref().set_nodelay(true);
         let place = Place::take(self.clone(), peer);
-        self.executor
-            .spawn(self.clone().converse(stream, place))
-            .detach();
+        let converse = self.clone().converse(stream, place);
+        self.tasks.spawn("an HTTP connection", converse);
     }
 
     async fn converse(self: Rc<Self>, stream: Async<TcpStream>, place: Rc<Place>) {
@@ -201,7 +209,7 @@ struct Place {
 impl Place {
     fn take(connections: Rc<Connections>, peer: IpAddr) -> Rc<Self> {
         connections.open.set(connections.open.get() + 1);
-        *connections.by_address.borrow_mut().entry(peer).or_insert(0) += 1;
+        connections.by_address.add(peer);
         Rc::new(Self {
             connections,
             peer,
@@ -216,13 +224,10 @@ impl Place {
         }
         let connections = &self.connections;
         connections.open.set(connections.open.get() - 1);
-        let mut by_address = connections.by_address.borrow_mut();
-        if let Some(theirs) = by_address.get_mut(&self.peer) {
-            *theirs -= 1;
-            if *theirs == 0 {
-                by_address.remove(&self.peer);
-            }
+        if connections.open.get() == 0 {
+            connections.closed.ring();
         }
+        connections.by_address.remove(self.peer);
     }
 }
 
@@ -236,13 +241,4 @@ impl Drop for Place {
 fn is_passing(e: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(e.kind(), ConnectionAborted | ConnectionReset | Interrupted)
-}
-
-/// Waits for `future`, no longer than `limit`; `None` when it took longer.
-pub async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
-    let late = async {
-        Timer::after(limit).await;
-        None
-    };
-    async { Some(future.await) }.or(late).await
 }

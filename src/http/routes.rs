@@ -4,10 +4,10 @@ use super::client_address::client_address;
 use super::cors::Origin;
 use super::{Answer, health};
 use crate::api;
+use crate::app::House;
 #[cfg(feature = "console")]
 use crate::console;
 use crate::engine::{Engine, Failure};
-use crate::house::House;
 use crate::metrics;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -21,7 +21,7 @@ pub const SOCKET_PATH: &str = "/ws/socket.io";
 
 /// Everything that is served on the one port.
 pub struct Site {
-    pub house: Rc<House>,
+    pub house: &'static House,
     pub engine: Rc<Engine>,
 }
 
@@ -33,11 +33,11 @@ impl Site {
             return self.socket(request, peer).await;
         }
         if path == "/api/v1" || path.starts_with("/api/v1/") {
-            return Box::pin(api::handle(&self.house, request)).await;
+            return Box::pin(api::handle(self.house, request)).await;
         }
         match (path, is_read(request.method())) {
             ("/health", true) => health::alive(),
-            ("/ready", true) => health::ready(&self.house),
+            ("/ready", true) => health::ready(self.house),
             ("/metrics", true) => health::metrics(),
             ("/health" | "/ready" | "/metrics", false) => status(StatusCode::METHOD_NOT_ALLOWED),
             _ => self.page(&request),
@@ -45,7 +45,7 @@ impl Site {
     }
 
     async fn socket(&self, request: Request<Incoming>, peer: IpAddr) -> Answer {
-        let config = &self.house.config;
+        let config = &self.house.core.config;
         let origin = Origin::of(request.headers(), &config.cors);
         let mut answer = match (&origin, request.method()) {
             (Origin::Refused, _) => {
@@ -66,7 +66,7 @@ impl Site {
 
     #[cfg(feature = "console")]
     fn page(&self, request: &Request<Incoming>) -> Answer {
-        let (path, wanted) = (request.uri().path(), self.house.config.console);
+        let (path, wanted) = (request.uri().path(), self.house.core.config.console);
         match console::answer(path, request.headers(), wanted) {
             Some(answer) if is_read(request.method()) => answer,
             Some(_) => {

@@ -18,7 +18,7 @@ mod tests;
 
 use super::address::{Address, Target};
 use super::dial::{describe, within};
-use crate::Executor;
+use crate::ground::tasks::Executor;
 use futures_lite::future::or;
 use members::Members;
 use redis::{Cmd, RedisError, Value};

@@ -4,7 +4,7 @@ use super::address::{Address, Target};
 use super::cluster::Cluster;
 use super::node::Node;
 use super::sentinel;
-use crate::Executor;
+use crate::ground::tasks::Executor;
 use redis::{Cmd, RedisError, Value};
 use std::rc::Rc;
 use std::time::Instant;

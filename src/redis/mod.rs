@@ -11,7 +11,6 @@
 //! One that is not answered in time ends the connection: what comes late can't be told from what comes next.
 
 mod address;
-mod bell;
 mod cluster;
 mod dial;
 mod keeper;
@@ -25,12 +24,11 @@ mod subscriber;
 #[cfg(feature = "tls")]
 mod tls;
 
-pub use bell::Bell;
 pub use script::Script;
 pub use subscriber::Subscriber;
 
-use crate::Executor;
 use crate::config;
+use crate::ground::tasks::{Bell, Executor, Tasks};
 use address::{Address, Target};
 use keeper::Outage;
 use link::Link;
@@ -46,6 +44,7 @@ pub struct Redis(Rc<Inner>);
 
 struct Inner {
     executor: Executor,
+    tasks: Tasks,
     target: Target,
     prefix: String,
     link: RefCell<Option<Link>>,
@@ -91,6 +90,7 @@ impl Redis {
         let subscriber = Rc::new(Subscriber::new(own_channel(&host_id)));
         let inner = Rc::new(Inner {
             executor,
+            tasks: Tasks::new(executor),
             target: Target::new(config)?,
             prefix: config.key_prefix.clone(),
             link: RefCell::default(),
@@ -100,9 +100,10 @@ impl Redis {
             host_id,
             subscriber: subscriber.clone(),
         });
-        executor.spawn(keeper::keep(inner.clone())).detach();
+        let tasks = inner.tasks.clone();
+        tasks.spawn("keeps Redis connected", keeper::keep(inner.clone()));
         let redis = Self(inner);
-        executor.spawn(subscriber.keep(redis.clone())).detach();
+        tasks.spawn("listens to Redis", subscriber.keep(redis.clone()));
         Ok(redis)
     }
 

@@ -1,13 +1,11 @@
 //! One server that takes our commands, in one write where several wait.
 
 use super::address::{Address, Target};
-use super::bell::Bell;
 use super::dial;
-use crate::Executor;
+use crate::ground::tasks::{Bell, Executor, Tasks};
 use futures_lite::future::{or, pending};
 use redis::aio::{ConnectionLike as _, MultiplexedConnection};
 use redis::{Cmd, Pipeline, RedisError, Value};
-use smol::Task;
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
@@ -20,7 +18,8 @@ pub struct Node {
     /// How long a command may take.
     timeout: Duration,
     end: Rc<End>,
-    _driver: Task<()>,
+    /// What drives the connection, and ends with it.
+    driver: Tasks,
 }
 
 /// Why most connections end that are not closed.
@@ -44,6 +43,12 @@ impl End {
     }
 }
 
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.driver.end();
+    }
+}
+
 impl Node {
     /// Connects and logs in, within the target's deadline.
     pub async fn open(
@@ -59,20 +64,21 @@ impl Node {
         let end = Rc::new(End::default());
         let health = health(connection.clone(), target.health_check, target.timeout);
         let ending = end.clone();
-        let drive = async move {
+        let tasks = Tasks::new(executor);
+        tasks.spawn("a connection to Redis", async move {
             let given_up = async {
                 ending.came().await;
             };
             let sick = async { ending.now(&health.await) };
             or(driver, or(given_up, sick)).await;
             ending.now("the connection was closed");
-        };
+        });
         Ok(Self {
             address: address.clone(),
             connection,
             timeout: target.timeout,
             end,
-            _driver: executor.spawn(drive),
+            driver: tasks,
         })
     }
 

@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn random_bytes_never_panic() {
-        let mut random = crate::random::Random::from(0x5157_4b49);
+        let mut random = crate::ground::random_input::Random::from(0x5157_4b49);
         let pieces = [
             "*", "$", "+", "-", ":", "3", "1", "0", "-1", "\r\n", "\r\n", "abc", "\n",
         ];

@@ -3,7 +3,7 @@
 use super::address::{Address, Target};
 use super::dial::describe;
 use super::node::Node;
-use crate::Executor;
+use crate::ground::tasks::Executor;
 use redis::Value;
 use std::time::Instant;
 

@@ -69,6 +69,14 @@ impl Hub {
 
     /// Sends an event to this instance's sockets: encoded once, shared by all. Returns how many got it.
     pub fn emit(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> usize {
+        let reached = self.send(target, event, args);
+        if let Some(handler) = self.handler.get() {
+            handler.emitted(target, event, args);
+        }
+        reached
+    }
+
+    fn send(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> usize {
         let state = self.state.borrow();
         let encode = || encode::event(target.nsp, None, event, args);
         match target.to {

@@ -3,7 +3,7 @@
 use super::packet::{Kind, MAX_ATTACHMENTS, MAX_DEPTH, Packet, depth};
 use super::{Args, encode};
 use crate::engine::frame::{self, SEPARATOR};
-use crate::random::{Random, rounds};
+use crate::ground::random_input::{Random, rounds};
 use data_encoding::BASE64;
 use serde_json::Value;
 use serde_json::value::RawValue;

@@ -47,6 +47,8 @@ pub trait Handler {
     fn disconnected(&self, sid: Sid, nsp: &str, reason: Reason);
     /// A socket that is still here has left a room, by whoever's word.
     fn left(&self, _sid: Sid, _room: &str) {}
+    /// An event was emitted to the sockets of a target here, by whichever instance.
+    fn emitted(&self, _target: &Target<'_>, _event: &str, _args: &Args<'_>) {}
     /// A room got its first member (`true`) or lost its last (`false`) here.
     fn room_changed(&self, _nsp: &str, _room: &Rc<str>, _occupied: bool) {}
 }

@@ -40,7 +40,7 @@ pub use schema::current as schema_version;
 pub use table::{Batch, Change, Table, key};
 pub use verify::{Report, verify};
 
-use crate::Executor;
+use crate::ground::tasks::Executor;
 use disk::Snapshot;
 use overlay::Overlay;
 use redb::Database;

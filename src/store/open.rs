@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn only_what_we_made_is_removed() {
-        let name = passing_name(&crate::caller::uuid());
+        let name = passing_name(&crate::ground::random::uuid());
         assert!(is_part(&name) && is_part(&format!("{name}.partial")));
         for name in [
             "backup-monday.part",

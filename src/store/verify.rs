@@ -108,7 +108,9 @@ fn count(database: &Database, path: &Path) -> Result<Vec<(Table, u64)>, OpenErro
         let (mut count, mut wrong) = (0, None);
         let each = |key: &str, value: &[u8]| {
             count += 1;
-            if table.holds_json() && crate::json::read::<serde::de::IgnoredAny>(value).is_err() {
+            if table.holds_json()
+                && crate::ground::json::read::<serde::de::IgnoredAny>(value).is_err()
+            {
                 wrong = Some(format!("{} {key:?} is not JSON", table.name()));
             }
             wrong.is_none()

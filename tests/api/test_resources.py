@@ -146,6 +146,45 @@ def test_sessions_follow_the_members_of_a_channel(siskin, browse):
     ann.silent(), bob.silent()
 
 
+def test_what_a_backend_may_name_a_client_may_use(siskin, browse):
+    ann = browse("ann")
+    for character in ("ä", "🦜"):
+        name, over = character * 256, character * 257
+        siskin.api("PUT", f"/channels/{name}", {"members": ["ann"]})
+        typing = {"type": "typing", "data": {"typing": True}}
+        ann.io.emit("events:channel", {"channel_id": name, "data": typing})
+        came, payload = ann.next()
+        assert (came, payload["channel_id"]) == ("events:channel", name)
+
+        siskin.api("PUT", f"/chats/{name}", {"user_id": "ann"})
+        siskin.api("PUT", f"/chats/{name}/messages/{name}", {"role": "assistant", "content": ""})
+        assert ann.io.call("events:chat", {"chat_id": name, "data": {"type": "join"}}, timeout=10) is True
+        assert ann.next()[1]["chat_id"] == name
+        message = {"user_id": "ann", "chat_id": name, "message_id": name, "event": {"type": "message", "data": {"content": "x"}}}
+        assert siskin.api("POST", "/chat/event", message).json() == {"delivered": 1, "saved": "yes"}
+        assert ann.next()[1]["message_id"] == name
+
+        siskin.api("PUT", f"/notes/{name}", {"user_id": "ann", "title": "T"})
+        ann.io.emit("join-note", {"auth": {"token": siskin.token("ann")}, "note_id": name})
+        ann.io.emit("ydoc:document:join", {"document_id": f"note:{name}"})
+        came, payload = ann.next()
+        assert (came, payload["document_id"]) == ("ydoc:document:state", f"note:{name}")
+        changed = siskin.api("PATCH", f"/notes/{name}", {"title": "U"}).json()
+        assert ann.next() == ("events:note", changed)
+
+        for kind, body in (("channels", {}), ("chats", {"user_id": "ann"}), ("notes", {"user_id": "ann"})):
+            assert siskin.api("PUT", f"/{kind}/{over}", body, ok=False).status_code == 422
+        answers = []
+        ann.io.emit("events:channel", {"channel_id": over, "data": typing})
+        ann.io.emit("events:chat", {"chat_id": over, "data": {"type": "join"}}, callback=answers.append)
+        ann.io.emit("join-note", {"auth": {"token": siskin.token("ann")}, "note_id": over})
+        ann.io.emit("ydoc:document:join", {"document_id": f"note:{over}"})
+        # What is refused is not answered; what comes after it is.
+        assert ann.io.call("events:chat", {"chat_id": "none", "data": {"type": "join"}}, timeout=10) is False
+        assert answers == []
+        ann.silent()
+
+
 def test_models_in_use_are_listed(siskin, browse):
     ann = browse("ann")
     assert siskin.api("GET", "/models").json() == {"models": []}
@@ -254,3 +293,65 @@ def test_the_description_needs_no_key_and_names_every_route(siskin):
     document = requests.get(f"{siskin.url}/api/v1/openapi.json", timeout=10).json()
     assert document["openapi"] == "3.1.0"
     assert {"/api/v1/emit", "/api/v1/chat/stream", "/api/v1/users/{user_id}"} <= set(document["paths"])
+
+
+def test_the_description_is_sent_packed_and_not_twice(siskin):
+    def ask(**headers):
+        return requests.get(f"{siskin.url}/api/v1/openapi.json", headers={"Accept-Encoding": "identity", **headers}, timeout=10)
+
+    plain, packed = ask(), ask(**{"Accept-Encoding": "gzip"})
+    assert "content-encoding" not in plain.headers and packed.headers["content-encoding"] == "gzip"
+    assert plain.json() == packed.json() and int(packed.headers["content-length"]) < len(plain.content) / 5
+    for answer in (plain, packed):
+        assert (answer.headers["cache-control"], answer.headers["vary"]) == ("no-cache", "Accept-Encoding")
+        assert answer.headers["content-type"] == "application/json"
+    tag = plain.headers["etag"]
+    known = ask(**{"If-None-Match": tag})
+    assert (known.status_code, known.content, known.headers["etag"]) == (304, b"", tag)
+    assert requests.head(f"{siskin.url}/api/v1/openapi.json", headers={"Authorization": f"Bearer {siskin.api_key}"}, timeout=10).status_code == 405
+    assert siskin.api("GET", "/openapi.json?x=1", ok=False).status_code == 422
+
+
+def lists_with_a_limit(schemas, name, schema, place=()):
+    """Where a request's schema limits a list, and to how many; under the names of `schemas`."""
+    if isinstance(schema, list):
+        for part in schema:
+            yield from lists_with_a_limit(schemas, name, part, place)
+    elif isinstance(schema, dict):
+        if "maxItems" in schema:
+            yield (name, *place), schema["maxItems"]
+        if "$ref" in schema:
+            yield from lists_with_a_limit(schemas, name, schemas[schema["$ref"].rpartition("/")[2]], place)
+        for key, part in schema.get("properties", {}).items():
+            yield from lists_with_a_limit(schemas, name, part, (*place, key))
+        for key in ("anyOf", "items"):
+            yield from lists_with_a_limit(schemas, name, schema.get(key), place)
+
+
+def test_every_list_of_a_request_has_the_limit_of_its_schema(siskin):
+    document = requests.get(f"{siskin.url}/api/v1/openapi.json", timeout=10).json()
+    schemas, bodies = document["components"]["schemas"], set()
+    for path in document["paths"].values():
+        for operation in path.values():
+            content = operation.get("requestBody", {}).get("content", {}).get("application/json")
+            bodies |= {content["schema"]["$ref"].rpartition("/")[2]} if content else set()
+    limits = {where: most for name in bodies for where, most in lists_with_a_limit(schemas, name, schemas[name])}
+    ids = lambda count: [f"u{number}" for number in range(count)]
+    grants = lambda count: [{"principal_type": "user", "principal_id": name, "permission": "read"} for name in ids(count)]
+    note = {"user_id": "ann"}
+    siskin.api("PUT", "/notes/n", note)
+    asked = {
+        ("Emit", "skip_sid"): lambda n: ("POST", "/emit", {"event": "x", "room": "r", "skip_sid": ids(n)}),
+        ("UserIds", "user_ids"): lambda n: ("POST", "/rooms/r/enter", {"user_ids": ids(n)}),
+        ("PutChannel", "members"): lambda n: ("PUT", "/channels/c", {"members": ids(n)}),
+        ("PutNote", "access_grants"): lambda n: ("PUT", "/notes/m", {**note, "access_grants": grants(n)}),
+        ("PatchNote", "access_grants"): lambda n: ("PATCH", "/notes/n", {"access_grants": grants(n)}),
+        ("PutChat", "access_grants"): lambda n: ("PUT", "/chats/c", {**note, "access_grants": grants(n)}),
+    }
+    assert set(limits) == set(asked)
+    for where, request in asked.items():
+        assert siskin.api(*request(limits[where] + 1), ok=False).status_code == 422, where
+        assert siskin.api(*request(limits[where])).ok, where
+    for path in ("/rooms/r/enter", "/rooms/r/leave"):
+        assert siskin.api("POST", path, {"user_ids": []}, ok=False).status_code == 422
+    assert siskin.api("POST", "/emit", {"event": "x", "room": "r", "skip_sid": []}).ok

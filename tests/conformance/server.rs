@@ -3,9 +3,11 @@
 
 use http_body_util::Full;
 use siskin::engine::{self, Closed, Engine, Message, Session, Settings, Transports, frame};
+use siskin::ground::tasks::block_on;
+use siskin::http::listen::Answering;
 use siskin::http::{Answer, Connections, Limits};
 use siskin::socket::{Args, Event, Handler, Hub, Reason, Sid, Step, Target};
-use smol::{Async, LocalExecutor, Timer};
+use smol::{Async, Timer};
 use std::borrow::Cow;
 use std::net::TcpListener;
 use std::rc::Rc;
@@ -116,24 +118,23 @@ fn main() -> std::io::Result<()> {
     let argument = |n| std::env::args().nth(n)?.parse::<u16>().ok();
     let port = argument(1).unwrap_or(3000);
     let ping_timeout = Duration::from_millis(argument(2).unwrap_or(200).into());
-    let executor: siskin::Executor = Box::leak(Box::new(LocalExecutor::new()));
-    let hub = Hub::new();
-    hub.set_handler(Rc::new(Suite(hub.clone())));
-    let socket = Engine::new(executor, settings(ping_timeout), hub);
-    let echo = Engine::new(executor, settings(ping_timeout), Rc::new(Echo));
-    let service = move |request: hyper::Request<hyper::body::Incoming>,
-                        peer|
-          -> siskin::http::listen::Answering {
-        let engine = match request.uri().path() {
-            "/socket.io/" => socket.clone(),
-            "/engine.io/" => echo.clone(),
-            _ => return Box::pin(async { not_found() }),
+    block_on(move |executor| async move {
+        let hub = Hub::new();
+        hub.set_handler(Rc::new(Suite(hub.clone())));
+        let socket = Engine::new(executor, settings(ping_timeout), hub);
+        let echo = Engine::new(executor, settings(ping_timeout), Rc::new(Echo));
+        let service = move |request: hyper::Request<hyper::body::Incoming>, peer| -> Answering {
+            let engine = match request.uri().path() {
+                "/socket.io/" => socket.clone(),
+                "/engine.io/" => echo.clone(),
+                _ => return Box::pin(async { not_found() }),
+            };
+            Box::pin(async move { engine.serve(request, peer).await })
         };
-        Box::pin(async move { engine.serve(request, peer).await })
-    };
-    let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], port))?;
-    println!("listening on {}", listener.get_ref().local_addr()?);
-    let connections = Connections::new(executor, limits(), Rc::new(service));
-    smol::block_on(executor.run(connections.accept(Rc::new(listener))));
-    Ok(())
+        let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], port))?;
+        println!("listening on {}", listener.get_ref().local_addr()?);
+        let connections = Connections::new(executor, limits(), Rc::new(service));
+        connections.accept(Rc::new(listener)).await;
+        Ok(())
+    })
 }

@@ -2,7 +2,7 @@
 
 use super::super::{Identity, Refusal};
 use super::{Local, Record, Wrong, check_id, denied, encode, text};
-use crate::state::now;
+use crate::ground::clock::now;
 use crate::store::{Batch, Fault, Table, key};
 use serde_json::Value;
 

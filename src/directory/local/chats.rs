@@ -2,7 +2,7 @@
 
 use super::super::{Access, Identity, Refusal, is_saved_chat};
 use super::{Local, Record, Wrong, check_id, denied, encode, grants, owner, text};
-use crate::state::now;
+use crate::ground::clock::now;
 use crate::store::{Batch, Fault, Table, key};
 use serde_json::{Value, json};
 
@@ -83,7 +83,7 @@ impl Local {
     /// Adds when the owner read the chat last.
     fn with_read(&self, id: &str, mut chat: Record) -> Result<Record, Fault> {
         let read = self.store.get(Table::Reads, &key(id, owner(&chat)))?;
-        let read = read.and_then(|at| crate::json::read::<Value>(&at).ok());
+        let read = read.and_then(|at| crate::ground::json::read::<Value>(&at).ok());
         chat.insert("last_read_at".to_owned(), read.unwrap_or(Value::Null));
         Ok(chat)
     }

@@ -5,6 +5,7 @@
 
 use super::super::{List, Refusal};
 use super::{Local, Record, Wrong, check_id, encode};
+use crate::ground::names::is_id;
 use crate::store::{Batch, Fault, Table, key};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -151,7 +152,7 @@ impl Local {
         if let Some(record) = self.record(Table::Messages, &key(chat, message))? {
             return Ok(Some(record));
         }
-        if !super::is_id(message) || !self.store.contains(Table::Chats, chat)? {
+        if !is_id(message) || !self.store.contains(Table::Chats, chat)? {
             return Ok(None);
         }
         let id = ("id".to_owned(), Value::from(message));

@@ -24,10 +24,11 @@ pub use notes::MAX_VERSIONS;
 pub use users::UserChange;
 
 use super::Refusal;
-use crate::Executor;
+use crate::ground::names::{MAX_ID_CHARS, is_id};
+use crate::ground::tasks::{Executor, Single, Tasks};
 use crate::store::{Fault, Store, Table};
 use serde_json::{Map, Value};
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
@@ -35,19 +36,16 @@ use std::rc::Rc;
 /// A record.
 pub type Record = Map<String, Value>;
 
-/// The longest id, in characters.
-pub const MAX_ID_CHARS: usize = 256;
-
 /// Users, channels, notes and chats of the embedded store.
 pub struct Local {
     store: Rc<Store>,
-    executor: Executor,
+    tasks: Tasks,
     /// May a token's own claims make a user that has no entry?
     trust_claims: bool,
     /// Users that were seen and when, not yet written.
     seen: RefCell<BTreeMap<String, i64>>,
     /// Is the task running that writes them?
-    writing_seen: Cell<bool>,
+    writing_seen: Single,
 }
 
 /// Why a backend's request came to nothing.
@@ -73,10 +71,10 @@ impl Local {
     pub fn new(executor: Executor, store: Rc<Store>, trust_claims: bool) -> Rc<Self> {
         Rc::new(Self {
             store,
-            executor,
+            tasks: Tasks::new(executor),
             trust_claims,
             seen: RefCell::default(),
-            writing_seen: Cell::new(false),
+            writing_seen: Single::default(),
         })
     }
 
@@ -136,7 +134,7 @@ impl Local {
 }
 
 fn parse(table: Table, key: &str, bytes: &[u8]) -> Result<Record, Fault> {
-    crate::json::read(bytes).map_err(|error| {
+    crate::ground::json::read(bytes).map_err(|error| {
         log::error!("store: {} {key:?}: {error}", table.name());
         Fault::Damaged
     })
@@ -150,11 +148,6 @@ fn second(key: &str) -> Option<String> {
 fn encode(record: &Record) -> Vec<u8> {
     // A map with text keys always encodes.
     serde_json::to_vec(record).unwrap_or_default()
-}
-
-/// Is this an id that a record can have?
-pub fn is_id(id: &str) -> bool {
-    !id.is_empty() && id.chars().count() <= MAX_ID_CHARS && !id.contains(char::is_control)
 }
 
 fn check_id(what: &str, id: &str) -> Result<(), Wrong> {

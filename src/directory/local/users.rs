@@ -2,7 +2,7 @@
 
 use super::super::{Identity, Refusal, User};
 use super::{Local, Record, Wrong, check_id, denied, encode, text};
-use crate::state::now;
+use crate::ground::clock::now;
 use crate::store::{Batch, Fault, Table, key};
 use crate::token::Claims;
 use serde_json::Value;
@@ -63,19 +63,16 @@ impl Local {
 
     pub(in super::super) fn seen(self: &Rc<Self>, who: &Identity) {
         self.seen.borrow_mut().insert(who.user.id.clone(), now());
-        if self.writing_seen.replace(true) {
-            return;
-        }
         let local = Rc::downgrade(self);
-        let write = async move {
+        let write = || async move {
             smol::Timer::after(SEEN_DELAY).await;
             if let Some(local) = local.upgrade() {
-                local.writing_seen.set(false);
                 // The store has said in the log what is wrong; this is not worth more.
                 let _ = local.write_seen();
             }
         };
-        self.executor.spawn(write).detach();
+        self.writing_seen
+            .start(&self.tasks, "writes who was active", write);
     }
 }
 

@@ -3,9 +3,9 @@
 //! Redirects are not followed, answers are bounded, every question has a deadline. What goes wrong is told without
 //! the token.
 
-use crate::Executor;
 use crate::config::HttpUrl;
-use crate::engine::Io;
+use crate::ground::net::Io;
+use crate::ground::tasks::{Executor, Tasks, within};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
@@ -83,7 +83,7 @@ impl fmt::Display for Trouble {
 
 /// The connections.
 pub struct Client {
-    executor: Executor,
+    tasks: Tasks,
     url: HttpUrl,
     host: HeaderValue,
     idle: RefCell<Vec<SendRequest<Full<Bytes>>>>,
@@ -94,7 +94,7 @@ impl Client {
     pub fn new(executor: Executor, url: HttpUrl) -> Self {
         let host = host(&url);
         Self {
-            executor,
+            tasks: Tasks::new(executor),
             // A host that is no header value is no host either: connecting fails.
             host: HeaderValue::from_str(&host).unwrap_or(HeaderValue::from_static("")),
             url,
@@ -164,7 +164,7 @@ impl Client {
                 log::debug!("a connection to Open WebUI ends: {e}");
             }
         };
-        self.executor.spawn(converse).detach();
+        self.tasks.spawn("a connection to Open WebUI", converse);
         Ok(sender)
     }
 
@@ -222,15 +222,6 @@ pub async fn dial(url: &HttpUrl) -> io::Result<Async<TcpStream>> {
         }
     }
     Err(error)
-}
-
-/// Waits no longer than this; `None` when it took longer.
-pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
-    let late = async {
-        smol::Timer::after(limit).await;
-        None
-    };
-    futures_lite::future::or(async { Some(work.await) }, late).await
 }
 
 fn broken(error: &hyper::Error) -> Trouble {

@@ -18,8 +18,8 @@ mod relay;
 mod watch;
 
 use super::{Access, Refusal, User};
-use crate::Executor;
 use crate::config::HttpUrl;
+use crate::ground::tasks::{Executor, Tasks};
 use crate::socket::Hub;
 use cache::Cache;
 use client::{Client, Question, Trouble};
@@ -41,7 +41,7 @@ const AWAY: Refusal = Refusal::Unavailable("Open WebUI does not answer");
 
 /// Open WebUI, as one of its users sees it.
 pub struct OpenWebui {
-    executor: Executor,
+    tasks: Tasks,
     /// For log lines.
     address: String,
     /// Does it share a Redis with us? Then what it emits reaches our sockets without our help.
@@ -70,7 +70,7 @@ impl OpenWebui {
     /// about what was relayed.
     pub fn start(executor: Executor, url: HttpUrl, hub: Rc<Hub>, shares_redis: bool) -> Rc<Self> {
         let webui = Rc::new(Self {
-            executor,
+            tasks: Tasks::new(executor),
             address: url.to_string(),
             shares_redis,
             client: Client::new(executor, url.clone()),
@@ -131,7 +131,7 @@ impl OpenWebui {
 
     /// Reads an answer as what was asked for.
     fn read<T: DeserializeOwned>(self: &Rc<Self>, path: &str, body: &[u8]) -> Result<T, Refusal> {
-        crate::json::read(body).map_err(|_| {
+        crate::ground::json::read(body).map_err(|_| {
             let what = format!("{path} is answered with something else than was asked for");
             self.trouble(Trouble(what))
         })

@@ -74,7 +74,7 @@ impl OpenWebui {
                 log::debug!("{} is not told active: {refusal}", who.user.id);
             }
         };
-        self.executor.spawn(ask).detach();
+        self.tasks.spawn("tells a user active", ask);
     }
 
     /// Asked each time: clients ask again just when a channel was made.

@@ -4,10 +4,12 @@
 //! closed when every one was acknowledged. What Open WebUI tells the user about it (`chat:list`) is passed on, unless
 //! it comes over Redis anyway. What can't be delivered is tried again for ten minutes.
 
-use super::client::{dial, host, within};
+use super::client::{dial, host};
 use super::{AWAY, OpenWebui, Trouble};
 use crate::config::HttpUrl;
 use crate::directory::{Identity, Refusal};
+use crate::ground::rooms;
+use crate::ground::tasks::{Single, within};
 use crate::metrics;
 use crate::socket::{Args, Hub, Kind, Packet, Target};
 use async_tungstenite::tungstenite::Message;
@@ -18,7 +20,7 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 use smol::Async;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpStream;
 use std::ops::Bound;
@@ -59,7 +61,7 @@ pub struct Relay {
     /// By token.
     waiting: RefCell<BTreeMap<Rc<str>, Receipts>>,
     /// Is the task running that delivers them?
-    delivering: Cell<bool>,
+    delivering: Single,
 }
 
 impl Relay {
@@ -68,7 +70,7 @@ impl Relay {
             url,
             hub,
             waiting: RefCell::default(),
-            delivering: Cell::new(false),
+            delivering: Single::default(),
         }
     }
 
@@ -149,24 +151,21 @@ impl OpenWebui {
             metrics::refused("read receipts");
             return Err(AWAY);
         }
-        if self.relay.delivering.replace(true) {
-            return Ok(());
-        }
         let weak = Rc::downgrade(self);
-        let deliver = async move {
+        let deliver = || async move {
             smol::Timer::after(GATHER).await;
             loop {
                 let Some(webui) = weak.upgrade() else { return };
                 let delivered = webui.deliver_all().await;
                 if webui.relay.waiting.borrow().is_empty() {
-                    webui.relay.delivering.set(false);
                     return;
                 }
                 drop(webui);
                 smol::Timer::after(if delivered { GATHER } else { RETRY }).await;
             }
         };
-        self.executor.spawn(deliver).detach();
+        let delivering = &self.relay.delivering;
+        delivering.start(&self.tasks, "delivers read receipts", deliver);
         Ok(())
     }
 
@@ -306,7 +305,7 @@ impl Talk<'_> {
         let event = serde_json::from_str(args).map(|Outer { data }| data.get());
         let inner = event.and_then(serde_json::from_str::<Inner>);
         if name == "events" && inner.is_ok_and(|inner| inner.r#type == "chat:list") {
-            let room = format!("user:{}", self.receipts.user_id);
+            let room = rooms::of_user(&self.receipts.user_id);
             hub.emit(&Target::room(&room), "events", &Args::from_json(args));
         }
     }

@@ -4,6 +4,7 @@
 
 use super::OpenWebui;
 use super::client::{Question, Trouble};
+use crate::ground::tasks::Single;
 use crate::log::tenths;
 use hyper::{Method, StatusCode};
 use std::cell::{Cell, RefCell};
@@ -20,7 +21,7 @@ const ODD: Duration = Duration::from_secs(60);
 pub struct Watch {
     away: RefCell<Option<(Instant, Trouble)>>,
     /// Is the task running that looks for it?
-    looking: Cell<bool>,
+    looking: Single,
     odd: Cell<Option<Instant>>,
 }
 
@@ -74,11 +75,8 @@ impl Watch {
 impl OpenWebui {
     /// Something went wrong: looks whether Open WebUI is there at all, until it is. At start nothing did.
     pub(super) fn look(self: &Rc<Self>, what: Option<Trouble>) {
-        if self.watch.looking.replace(true) {
-            return;
-        }
         let weak = Rc::downgrade(self);
-        let look = async move {
+        let look = || async move {
             let mut what = what;
             loop {
                 let Some(webui) = weak.upgrade() else { return };
@@ -88,7 +86,6 @@ impl OpenWebui {
                         if let Some(what) = what.take() {
                             webui.watch.odd(&webui.address, &what);
                         }
-                        webui.watch.looking.set(false);
                         return;
                     }
                     Err(why) => {
@@ -100,7 +97,8 @@ impl OpenWebui {
                 smol::Timer::after(PAUSE).await;
             }
         };
-        self.executor.spawn(look).detach();
+        let looking = &self.watch.looking;
+        looking.start(&self.tasks, "looks for Open WebUI", look);
     }
 
     /// Who shows no token is told so, by Open WebUI and by nothing else.

@@ -1,7 +1,6 @@
 //! The nodes of a Cluster that something was for: connected to when first needed, and looked after from then on.
 
-use crate::Executor;
-use crate::redis::Bell;
+use crate::ground::tasks::{Bell, Executor, Tasks};
 use crate::redis::address::{Address, Target};
 use crate::redis::node::Node;
 use std::cell::RefCell;
@@ -10,6 +9,7 @@ use std::rc::Rc;
 /// The nodes by where they are.
 pub struct Members {
     executor: Executor,
+    tasks: Tasks,
     target: Target,
     all: RefCell<Vec<(Address, Member)>>,
     /// Rung when one of them comes or goes.
@@ -28,6 +28,7 @@ impl Members {
     pub fn new(executor: Executor, target: &Target) -> Rc<Self> {
         Rc::new(Self {
             executor,
+            tasks: Tasks::new(executor),
             target: target.clone(),
             all: RefCell::default(),
             changed: Bell::default(),
@@ -126,7 +127,7 @@ impl Members {
         let opening = Member::Opening(self.lost(address));
         self.set(address, opening);
         let attend = self.clone().attend(address.clone());
-        self.executor.spawn(attend).detach();
+        self.tasks.spawn("a node of the Cluster", attend);
     }
 
     /// Connects to a node and waits for its end.

@@ -1,0 +1,136 @@
+//! Channels: who types and who has read; who is told of a new one enters it; members come and go.
+
+use super::core::{Core, Fault, Sender};
+use super::sessions::Sessions;
+use crate::ground::rooms;
+use crate::ground::tasks::Tasks;
+use crate::socket::{Args, Object, Sid, Target, To};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// The channels.
+pub struct Channels {
+    core: &'static Core,
+    sessions: &'static Sessions,
+    tasks: Tasks,
+}
+
+#[derive(Serialize)]
+struct Typing<'a> {
+    channel_id: &'a str,
+    message_id: Option<&'a str>,
+    data: &'a RawValue,
+    user: Typist<'a>,
+}
+
+#[derive(Serialize)]
+struct Typist<'a> {
+    id: &'a str,
+    name: &'a str,
+    role: &'a str,
+}
+
+impl Channels {
+    pub fn new(core: &'static Core, sessions: &'static Sessions) -> Self {
+        Self {
+            core,
+            sessions,
+            tasks: Tasks::new(core.executor),
+        }
+    }
+
+    /// Is the session in the channel?
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn check_member(&self, sid: Sid, channel_id: &str) -> Result<(), Fault> {
+        match self.core.hub.is_in(sid, &rooms::of_channel(channel_id)) {
+            true => Ok(()),
+            false => Err(Fault::Denied("not in this channel")),
+        }
+    }
+
+    /// Everybody in the channel sees who types, the sender included.
+    pub fn type_in(
+        &self,
+        from: &Sender,
+        channel_id: &str,
+        message_id: Option<&str>,
+        data: &RawValue,
+    ) {
+        let user = &from.who.user;
+        let args = Args::one(&Typing {
+            channel_id,
+            message_id,
+            data,
+            user: Typist {
+                id: &user.id,
+                name: &user.name,
+                role: &user.role,
+            },
+        });
+        let room = rooms::of_channel(channel_id);
+        self.core
+            .peers
+            .emit(&Target::room(&room), "events:channel", &args);
+    }
+
+    /// The member has read the channel up to now.
+    ///
+    /// # Errors
+    /// The directory refuses.
+    pub async fn mark_read(&self, from: &Sender, channel_id: &str) -> Result<(), Fault> {
+        let directory = &self.core.directory;
+        Ok(directory.mark_channel_read(&from.who, channel_id).await?)
+    }
+
+    /// The sessions of users who came to the channel enter its room, those of users who went leave it, on any instance.
+    pub async fn members_changed(&self, channel_id: &str, added: &[String], removed: &[String]) {
+        let room = rooms::of_channel(channel_id);
+        self.sessions.enter_for_users(&room, added).await;
+        self.sessions.leave_for_users(&room, removed).await;
+    }
+
+    /// The channel is gone.
+    pub fn close(&self, channel_id: &str) {
+        self.core.peers.close_room(&rooms::of_channel(channel_id));
+    }
+
+    /// An event was emitted to sockets here, by whichever instance. Whoever is told of a new channel (`events:channel` of
+    /// type `channel:created` to `user:{id}`) enters its room, if the directory agrees. The reference's other processes
+    /// leave that to a reload.
+    pub fn emitted(&'static self, target: &Target<'_>, event: &str, args: &Args<'_>) {
+        let To::Room(room) = target.to else { return };
+        if event != "events:channel" || !room.starts_with("user:") || !is_created(args) {
+            return;
+        }
+        for sid in self.core.hub.members(room) {
+            self.tasks.spawn("enters a new channel", async move {
+                self.enter_new(sid).await;
+            });
+        }
+    }
+
+    async fn enter_new(&self, sid: Sid) {
+        let Some(who) = self.core.pools.sessions.who(sid) else {
+            return;
+        };
+        if let Err(fault) = self.sessions.enter_channels(&Sender { sid, who }).await {
+            log::debug!("{sid} does not enter a new channel: {fault:?}");
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Kind {
+    r#type: String,
+}
+
+fn is_created(args: &Args<'_>) -> bool {
+    #[derive(Deserialize)]
+    struct Created {
+        data: Object<Kind>,
+    }
+    let created: Option<Created> = args.object();
+    created.is_some_and(|created| created.data.0.r#type == "channel:created")
+}

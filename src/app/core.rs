@@ -1,0 +1,160 @@
+//! What all rooms of the application stand on: sockets, directory, peers, pools; and who sent an event, and why it failed.
+
+use crate::config::Config;
+use crate::directory::{Directory, Identity, Refusal};
+use crate::ground::tasks::Executor;
+use crate::metrics;
+use crate::peers::Peers;
+use crate::peers::documents::SharedDocuments;
+use crate::peers::pools::Pools;
+use crate::socket::{Args, Hub, Sid, Target};
+use log::Level;
+use serde_json::json;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// The handles that every room may need. Made once, never dropped.
+pub struct Core {
+    pub config: Rc<Config>,
+    pub executor: Executor,
+    /// This instance's sockets; what concerns other instances too goes through `peers`.
+    pub hub: Rc<Hub>,
+    pub peers: Peers,
+    pub directory: Directory,
+    pub documents: SharedDocuments,
+    pub pools: Pools,
+    pub limits: ReachedLimits,
+}
+
+/// A signed-in socket that sent an event. Identity comes from here, never from a payload.
+pub struct Sender {
+    pub sid: Sid,
+    pub who: Rc<Identity>,
+}
+
+/// Why an event came to nothing. The client is not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nobody has signed in on this socket.
+    Anonymous,
+    /// A field is missing, of another type, or beyond its limit.
+    Payload,
+    /// Not allowed, or no such thing.
+    Denied(&'static str),
+    /// The directory can't tell.
+    Unavailable(&'static str),
+    /// A limit of the session is reached.
+    Full(&'static str),
+    /// The socket left while its event was handled.
+    Gone,
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Denied(why) => Self::Denied(why),
+            Refusal::Unavailable(why) => Self::Unavailable(why),
+        }
+    }
+}
+
+impl Core {
+    /// Enters a room for a session, within its limit. Answers when no event to the room can be missed any more.
+    ///
+    /// # Errors
+    /// The session is in as many rooms as it may, or has left.
+    pub async fn enter(&self, sid: Sid, room: &str) -> Result<(), Fault> {
+        if self.hub.is_in(sid, room) {
+            return Ok(());
+        }
+        if self.hub.rooms(sid).len() >= self.config.max_rooms {
+            return Err(Fault::Full("rooms of a session"));
+        }
+        match self.peers.enter(sid, room).await {
+            true => Ok(()),
+            false => Err(Fault::Gone),
+        }
+    }
+
+    /// Sends `error` with a sentence for a person to one socket.
+    pub fn send_error(&self, sid: Sid, message: &str) {
+        let args = Args::one(&json!({ "message": message }));
+        self.hub.emit(&Target::sid(sid), "error", &args);
+    }
+
+    /// Counts that a socket has reached a limit, and returns the level for a line about it: one client must not fill
+    /// the log.
+    pub fn limit_reached(&self, sid: Sid, limit: &'static str, level: Level) -> Level {
+        metrics::refused(limit);
+        self.level(sid, limit, level)
+    }
+
+    /// The level for a line about a limit: `level` the first time for this socket.
+    pub fn level(&self, sid: Sid, limit: &'static str, level: Level) -> Level {
+        match self.hub.is_connected(sid) {
+            true => self.limits.level(sid, limit, level),
+            false => level,
+        }
+    }
+
+    /// Whether traffic may come, and what is not as it should be.
+    pub fn readiness(&self) -> Readiness {
+        let parts = [self.directory.degraded(), self.peers.degraded()];
+        let reasons: Vec<String> = parts.into_iter().flatten().collect();
+        Readiness {
+            ready: reasons.is_empty(),
+            reasons,
+        }
+    }
+}
+
+/// What `/ready` says.
+pub struct Readiness {
+    pub ready: bool,
+    /// A sentence for each thing that is wrong.
+    pub reasons: Vec<String>,
+}
+
+/// Which limits a socket has reached: the log says each of them once a socket where everybody looks, then only in detail.
+#[derive(Default)]
+pub struct ReachedLimits(RefCell<HashMap<Sid, Vec<&'static str>>>);
+
+impl ReachedLimits {
+    /// At which level it is worth saying that this socket, which is connected, has reached this limit: `first` the first
+    /// time.
+    fn level(&self, sid: Sid, limit: &'static str, first: Level) -> Level {
+        let mut sockets = self.0.borrow_mut();
+        let limits = sockets.entry(sid).or_default();
+        if limits.contains(&limit) {
+            return Level::Debug;
+        }
+        limits.push(limit);
+        first
+    }
+
+    /// The socket is gone.
+    pub fn forget(&self, sid: Sid) {
+        self.0.borrow_mut().remove(&sid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_limit_is_news_once_a_socket() {
+        let reached = ReachedLimits::default();
+        let (a, b) = (Sid::random(), Sid::random());
+        let levels = [(a, "x"), (a, "x"), (a, "y"), (b, "x"), (a, "y")];
+        let levels = levels.map(|(sid, limit)| reached.level(sid, limit, Level::Info));
+        use Level::{Debug, Info};
+        assert_eq!(levels, [Info, Debug, Info, Info, Debug]);
+        reached.forget(a);
+        assert_eq!(reached.level(a, "x", Info), Info);
+        reached.forget(a);
+        reached.forget(b);
+        assert!(reached.0.borrow().is_empty());
+    }
+}

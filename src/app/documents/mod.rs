@@ -1,0 +1,356 @@
+//! Documents that several edit at once. Those named `note:{id}` are notes, and are saved.
+//!
+//! - [`name`]: a document's one name
+//! - [`broadcast`]: what those who have it open hear of it
+//! - [`outside`]: a note that a backend changed or removed
+
+mod broadcast;
+mod name;
+mod outside;
+
+use super::core::{Core, Fault, Sender};
+use super::notes::{Fields, Notes};
+use crate::directory::{Access, NoteView};
+use crate::ground::tasks::Tasks;
+use crate::peers::documents::bytes::ints;
+use crate::peers::documents::{Away, Rejected, Seed};
+use crate::socket::{Args, Sid, Target};
+use broadcast::{Broadcast, state_args, text, to_others};
+use log::Level;
+pub use name::Document;
+use serde_json::json;
+
+/// Nobody can reach the documents now.
+const AWAY: Fault = Fault::Unavailable("the documents can't be reached");
+
+/// A change that a client sent.
+pub struct Update {
+    /// A Yjs update; `None` when only `fields` change.
+    pub bytes: Option<Vec<u8>>,
+    /// It is meant as the first content of an empty document.
+    pub initialize: bool,
+    /// What is to be saved in the note, if it is one.
+    pub fields: Option<Fields>,
+}
+
+/// The documents that sessions of this instance have open.
+pub struct Documents {
+    core: &'static Core,
+    notes: &'static Notes,
+    /// Closing what sockets left behind when they went, and following other instances.
+    closing: Tasks,
+    following: Tasks,
+}
+
+/// Opening.
+impl Documents {
+    pub fn new(core: &'static Core, notes: &'static Notes) -> Self {
+        Self {
+            core,
+            notes,
+            closing: Tasks::new(core.executor),
+            following: Tasks::new(core.executor),
+        }
+    }
+
+    /// Opens a document, for a note's readers. The sender gets its state, the others hear of the sender.
+    ///
+    /// # Errors
+    /// No access, too many open, or nobody can tell; then the sender is told.
+    pub async fn open(&self, from: &Sender, document: &Document, color: &str) -> Result<(), Fault> {
+        let opened = self.try_open(from, document, color).await;
+        if let Err(Fault::Unavailable(_) | Fault::Full(_)) = opened {
+            self.core.send_error(from.sid, "Failed to join document");
+        }
+        opened
+    }
+
+    async fn try_open(&self, from: &Sender, document: &Document, color: &str) -> Result<(), Fault> {
+        let Sender { sid, who } = from;
+        let view = self.view(from, document).await?;
+        match self.core.documents.join(&document.id, *sid).await {
+            Ok(true) => {}
+            Ok(false) => return Err(Fault::Full("open documents of a session")),
+            Err(Away) => return Err(AWAY),
+        }
+        if let Err(fault) = self.core.enter(*sid, &document.room).await {
+            self.close_for(*sid, document).await;
+            return Err(fault);
+        }
+        if let (Some(note_id), Some(view)) = (document.note(), &view) {
+            let (access, content) = (view.access, &view.content);
+            self.notes.opened(note_id, *sid, access, content);
+        }
+        self.send_state_and_content(from, document, view).await?;
+        let joined = json!({
+            "document_id": document.id,
+            "user_id": who.user.id,
+            "user_name": who.user.name,
+            "user_color": color,
+        });
+        let (peers, args) = (&self.core.peers, Args::one(&joined));
+        to_others(peers, from, document, "ydoc:user:joined", &args);
+        Ok(())
+    }
+
+    /// The note behind the document as the sender sees it; documents that are no notes are everybody's.
+    async fn view(&self, from: &Sender, document: &Document) -> Result<Option<NoteView>, Fault> {
+        let Some(note_id) = document.note() else {
+            return Ok(None);
+        };
+        match self.core.directory.note(&from.who, note_id).await? {
+            Some(view) if view.access >= Access::Read => Ok(Some(view)),
+            _ => Err(Fault::Denied("no such note, or no access to it")),
+        }
+    }
+
+    async fn send_state_and_content(
+        &self,
+        from: &Sender,
+        document: &Document,
+        before: Option<NoteView>,
+    ) -> Result<(), Fault> {
+        let state = self.core.documents.state(&document.id).await;
+        let state = state.map_err(|Away| AWAY)?;
+        // The document may have been saved and cleared while we came in: then what was saved before is old.
+        let view = match state {
+            None => self.view(from, document).await?,
+            Some(_) => before,
+        };
+        let content = view.map(|view| view.content);
+        let content = content.as_ref().map_or("null", |content| content.get());
+        self.send_state(from, document, state, Some(content)).await
+    }
+
+    /// Sends the state again to who has the document open.
+    ///
+    /// # Errors
+    /// The sender does not have it open, or nobody can tell.
+    pub async fn resend_state(&self, from: &Sender, document: &Document) -> Result<(), Fault> {
+        self.check_open(from.sid, document)?;
+        let state = self.core.documents.state(&document.id).await;
+        let state = state.map_err(|Away| AWAY)?;
+        self.send_state(from, document, state, None).await
+    }
+
+    async fn send_state(
+        &self,
+        from: &Sender,
+        document: &Document,
+        state: Option<Vec<u8>>,
+        content: Option<&str>,
+    ) -> Result<(), Fault> {
+        let state = state_args(self.core, document, state, content).await;
+        self.check_open(from.sid, document)?;
+        let target = Target::sid(from.sid);
+        self.core.hub.emit(&target, "ydoc:document:state", &state);
+        Ok(())
+    }
+
+    fn check_open(&self, sid: Sid, document: &Document) -> Result<(), Fault> {
+        let core = self.core;
+        match core.hub.is_in(sid, &document.room) && core.documents.is_open(&document.id, sid) {
+            true => Ok(()),
+            false => Err(Fault::Denied("not in this document")),
+        }
+    }
+}
+
+/// Changing.
+impl Documents {
+    /// A change by somebody who may write, for all others; with `fields`, to be saved. Returns what is acknowledged.
+    ///
+    /// # Errors
+    /// The sender does not have the document open, may not write, or nobody can tell.
+    pub async fn update(
+        &self,
+        from: &Sender,
+        document: &Document,
+        update: Update,
+    ) -> Result<Args<'static>, Fault> {
+        self.check_write(from, document).await?;
+        let answer = match update.bytes {
+            Some(bytes) if update.initialize => match self.seed(from, document, &bytes).await {
+                // Somebody else was first: nothing of this is saved.
+                Err(theirs) => return Ok(theirs),
+                Ok(answer) => answer,
+            },
+            Some(bytes) => self.append(from, document, &bytes).await,
+            None => Args::none(),
+        };
+        if let (Some(note_id), Some(fields)) = (document.note(), update.fields) {
+            self.notes.save_later(from, note_id, fields).await;
+        }
+        Ok(answer)
+    }
+
+    /// Only who has the document open may change it, and only who may write the note.
+    async fn check_write(&self, from: &Sender, document: &Document) -> Result<(), Fault> {
+        self.check_open(from.sid, document)?;
+        if let Some(note_id) = document.note() {
+            self.notes.check_write(from, note_id).await?;
+            self.check_open(from.sid, document)?;
+        }
+        Ok(())
+    }
+
+    async fn append(&self, from: &Sender, document: &Document, update: &[u8]) -> Args<'static> {
+        let broadcast = Broadcast::new(&self.core.peers, from, document, update);
+        let outgoing = || broadcast.outgoing();
+        let documents = &self.core.documents;
+        match documents.append(&document.id, update, &outgoing).await {
+            Ok(contents) if contents.is_empty() => {}
+            Ok(_) => broadcast.emit_here(),
+            Err(rejected) => self.refuse(from.sid, document, rejected),
+        }
+        Args::none()
+    }
+
+    /// The document's first content. `Ok` with what to answer when it was the first, or could not be; `Err` with
+    /// the state that was there before.
+    async fn seed(
+        &self,
+        from: &Sender,
+        document: &Document,
+        update: &[u8],
+    ) -> Result<Args<'static>, Args<'static>> {
+        let broadcast = Broadcast::new(&self.core.peers, from, document, update);
+        let outgoing = || broadcast.outgoing();
+        let documents = &self.core.documents;
+        match documents.seed(&document.id, update, &outgoing).await {
+            Ok(Seed::Lost(state)) => Err(Args::from_json(ints(&state))),
+            Ok(Seed::Won(contents)) => {
+                if let Some(note_id) = document.note().filter(|_| contents.visible) {
+                    self.notes.set_based(note_id);
+                }
+                if !contents.is_empty() {
+                    broadcast.emit_here();
+                }
+                Ok(Args::from_json(ints(update)))
+            }
+            Err(rejected) => {
+                self.refuse(from.sid, document, rejected);
+                Ok(Args::from_json("null"))
+            }
+        }
+    }
+
+    fn refuse(&self, sid: Sid, document: &Document, rejected: Rejected) {
+        let (core, id) = (self.core, &document.id);
+        match rejected {
+            Rejected::Malformed => {
+                let level = core.limit_reached(sid, "document update", Level::Info);
+                log::log!(level, "{sid} sent an update of {id:?} that is none");
+            }
+            Rejected::TooLarge => {
+                let level = core.limit_reached(sid, "bytes of a document", Level::Info);
+                log::log!(
+                    level,
+                    "{sid} sent an update of {id:?} that it has no room for"
+                );
+                core.send_error(sid, "The document is too large");
+            }
+            // Nobody else gets to see what is not stored: whoever opens the document later would miss it for good, and
+            // with it all that builds on it. The sender still has it, and sends what the document lacks when it
+            // joins again.
+            Rejected::Away => {
+                crate::metrics::refused("documents unavailable");
+                log::debug!("{sid} sent an update of {id:?} that can't be stored now");
+                core.send_error(sid, "The document can't be changed at the moment");
+            }
+        }
+    }
+
+    /// Cursors and names of those who edit, passed on to the others.
+    ///
+    /// # Errors
+    /// The sender does not have the document open.
+    pub fn pass_awareness(
+        &self,
+        from: &Sender,
+        document: &Document,
+        update: &[u8],
+    ) -> Result<(), Fault> {
+        self.check_open(from.sid, document)?;
+        let json = format!(
+            r#"{{"document_id":{},"user_id":{},"update":{}}}"#,
+            text(&document.id),
+            text(&from.who.user.id),
+            ints(update),
+        );
+        let (peers, args) = (&self.core.peers, Args::from_json(json));
+        to_others(peers, from, document, "ydoc:awareness:update", &args);
+        Ok(())
+    }
+}
+
+/// Closing.
+impl Documents {
+    /// Closes a document; the others hear of it.
+    ///
+    /// # Errors
+    /// The sender does not have it open.
+    pub async fn close(&self, from: &Sender, document: &Document) -> Result<(), Fault> {
+        self.check_open(from.sid, document)?;
+        self.close_for(from.sid, document).await;
+        let left = json!({ "document_id": document.id, "user_id": from.who.user.id });
+        let (peers, args) = (&self.core.peers, Args::one(&left));
+        to_others(peers, from, document, "ydoc:user:left", &args);
+        Ok(())
+    }
+
+    /// The socket is gone: its documents are closed.
+    pub fn close_all(&'static self, sid: Sid) {
+        for id in self.core.documents.of(sid) {
+            self.closing.spawn("closes a document", async move {
+                self.close_for(sid, &Document::new(&id)).await;
+            });
+        }
+    }
+
+    /// What closes documents that sockets left behind.
+    pub fn tasks(&self) -> &Tasks {
+        &self.closing
+    }
+
+    /// A session closes a document; the last one clears it, unless it is not saved yet: then saving does.
+    async fn close_for(&self, sid: Sid, document: &Document) {
+        self.core.peers.leave(sid, &document.room);
+        self.core.documents.leave(&document.id, sid).await;
+        if let Some(note_id) = document.note() {
+            self.notes.closed(note_id, sid);
+            if self.notes.is_dirty(note_id) {
+                return;
+            }
+        }
+        self.core.documents.clear_unused(&document.id).await;
+    }
+}
+
+/// Following other instances.
+impl Documents {
+    /// Keeps the sessions here in step with what other instances do, as long as the server runs. What those published
+    /// while this one could not hear it is lost, and so is what was refused while Redis was away: so everybody gets the
+    /// state, and sends what that lacks.
+    pub fn follow(&'static self) {
+        self.following.spawn("follows documents", async move {
+            loop {
+                for id in self.core.documents.missed().await {
+                    self.send_state_to_all(&Document::new(&id)).await;
+                }
+            }
+        });
+    }
+
+    async fn send_state_to_all(&self, document: &Document) {
+        let id = &document.id;
+        match self.core.documents.state(id).await {
+            Ok(state) => {
+                let state = state_args(self.core, document, state, None).await;
+                let here = Target::room(&document.room);
+                self.core.hub.emit(&here, "ydoc:document:state", &state);
+            }
+            Err(Away) => log::debug!("who has {id:?} open may lack updates"),
+        }
+    }
+}

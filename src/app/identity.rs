@@ -1,0 +1,56 @@
+//! From a token to an identity, and whether it still is one.
+
+use super::core::{Core, Fault, Sender};
+use crate::directory::{Identity, Refusal};
+use crate::ground::clock::now;
+use crate::metrics;
+use crate::token;
+
+/// Whom the token is of: verified, known to the directory, not revoked.
+///
+/// # Errors
+/// It is no good, or nobody can tell now.
+pub async fn identify(core: &Core, token: &str) -> Result<Identity, Fault> {
+    let secret = core.config.secret_key.expose();
+    let claims = token::verify(token, secret, now()).map_err(|error| {
+        metrics::refused("token");
+        log::debug!("a token is refused: {error}");
+        Fault::Denied("not a valid token")
+    })?;
+    let who = core.directory.identify(token, &claims).await?;
+    match core.peers.revoked(&[&who]).await.contains(&true) {
+        true => Err(Fault::Denied("the token was revoked")),
+        false => Ok(who),
+    }
+}
+
+/// A token in a payload must be valid and the session user's own. It decides nothing else.
+///
+/// # Errors
+/// It is not.
+pub fn same_user(core: &Core, from: &Sender, token: &str) -> Result<(), Fault> {
+    match token::verify(token, core.config.secret_key.expose(), now()) {
+        Ok(claims) if claims.id == from.who.user.id => Ok(()),
+        Ok(_) => Err(Fault::Denied("another user's token")),
+        Err(_) => Err(Fault::Denied("not a valid token")),
+    }
+}
+
+/// The token's time is over, or has not come.
+pub fn expired(who: &Identity, now: i64) -> bool {
+    who.claims.exp.is_some_and(|exp| exp <= now) || who.claims.nbf.is_some_and(|nbf| nbf > now)
+}
+
+/// Is the identity of a session still good? `revoked`: what is known of its token.
+///
+/// # Errors
+/// Denied when it is not; unavailable when nobody can tell now.
+pub async fn still_valid(core: &Core, who: &Identity, revoked: bool) -> Result<(), Refusal> {
+    if expired(who, now()) {
+        return Err(Refusal::Denied("the token has expired"));
+    }
+    if revoked {
+        return Err(Refusal::Denied("the token was revoked"));
+    }
+    core.directory.recheck(who).await
+}

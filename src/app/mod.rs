@@ -1,0 +1,119 @@
+//! What siskin does, one noun a room, each with its state, its rules and its tasks.
+//!
+//! - [`core`]: what all rooms stand on
+//! - [`identity`]: from a token to an identity
+//! - [`sessions`]: signing in, the check every 30 s, being forgotten
+//! - [`channels`], [`chats`]: who is in them, who types, who has read
+//! - [`notes`]: who may write them, and saving what their authors change
+//! - [`documents`]: what several edit at once
+//! - [`usage`]: which models are in use
+//! - [`streams`]: what clients stream to a backend
+//! - [`emitter`]: a backend streams into a chat
+//! - [`calls`]: a backend asks one browser and waits
+
+pub mod calls;
+pub mod channels;
+pub mod chats;
+pub mod core;
+pub mod documents;
+pub mod emitter;
+pub mod identity;
+pub mod notes;
+pub mod sessions;
+pub mod streams;
+pub mod usage;
+
+use crate::ground::tasks::Tasks;
+use crate::socket::Sid;
+use calls::Calls;
+use channels::Channels;
+use chats::Chats;
+use core::Core;
+use documents::Documents;
+use notes::Notes;
+use sessions::Sessions;
+use usage::Usage;
+
+/// All rooms. Made once by `serve`, never dropped.
+pub struct House {
+    pub core: &'static Core,
+    pub sessions: &'static Sessions,
+    pub channels: &'static Channels,
+    pub chats: &'static Chats,
+    pub notes: &'static Notes,
+    pub documents: &'static Documents,
+    pub usage: &'static Usage,
+    pub calls: &'static Calls,
+    /// Requests of backends that change something: they go on when whoever asked goes.
+    pub requests: Tasks,
+    /// Runs as long as the server does.
+    following: Tasks,
+}
+
+impl House {
+    pub fn new(core: Core) -> &'static Self {
+        let core: &'static Core = leak(core);
+        let chats = leak(Chats::new(core));
+        let sessions = leak(Sessions::new(core, chats));
+        let notes = leak(Notes::new(core));
+        leak(Self {
+            core,
+            sessions,
+            channels: leak(Channels::new(core, sessions)),
+            chats,
+            notes,
+            documents: leak(Documents::new(core, notes)),
+            usage: leak(Usage::new(core)),
+            calls: leak(Calls::new(core, sessions, chats)),
+            requests: Tasks::new(core.executor),
+            following: Tasks::new(core.executor),
+        })
+    }
+
+    /// Follows what other instances do.
+    pub fn start(&'static self) {
+        self.following.spawn("follows sessions", async {
+            self.sessions.follow_reaped().await;
+        });
+        self.documents.follow();
+    }
+
+    /// The socket is gone, and with it what it had open.
+    pub fn forget(&self, sid: Sid) {
+        self.sessions.forget(sid);
+        self.documents.close_all(sid);
+    }
+
+    /// Saves what can be saved while sockets still close.
+    pub async fn save(&self) {
+        self.notes.flush().await;
+        if let Err(refusal) = self.core.directory.durable().await {
+            log::error!("not everything could be saved: {refusal:?}");
+        }
+    }
+
+    /// The names of the tasks that the end waits for.
+    pub fn unfinished(&self) -> Vec<&'static str> {
+        let rooms = [
+            self.notes.tasks(),
+            self.documents.tasks(),
+            self.chats.tasks(),
+        ];
+        rooms.into_iter().flat_map(Tasks::list).collect()
+    }
+
+    /// The end, when all sockets have gone: waits until everything is saved that can be, and the others know of it. The
+    /// caller limits the time.
+    pub async fn close(&self) {
+        for note_id in self.notes.flush().await {
+            log::error!("note {note_id:?}: its last changes can't be saved and are lost");
+        }
+        self.documents.tasks().idle().await;
+        self.chats.tasks().idle().await;
+        self.core.peers.close().await;
+    }
+}
+
+fn leak<T>(room: T) -> &'static T {
+    Box::leak(Box::new(room))
+}

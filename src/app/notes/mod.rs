@@ -1,0 +1,368 @@
+//! Notes that are being edited: who may write, and saving what their authors change, a moment after the last change.
+//!
+//! - [`note`]: one note as a state machine
+//! - [`change`]: what one author has changed
+//!
+//! What is to be saved is never dropped: not by a later change that brings no content, not by everybody leaving, not by a
+//! directory that is away for a while, not by SIGTERM. One task saves a note while it is dirty; all others tell it.
+
+mod change;
+#[cfg(test)]
+mod model_tests;
+mod note;
+
+use super::core::{Core, Fault, Sender};
+use crate::directory::local::is_empty_content;
+use crate::directory::{Access, Emptying, Refusal};
+use crate::ground::rooms;
+use crate::ground::tasks::{Bell, Tasks, within};
+use crate::metrics;
+use crate::socket::{Args, Sid, Target};
+use change::Change;
+pub use change::Fields;
+use log::Level;
+use note::{Next, Note};
+use serde_json::value::{RawValue, to_raw_value};
+use smol::Timer;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// How long a change from outside waits for the editors' last one to be saved.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The largest `data` of a note, in bytes: text, HTML and JSON of a full document.
+const MAX_DATA_BYTES: usize = 8 << 20;
+/// All that may wait to be saved, in bytes.
+const MAX_DIRTY_BYTES: usize = 32 << 20;
+
+/// The id of the document that a note is edited as, and of the task that saves it (redis.md, Tasks).
+pub fn document_id(note_id: &str) -> String {
+    format!("note:{note_id}")
+}
+
+/// Does a note's content show nothing?
+pub fn is_empty(content: &RawValue) -> bool {
+    let content = serde_json::from_str(content.get());
+    content.is_ok_and(|content| is_empty_content(Some(&content)))
+}
+
+/// The notes that sessions of this instance have open or have changed.
+pub struct Notes {
+    core: &'static Core,
+    tasks: Tasks,
+    notes: RefCell<HashMap<Rc<str>, Note>>,
+    /// Bytes of everything that is not saved yet.
+    bytes: Cell<usize>,
+}
+
+/// Who has a note open.
+impl Notes {
+    /// What saves notes.
+    pub fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    pub fn new(core: &'static Core) -> Self {
+        Self {
+            core,
+            tasks: Tasks::new(core.executor),
+            notes: RefCell::default(),
+            bytes: Cell::new(0),
+        }
+    }
+
+    /// A reader hears of the note's saves.
+    ///
+    /// # Errors
+    /// No access, or nobody can tell.
+    pub async fn listen(&self, from: &Sender, note_id: &str) -> Result<(), Fault> {
+        let access = self.core.directory.note_access(&from.who, note_id).await?;
+        if access < Access::Read {
+            return Err(Fault::Denied("no such note, or no access to it"));
+        }
+        self.core.enter(from.sid, &rooms::of_note(note_id)).await
+    }
+
+    /// A session opened the note to edit it; `content` is what is saved.
+    pub fn opened(&self, note_id: &str, sid: Sid, access: Access, content: &RawValue) {
+        let mut notes = self.notes.borrow_mut();
+        let note = notes.entry(note_id.into());
+        let note = note.or_insert_with(|| Note::new(is_empty(content)));
+        note.open(sid, access, Instant::now());
+    }
+
+    /// A session closed the note.
+    pub fn closed(&self, note_id: &str, sid: Sid) {
+        self.with(note_id, |note| note.close(sid));
+    }
+
+    /// The editors are known to work on the saved content: they may empty it.
+    pub fn set_based(&self, note_id: &str) {
+        self.with(note_id, Note::set_based);
+    }
+
+    /// Somebody else changed the note: its content, who may write it.
+    pub fn changed_outside(&self, note_id: &str) {
+        self.with(note_id, Note::changed_outside);
+    }
+
+    /// May the session write the note? Asked of the directory, if not a moment ago.
+    ///
+    /// # Errors
+    /// It may not, or nobody can tell.
+    pub async fn check_write(&self, from: &Sender, note_id: &str) -> Result<(), Fault> {
+        let known = {
+            let notes = self.notes.borrow();
+            let note = notes.get(note_id);
+            note.and_then(|note| note.access(from.sid, Instant::now()))
+        };
+        let access = match known {
+            Some(access) => access,
+            None => {
+                let access = self.core.directory.note_access(&from.who, note_id).await?;
+                self.with(note_id, |note| {
+                    note.set_access(from.sid, access, Instant::now());
+                });
+                access
+            }
+        };
+        match access {
+            Access::Write => Ok(()),
+            _ => Err(Fault::Denied("no write access to the note")),
+        }
+    }
+}
+
+/// What is to be saved.
+impl Notes {
+    /// Saves these fields as their author's, a moment after the author's last change. Other instances that are about to save
+    /// the note don't: this is newer.
+    pub async fn save_later(&'static self, from: &Sender, note_id: &str, fields: Fields) {
+        self.core.peers.begin_task(&document_id(note_id)).await;
+        let change = Change::new(from.who.clone(), from.sid, fields, Instant::now());
+        if self.put(note_id, change) {
+            return self.keep_saving(note_id);
+        }
+        let (sid, limit) = (from.sid, "bytes of notes to save");
+        let level = self.core.limit_reached(sid, limit, Level::Warn);
+        log::log!(
+            level,
+            "{sid} brings more to save of note {note_id:?} than may wait"
+        );
+        let why = "The note is too large to be saved";
+        self.core.send_error(sid, why);
+    }
+
+    /// `false`: too much waits.
+    fn put(&self, note_id: &str, change: Change) -> bool {
+        let bytes = change.bytes();
+        if bytes > MAX_DATA_BYTES || self.bytes.get() + bytes > MAX_DIRTY_BYTES {
+            return false;
+        }
+        self.notes.borrow_mut().entry(note_id.into()).or_default();
+        self.with(note_id, |note| note.put(change));
+        true
+    }
+
+    /// Starts the task that saves the note, unless it runs.
+    fn keep_saving(&'static self, note_id: &str) {
+        let mut start = false;
+        self.with(note_id, |note| {
+            start = !std::mem::replace(&mut note.has_task, true);
+        });
+        if start {
+            let note_id: Rc<str> = note_id.into();
+            self.tasks.spawn("saves a note", async move {
+                self.save_all(&note_id).await;
+            });
+        }
+    }
+
+    /// Saves until everything is saved, then forgets the document if nobody has it open.
+    async fn save_all(&self, note_id: &Rc<str>) {
+        let item = document_id(note_id);
+        loop {
+            let mut next = Next::Nothing;
+            self.with(note_id, |note| next = note.next(Instant::now()));
+            match next {
+                Next::Save(change) => self.save(note_id, &change).await,
+                Next::Wait(until) => {
+                    if self.is_superseded(note_id, &item, until).await {
+                        self.with(note_id, Note::superseded);
+                        self.core.peers.end_task(&item).await;
+                    }
+                }
+                Next::Nothing => {
+                    self.core.peers.end_task(&item).await;
+                    if self.end_task(note_id) {
+                        self.core.documents.clear_unused(&item).await;
+                        return;
+                    }
+                    // Something came while the others were told that nothing would.
+                    self.core.peers.begin_task(&item).await;
+                }
+            }
+        }
+    }
+
+    /// Waits until then, or until something is due sooner. Whether another instance said meanwhile that it has something
+    /// newer to save.
+    async fn is_superseded(&self, note_id: &str, item: &str, until: Instant) -> bool {
+        let stopped = async {
+            self.core.peers.task_stopped(item).await;
+            true
+        };
+        let due = async {
+            Timer::at(until).await;
+            false
+        };
+        let changed = async {
+            let sooner = |note: &Note| note.due().is_none_or(|due| due < until);
+            self.wait(note_id, sooner).await;
+            false
+        };
+        use futures_lite::future::or;
+        or(stopped, or(due, changed)).await
+    }
+
+    /// Whether the task may end: nothing came since it looked.
+    fn end_task(&self, note_id: &str) -> bool {
+        let mut end = true;
+        self.with(note_id, |note| {
+            end = !note.is_dirty();
+            note.has_task = !end;
+        });
+        end
+    }
+
+    /// Saves one author's change under that author's name, and says what became of it.
+    async fn save(&self, note_id: &str, change: &Change) {
+        let why = match self.write(note_id, change).await {
+            Ok(saved) => {
+                let content = change.fields.get("content");
+                if content.is_some_and(|content| !is_empty(content)) {
+                    self.set_based(note_id);
+                }
+                self.with(note_id, Note::done);
+                if let Some(note) = saved {
+                    let room = rooms::of_note(note_id);
+                    let args = Args::from_json(note.get());
+                    let target = Target::room(&room);
+                    self.core.peers.emit(&target, "events:note", &args);
+                }
+                return;
+            }
+            Err(Refusal::Unavailable(why)) => {
+                log::debug!("note {note_id:?} is not saved yet: {why}");
+                return self.with(note_id, |note| note.failed(Instant::now()));
+            }
+            Err(Refusal::Denied(why)) => why,
+        };
+        self.with(note_id, Note::done);
+        metrics::refused("note save");
+        let (sid, user) = (change.sid, &change.author.user.id);
+        let level = self.core.level(sid, why, Level::Warn);
+        log::log!(level, "note {note_id:?} is not saved for {user}: {why}");
+        let why = format!("The note was not saved: {why}");
+        self.core.send_error(sid, &why);
+    }
+
+    /// Hands a change to the directory; the whole note, unless the directory tells it itself.
+    async fn write(
+        &self,
+        note_id: &str,
+        change: &Change,
+    ) -> Result<Option<Box<RawValue>>, Refusal> {
+        let mut emptying = Emptying::Refuse;
+        self.with(note_id, |note| emptying = note.emptying());
+        let data = to_raw_value(&change.fields);
+        let data = data.map_err(|_| Refusal::Denied("the note's data is not JSON"))?;
+        let directory = &self.core.directory;
+        directory
+            .save_note(&change.author, note_id, &data, emptying)
+            .await
+    }
+}
+
+/// Waiting for saves.
+impl Notes {
+    /// Whether anything of the note is not saved yet.
+    pub fn is_dirty(&self, note_id: &str) -> bool {
+        self.notes.borrow().get(note_id).is_some_and(Note::is_dirty)
+    }
+
+    /// What waits is not wanted any more: the note is gone.
+    pub fn discard(&self, note_id: &str) {
+        self.with(note_id, Note::discard);
+    }
+
+    /// Somebody is about to change the note from outside: what its editors did before is saved before.
+    pub async fn save_before_outside(&self, note_id: &str) {
+        if within(PATIENCE, self.save_now(note_id)).await != Some(true) {
+            log::warn!("note {note_id:?} changes before its editors' last change is saved");
+        }
+    }
+
+    /// Saves all that waits, now; for a server that goes down. Returns the notes that can't be saved. The caller limits
+    /// the time.
+    pub async fn flush(&self) -> Vec<Rc<str>> {
+        let dirty: Vec<Rc<str>> = {
+            let notes = self.notes.borrow();
+            let dirty = notes.iter().filter(|(_, note)| note.is_dirty());
+            dirty.map(|(id, _)| id.clone()).collect()
+        };
+        for note_id in &dirty {
+            self.with(note_id, Note::flush);
+        }
+        let mut unsaved = Vec::new();
+        for note_id in dirty {
+            if !self.save_now(&note_id).await {
+                unsaved.push(note_id);
+            }
+        }
+        unsaved
+    }
+
+    /// Has the task save what waits, and waits for the outcome. `false`: it can't be saved now, and still waits.
+    async fn save_now(&self, note_id: &str) -> bool {
+        let mut before = 0;
+        self.with(note_id, |note| {
+            note.flush();
+            before = note.failures();
+        });
+        self.wait(note_id, |note| !note.is_dirty() || note.failures() > before)
+            .await;
+        !self.is_dirty(note_id)
+    }
+
+    /// Waits until this is so of the note, or the note is forgotten.
+    async fn wait(&self, note_id: &str, is_so: impl Fn(&Note) -> bool) {
+        let changed: Option<Rc<Bell>> = {
+            let notes = self.notes.borrow();
+            notes.get(note_id).map(|note| note.changed.clone())
+        };
+        let Some(changed) = changed else { return };
+        let look = || {
+            let notes = self.notes.borrow();
+            let so = notes.get(note_id).is_none_or(&is_so);
+            so.then_some(())
+        };
+        changed.until(look).await;
+    }
+
+    /// Changes a note that is known, tells those who wait, and forgets a note that is not needed any more.
+    fn with(&self, note_id: &str, change: impl FnOnce(&mut Note)) {
+        let mut notes = self.notes.borrow_mut();
+        let Some(note) = notes.get_mut(note_id) else {
+            return;
+        };
+        let before = note.bytes();
+        change(note);
+        self.bytes.set(self.bytes.get() + note.bytes() - before);
+        note.changed.ring();
+        if note.is_unused() {
+            notes.remove(note_id);
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! A session from CONNECT to its end: signing in, its rooms, the check every 30 s, being forgotten.
+//!
+//! Whoever shows no valid token stays connected and anonymous: in no pool, in no room, every event ignored.
+
+use super::chats::Chats;
+use super::core::{Core, Fault, Sender};
+use super::identity;
+use crate::directory::{Identity, Refusal};
+use crate::ground::clock::now;
+use crate::ground::rooms;
+use crate::ground::tasks::{Single, Tasks};
+use crate::metrics;
+use crate::peers::pools::sessions::Reaped;
+use crate::socket::{Args, Sid, Target};
+use serde_json::json;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Between two checks of every session (contract, Identity).
+const RECHECK: Duration = Duration::from_secs(30);
+/// Between two attempts to sign in those who came while the directory could not tell.
+const RETRY: Duration = Duration::from_secs(5);
+/// Identities that are checked at the same time.
+const CHECKS_AT_ONCE: usize = 16;
+/// Identities whose revocation is looked up in one pipeline.
+const LOOKUPS_AT_ONCE: usize = 200;
+/// Sockets that may wait for the directory.
+const MOST_WAITING: usize = 10_000;
+
+/// The sessions of this instance, and what is asked about those of all.
+pub struct Sessions {
+    core: &'static Core,
+    chats: &'static Chats,
+    tasks: Tasks,
+    /// Sockets whose token the directory could not judge yet.
+    waiting: RefCell<BTreeMap<Sid, Rc<str>>>,
+    retrying: Single,
+    checking: Single,
+}
+
+/// Signing in.
+impl Sessions {
+    pub fn new(core: &'static Core, chats: &'static Chats) -> Self {
+        Self {
+            core,
+            chats,
+            tasks: Tasks::new(core.executor),
+            waiting: RefCell::default(),
+            retrying: Single::default(),
+            checking: Single::default(),
+        }
+    }
+
+    /// The socket's user, if it has signed in. One whose token has expired is disconnected.
+    ///
+    /// # Errors
+    /// It is anonymous, or was just disconnected.
+    pub fn sender(&self, sid: Sid) -> Result<Sender, Fault> {
+        let who = self.core.pools.sessions.who(sid).ok_or(Fault::Anonymous)?;
+        if identity::expired(&who, now()) {
+            self.core.hub.disconnect(sid, true);
+            return Err(Fault::Denied("the token has expired"));
+        }
+        Ok(Sender { sid, who })
+    }
+
+    /// From a token to a session: verified, known, not revoked. A socket never changes its user. While the directory can't
+    /// tell, it is tried again until the socket leaves.
+    ///
+    /// # Errors
+    /// Why the socket stays what it was.
+    pub async fn sign_in(&'static self, sid: Sid, token: &str) -> Result<Rc<Identity>, Fault> {
+        let core = self.core;
+        let who = match identity::identify(core, token).await {
+            Err(Fault::Unavailable(why)) => {
+                self.retry_later(sid, token);
+                return Err(Fault::Unavailable(why));
+            }
+            answer => answer?,
+        };
+        if !core.hub.is_connected(sid) {
+            return Err(Fault::Gone);
+        }
+        if let Some(known) = core.pools.sessions.who(sid)
+            && known.user.id != who.user.id
+        {
+            return Err(Fault::Denied("another user's token"));
+        }
+        let room = rooms::of_user(&who.user.id);
+        let who = core.pools.sessions.sign_in(sid, who, now());
+        self.keep_checking();
+        match core.peers.enter(sid, &room).await {
+            true => Ok(who),
+            false => Err(Fault::Gone),
+        }
+    }
+
+    fn retry_later(&'static self, sid: Sid, token: &str) {
+        if !self.core.hub.is_connected(sid) || self.waiting.borrow().len() >= MOST_WAITING {
+            return;
+        }
+        let first = self.waiting.borrow_mut().insert(sid, token.into());
+        if first.is_none() {
+            let why = "Signing in is not possible at the moment; it is tried again";
+            self.core.send_error(sid, why);
+        }
+        let retry = || async move {
+            while !self.waiting.borrow().is_empty() {
+                smol::Timer::after(RETRY).await;
+                self.retry_all().await;
+            }
+        };
+        self.retrying
+            .start(&self.tasks, "retries to sign in", retry);
+    }
+
+    /// Tries those who wait, until one shows that the directory still can't tell.
+    async fn retry_all(&'static self) {
+        let waiting: Vec<_> = self.waiting.borrow().clone().into_iter().collect();
+        for (sid, token) in waiting {
+            if !self.waiting.borrow().contains_key(&sid) {
+                continue;
+            }
+            match self.sign_in(sid, &token).await {
+                Err(Fault::Unavailable(_)) => return,
+                Err(fault) => log::debug!("{sid} stays anonymous: {fault:?}"),
+                Ok(who) => drop(self.enter_channels(&Sender { sid, who }).await),
+            }
+            self.waiting.borrow_mut().remove(&sid);
+        }
+    }
+
+    /// Enters the rooms of all channels of the session's user.
+    ///
+    /// # Errors
+    /// The directory can't tell them, or the session has left.
+    pub async fn enter_channels(&self, from: &Sender) -> Result<(), Fault> {
+        let Sender { sid, who } = from;
+        let core = self.core;
+        for id in core.directory.channels(who).await? {
+            if core.pools.sessions.who(*sid).is_none() {
+                return Err(Fault::Gone);
+            }
+            match core.enter(*sid, &rooms::of_channel(&id)).await {
+                // The session itself is fine: it hears of as many channels as it may.
+                Err(Fault::Full(limit)) => {
+                    metrics::refused(limit);
+                    log::warn!("{sid} can't enter all channels of {}: {limit}", who.user.id);
+                    break;
+                }
+                entered => entered?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The session and its user are alive.
+    pub fn seen(&self, from: &Sender) {
+        self.core.pools.sessions.seen(from.sid, now());
+        self.core.directory.seen(&from.who);
+    }
+
+    /// The socket is gone: it leaves the pools, and those who had a chat open with it see that.
+    pub fn forget(&self, sid: Sid) {
+        self.waiting.borrow_mut().remove(&sid);
+        self.core.limits.forget(sid);
+        self.core.pools.usage.forget(sid);
+        for chat_id in self.core.pools.sessions.remove(sid).into_iter().flatten() {
+            self.chats.publish_presence(&chat_id);
+        }
+    }
+}
+
+/// Sessions of users, on any instance.
+impl Sessions {
+    /// The user behind a sid of any instance; `None` when it is not signed in anywhere.
+    pub async fn owner(&self, sid: &str) -> Option<String> {
+        let here = Sid::parse(sid).and_then(|sid| self.core.pools.sessions.who(sid));
+        match here {
+            Some(who) => Some(who.user.id.clone()),
+            None => self.core.peers.owner(sid).await,
+        }
+    }
+
+    /// Every session of these users.
+    pub async fn of_users(&self, user_ids: &[&str]) -> Vec<String> {
+        let rooms = user_ids.iter().map(|id| rooms::of_user(id));
+        let here = rooms.flat_map(|room| self.core.hub.members(&room));
+        let here = here.map(|sid| sid.as_str().to_owned());
+        let mut sids: BTreeSet<String> = here.collect();
+        sids.extend(self.core.peers.sessions_of(user_ids).await);
+        sids.into_iter().collect()
+    }
+
+    /// All sessions of these users enter a room.
+    pub async fn enter_for_users(&self, room: &str, user_ids: &[String]) {
+        let user_ids: Vec<&str> = user_ids.iter().map(String::as_str).collect();
+        for sid in self.of_users(&user_ids).await {
+            self.core.peers.enter_anywhere(&sid, room).await;
+        }
+    }
+
+    /// All sessions of these users leave a room.
+    pub async fn leave_for_users(&self, room: &str, user_ids: &[String]) {
+        let user_ids: Vec<&str> = user_ids.iter().map(String::as_str).collect();
+        for sid in self.of_users(&user_ids).await {
+            self.core.peers.leave_anywhere(&sid, room);
+        }
+    }
+
+    /// Tells every session of a user that their access changed, and disconnects it. Returns how many there were.
+    pub async fn disconnect_user(&self, user_id: &str) -> usize {
+        let sids = self.of_users(&[user_id]).await;
+        for sid in &sids {
+            let args = Args::one(&json!({}));
+            let target = Target::room(sid);
+            self.core.peers.emit(&target, "access:updated", &args);
+            self.core.peers.disconnect(sid);
+        }
+        sids.len()
+    }
+}
+
+/// Checking.
+impl Sessions {
+    /// Checks every session each 30 s until there is none.
+    fn keep_checking(&'static self) {
+        let check = || async move {
+            loop {
+                smol::Timer::after(RECHECK).await;
+                self.reap(now());
+                self.check_all().await;
+                if self.core.pools.sessions.is_empty() {
+                    return;
+                }
+            }
+        };
+        self.checking.start(&self.tasks, "checks sessions", check);
+    }
+
+    /// Sessions that were not heard of for four heartbeats leave the pool.
+    fn reap(&self, now: i64) {
+        let since = now - self.core.config.session_timeout().as_secs().cast_signed();
+        let mut left = BTreeSet::new();
+        for (sid, chats) in self.core.pools.sessions.reap(since) {
+            log::info!("{sid} sent no heartbeat and leaves the session pool");
+            for chat_id in chats {
+                self.core.peers.leave(sid, &rooms::of_chat(&chat_id));
+                left.insert(chat_id);
+            }
+        }
+        // Once a chat, however many leave it: a proxy that is cut off takes all of them.
+        for chat_id in left {
+            self.chats.publish_presence(&chat_id);
+        }
+    }
+
+    /// Runs as long as the server does: sessions of other instances, which this one took out of the pool for all, leave what
+    /// they had open.
+    pub async fn follow_reaped(&self) {
+        while let Some(Reaped { sessions }) = self.core.peers.reaped().await {
+            for (sid, chats) in &sessions {
+                for chat_id in chats {
+                    let room = rooms::of_chat(chat_id);
+                    self.core.peers.leave_anywhere(sid, &room);
+                }
+            }
+            let chats: BTreeSet<&String> = sessions.iter().flat_map(|(_, chats)| chats).collect();
+            for chat_id in chats {
+                self.chats.publish_presence(chat_id);
+            }
+            for (sid, _) in &sessions {
+                self.core.documents.evict(sid).await;
+            }
+        }
+    }
+
+    /// Checks each identity once, however many sessions carry it, a few at a time.
+    async fn check_all(&'static self) {
+        let all = self.core.pools.sessions.by_identity();
+        for many in all.chunks(LOOKUPS_AT_ONCE) {
+            let who: Vec<_> = many.iter().map(|(who, _)| who.clone()).collect();
+            let revoked = self.core.peers.revoked(&who).await;
+            let many: Vec<_> = many.iter().zip(revoked).collect();
+            for some in many.chunks(CHECKS_AT_ONCE) {
+                let check = |((who, sids), revoked): &(&(Rc<Identity>, Vec<Sid>), bool)| {
+                    let (who, sids, revoked) = (who.clone(), sids.clone(), *revoked);
+                    let check = async move { self.check_one(&who, &sids, revoked).await };
+                    self.tasks.run_to_end("checks an identity", check)
+                };
+                let checks: Vec<_> = some.iter().map(check).collect();
+                for check in checks {
+                    check.await;
+                }
+            }
+        }
+    }
+
+    async fn check_one(&self, who: &Rc<Identity>, sids: &[Sid], revoked: bool) {
+        let why = match identity::still_valid(self.core, who, revoked).await {
+            Ok(()) => return,
+            Err(Refusal::Unavailable(why)) => {
+                log::debug!("{} keeps its sessions unchecked: {why}", who.user.id);
+                return;
+            }
+            Err(Refusal::Denied(why)) => why,
+        };
+        for sid in sids {
+            // It may have signed in with a fresh token meanwhile.
+            let same = |now: Rc<Identity>| Rc::ptr_eq(&now, who);
+            if self.core.pools.sessions.who(*sid).is_some_and(same) {
+                log::info!("{sid} is disconnected: {why}");
+                self.core.hub.disconnect(*sid, true);
+            }
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! What clients stream to a backend (direct connections): events named `{user}:{session}:{request}`.
+
+use super::core::{Core, Fault, Sender};
+use crate::ground::names::is_id;
+use crate::peers::pools::streams::Pushed;
+use serde_json::value::RawValue;
+
+/// Whether a name is that of a stream: an id with exactly two colons.
+pub fn is_name(name: &str) -> bool {
+    name.bytes().filter(|byte| *byte == b':').count() == 2 && is_id(name)
+}
+
+/// Hands an event of a client's stream to whoever listens to it, on any instance; only its own user may feed it. Whether
+/// somebody of another instance listens can't be told.
+///
+/// # Errors
+/// It is another user's, nobody listens here, or too much waits.
+pub fn push(core: &Core, from: &Sender, name: &str, data: &RawValue) -> Result<(), Fault> {
+    if name.split(':').next() != Some(&from.who.user.id) {
+        return Err(Fault::Denied("somebody else's stream"));
+    }
+    match core.pools.streams.push(name, data) {
+        Pushed::Taken => Ok(()),
+        Pushed::Nobody if core.peers.stream(name, data) => Ok(()),
+        Pushed::Nobody => Err(Fault::Denied("nobody listens to this stream")),
+        Pushed::Lost => Err(Fault::Full("bytes of streams")),
+    }
+}

@@ -1,0 +1,250 @@
+//! Whole environments, right and wrong.
+
+use super::env::{Env, NOT_UTF8};
+use super::table::SETTINGS;
+use super::*;
+
+fn env(pairs: &[(&str, &str)]) -> Env {
+    let fixed = [
+        ("WEBUI_SECRET_KEY", "0123456789abcdef"),
+        ("HOME", "/home/ann"),
+    ];
+    let all = fixed.iter().chain(pairs);
+    all.map(|(name, value)| (name.to_string(), value.to_string()))
+        .collect()
+}
+
+fn mistakes(pairs: &[(&str, &str)]) -> Vec<String> {
+    let mistakes = read(&env(pairs)).mistakes;
+    mistakes.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_secret_is_all_it_takes() {
+    let reading = read(&env(&[]));
+    assert_eq!((reading.mistakes.len(), reading.warnings.len()), (0, 0));
+    let config = reading.config.unwrap();
+    assert_eq!(
+        config.data_dir,
+        PathBuf::from("/home/ann/.local/share/siskin")
+    );
+    assert_eq!(config.ping_interval, Duration::from_secs(25));
+    assert_eq!(config.transports, Transports::Both);
+    assert_eq!(config.outbox_bytes, 1 << 20);
+    assert!(config.redis.is_none() && config.api_key.is_none());
+    assert_eq!(
+        config.max_connections_per_address,
+        config.max_connections / 2
+    );
+}
+
+#[test]
+fn each_setting_is_read_once_and_told() {
+    let reading = read(&env(&[]));
+    let told: Vec<_> = reading.effective.iter().map(|(row, ..)| row.name).collect();
+    let rows: Vec<_> = SETTINGS.iter().map(|row| row.name).collect();
+    assert_eq!(told, rows);
+}
+
+#[test]
+fn every_mistake_is_told_at_once() {
+    let told = mistakes(&[
+        ("WEBUI_SECRET_KEY", ""),
+        ("SISKIN_LISTEN", "here"),
+        ("SISKIN_CONSOLE", "maybe"),
+        ("SISKIN_OUTBOX_BYTES", "lots"),
+        ("WEBSOCKET_MANAGER", "kafka"),
+        ("SISKIN_LOG", "loud"),
+    ]);
+    let names: Vec<_> = told
+        .iter()
+        .filter_map(|text| text.split(':').next())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "WEBUI_SECRET_KEY",
+            "SISKIN_LISTEN",
+            "SISKIN_LOG",
+            "SISKIN_CONSOLE",
+            "SISKIN_OUTBOX_BYTES",
+            "WEBSOCKET_MANAGER"
+        ]
+    );
+    assert_eq!(
+        told[2],
+        r#"SISKIN_LOG: "loud" can't be used; write one of error, warn, info, debug, trace"#
+    );
+}
+
+#[test]
+fn a_secret_is_never_told() {
+    let reading = read(&env(&[
+        ("SISKIN_API_KEY", "hidden"),
+        ("WEBSOCKET_REDIS_URL", "http://hidden"),
+        ("WEBSOCKET_MANAGER", "redis"),
+    ]));
+    assert!(!reading.mistakes.is_empty());
+    assert!(!format!("{reading:?}").contains("hidden"));
+}
+
+#[test]
+fn secrets_come_from_files_and_credentials() {
+    let folder = std::env::temp_dir().join(format!("siskin-config-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("SISKIN_API_KEY"), "from-a-credential\n").unwrap();
+    std::fs::write(folder.join("other"), "from-a-file\n").unwrap();
+    std::fs::write(folder.join("empty"), "\n").unwrap();
+    let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
+    let key = |pairs: &[(&str, &str)]| {
+        read(&env(pairs))
+            .config
+            .map(|config| config.api_key.unwrap().expose().to_owned())
+    };
+    let credentials = folder.to_string_lossy();
+    let credentials = ("CREDENTIALS_DIRECTORY", credentials.as_ref());
+    assert_eq!(key(&[credentials]).unwrap(), "from-a-credential");
+    assert_eq!(
+        key(&[credentials, ("SISKIN_API_KEY_FILE", &path("other"))]).unwrap(),
+        "from-a-file"
+    );
+    assert_eq!(
+        key(&[credentials, ("SISKIN_API_KEY", "typed")]).unwrap(),
+        "typed"
+    );
+    assert_eq!(key(&[("SISKIN_API_KEY_FILE", &path("empty"))]), None);
+    assert_eq!(key(&[("SISKIN_API_KEY_FILE", &path("missing"))]), None);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn the_old_names_count_where_the_new_are_missing() {
+    let mut env = env(&[
+        ("WEBUI_JWT_SECRET_KEY", "another-old-secret"),
+        ("REDIS_URL", "redis://a"),
+        ("WEBSOCKET_MANAGER", "redis"),
+    ]);
+    assert_eq!(
+        read(&env).config.unwrap().secret_key.expose(),
+        "0123456789abcdef"
+    );
+    env.remove("WEBUI_SECRET_KEY");
+    let config = read(&env).config.unwrap();
+    assert_eq!(config.secret_key.expose(), "another-old-secret");
+    assert_eq!(config.redis.unwrap().url.expose(), "redis://a");
+}
+
+#[test]
+fn a_redis_that_is_not_used_stops_nothing() {
+    let reading = read(&env(&[
+        ("REDIS_URL", "unix:///run/redis"),
+        ("WEBSOCKET_SENTINEL_PORT", "x"),
+    ]));
+    assert!(reading.config.is_some());
+    assert_eq!(reading.warnings.len(), 2);
+    assert_eq!(mistakes(&[("WEBSOCKET_MANAGER", "redis")]).len(), 1);
+    let both = [
+        ("WEBSOCKET_MANAGER", "redis"),
+        ("REDIS_URL", "redis://a"),
+        ("REDIS_CLUSTER", "1"),
+        ("WEBSOCKET_SENTINEL_HOSTS", "a"),
+    ];
+    assert_eq!(mistakes(&both).len(), 1);
+}
+
+#[test]
+fn transports_follow_either_setting() {
+    let transports = |pairs: &[(&str, &str)]| read(&env(pairs)).config.unwrap().transports;
+    assert_eq!(
+        transports(&[("ENABLE_WEBSOCKET_SUPPORT", "False")]),
+        Transports::Polling
+    );
+    assert_eq!(
+        transports(&[("SISKIN_TRANSPORTS", "websocket")]),
+        Transports::Websocket
+    );
+    let both = [
+        ("ENABLE_WEBSOCKET_SUPPORT", "false"),
+        ("SISKIN_TRANSPORTS", "both"),
+    ];
+    assert_eq!(transports(&both), Transports::Both);
+}
+
+#[test]
+fn networks_hold_their_addresses() {
+    let holds = |net: &str, address: &str| {
+        Network::parse(net)
+            .unwrap()
+            .contains(address.parse().unwrap())
+    };
+    assert!(holds("10.0.0.0/8", "10.255.0.1") && !holds("10.0.0.0/8", "11.0.0.1"));
+    assert!(holds("10.1.2.3", "10.1.2.3") && !holds("10.1.2.3", "10.1.2.2"));
+    assert!(holds("0.0.0.0/0", "1.2.3.4") && !holds("0.0.0.0/0", "::1"));
+    assert!(holds("127.0.0.0/8", "::ffff:127.0.0.1"));
+    assert!(holds("fd00::/8", "fd12::1") && !holds("fd00::/8", "fe80::1"));
+    assert!(holds("::/0", "fe80::1") && holds("::1", "::1"));
+    for wrong in ["", "10.0.0.0/33", "::/129", "10.0.0.0/", "x", "10.0.0.0/-1"] {
+        assert_eq!(Network::parse(wrong), None, "{wrong}");
+    }
+}
+
+/// What comes of an environment with a Redis and this value, and all that is said about it.
+fn read_with(row: &Row, name: &str, value: &str) -> (Reading, String) {
+    let mut env = env(&[
+        ("WEBSOCKET_MANAGER", "redis"),
+        ("WEBSOCKET_REDIS_URL", "redis://a"),
+    ]);
+    env.remove(row.name);
+    env.insert(name.to_owned(), value.to_owned());
+    let reading = read(&env);
+    let mistakes = reading.mistakes.iter().map(Mistake::to_string);
+    let said: Vec<_> = mistakes.chain(reading.warnings.iter().cloned()).collect();
+    (reading, said.join("\n"))
+}
+
+#[test]
+fn garbage_is_a_mistake_that_names_its_variable() {
+    let huge = "9".repeat(100_000);
+    let garbage = [
+        "\u{FFFD}", "\u{1}", "-1", "1e999", "{", ":", "//", "☃", &huge,
+    ];
+    // These take any text, or 99...9 as the name of a host.
+    let free = ["text", "a folder", "host or host:port, several with commas"];
+    for row in SETTINGS {
+        for name in std::iter::once(&row.name).chain(row.also) {
+            for value in garbage {
+                let (reading, said) = read_with(row, name, value);
+                assert_eq!(reading.effective.len(), SETTINGS.len());
+                assert_eq!(reading.config.is_some(), reading.mistakes.is_empty());
+                let is_bad = value.contains(NOT_UTF8) || !free.contains(&row.shape);
+                assert!(
+                    !is_bad || said.contains(name),
+                    "{name}={value:.40}: {said:.400}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn an_empty_value_is_none() {
+    for row in SETTINGS {
+        for value in ["", " \t\n "] {
+            let (reading, _) = read_with(row, row.name, value);
+            let of_row = |(other, ..): &&(&Row, _, _)| other.name == row.name;
+            let (_, _, source) = reading.effective.iter().find(of_row).unwrap();
+            assert_eq!(*source, Source::Default, "{}", row.name);
+        }
+    }
+}
+
+#[test]
+fn a_home_that_is_not_utf8_is_none() {
+    let told = mistakes(&[("HOME", "/h/\u{FFFD}")]);
+    assert!(told[0].starts_with("SISKIN_DATA_DIR: "), "{told:?}");
+}
+
+#[test]
+fn secrets_are_not_printed() {
+    assert_eq!(format!("{:?}", Secret::new("abc")), "(secret)");
+}

@@ -1,0 +1,22 @@
+//! What all others stand on, and which knows nothing of them.
+//!
+//! - [`clock`]: what time it is
+//! - [`tasks`]: who runs what: tasks with owners, waiting without looking, deadlines
+//! - [`net`]: sockets of our executor
+//! - [`json`]: JSON that comes as bytes
+//! - [`names`]: what an id may be
+//! - [`embedded`]: compressed files in the binary
+//! - [`rooms`]: the names of rooms
+//! - [`random`]: random numbers of the system
+//! - `random_input`: random input for tests
+
+pub mod clock;
+pub mod embedded;
+pub mod json;
+pub mod names;
+pub mod net;
+pub mod random;
+#[cfg(test)]
+pub(crate) mod random_input;
+pub mod rooms;
+pub mod tasks;

@@ -1,0 +1,31 @@
+//! The names of rooms (contract, Rooms).
+
+/// The sessions of a user.
+pub fn of_user(user_id: &str) -> String {
+    format!("user:{user_id}")
+}
+
+/// The members of a channel.
+pub fn of_channel(channel_id: &str) -> String {
+    format!("channel:{channel_id}")
+}
+
+/// Those who have a saved chat open.
+pub fn of_chat(chat_id: &str) -> String {
+    format!("chat:{chat_id}")
+}
+
+/// The chat that a room is of.
+pub fn chat(room: &str) -> Option<&str> {
+    room.strip_prefix("chat:")
+}
+
+/// Those who hear of a note's saves.
+pub fn of_note(note_id: &str) -> String {
+    format!("note:{note_id}")
+}
+
+/// Those who have a document open.
+pub fn of_document(document_id: &str) -> String {
+    format!("doc_{document_id}")
+}

@@ -1,0 +1,182 @@
+//! Who runs what: every task has an owner, which can list its tasks, wait for them and end them.
+//!
+//! - [`Tasks`]: the tasks of one owner
+//! - [`Single`]: work that runs while there is some, once at a time
+//! - [`Bell`]: waiting until something is so, without looking again and again
+//! - [`within`]: no longer than that
+
+mod bell;
+mod single;
+#[cfg(test)]
+mod tests;
+
+pub use bell::Bell;
+pub use single::Single;
+
+use slab::Slab;
+use smol::{LocalExecutor, Task, Timer};
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// The one executor. Everything of ours runs on it, on one thread.
+pub type Executor = &'static LocalExecutor<'static>;
+
+/// Makes the executor, which lives as long as the process, and runs `main` on it until that ends.
+pub fn block_on<T: 'static, F: Future<Output = T> + 'static>(
+    main: impl FnOnce(Executor) -> F,
+) -> T {
+    let executor: Executor = Box::leak(Box::new(LocalExecutor::new()));
+    // A task like all others, so that it isn't polled (and the signals' pipe read) whenever one of them wakes up.
+    let main = executor.spawn(main(executor));
+    smol::block_on(executor.run(main))
+}
+
+/// The tasks of one owner. A clone is the same owner.
+///
+/// A task whose owner is dropped goes on; one that must end is ended by [`Tasks::end`].
+#[derive(Clone)]
+pub struct Tasks(Rc<Owner>);
+
+struct Owner {
+    executor: Executor,
+    running: RefCell<Slab<Running>>,
+    /// Rung when no task runs any more.
+    idle: Bell,
+}
+
+struct Running {
+    name: &'static str,
+    task: Option<Task<()>>,
+}
+
+impl Tasks {
+    /// An owner without tasks.
+    pub fn new(executor: Executor) -> Self {
+        Self(Rc::new(Owner {
+            executor,
+            running: RefCell::default(),
+            idle: Bell::default(),
+        }))
+    }
+
+    /// Starts a task. Its name says in one or two words what it does, for [`Tasks::list`].
+    pub fn spawn(&self, name: &'static str, work: impl Future<Output = ()> + 'static) {
+        let key = self
+            .0
+            .running
+            .borrow_mut()
+            .insert(Running { name, task: None });
+        let place = Place {
+            owner: self.0.clone(),
+            key,
+        };
+        let task = self.0.executor.spawn(async move {
+            work.await;
+            drop(place);
+        });
+        // It has not run yet, so its place is still there.
+        if let Some(running) = self.0.running.borrow_mut().get_mut(key) {
+            running.task = Some(task);
+        }
+    }
+
+    /// Starts a task that has an answer. Who stops waiting for the answer does not stop the task.
+    pub fn run_to_end<T: 'static>(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = T> + 'static,
+    ) -> Answer<T> {
+        let answer = Rc::new(Slot {
+            value: Cell::new(None),
+            filled: Bell::default(),
+        });
+        let slot = answer.clone();
+        self.spawn(name, async move {
+            slot.value.set(Some(work.await));
+            slot.filled.ring();
+        });
+        Answer(answer)
+    }
+
+    /// How many tasks run.
+    pub fn len(&self) -> usize {
+        self.0.running.borrow().len()
+    }
+
+    /// Whether none runs.
+    pub fn is_empty(&self) -> bool {
+        self.0.running.borrow().is_empty()
+    }
+
+    /// The names of the tasks that run.
+    pub fn list(&self) -> Vec<&'static str> {
+        let running = self.0.running.borrow();
+        running.iter().map(|(_, running)| running.name).collect()
+    }
+
+    /// Waits until no task runs. The caller limits the time.
+    pub async fn idle(&self) {
+        self.0.idle.until(|| self.is_empty().then_some(())).await;
+    }
+
+    /// Ends all tasks, wherever they wait.
+    pub fn end(&self) {
+        // Dropping a task may start or end others: no borrow is held meanwhile.
+        let all: Vec<_> = {
+            let mut running = self.0.running.borrow_mut();
+            let tasks = running.iter_mut();
+            tasks
+                .filter_map(|(_, running)| running.task.take())
+                .collect()
+        };
+        drop(all);
+    }
+}
+
+/// A task's place in its owner's list, until the task ends or is ended.
+struct Place {
+    owner: Rc<Owner>,
+    key: usize,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let ended = self.owner.running.borrow_mut().try_remove(self.key);
+        // It is ending by itself: it needn't be ended.
+        if let Some(task) = ended.and_then(|running| running.task) {
+            task.detach();
+        }
+        if self.owner.running.borrow().is_empty() {
+            self.owner.idle.ring();
+        }
+    }
+}
+
+/// The answer of a task; never comes when the task was ended.
+pub struct Answer<T>(Rc<Slot<T>>);
+
+struct Slot<T> {
+    value: Cell<Option<T>>,
+    filled: Bell,
+}
+
+impl<T> Future for Answer<T> {
+    type Output = T;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        self.0.filled.poll(cx, || self.0.value.take())
+    }
+}
+
+/// Waits for `work`, no longer than `limit`; `None` when it took longer.
+pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+    let late = async {
+        Timer::after(limit).await;
+        None
+    };
+    futures_lite::future::or(async { Some(work.await) }, late).await
+}

@@ -1,0 +1,331 @@
+//! The link to the other instances over Redis, as python-socketio's manager has it (redis.md, Socket.IO backplane).
+//!
+//! Everything goes over the channel `socketio`; with room channels an emit to one room goes over
+//! `socketio#{namespace}#{room}`, which an instance listens to while it has members of that room (each socket is a
+//! member of the room of its sid). An emit to a socket that is here is not published.
+
+mod calls;
+mod publisher;
+mod wire;
+
+use super::outgoing::Outgoing;
+use super::pools::streams::Streams;
+use crate::ground::tasks::{Executor, Tasks, within};
+use crate::metrics::{self, Counter};
+use crate::redis::Redis;
+use crate::socket::{Args, CallError, Hub, Sid, Target, To};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use calls::Calls;
+use publisher::Publisher;
+use wire::{Emit, Message, ReplyTo};
+
+/// The channel of all instances.
+const CHANNEL: &str = "socketio";
+/// Between two log lines about messages that can't be read.
+const SAY: Duration = Duration::from_secs(60);
+/// How long the ack of a call of another instance is waited for; it has given up by then.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// This instance among the others.
+pub struct Backplane {
+    tasks: Tasks,
+    hub: Rc<Hub>,
+    redis: Redis,
+    publisher: Rc<Publisher>,
+    calls: Rc<Calls>,
+    room_channels: bool,
+    /// How all messages end that come back from ourselves.
+    tail: String,
+    /// When a message was last said to be malformed.
+    said: Cell<Option<Instant>>,
+}
+
+impl Backplane {
+    /// Joins the others; returns at once.
+    pub fn start(
+        executor: Executor,
+        hub: Rc<Hub>,
+        redis: Redis,
+        room_channels: bool,
+        streams: Rc<Streams>,
+    ) -> Rc<Self> {
+        let backplane = Rc::new(Self {
+            tasks: Tasks::new(executor),
+            hub,
+            publisher: Rc::default(),
+            calls: Rc::default(),
+            room_channels,
+            tail: wire::tail(redis.host_id()),
+            said: Cell::new(None),
+            redis,
+        });
+        let keep = backplane.publisher.clone().keep(backplane.redis.clone());
+        backplane.tasks.spawn("publishes", keep);
+        backplane.listen();
+        backplane.take_streams(streams);
+        backplane
+    }
+
+    fn listen(self: &Rc<Self>) {
+        let subscriber = self.redis.subscriber();
+        let take = self.taker();
+        subscriber.listen(CHANNEL, take.clone());
+        let weak = Rc::downgrade(self);
+        let channels = move || weak.upgrade().map_or_else(Vec::new, |this| this.channels());
+        subscriber.set_rooms(channels, move |_, message| take(message));
+    }
+
+    /// Redis, which we hold, doesn't hold us.
+    fn taker(self: &Rc<Self>) -> impl Fn(&[u8]) + Clone + 'static {
+        let weak = Rc::downgrade(self);
+        move |message| {
+            if let Some(this) = weak.upgrade() {
+                this.incoming(message);
+            }
+        }
+    }
+
+    /// The channels of all rooms and sockets here.
+    fn channels(&self) -> Vec<String> {
+        if !self.room_channels {
+            return Vec::new();
+        }
+        let rooms = self.hub.occupied("/").into_iter();
+        let rooms = rooms.map(|(room, _)| room_channel("/", &room));
+        let sids = self.hub.sids().into_iter();
+        rooms
+            .chain(sids.map(|sid| room_channel("/", sid.as_str())))
+            .collect()
+    }
+
+    /// What `/ready` says about it.
+    pub fn degraded(&self) -> Option<String> {
+        self.redis.degraded()
+    }
+
+    /// A room got its first member here or lost its last; a socket came or went.
+    pub fn occupied(&self, nsp: &str, room: &str, occupied: bool) {
+        if self.room_channels {
+            self.redis
+                .subscriber()
+                .change(room_channel(nsp, room), occupied);
+        }
+    }
+
+    /// Waits until no event to a room that was entered before can be missed.
+    pub async fn subscribed(&self) {
+        if self.room_channels {
+            self.redis.subscriber().settled(&self.redis).await;
+        }
+    }
+
+    /// Waits until the others have been told all that they should know.
+    pub async fn published(&self) {
+        self.publisher.settled(&self.redis).await;
+    }
+
+    /// Tells the others of an emit, unless its only receiver is here.
+    pub fn emit(&self, target: &Target<'_>, event: &str, args: &Args<'_>) {
+        let sid = match target.to {
+            To::Sid(sid) => Some(sid),
+            To::Room(room) => Sid::parse(room),
+            To::All | To::Rooms(_) => None,
+        };
+        if sid.is_none_or(|sid| !self.hub.is_connected(sid)) {
+            let Outgoing { channel, message } = self.outgoing(target, event, args);
+            self.publisher.publish(channel, message);
+        }
+    }
+
+    /// What tells the others of an emit.
+    pub fn outgoing(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> Outgoing {
+        Outgoing {
+            channel: self.channel(target),
+            message: wire::emit_message(self.redis.host_id(), target, event, args, None),
+        }
+    }
+
+    fn channel(&self, target: &Target<'_>) -> Cow<'static, str> {
+        match target.to {
+            To::Room(room) if self.room_channels => room_channel(target.nsp, room).into(),
+            To::Sid(sid) if self.room_channels => room_channel(target.nsp, sid.as_str()).into(),
+            _ => CHANNEL.into(),
+        }
+    }
+
+    /// Asks a socket of another instance.
+    pub async fn call(
+        &self,
+        sid: &str,
+        event: &str,
+        args: &Args<'_>,
+        timeout: Duration,
+    ) -> Result<Args<'static>, CallError> {
+        let waiting = self.calls.open(sid);
+        let target = Target::room(sid);
+        let message =
+            wire::emit_message(self.redis.host_id(), &target, event, args, Some(waiting.id));
+        self.publisher.publish(self.channel(&target), message);
+        let by_channel = self.room_channels;
+        let channel = move |sid: &str| by_channel.then(|| room_channel("/", sid));
+        let look = self.calls.clone().look(self.redis.clone(), channel);
+        self.tasks.spawn("looks after a call", look);
+        match within(timeout, waiting.answer.recv()).await {
+            Some(answer) => answer.ok().flatten().ok_or(CallError::Gone),
+            None => {
+                metrics::add(Counter::AckTimeouts, 1);
+                Err(CallError::Timeout)
+            }
+        }
+    }
+
+    /// Whoever has this socket disconnects it.
+    pub fn disconnect(&self, sid: &str) {
+        self.tell(wire::disconnect_message(self.redis.host_id(), sid));
+    }
+
+    /// Whoever has this socket lets it enter a room.
+    pub fn enter(&self, sid: &str, room: &str) {
+        self.tell(wire::enter_message(self.redis.host_id(), sid, room));
+    }
+
+    /// Whoever has this socket lets it leave a room.
+    pub fn leave(&self, sid: &str, room: &str) {
+        self.tell(wire::leave_message(self.redis.host_id(), sid, room));
+    }
+
+    /// Everybody leaves the room.
+    pub fn close_room(&self, room: &str) {
+        self.tell(wire::close_message(self.redis.host_id(), room));
+    }
+
+    /// Hands an event of a stream to whoever has it open.
+    pub fn stream(&self, name: &str, data: &RawValue) {
+        let name = serde_json::to_string(name).unwrap_or_default();
+        let message = format!(r#"{{"channel":{name},"data":{data}}}"#);
+        self.publisher
+            .publish(self.redis.key(STREAMS).into(), message);
+    }
+
+    /// Takes the events of streams that other instances' clients send to a backend of this one.
+    fn take_streams(&self, streams: Rc<Streams>) {
+        #[derive(serde::Deserialize)]
+        struct Event<'a> {
+            channel: String,
+            #[serde(borrow)]
+            data: &'a RawValue,
+        }
+        let listener = move |message: &[u8]| match crate::ground::json::read::<Event<'_>>(message) {
+            Ok(event) => drop(streams.push(&event.channel, event.data)),
+            Err(_) => metrics::refused("backplane message"),
+        };
+        self.redis
+            .subscriber()
+            .listen(&self.redis.key(STREAMS), listener);
+    }
+
+    fn tell(&self, message: String) {
+        self.publisher.publish(CHANNEL.into(), message);
+    }
+
+    /// A message came. Whatever it is, it can't stop the next one.
+    fn incoming(self: &Rc<Self>, message: &[u8]) {
+        if message.ends_with(self.tail.as_bytes()) {
+            return;
+        }
+        metrics::add(Counter::BackplaneIn, 1);
+        match wire::decode(message, self.redis.host_id()) {
+            Ok(message) => self.obey(message),
+            Err(wire::Malformed(what)) => self.complain(what, message.len()),
+        }
+    }
+
+    fn obey(self: &Rc<Self>, message: Message<'_>) {
+        let here = |sid: &str| Sid::parse(sid).filter(|sid| self.hub.is_connected(*sid));
+        match message {
+            Message::Emit(emit) => self.emit_here(&emit),
+            Message::Callback(callback) => {
+                self.calls
+                    .finish(callback.id, Some(callback.args.into_owned()));
+            }
+            Message::Here { id, host } => self.calls.found(id, &host),
+            Message::Gone { id } => self.calls.finish(id, None),
+            Message::Disconnect { sid, nsp } if &*nsp == "/" => {
+                here(&sid).map(|sid| self.hub.disconnect(sid, true));
+            }
+            Message::Enter { sid, room } => {
+                here(&sid).map(|sid| self.hub.enter(sid, &room));
+            }
+            Message::Leave { sid, room } => {
+                here(&sid).map(|sid| self.hub.leave(sid, &room));
+            }
+            Message::Close { nsp, room } => self.hub.close_room(&nsp, &room),
+            Message::Disconnect { .. } | Message::NotForUs => {}
+        }
+    }
+
+    fn emit_here(self: &Rc<Self>, emit: &Emit<'_>) {
+        let rooms: Vec<&str> = emit.rooms.iter().flatten().map(|room| &**room).collect();
+        let except: Vec<&str> = emit.except.iter().map(|room| &**room).collect();
+        let target = Target {
+            nsp: &emit.nsp,
+            to: match (&emit.rooms, rooms.as_slice()) {
+                (None, _) => To::All,
+                (Some(_), [room]) => To::Room(room),
+                (Some(_), several) => To::Rooms(several),
+            },
+            except: &except,
+        };
+        match &emit.reply {
+            Some(reply) => self.ask_here(&target, emit, reply),
+            None => drop(self.hub.emit(&target, &emit.event, &emit.args)),
+        }
+    }
+
+    /// Asks the sockets here on behalf of another instance.
+    fn ask_here(self: &Rc<Self>, target: &Target<'_>, emit: &Emit<'_>, reply: &ReplyTo<'_>) {
+        for sid in self.hub.select(target) {
+            let to = reply.clone().into_owned();
+            let weak = Rc::downgrade(self);
+            let done = Box::new(move |args: Option<Args<'static>>| {
+                if let Some(this) = weak.upgrade() {
+                    this.tell(match args {
+                        Some(args) => wire::callback_message(&to, &args),
+                        None => wire::gone_message(&to),
+                    });
+                }
+            });
+            let Some(ack) = self.hub.emit_with_ack(sid, &emit.event, &emit.args, done) else {
+                continue;
+            };
+            self.tell(wire::here_message(reply, self.redis.host_id()));
+            let hub = self.hub.clone();
+            let forget = async move {
+                smol::Timer::after(PATIENCE).await;
+                hub.forget(sid, ack);
+            };
+            self.tasks.spawn("forgets an ack", forget);
+        }
+    }
+
+    fn complain(&self, what: &str, bytes: usize) {
+        metrics::refused("backplane message");
+        let now = Instant::now();
+        if self.said.get().is_none_or(|said| now - said >= SAY) {
+            self.said.set(Some(now));
+            log::warn!("a message of another instance is skipped: {what} ({bytes} bytes)");
+        }
+    }
+}
+
+/// After the prefix: the channel of streams of all users.
+const STREAMS: &str = "direct_completion";
+
+fn room_channel(nsp: &str, room: &str) -> String {
+    format!("{CHANNEL}#{nsp}#{room}")
+}

@@ -1,0 +1,323 @@
+//! SharedDocuments that several instances share, in Redis, as the reference application keeps them: a list of updates, a
+//! set of sessions, a counter of bytes each, and what every session has open.
+//!
+//! Every change is a few steps under the document's lock, each a script on one key, since in a Cluster the keys of a document are
+//! on different servers. In whatever step we die, no update is lost: bytes are counted before the update is
+//! stored (so the counter may be too high until the next squash sets it right), and a squash replaces the older
+//! half of the list in one step, and only if that half is still what was read. An update is published in the step that
+//! stores it.
+
+mod scripts;
+mod sessions;
+mod squash;
+
+use super::bytes::ints;
+use super::history::{MAX_BLOCKS, MAX_BYTES, Rejected, SQUASH_AT, check};
+use super::open::Open;
+use super::update::Contents;
+use super::{Away, Seed, Tell};
+use crate::ground::tasks::{Executor, Tasks as Owner};
+use crate::metrics::{self, Counter};
+use crate::peers::outgoing::Outgoing;
+use crate::peers::shared::Shared;
+use crate::peers::shared::lease::Lease;
+use crate::peers::shared::locks::{Locks, Trouble};
+use crate::peers::shared::tasks::Tasks;
+use crate::redis::{Fault, Redis, Script};
+use crate::socket::Sid;
+use scripts::{PUSH, REMOVE, RESERVE};
+use squash::{merge_all, merge_good};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
+
+/// What this instance knows about a document that one of its sessions has open.
+#[derive(Default)]
+struct Known {
+    /// Bytes of its updates, as counted last.
+    size: usize,
+    /// Blocks of its updates: what was counted when it was merged last, and what came from here since.
+    blocks: usize,
+    squashing: bool,
+}
+
+/// The documents.
+pub struct InRedis {
+    owner: Owner,
+    redis: Redis,
+    locks: Rc<Locks>,
+    tasks: Rc<Tasks>,
+    open: Open,
+    known: RefCell<HashMap<Rc<str>, Known>>,
+    /// Closed while Redis could not be told, by document and session; without a session, it may have to be cleared.
+    owed: RefCell<BTreeSet<(Rc<str>, Option<Sid>)>>,
+    /// Whether the documents could not be reached last time, which is said once.
+    away: Cell<bool>,
+    /// The connections of Redis over which updates were sent and heard when it was last looked what was missed.
+    heard: Cell<(u64, u64)>,
+}
+
+impl InRedis {
+    pub fn start(executor: Executor, redis: Redis, shared: &Shared) -> Rc<Self> {
+        let documents = Rc::new(Self {
+            owner: Owner::new(executor),
+            redis,
+            locks: shared.locks.clone(),
+            tasks: shared.tasks.clone(),
+            open: Open::default(),
+            known: RefCell::default(),
+            owed: RefCell::default(),
+            away: Cell::new(false),
+            heard: Cell::default(),
+        });
+        let reconcile = documents.clone();
+        documents.owner.spawn("reconciles documents", async move {
+            reconcile.keep_reconciling().await;
+        });
+        documents
+    }
+
+    pub fn is_open(&self, id: &str, sid: Sid) -> bool {
+        self.open.is_open(id, sid)
+    }
+
+    pub fn of(&self, sid: Sid) -> Vec<Rc<str>> {
+        self.open.of(sid)
+    }
+
+    pub async fn append(
+        self: &Rc<Self>,
+        id: &str,
+        update: &[u8],
+        tell: Tell<'_>,
+    ) -> Result<Contents, Rejected> {
+        let contents = check(update)?;
+        if contents.is_empty() {
+            return Ok(contents);
+        }
+        self.make_room(id, contents.blocks).await?;
+        let new = New {
+            update,
+            blocks: contents.blocks,
+            first: false,
+            outgoing: tell(),
+        };
+        let stored = match self.store(id, &new).await? {
+            Stored::Full if self.squash_whole(id).await? => self.store(id, &new).await?,
+            stored => stored,
+        };
+        match stored {
+            Stored::Now => Ok(contents),
+            Stored::Full | Stored::NotFirst => Err(Rejected::TooLarge),
+        }
+    }
+
+    pub async fn seed(
+        self: &Rc<Self>,
+        id: &str,
+        update: &[u8],
+        tell: Tell<'_>,
+    ) -> Result<Seed, Rejected> {
+        let contents = match check(update) {
+            // An offer that is none wins nothing, but whoever makes it learns what there is.
+            Err(rejected) => {
+                let state = self.state(id).await?;
+                return state.map(Seed::Lost).ok_or(rejected);
+            }
+            Ok(contents) => contents,
+        };
+        if !contents.is_empty() {
+            let new = New {
+                update,
+                blocks: contents.blocks,
+                first: true,
+                outgoing: tell(),
+            };
+            match self.store(id, &new).await? {
+                Stored::Now => return Ok(Seed::Won(contents)),
+                Stored::Full => return Err(Rejected::TooLarge),
+                Stored::NotFirst => {}
+            }
+        }
+        let state = self.state(id).await?;
+        Ok(state.map_or(Seed::Won(contents), Seed::Lost))
+    }
+
+    pub async fn state(&self, id: &str) -> Result<Option<Vec<u8>>, Away> {
+        let read = match self.locks.must_lock_to_read() {
+            true => {
+                let key = self.locks.of_document(id);
+                let read = async |_: &Lease| Ok(self.read(id, -1).await?);
+                self.locks.with(&key, read).await
+            }
+            false => self.read(id, -1).await,
+        };
+        let updates = read.map_err(|fault| self.fault(id, &fault))?;
+        self.away.set(false);
+        if updates.is_empty() {
+            return Ok(None);
+        }
+        let Some(merged) = merge_all(&updates).or_else(|| merge_good(id, &updates)) else {
+            return Ok(None);
+        };
+        self.with_known(id, |known| known.blocks = merged.blocks);
+        Ok(Some(merged.bytes))
+    }
+
+    /// Under the lock, so that nobody comes in between.
+    pub async fn clear_unused(&self, id: &str) -> bool {
+        let key = self.locks.of_document(id);
+        let clear = async |lease: &Lease| {
+            let mut users = redis::cmd("SCARD");
+            users.arg(self.key(id, "users"));
+            if self.redis.query::<usize>(users).await? > 0 || self.tasks.is_any(id).await? {
+                return Ok(false);
+            }
+            self.step(lease, &REMOVE, id, "updates", &[]).await?;
+            self.step(lease, &REMOVE, id, "size", &[]).await?;
+            Ok(true)
+        };
+        match self.locks.with(&key, clear).await {
+            Ok(cleared) => cleared,
+            Err(fault) => {
+                self.owe(id, None, &fault);
+                false
+            }
+        }
+    }
+
+    /// See [`super::SharedDocuments::missed`].
+    pub async fn missed(&self) -> Vec<Rc<str>> {
+        let heard = self.redis.heard_anew(self.heard.get()).await;
+        self.heard.set(heard);
+        let open: BTreeSet<Rc<str>> = self.open.all().into_iter().map(|(id, _)| id).collect();
+        open.into_iter().collect()
+    }
+
+    pub fn figures(&self) -> (usize, usize) {
+        let known = self.known.borrow();
+        (known.len(), known.values().map(|known| known.size).sum())
+    }
+
+    /// Stores an update, and tells the others of it in the same step.
+    async fn store(self: &Rc<Self>, id: &str, new: &New<'_>) -> Result<Stored, Away> {
+        let (bytes, most, json) = (
+            new.update.len().to_string(),
+            MAX_BYTES.to_string(),
+            ints(new.update),
+        );
+        let mut push = vec![json.as_bytes()];
+        if let Some(outgoing) = &new.outgoing {
+            push.extend([outgoing.channel.as_bytes(), outgoing.message.as_bytes()]);
+        }
+        let store = async |lease: &Lease| {
+            if new.first && self.len(id).await? > 0 {
+                return Ok((Stored::NotFirst, 0, 0));
+            }
+            let args = [bytes.as_bytes(), most.as_bytes()];
+            let size = self.step(lease, &RESERVE, id, "size", &args).await?;
+            if size < 0 {
+                return Ok((Stored::Full, 0, 0));
+            }
+            let len = self.step(lease, &PUSH, id, "updates", &push).await?;
+            Ok((Stored::Now, size, len))
+        };
+        let stored = self.locks.with(&self.locks.of_document(id), store).await;
+        let (stored, size, len) = stored.map_err(|fault| self.fault(id, &fault))?;
+        self.away.set(false);
+        if let Stored::Now = stored {
+            self.with_known(id, |known| {
+                known.size = usize::try_from(size).unwrap_or(0);
+                known.blocks += new.blocks;
+            });
+            if new.outgoing.is_some() {
+                metrics::add(Counter::BackplaneOut, 1);
+                self.redis.subscriber().published();
+            }
+            if len >= SQUASH_AT as i64 {
+                self.squash_later(id);
+            }
+        }
+        Ok(stored)
+    }
+
+    /// Counts the blocks again when what came from here since may have made them too many.
+    async fn make_room(&self, id: &str, blocks: usize) -> Result<(), Rejected> {
+        let counted = || self.known.borrow().get(id).map_or(0, |known| known.blocks);
+        if counted() + blocks > MAX_BLOCKS {
+            self.state(id).await?;
+        }
+        match counted() + blocks > MAX_BLOCKS {
+            true => Err(Rejected::TooLarge),
+            false => Ok(()),
+        }
+    }
+
+    async fn len(&self, id: &str) -> Result<usize, Fault> {
+        let mut len = redis::cmd("LLEN");
+        len.arg(self.key(id, "updates"));
+        self.redis.query(len).await
+    }
+
+    /// The updates up to this one, as they are stored.
+    async fn read(&self, id: &str, last: isize) -> Result<Vec<Vec<u8>>, Fault> {
+        let mut range = redis::cmd("LRANGE");
+        range.arg(self.key(id, "updates")).arg(0).arg(last);
+        self.redis.query(range).await
+    }
+
+    async fn step(
+        &self,
+        lease: &Lease,
+        script: &Script,
+        id: &str,
+        what: &str,
+        args: &[&[u8]],
+    ) -> Result<i64, Trouble> {
+        self.locks
+            .step(lease, script, &self.key(id, what), args)
+            .await
+    }
+
+    fn key(&self, id: &str, what: &str) -> String {
+        self.redis.key(&format!("ydoc:documents:{id}:{what}"))
+    }
+
+    fn with_known(&self, id: &str, change: impl FnOnce(&mut Known)) {
+        if let Some(known) = self.known.borrow_mut().get_mut(id) {
+            change(known);
+        }
+    }
+
+    fn fault(&self, id: &str, fault: &Fault) -> Away {
+        if !self.away.replace(true) {
+            log::warn!("document {id:?} and maybe others can't be reached: {fault}");
+        }
+        Away
+    }
+}
+
+/// A checked update that is to be stored.
+struct New<'a> {
+    update: &'a [u8],
+    blocks: usize,
+    /// Only into an empty document.
+    first: bool,
+    /// What others are told of it.
+    outgoing: Option<Outgoing>,
+}
+
+/// What became of it.
+enum Stored {
+    Now,
+    /// There is no room.
+    Full,
+    /// There is something already.
+    NotFirst,
+}
+
+impl From<Away> for Rejected {
+    fn from(_: Away) -> Self {
+        Self::Away
+    }
+}

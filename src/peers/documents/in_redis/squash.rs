@@ -1,0 +1,90 @@
+//! Makes one update of many.
+
+use super::InRedis;
+use super::scripts::{REPLACE, SET};
+use crate::peers::documents::Away;
+use crate::peers::documents::bytes::{ints, read_ints};
+use crate::peers::documents::compact::Compacted;
+use crate::peers::documents::history::{SQUASH_AT, check, merge};
+use crate::peers::shared::lease::Lease;
+use crate::redis::Fault;
+use data_encoding::HEXLOWER;
+use sha1::{Digest as _, Sha1};
+use std::rc::Rc;
+
+/// A full document is squashed whole to make room when it has more updates than this, so that whoever keeps writing into a
+/// full one does not cost a merge each time.
+const WORTH_SQUASHING: usize = 16;
+
+impl InRedis {
+    /// Squashes the older half after the update that made it necessary has been passed on.
+    pub(super) fn squash_later(self: &Rc<Self>, id: &str) {
+        let mut start = false;
+        self.with_known(id, |known| {
+            start = !std::mem::replace(&mut known.squashing, true)
+        });
+        if !start {
+            return;
+        }
+        let (this, id) = (self.clone(), id.to_owned());
+        let squash = async move {
+            if let Err(fault) = this.squash(&id, SQUASH_AT / 2).await {
+                log::debug!("{id:?} is not squashed: {fault}");
+            }
+            this.with_known(&id, |known| known.squashing = false);
+        };
+        self.owner.spawn("squashes a document", squash);
+    }
+
+    /// Squashes all of it, if that is worth it. Whether it was.
+    pub(super) async fn squash_whole(&self, id: &str) -> Result<bool, Away> {
+        let squash = async {
+            let len = self.len(id).await?;
+            Ok(len > WORTH_SQUASHING && self.squash(id, len).await?)
+        };
+        squash.await.map_err(|fault| self.fault(id, &fault))
+    }
+
+    /// Makes one update of the first ones. `false` when somebody else did meanwhile, or they can't be merged.
+    async fn squash(&self, id: &str, count: usize) -> Result<bool, Fault> {
+        let old = self.read(id, count as isize - 1).await?;
+        let updates: Vec<&[u8]> = old.iter().map(Vec::as_slice).collect();
+        let hash = HEXLOWER.encode(&Sha1::digest(updates.join(&b'\n')));
+        let Some(merged) = merge_all(&old) else {
+            log::error!(
+                "the first {} updates of {id:?} can't be squashed",
+                old.len()
+            );
+            return Ok(false);
+        };
+        let (count, json) = (old.len().to_string(), ints(&merged.bytes));
+        let replace = async |lease: &Lease| {
+            let args = [count.as_bytes(), hash.as_bytes(), json.as_bytes()];
+            let rest = self.step(lease, &REPLACE, id, "updates", &args).await?;
+            let Ok(rest) = usize::try_from(rest) else {
+                return Ok(false);
+            };
+            let size = rest + merged.bytes.len();
+            self.step(lease, &SET, id, "size", &[size.to_string().as_bytes()])
+                .await?;
+            self.with_known(id, |known| known.size = size);
+            Ok(true)
+        };
+        self.locks.with(&self.locks.of_document(id), replace).await
+    }
+}
+
+/// One update of all; `None` when one of them is none.
+pub(super) fn merge_all(stored: &[Vec<u8>]) -> Option<Compacted> {
+    let updates: Option<Vec<Vec<u8>>> = stored.iter().map(|json| read_ints(json)).collect();
+    merge(updates?.iter().map(Vec::as_slice).collect())
+}
+
+/// One update of those that are one, which is what another process may have stored.
+pub(super) fn merge_good(id: &str, stored: &[Vec<u8>]) -> Option<Compacted> {
+    let mut updates: Vec<Vec<u8>> = stored.iter().filter_map(|json| read_ints(json)).collect();
+    updates.retain(|update| check(update).is_ok());
+    let (bad, all) = (stored.len() - updates.len(), stored.len());
+    log::error!("{bad} of {all} stored updates of {id:?} are none");
+    merge(updates.iter().map(Vec::as_slice).collect())
+}

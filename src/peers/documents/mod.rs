@@ -1,0 +1,196 @@
+//! Shared documents: a list of Yjs updates each, and who has it open.
+//!
+//! - [`memory`]: the documents of an instance that is alone
+//! - [`in_redis`]: the documents of several instances
+//! - [`open`]: what the sessions of this instance have open
+//! - [`history`]: the list of one document
+//! - [`update`], [`reader`]: what an update may be, before yrs sees it
+//! - [`compact`]: fewer blocks that say the same
+//! - [`bytes`]: updates as JSON
+//!
+//! Nothing here knows what a document is for or who may see it. Every question may have to wait, since documents of several
+//! instances are kept where all of them can reach them, behind a lock. Each is one step: nobody else's comes
+//! in the middle of it.
+
+// Without Redis nobody else is told anything.
+#![cfg_attr(not(feature = "redis"), allow(unused_variables))]
+
+pub mod bytes;
+mod compact;
+pub mod history;
+#[cfg(feature = "redis")]
+mod in_redis;
+mod memory;
+mod open;
+mod reader;
+#[cfg(test)]
+mod tests;
+pub mod update;
+
+use crate::peers::outgoing::Outgoing;
+use crate::socket::Sid;
+pub use history::{EMPTY, MAX_BYTES, Rejected};
+#[cfg(feature = "redis")]
+pub use in_redis::InRedis;
+use memory::Memory;
+use std::rc::Rc;
+use update::Contents;
+
+/// SharedDocuments that a session may have open (contract, limits).
+pub const MAX_OPEN: usize = 20;
+
+/// What became of the first content that somebody offered.
+#[derive(Debug)]
+pub enum Seed {
+    /// The document was empty, and now is this.
+    Won(Contents),
+    /// There was something already: its state.
+    Lost(Vec<u8>),
+}
+
+/// The documents can't be reached now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Away;
+
+/// Makes what tells other instances of an update, if there are any.
+pub type Tell<'a> = &'a dyn Fn() -> Option<Outgoing>;
+
+/// All documents.
+pub enum SharedDocuments {
+    Memory(Memory),
+    #[cfg(feature = "redis")]
+    Redis(Rc<InRedis>),
+}
+
+impl Default for SharedDocuments {
+    fn default() -> Self {
+        Self::Memory(Memory::default())
+    }
+}
+
+impl SharedDocuments {
+    /// The session opens the document. `false` when it has as many open as it may ([`MAX_OPEN`]).
+    ///
+    /// # Errors
+    /// Nobody can tell now; it is not open.
+    pub async fn join(&self, id: &str, sid: Sid) -> Result<bool, Away> {
+        match self {
+            Self::Memory(memory) => Ok(memory.join(id, sid)),
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.join(id, sid).await,
+        }
+    }
+
+    /// The session closes the document.
+    pub async fn leave(&self, id: &str, sid: Sid) {
+        match self {
+            Self::Memory(memory) => memory.leave(id, sid),
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.leave(id, sid).await,
+        }
+    }
+
+    /// Whether the session has it open. Known at once, as is [`SharedDocuments::of`].
+    pub fn is_open(&self, id: &str, sid: Sid) -> bool {
+        match self {
+            Self::Memory(memory) => memory.is_open(id, sid),
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.is_open(id, sid),
+        }
+    }
+
+    /// What the session has open. Known at once: each instance knows it of its own sessions.
+    pub fn of(&self, sid: Sid) -> Vec<Rc<str>> {
+        match self {
+            Self::Memory(memory) => memory.of(sid),
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.of(sid),
+        }
+    }
+
+    /// The sessions of all instances that have it open.
+    pub async fn users(&self, id: &str) -> Vec<Sid> {
+        match self {
+            Self::Memory(memory) => memory.users(id),
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.users(id).await,
+        }
+    }
+
+    /// Stores an update; returns what it holds. Other instances are told in the same step, so that whoever dies leaves
+    /// nothing stored that they were not told; `tell` makes what they are told, once the update is known to be one.
+    /// Whoever asks first is answered first, so that what is passed on to this
+    /// instance's sessions right after the answer comes in the order in which it is stored.
+    pub async fn append(
+        &self,
+        id: &str,
+        update: &[u8],
+        tell: Tell<'_>,
+    ) -> Result<Contents, Rejected> {
+        match self {
+            Self::Memory(memory) => memory.append(id, update),
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.append(id, update, tell).await,
+        }
+    }
+
+    /// Stores an update if nothing is stored: the first one wins. Others are told as by [`SharedDocuments::append`].
+    pub async fn seed(&self, id: &str, update: &[u8], tell: Tell<'_>) -> Result<Seed, Rejected> {
+        match self {
+            Self::Memory(memory) => memory.seed(id, update),
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.seed(id, update, tell).await,
+        }
+    }
+
+    /// Everything stored as one update; `None` when nothing is.
+    ///
+    /// # Errors
+    /// Nobody can tell now.
+    pub async fn state(&self, id: &str) -> Result<Option<Vec<u8>>, Away> {
+        match self {
+            Self::Memory(memory) => Ok(memory.state(id)),
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.state(id).await,
+        }
+    }
+
+    /// Forgets the document if nobody has it open, and no other instance is about to save it. Whether it did.
+    pub async fn clear_unused(&self, id: &str) -> bool {
+        match self {
+            Self::Memory(memory) => memory.clear_unused(id),
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.clear_unused(id).await,
+        }
+    }
+
+    /// A session of an instance that died has nothing open any more.
+    pub async fn evict(&self, sid: &str) {
+        #[cfg(not(feature = "redis"))]
+        let _ = sid;
+        match self {
+            Self::Memory(_) => {}
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.evict(sid).await,
+        }
+    }
+
+    /// The documents of sessions here whose updates may not all have come, each time that happens: what was published
+    /// while Redis could not be heard is lost.
+    pub async fn missed(&self) -> Vec<Rc<str>> {
+        match self {
+            Self::Memory(_) => std::future::pending().await,
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.missed().await,
+        }
+    }
+
+    /// How many there are, and the bytes of their updates; in Redis, of those that sessions of this instance have open.
+    pub fn figures(&self) -> (usize, usize) {
+        match self {
+            Self::Memory(memory) => memory.figures(),
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.figures(),
+        }
+    }
+}

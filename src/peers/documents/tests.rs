@@ -1,0 +1,357 @@
+//! SharedDocuments against yrs: nothing is lost by squashing, and no bytes make it panic, hang or swell.
+
+use super::Seed;
+use super::history::{History, MAX_BYTES, Rejected, check, merge};
+use super::memory::Memory;
+use super::reader::{put_bytes, put_number};
+use super::update::inspect;
+use crate::ground::random_input::Random;
+use crate::socket::Sid;
+use yrs::updates::decoder::Decode;
+use yrs::{Any, Array, Doc, GetString, Map, ReadTxn, StateVector, Text, Transact, Update};
+
+fn read(updates: &[&[u8]]) -> String {
+    let doc = Doc::new();
+    let text = doc.get_or_insert_text("t");
+    let mut txn = doc.transact_mut();
+    for update in updates {
+        txn.apply_update(Update::decode_v1(update).unwrap())
+            .unwrap();
+    }
+    text.get_string(&txn)
+}
+
+/// What one editor's random keystroke makes.
+fn keystroke(doc: &Doc, random: &mut Random) -> Vec<u8> {
+    let text = doc.get_or_insert_text("t");
+    let (map, list) = (doc.get_or_insert_map("m"), doc.get_or_insert_array("a"));
+    let faces = doc.get_or_insert_text("f");
+    let before = doc.transact().state_vector();
+    let mut txn = doc.transact_mut();
+    let len = text.len(&txn);
+    if random.below(20) == 0 {
+        faces.insert(&mut txn, 0, "😀😀");
+    }
+    match random.below(12) {
+        0 | 1 if len > 4 => text.remove_range(&mut txn, random.below(len as usize - 2) as u32, 2),
+        2 => text.insert(&mut txn, random.below(len as usize + 1) as u32, "ä€ß"),
+        3 => drop(map.insert(
+            &mut txn,
+            format!("k{}", random.below(5)),
+            random.number() as u32,
+        )),
+        4 => drop(list.insert(
+            &mut txn,
+            0,
+            Any::from_json(r#"{"a":[1,null,"x",true,1.5]}"#).unwrap(),
+        )),
+        5 if len > 8 => {
+            let bold = [("bold".into(), Any::Bool(true))].into();
+            text.format(&mut txn, random.below(len as usize - 4) as u32, 3, bold);
+        }
+        6 => drop(text.insert_embed(&mut txn, len, Any::from_json(r#"{"image":"x"}"#).unwrap())),
+        _ => text.insert(&mut txn, random.below(len as usize + 1) as u32, "word "),
+    }
+    txn.encode_diff_v1(&before)
+}
+
+fn editor(client: u64) -> Doc {
+    Doc::with_options(yrs::Options {
+        client_id: yrs::block::ClientID::new(client),
+        offset_kind: yrs::OffsetKind::Utf16,
+        ..yrs::Options::default()
+    })
+}
+
+/// Updates of three editors who exchange what they did now and then, and their common text.
+fn session(seed: u64, keystrokes: usize) -> (Vec<Vec<u8>>, String) {
+    let mut random = Random::from(seed);
+    let docs: Vec<Doc> = (1..4).map(editor).collect();
+    let mut updates: Vec<Vec<u8>> = Vec::new();
+    let mut seen = [0; 3];
+    for _ in 0..keystrokes {
+        let who = random.below(3);
+        if random.below(4) == 0 {
+            for update in &updates[seen[who]..] {
+                let update = Update::decode_v1(update).unwrap();
+                docs[who].transact_mut().apply_update(update).unwrap();
+            }
+            seen[who] = updates.len();
+        }
+        updates.push(keystroke(&docs[who], &mut random));
+    }
+    let all: Vec<&[u8]> = updates.iter().map(Vec::as_slice).collect();
+    let text = read(&all);
+    (updates, text)
+}
+
+#[test]
+fn squashing_loses_nothing() {
+    for seed in 1..5 {
+        let (updates, text) = session(seed, 1300);
+        let mut history = History::default();
+        for update in &updates {
+            history.append(update).unwrap();
+            assert!(history.len() < 500);
+        }
+        assert!(history.len() > 1);
+        let before = history.size();
+        let state = history.state().to_vec();
+        assert!(state.len() < before && history.len() == 1);
+        assert_eq!(read(&[&state]), text);
+        check(&state).unwrap();
+    }
+}
+
+#[test]
+fn updates_out_of_order_wait_for_those_before() {
+    let (updates, text) = session(9, 400);
+    let mut random = Random::from(3);
+    let mut shuffled = updates.clone();
+    for index in (1..shuffled.len()).rev() {
+        shuffled.swap(index, random.below(index + 1));
+    }
+    let mut history = History::default();
+    for (index, update) in shuffled.iter().enumerate() {
+        history.append(update).unwrap();
+        if index % 50 == 0 {
+            history.state();
+        }
+    }
+    assert_eq!(read(&[history.state()]), text);
+}
+
+#[test]
+fn typing_on_is_one_block() {
+    let doc = editor(7);
+    let text = doc.get_or_insert_text("t");
+    text.insert(&mut doc.transact_mut(), 0, "<>");
+    let mut history = History::default();
+    history
+        .append(&doc.transact().encode_diff_v1(&StateVector::default()))
+        .unwrap();
+    for index in 1..2001 {
+        let before = doc.transact().state_vector();
+        text.insert(&mut doc.transact_mut(), index, "x");
+        history
+            .append(&doc.transact().encode_diff_v1(&before))
+            .unwrap();
+    }
+    let state = history.state().to_vec();
+    assert_eq!(inspect(&state).unwrap().blocks, 2);
+    assert!(state.len() < 2100, "{}", state.len());
+    assert_eq!(read(&[&state]), format!("<{}>", "x".repeat(2000)));
+}
+
+#[test]
+fn a_document_has_its_limit() {
+    let doc = editor(7);
+    let text = doc.get_or_insert_text("t");
+    let mut history = History::default();
+    let mut stored = 0;
+    let rejected = loop {
+        let before = doc.transact().state_vector();
+        text.insert(&mut doc.transact_mut(), 0, &"y".repeat(100_000));
+        let update = doc.transact().encode_diff_v1(&before);
+        match history.append(&update) {
+            Ok(_) => stored += 1,
+            Err(rejected) => break rejected,
+        }
+    };
+    assert_eq!((rejected, stored), (Rejected::TooLarge, 20));
+    assert!(history.size() <= MAX_BYTES);
+    assert_eq!(read(&[history.state()]).len(), 2_000_000);
+    assert_eq!(check(&vec![0; MAX_BYTES + 1]), Err(Rejected::TooLarge));
+}
+
+#[test]
+fn what_announces_more_than_it_has_is_refused() {
+    let huge = [0xff, 0xff, 0xff, 0x7f];
+    let mut nested = vec![1, 1, 7, 0, 8, 1, 1, b't', 1];
+    nested.extend([117, 1].repeat(500_000));
+    nested.extend([126, 0]);
+    let cases: [Vec<u8>; 9] = [
+        vec![],
+        vec![0],
+        vec![0, 0, 0],
+        huge.to_vec(),
+        [&[1][..], &huge, &[7, 0]].concat(),
+        // An array of 2^28 values, a deletion of 2^28 ranges, a clock at the end of all clocks.
+        [&[1, 1, 7, 0, 8, 1, 1, b't'][..], &huge].concat(),
+        [&[0, 1, 7][..], &huge].concat(),
+        [&[1, 1, 7][..], &[0xff, 0xff, 0xff, 0xff, 0x0f], &[0, 5, 0]].concat(),
+        nested,
+    ];
+    for case in cases {
+        assert_eq!(
+            check(&case),
+            Err(Rejected::Malformed),
+            "{:?}",
+            &case[..case.len().min(20)]
+        );
+    }
+    assert!(check(&[0, 0]).unwrap().is_empty());
+}
+
+/// A copy with a few bytes changed, cut, doubled, or swapped for another update's.
+fn mutate(update: &[u8], other: &[u8], random: &mut Random) -> Vec<u8> {
+    let mut bytes = update.to_vec();
+    for _ in 0..=random.below(4) {
+        let at = random.below(bytes.len());
+        match random.below(7) {
+            0 => bytes.truncate(at),
+            1 => bytes.insert(at, random.number() as u8),
+            2 if !bytes.is_empty() => drop(bytes.remove(at)),
+            3 => bytes
+                .splice(at..at, [0xff, 0xff, 0xff, 0xff, 0x07])
+                .for_each(drop),
+            4 => {
+                let from = random.below(other.len());
+                bytes.truncate(at);
+                bytes.extend_from_slice(&other[from..]);
+            }
+            _ if !bytes.is_empty() => bytes[at] = random.number() as u8,
+            _ => {}
+        }
+    }
+    bytes
+}
+
+/// An update whose form is right and whose contents contradict all others: few clients, the same clocks again and
+/// again, other things in them, neighbours and parents that don't exist.
+fn invent(random: &mut Random) -> Vec<u8> {
+    let mut out = Vec::new();
+    let clients = random.below(3);
+    put_number(&mut out, clients as u64);
+    let first = random.below(4);
+    for client in 0..clients {
+        let blocks = 1 + random.below(5);
+        put_number(&mut out, blocks as u64);
+        put_number(&mut out, ((first + client) % 4) as u64);
+        put_number(&mut out, random.below(30) as u64);
+        (0..blocks).for_each(|_| invent_block(&mut out, random));
+    }
+    let deleted = random.below(3);
+    put_number(&mut out, deleted as u64);
+    for client in 0..deleted {
+        let clock = random.below(20) as u64;
+        let gap = random.below(3) as u64;
+        for number in [client as u64, 2, clock, 2, clock + 2 + gap, 3] {
+            put_number(&mut out, number);
+        }
+    }
+    out
+}
+
+fn invent_id(out: &mut Vec<u8>, random: &mut Random) {
+    put_number(out, random.below(4) as u64);
+    put_number(out, random.below(30) as u64);
+}
+
+fn invent_block(out: &mut Vec<u8>, random: &mut Random) {
+    let kind = [0, 10, 1, 3, 4, 4, 4, 5, 6, 7, 8][random.below(11)];
+    if kind == 0 || kind == 10 {
+        out.push(kind);
+        return put_number(out, 1 + random.below(9) as u64);
+    }
+    let flags = (random.below(8) << 5) as u8;
+    out.push(kind | flags);
+    (0..(flags >> 6).count_ones()).for_each(|_| invent_id(out, random));
+    if flags & 0xc0 == 0 {
+        match random.below(2) {
+            0 => out.extend([1, 1, b't']),
+            _ => {
+                out.push(0);
+                invent_id(out, random);
+            }
+        }
+        if flags & 0x20 != 0 {
+            put_bytes(out, b"sub");
+        }
+    }
+    let texts = ["a", "b😀c", "😀😀😀", "longer text"];
+    let types: [&[u8]; 6] = [&[0], &[1], &[2], &[3, 1, b'p'], &[4], &[6]];
+    match kind {
+        1 => put_number(out, 1 + random.below(9) as u64),
+        4 => put_bytes(out, texts[random.below(4)].as_bytes()),
+        5 => put_bytes(out, b"{}"),
+        6 => out.extend([1, b'b', 4, b't', b'r', b'u', b'e']),
+        7 => out.extend(types[random.below(6)]),
+        8 => out.extend([2, 126, 117, 1, 120]),
+        _ => put_bytes(out, &[1, 2, 3]),
+    }
+}
+
+#[test]
+fn hostile_updates_never_panic_and_what_is_stored_stays_readable() {
+    let rounds: usize = std::env::var("SISKIN_FUZZ_ROUNDS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(1);
+    let mut accepted = 0;
+    for round in 0..rounds {
+        let mut random = Random::from(77 + round as u64);
+        let (updates, _) = session(100 + round as u64, 200);
+        let mut history = History::default();
+        for index in 0..3000 {
+            let update = &updates[random.below(updates.len())];
+            let other = &updates[random.below(updates.len())];
+            let hostile = match index % 2 {
+                0 => mutate(update, other, &mut random),
+                _ => invent(&mut random),
+            };
+            accepted += usize::from(history.append(&hostile).is_ok());
+            if index % 400 == 399 {
+                let state = history.state().to_vec();
+                check(&state).unwrap();
+                history = History::default();
+            }
+        }
+    }
+    assert!(accepted > rounds * 1000, "{accepted}");
+}
+
+#[test]
+fn random_bytes_never_panic() {
+    let mut random = Random::from(5);
+    for _ in 0..50_000 {
+        let len = random.below(40);
+        // Mostly small numbers: they get further.
+        let byte = |random: &mut Random| match random.below(4) {
+            0 => random.number() as u8,
+            _ => random.below(12) as u8,
+        };
+        let bytes: Vec<u8> = (0..len).map(|_| byte(&mut random)).collect();
+        let _ = check(&bytes);
+        let _ = merge(vec![&bytes]);
+    }
+}
+
+#[test]
+fn the_first_seed_wins_and_an_empty_one_is_none() {
+    let memory = Memory::default();
+    let sid = Sid::random();
+    assert!(memory.join("d", sid) && memory.join("d", sid));
+    assert!(memory.state("d").is_none());
+    assert!(matches!(memory.seed("d", &[0, 0]), Ok(Seed::Won(contents)) if !contents.visible));
+    let (updates, _) = session(1, 2);
+    assert!(matches!(memory.seed("d", &updates[0]), Ok(Seed::Won(_))));
+    let Ok(Seed::Lost(state)) = memory.seed("d", &updates[1]) else {
+        panic!("the second seed won");
+    };
+    assert_eq!(memory.state("d"), Some(state));
+    assert!(!memory.clear_unused("d"));
+    memory.leave("d", sid);
+    assert!(memory.clear_unused("d") && memory.figures() == (0, 0));
+}
+
+#[test]
+fn a_session_opens_twenty_documents() {
+    let memory = Memory::default();
+    let sid = Sid::random();
+    assert!((0..20).all(|index| memory.join(&index.to_string(), sid)));
+    assert!(!memory.join("one more", sid) && memory.join("3", sid));
+    memory.leave("3", sid);
+    assert!(memory.join("one more", sid));
+    assert_eq!(memory.of(sid).len(), 20);
+}

@@ -1,0 +1,384 @@
+//! All that knows of other instances: how their sockets are reached, what they know, what is kept together with them.
+//!
+//! - [`pools`]: sessions, models in use and streams of this instance, as others may copy them
+//! - [`documents`]: documents that several edit at once, as lists of Yjs updates
+//! - `backplane`: how the sockets of other instances are reached over Redis
+//! - `shared`: pools, locks, tasks and revoked tokens in Redis
+//!
+//! An instance that is alone has nobody to ask: then the answer is what it knows itself. Nobody above this module can tell
+//! the difference, or has to.
+
+// Alone, nobody is asked anything.
+#![cfg_attr(not(feature = "redis"), allow(unused_variables))]
+
+#[cfg(feature = "redis")]
+mod backplane;
+pub mod documents;
+mod outgoing;
+pub mod pools;
+#[cfg(feature = "redis")]
+mod shared;
+
+use crate::config::Config;
+use crate::directory::Identity;
+use crate::ground::tasks::Executor;
+#[cfg(feature = "redis")]
+use crate::redis::Redis;
+use crate::socket::{Args, CallError, Hub, Sid, Target};
+#[cfg(feature = "redis")]
+use backplane::Backplane;
+use documents::SharedDocuments;
+pub use outgoing::Outgoing;
+use pools::Pools;
+use pools::sessions::Reaped;
+use serde_json::value::RawValue;
+#[cfg(feature = "redis")]
+use shared::Shared;
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// The other instances of this one. Made once.
+pub enum Peers {
+    /// There are none. These are our own sockets.
+    Alone(Rc<Hub>),
+    /// They are reached over Redis.
+    #[cfg(feature = "redis")]
+    Redis(Linked),
+}
+
+/// What links this instance to the others.
+#[cfg(feature = "redis")]
+pub struct Linked {
+    hub: Rc<Hub>,
+    backplane: Rc<Backplane>,
+    shared: Rc<Shared>,
+}
+
+/// Starts what links this instance to the others, and returns at once. The documents are kept where all of them can
+/// reach them.
+///
+/// # Errors
+/// What is wrong with the settings of Redis.
+pub fn start(
+    executor: Executor,
+    config: &Config,
+    hub: &Rc<Hub>,
+    pools: &Pools,
+) -> Result<(Peers, SharedDocuments), String> {
+    #[cfg(feature = "redis")]
+    if let Some(settings) = &config.redis {
+        return link(executor, config, settings, hub, pools);
+    }
+    Ok((Peers::Alone(hub.clone()), SharedDocuments::default()))
+}
+
+#[cfg(feature = "redis")]
+fn link(
+    executor: Executor,
+    config: &Config,
+    settings: &crate::config::Redis,
+    hub: &Rc<Hub>,
+    pools: &Pools,
+) -> Result<(Peers, SharedDocuments), String> {
+    let redis = Redis::start(executor, settings)?;
+    let timeout = config.session_timeout();
+    let shared = Shared::start(executor, redis.clone(), settings, timeout, pools);
+    let documents = documents::InRedis::start(executor, redis.clone(), &shared);
+    let rooms = settings.room_channels;
+    let streams = pools.streams.clone();
+    let linked = Linked {
+        hub: hub.clone(),
+        backplane: Backplane::start(executor, hub.clone(), redis, rooms, streams),
+        shared,
+    };
+    Ok((Peers::Redis(linked), SharedDocuments::Redis(documents)))
+}
+
+/// What is wrong with the settings of Redis, if anything is; opens nothing.
+///
+/// # Errors
+/// A sentence about it.
+pub fn check(config: &Config) -> Result<(), String> {
+    #[cfg(feature = "redis")]
+    if let Some(settings) = &config.redis {
+        return Redis::check(settings);
+    }
+    Ok(())
+}
+
+/// Reaching sockets.
+impl Peers {
+    /// This instance's own sockets.
+    fn hub(&self) -> &Hub {
+        match self {
+            Self::Alone(hub) => hub,
+            #[cfg(feature = "redis")]
+            Self::Redis(peers) => &peers.hub,
+        }
+    }
+
+    /// The socket, if it is one of this instance.
+    fn here(&self, sid: &str) -> Option<Sid> {
+        Sid::parse(sid).filter(|sid| self.hub().is_connected(*sid))
+    }
+
+    /// Whether there are no other instances to reach.
+    pub fn is_alone(&self) -> bool {
+        matches!(self, Self::Alone(_))
+    }
+
+    /// What `/ready` says about them.
+    pub fn degraded(&self) -> Option<String> {
+        match self {
+            Self::Alone(_) => None,
+            #[cfg(feature = "redis")]
+            Self::Redis(peers) => peers.backplane.degraded(),
+        }
+    }
+
+    /// A room got its first member here, or lost its last.
+    pub fn room_changed(&self, nsp: &str, room: &str, occupied: bool) {
+        match self {
+            Self::Alone(_) => {}
+            #[cfg(feature = "redis")]
+            Self::Redis(peers) => peers.backplane.occupied(nsp, room, occupied),
+        }
+    }
+
+    /// A socket came or went: it is a room of its own.
+    pub fn socket_changed(&self, nsp: &str, sid: Sid, here: bool) {
+        self.room_changed(nsp, sid.as_str(), here);
+    }
+
+    /// Sends an event to all sockets of the target, wherever they are. Returns how many got it here.
+    pub fn emit(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> usize {
+        match self {
+            Self::Alone(_) => {}
+            #[cfg(feature = "redis")]
+            Self::Redis(peers) => peers.backplane.emit(target, event, args),
+        }
+        self.emit_here(target, event, args)
+    }
+
+    /// Sends an event to the sockets of the target that are here; the others have been told. Returns how many got it.
+    pub fn emit_here(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> usize {
+        self.hub().emit(target, event, args)
+    }
+
+    /// What tells the others of an emit, for who publishes it in one step with something else; `None` when there
+    /// are none.
+    pub fn outgoing(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> Option<Outgoing> {
+        match self {
+            Self::Alone(_) => None,
+            #[cfg(feature = "redis")]
+            Self::Redis(peers) => Some(peers.backplane.outgoing(target, event, args)),
+        }
+    }
+
+    /// Enters a room. Answers when no event to the room can be missed any more; `false` when the socket is not here.
+    pub async fn enter(&self, sid: Sid, room: &str) -> bool {
+        let entered = self.hub().enter(sid, room);
+        match self {
+            Self::Alone(_) => entered,
+            #[cfg(feature = "redis")]
+            Self::Redis(_) if !entered => false,
+            #[cfg(feature = "redis")]
+            Self::Redis(peers) => {
+                peers.backplane.subscribed().await;
+                peers.hub.is_connected(sid)
+            }
+        }
+    }
+
+    /// A socket enters a room, wherever it is.
+    pub async fn enter_anywhere(&self, sid: &str, room: &str) {
+        match (self.here(sid), self) {
+            (Some(sid), _) => drop(self.enter(sid, room).await),
+            (None, Self::Alone(_)) => {}
+            #[cfg(feature = "redis")]
+            (None, Self::Redis(peers)) => peers.backplane.enter(sid, room),
+        }
+    }
+
+    /// Leaves a room.
+    pub fn leave(&self, sid: Sid, room: &str) {
+        self.hub().leave(sid, room);
+    }
+
+    /// A socket leaves a room, wherever it is.
+    pub fn leave_anywhere(&self, sid: &str, room: &str) {
+        match (self.here(sid), self) {
+            (Some(sid), _) => self.leave(sid, room),
+            (None, Self::Alone(_)) => {}
+            #[cfg(feature = "redis")]
+            (None, Self::Redis(peers)) => peers.backplane.leave(sid, room),
+        }
+    }
+
+    /// Sends an event to one socket, which may be another instance's, and waits for its ack.
+    ///
+    /// # Errors
+    /// The socket left, or did not answer in time.
+    pub async fn call(
+        &self,
+        sid: &str,
+        event: &str,
+        args: &Args<'_>,
+        timeout: Duration,
+    ) -> Result<Args<'static>, CallError> {
+        match (self.here(sid), self) {
+            (Some(sid), _) => self.hub().call(sid, event, args, timeout).await,
+            (None, Self::Alone(_)) => Err(CallError::Gone),
+            #[cfg(feature = "redis")]
+            (None, Self::Redis(peers)) => peers.backplane.call(sid, event, args, timeout).await,
+        }
+    }
+
+    /// Disconnects a socket, wherever it is, and ends its transport.
+    pub fn disconnect(&self, sid: &str) {
+        match (self.here(sid), self) {
+            (Some(sid), _) => drop(self.hub().disconnect(sid, true)),
+            (None, Self::Alone(_)) => {}
+            #[cfg(feature = "redis")]
+            (None, Self::Redis(peers)) => peers.backplane.disconnect(sid),
+        }
+    }
+
+    /// Everybody leaves the room.
+    pub fn close_room(&self, room: &str) {
+        self.hub().close_room("/", room);
+        match self {
+            Self::Alone(_) => {}
+            #[cfg(feature = "redis")]
+            Self::Redis(peers) => peers.backplane.close_room(room),
+        }
+    }
+
+    /// Hands an event of a client's stream to the other instances. `false` when there are none.
+    pub fn stream(&self, name: &str, data: &RawValue) -> bool {
+        match self {
+            Self::Alone(_) => false,
+            #[cfg(feature = "redis")]
+            Self::Redis(peers) => {
+                peers.backplane.stream(name, data);
+                true
+            }
+        }
+    }
+}
+
+/// What the others know.
+impl Peers {
+    /// Id and name, by id, of everybody who has the chat open there.
+    pub async fn viewers(&self, chat_id: &str) -> BTreeMap<String, String> {
+        match self {
+            Self::Alone(_) => BTreeMap::new(),
+            #[cfg(feature = "redis")]
+            Self::Redis(peers) => peers.shared.viewers(chat_id).await,
+        }
+    }
+
+    /// The user of one of their sessions.
+    pub async fn owner(&self, sid: &str) -> Option<String> {
+        match self {
+            Self::Alone(_) => None,
+            #[cfg(feature = "redis")]
+            Self::Redis(peers) => peers.shared.owner(sid).await,
+        }
+    }
+
+    /// One of their sessions of this user that has the chat open, other than `but`.
+    pub async fn with_chat_open(&self, user_id: &str, chat_id: &str, but: &str) -> Option<String> {
+        match self {
+            Self::Alone(_) => None,
+            #[cfg(feature = "redis")]
+            Self::Redis(peers) => peers.shared.with_chat_open(user_id, chat_id, but).await,
+        }
+    }
+
+    /// The models in use there.
+    pub async fn models_in_use(&self) -> BTreeSet<String> {
+        match self {
+            Self::Alone(_) => BTreeSet::new(),
+            #[cfg(feature = "redis")]
+            Self::Redis(peers) => peers.shared.models_in_use().await,
+        }
+    }
+
+    /// Their sessions of these users.
+    pub async fn sessions_of(&self, user_ids: &[&str]) -> Vec<String> {
+        match self {
+            Self::Alone(_) => Vec::new(),
+            #[cfg(feature = "redis")]
+            Self::Redis(peers) => peers.shared.sessions_of(user_ids).await,
+        }
+    }
+
+    /// For each of these whether its token was revoked since it was made. Alone, nobody can revoke one.
+    pub async fn revoked(&self, all: &[impl Borrow<Identity>]) -> Vec<bool> {
+        match self {
+            Self::Alone(_) => vec![false; all.len()],
+            #[cfg(feature = "redis")]
+            Self::Redis(peers) => peers.shared.revoked(all).await,
+        }
+    }
+
+    /// Does something about a chat while no other instance does the same.
+    pub async fn one_at_a_time(&self, chat_id: &str, work: impl AsyncFn()) {
+        match self {
+            Self::Alone(_) => work().await,
+            #[cfg(feature = "redis")]
+            Self::Redis(peers) => peers.shared.one_at_a_time(chat_id, work).await,
+        }
+    }
+
+    /// The next sessions that this instance reaped for all; `None`: never any.
+    pub async fn reaped(&self) -> Option<Reaped> {
+        match self {
+            Self::Alone(_) => None,
+            #[cfg(feature = "redis")]
+            Self::Redis(peers) => peers.shared.reaped().await,
+        }
+    }
+
+    /// This instance is about to save the item: whoever else is about to does not.
+    pub async fn begin_task(&self, item: &str) {
+        match self {
+            Self::Alone(_) => {}
+            #[cfg(feature = "redis")]
+            Self::Redis(peers) => peers.shared.begin_task(item).await,
+        }
+    }
+
+    /// It is saved.
+    pub async fn end_task(&self, item: &str) {
+        match self {
+            Self::Alone(_) => {}
+            #[cfg(feature = "redis")]
+            Self::Redis(peers) => peers.shared.end_task(item).await,
+        }
+    }
+
+    /// Waits until somebody else is about to save the item instead.
+    pub async fn task_stopped(&self, item: &str) {
+        match self {
+            Self::Alone(_) => std::future::pending().await,
+            #[cfg(feature = "redis")]
+            Self::Redis(peers) => peers.shared.task_stopped(item).await,
+        }
+    }
+
+    /// The end: waits until the others know of everything that they should know. The caller limits the time.
+    pub async fn close(&self) {
+        match self {
+            Self::Alone(_) => {}
+            #[cfg(feature = "redis")]
+            Self::Redis(peers) => {
+                peers.shared.close().await;
+                peers.backplane.published().await;
+            }
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! The session pool: who is connected here, when last heard of, with which chats open.
+//!
+//! One entry a signed-in socket, about 100 bytes; sessions with the same token share one identity.
+//! An entry that was not heard of in time is reaped: out of the pool, its chats closed. Its socket stays, and the next
+//! heartbeat brings the entry back.
+
+use super::changes::Changes;
+use crate::directory::{Identity, User};
+use crate::socket::Sid;
+use serde_json::{Map, Value};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::{Rc, Weak};
+
+/// One signed-in socket.
+struct Session {
+    who: Rc<Identity>,
+    /// Epoch seconds of CONNECT, `user-join` or the last heartbeat.
+    last_seen_at: i64,
+    /// Whether it counts as present. Reaped ones don't.
+    pooled: bool,
+    /// Saved chats that it has open.
+    chats: Vec<Rc<str>>,
+}
+
+/// SessionPool that were taken out of the pool of all instances because nobody heard of them.
+pub struct Reaped {
+    /// Each sid with the chats that it had open.
+    pub sessions: Vec<(String, Vec<String>)>,
+}
+
+/// All signed-in sockets of this instance.
+#[derive(Default)]
+pub struct SessionPool {
+    entries: RefCell<HashMap<Sid, Session>>,
+    /// By token, so that sessions share what they have in common.
+    identities: RefCell<HashMap<Rc<str>, Weak<Identity>>>,
+    /// For whoever copies the pool elsewhere.
+    pub changes: Changes<Sid>,
+}
+
+impl SessionPool {
+    /// Signs a socket in, or again with a fresh identity; what it had open stays open.
+    pub fn sign_in(&self, sid: Sid, who: Identity, now: i64) -> Rc<Identity> {
+        let who = self.share(who);
+        let mut entries = self.entries.borrow_mut();
+        let entry = entries.entry(sid).or_insert_with(|| Session {
+            who: who.clone(),
+            last_seen_at: now,
+            pooled: true,
+            chats: Vec::new(),
+        });
+        entry.who = who.clone();
+        entry.last_seen_at = now;
+        entry.pooled = true;
+        drop(entries);
+        self.changes.note_urgent(sid);
+        who
+    }
+
+    /// The socket is gone. Returns the chats that it had open.
+    pub fn remove(&self, sid: Sid) -> Option<Vec<Rc<str>>> {
+        let session = self.entries.borrow_mut().remove(&sid)?;
+        if Rc::strong_count(&session.who) == 1 {
+            self.identities.borrow_mut().remove(&session.who.token);
+        }
+        self.changes.note_urgent(sid);
+        Some(session.chats)
+    }
+
+    /// Who this socket is; `None` for an anonymous one.
+    pub fn who(&self, sid: Sid) -> Option<Rc<Identity>> {
+        Some(self.entries.borrow().get(&sid)?.who.clone())
+    }
+
+    /// Heard of it. `false` for an anonymous socket.
+    pub fn seen(&self, sid: Sid, now: i64) -> bool {
+        let mut entries = self.entries.borrow_mut();
+        let Some(session) = entries.get_mut(&sid) else {
+            return false;
+        };
+        session.last_seen_at = now;
+        let back = !std::mem::replace(&mut session.pooled, true);
+        drop(entries);
+        match back {
+            true => self.changes.note_urgent(sid),
+            false => self.changes.note(sid),
+        }
+        true
+    }
+
+    /// Notes that a chat is open. `false` when the session is not in the pool.
+    pub fn open_chat(&self, sid: Sid, chat_id: &str) -> bool {
+        let mut entries = self.entries.borrow_mut();
+        let Some(session) = entries.get_mut(&sid).filter(|s| s.pooled) else {
+            return false;
+        };
+        if !session.chats.iter().any(|id| &**id == chat_id) {
+            session.chats.push(chat_id.into());
+        }
+        drop(entries);
+        self.changes.note_urgent(sid);
+        true
+    }
+
+    /// Notes that a chat is closed. `false` when it was not open.
+    pub fn close_chat(&self, sid: Sid, chat_id: &str) -> bool {
+        let mut entries = self.entries.borrow_mut();
+        let Some(session) = entries.get_mut(&sid) else {
+            return false;
+        };
+        let before = session.chats.len();
+        session.chats.retain(|id| &**id != chat_id);
+        let closed = session.chats.len() < before;
+        drop(entries);
+        if closed {
+            self.changes.note_urgent(sid);
+        }
+        closed
+    }
+
+    /// Id and name, by id, of everybody who has the chat open, among these sockets: those in its room.
+    pub fn viewers(&self, chat_id: &str, sids: &[Sid]) -> BTreeMap<String, String> {
+        let entries = self.entries.borrow();
+        let open = |s: &&Session| s.pooled && s.chats.iter().any(|id| &**id == chat_id);
+        let person = |s: &Session| (s.who.user.id.clone(), s.who.user.name.clone());
+        let sessions = sids.iter().filter_map(|sid| entries.get(sid));
+        sessions.filter(open).map(person).collect()
+    }
+
+    /// A session of this user that has the chat open, other than `but`.
+    pub fn with_chat_open(&self, user_id: &str, chat_id: &str, but: &str) -> Option<Sid> {
+        let entries = self.entries.borrow();
+        let fits = |(sid, s): &(&Sid, &Session)| {
+            s.pooled
+                && s.who.user.id == user_id
+                && sid.as_str() != but
+                && s.chats.iter().any(|id| &**id == chat_id)
+        };
+        entries.iter().find(fits).map(|(sid, _)| *sid)
+    }
+
+    /// Takes entries out of the pool that were last heard of before `since`; returns them with their chats.
+    pub fn reap(&self, since: i64) -> Vec<(Sid, Vec<Rc<str>>)> {
+        let mut entries = self.entries.borrow_mut();
+        let late = |s: &Session| s.pooled && s.last_seen_at < since;
+        let mut reaped = Vec::new();
+        for (sid, session) in entries.iter_mut().filter(|(_, s)| late(s)) {
+            session.pooled = false;
+            reaped.push((*sid, std::mem::take(&mut session.chats)));
+        }
+        drop(entries);
+        for (sid, _) in &reaped {
+            self.changes.note_urgent(*sid);
+        }
+        reaped
+    }
+
+    /// The entry as the pool shows it: the public record, `last_seen_at`, `chat_ids`. `None` when it is not in the pool.
+    pub fn entry(&self, sid: Sid) -> Option<Map<String, Value>> {
+        let entries = self.entries.borrow();
+        let session = entries.get(&sid).filter(|s| s.pooled)?;
+        let mut entry: Map<String, Value> = serde_json::from_str(&session.who.user.record).ok()?;
+        entry.insert("last_seen_at".into(), session.last_seen_at.into());
+        let chats = session.chats.iter().map(|id| Value::from(&**id)).collect();
+        entry.insert("chat_ids".into(), Value::Array(chats));
+        Some(entry)
+    }
+
+    /// Every signed-in socket, reaped ones too.
+    pub fn sids(&self) -> Vec<Sid> {
+        self.entries.borrow().keys().copied().collect()
+    }
+
+    /// The user of each of these sockets, once each, by id.
+    pub fn users_of(&self, sids: &[Sid]) -> BTreeMap<String, User> {
+        let entries = self.entries.borrow();
+        let users = sids.iter().filter_map(|sid| entries.get(sid));
+        users
+            .map(|s| (s.who.user.id.clone(), s.who.user.clone()))
+            .collect()
+    }
+
+    /// Each identity here with the sockets that carry it.
+    pub fn by_identity(&self) -> Vec<(Rc<Identity>, Vec<Sid>)> {
+        let mut groups: HashMap<*const Identity, (Rc<Identity>, Vec<Sid>)> = HashMap::new();
+        for (sid, session) in self.entries.borrow().iter() {
+            let group = groups.entry(Rc::as_ptr(&session.who));
+            let (_, sids) = group.or_insert_with(|| (session.who.clone(), Vec::new()));
+            sids.push(*sid);
+        }
+        groups.into_values().collect()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.borrow().is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.entries.borrow().len()
+    }
+
+    /// The identity that others with this token carry, if it still says the same.
+    fn share(&self, who: Identity) -> Rc<Identity> {
+        let mut identities = self.identities.borrow_mut();
+        if let Some(known) = identities.get(&who.token).and_then(Weak::upgrade)
+            && known.user == who.user
+        {
+            return known;
+        }
+        let who = Rc::new(who);
+        identities.insert(who.token.clone(), Rc::downgrade(&who));
+        if identities.len() > 2 * self.entries.borrow().len() + 16 {
+            identities.retain(|_, known| known.strong_count() > 0);
+        }
+        who
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::Claims;
+
+    fn identity(id: &str, token: &str) -> Identity {
+        Identity {
+            user: User {
+                id: id.into(),
+                name: id.to_uppercase(),
+                role: "user".into(),
+                record: format!(r#"{{"id":"{id}"}}"#).into(),
+            },
+            token: token.into(),
+            claims: Claims::default(),
+        }
+    }
+
+    #[test]
+    fn sessions_of_one_token_share_their_identity() {
+        let pool = SessionPool::default();
+        let (a, b) = (Sid::random(), Sid::random());
+        let one = pool.sign_in(a, identity("u", "t"), 1);
+        let two = pool.sign_in(b, identity("u", "t"), 1);
+        assert!(Rc::ptr_eq(&one, &two));
+        assert_eq!(pool.by_identity().len(), 1);
+        drop((one, two));
+        pool.remove(a);
+        pool.remove(b);
+        assert!(pool.identities.borrow().is_empty());
+    }
+
+    #[test]
+    fn a_reaped_session_is_absent_until_its_next_heartbeat() {
+        let pool = SessionPool::default();
+        let sid = Sid::random();
+        pool.sign_in(sid, identity("u", "t"), 100);
+        assert!(pool.open_chat(sid, "c"));
+        assert_eq!(pool.viewers("c", &[sid]).len(), 1);
+        assert!(pool.reap(100).is_empty());
+        let reaped = pool.reap(101);
+        assert_eq!(reaped, vec![(sid, vec![Rc::from("c")])]);
+        assert!(pool.reap(101).is_empty());
+        assert!(pool.entry(sid).is_none() && pool.viewers("c", &[sid]).is_empty());
+        assert!(!pool.open_chat(sid, "c"));
+        assert!(pool.seen(sid, 200) && pool.open_chat(sid, "c"));
+        let entry = Value::Object(pool.entry(sid).unwrap());
+        let expected = serde_json::json!({"id": "u", "last_seen_at": 200, "chat_ids": ["c"]});
+        assert_eq!(entry, expected);
+    }
+
+    #[test]
+    fn a_chat_is_found_open_on_another_session_of_that_user_only() {
+        let pool = SessionPool::default();
+        let (a, b, c) = (Sid::random(), Sid::random(), Sid::random());
+        pool.sign_in(a, identity("u", "t"), 1);
+        pool.sign_in(b, identity("u", "t2"), 1);
+        pool.sign_in(c, identity("v", "t3"), 1);
+        pool.open_chat(a, "x");
+        pool.open_chat(c, "x");
+        assert_eq!(pool.with_chat_open("u", "x", a.as_str()), None);
+        pool.open_chat(b, "x");
+        assert_eq!(pool.with_chat_open("u", "x", a.as_str()), Some(b));
+        assert!(pool.close_chat(b, "x") && !pool.close_chat(b, "x"));
+    }
+}
