@@ -48,8 +48,6 @@ APART = ["abuse", "contract", "crash", "redis", "openwebui", "dist/test_same.py"
 # What is about disks, or too large for memory; the temporary files of all others are in memory, where a sync takes no time.
 ON_DISK = ["crash/test_disk.py", "crash/test_growth.py", "crash/test_kill.py", "dist", "systemd"]
 MEMORY, ROOM = pathlib.Path("/dev/shm"), 2 << 30
-# What mostly builds.
-BUILDING = ["dist/test_same.py"]
 # What measures memory, CPU and wakeups of this machine.
 ALONE = ["dist/test_budgets.py"]
 # Seconds that the long ones take beside others on two cores: they begin first.
@@ -65,7 +63,7 @@ SECONDS = {
     "redis/test_state (python)": 80,
     "redis/test_scale (python)": 70,
     "redis/test_trio (python)": 65,
-    "crash/test_growth (python)": 60,
+    "crash/test_growth (python)": 90,
     "crash/test_kill (python)": 60,
     "openwebui/test_beside (python)": 60,
     "browser/console (node)": 60,
@@ -147,7 +145,7 @@ def count(output, word, node):
     return sum(int(one or other) for one, other in found)
 
 
-# Tests have deadlines, builds have none.
+# What nobody waits for.
 NICE = ["nice", "-n", "5"]
 
 
@@ -158,7 +156,7 @@ def builds(parts, quick):
     if "lint" in parts:
         yield Step("format", "cargo", "fmt", "--check")
     if folders:
-        yield Step("build", *cargo, "build", "-q", "--locked", "--bins", "--examples")
+        yield Step("build", "cargo", "build", "-q", "--locked", "--bins", "--examples")
     if "redis" in parts:
         yield Step(TLS_STEP, *cargo, "build", "-q", "--locked", "--features", "tls", "--example", "siskin-tls")
     if "rust" in parts:
@@ -177,7 +175,7 @@ def releases(parts):
     """The static binaries, with the same command as in cross.py: who calls that finds it done."""
     for target in RELEASES:
         if any(target in needs for what, needs in NEEDS.items() if what.split("/")[0] in parts):
-            yield Step(target, *NICE, "bash", "cross/build.sh", target, "--bin", "siskin", "--example", "conformance")
+            yield Step(target, "bash", "cross/build.sh", target, "--bin", "siskin", "--example", "conformance")
 
 
 def listed(file, names):
@@ -204,9 +202,8 @@ def tested(name, files, command):
     """The step of these files, which are of one kind."""
     file = files[0]
     needs = next((needs for what, needs in NEEDS.items() if listed(file, [what])), ["build"])
-    nice = NICE if listed(file, BUILDING) else []
     env = {"SISKIN_TLS_BIN": TLS} if TLS_STEP in needs else {}
-    return Step(name, *nice, *command, *files, after=needs, alone=listed(file, ALONE), on_disk=listed(file, ON_DISK), env=env)
+    return Step(name, *command, *files, after=needs, alone=listed(file, ALONE), on_disk=listed(file, ON_DISK), env=env)
 
 
 class Run:
