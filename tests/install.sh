@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-packages=(e2fsprogs redis-server redis-sentinel nginx-light caddy chromium qemu-user-static qemu-user faketime binutils-arm-linux-gnueabihf systemd iproute2 lintian skopeo nodejs npm python3-venv curl wget openssl)
+packages=(e2fsprogs redis-server redis-sentinel nginx-light caddy chromium qemu-user-static qemu-user faketime binutils-arm-linux-gnueabihf clang systemd iproute2 lintian skopeo nodejs npm python3-venv curl wget openssl)
 missing=()
 for package in "${packages[@]}"; do
   case "$package" in

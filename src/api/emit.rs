@@ -4,6 +4,7 @@ use super::Answer;
 use super::input::{Ask, Ids};
 use super::reply::{Problem, Reply};
 use crate::ground::names::Id;
+use crate::ground::rooms;
 use crate::socket::{Args, Sid, Target, is_reserved};
 use hyper::StatusCode;
 use serde::Deserialize;
@@ -50,7 +51,7 @@ pub async fn emit(ask: Ask) -> Answer {
         return Err(Problem::new(StatusCode::CONFLICT, detail));
     }
     let room = match (&emit.user_id, &emit.room, &emit.session_id) {
-        (Some(user), None, None) => format!("user:{}", &**user),
+        (Some(user), None, None) => rooms::of_user(user),
         (None, Some(room), None) => room.to_string(),
         (None, None, Some(sid)) => Sid::parse(sid)
             .ok_or_else(|| Problem::shape("`session_id` must be a sid."))?

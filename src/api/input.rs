@@ -2,7 +2,7 @@
 
 use super::frames::Frames;
 use super::reply::Problem;
-use super::routes::{Body, Route};
+use super::routes::route::{Body, Route};
 use crate::app::House;
 use crate::directory::local::Local;
 use crate::ground::names::{Id, is_id};

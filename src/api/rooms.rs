@@ -3,6 +3,7 @@
 use super::Answer;
 use super::input::{Ask, Ids};
 use super::reply::{Problem, Reply};
+use crate::ground::rooms;
 use crate::socket::Sid;
 use hyper::StatusCode;
 use serde::Deserialize;
@@ -75,7 +76,7 @@ async fn user_ids(ask: Ask) -> Result<Ids, Problem> {
 /// The room, unless it says who somebody is: those are siskin's own to fill.
 fn free(ask: &Ask) -> Result<String, Problem> {
     let room = ask.name();
-    if room.starts_with("user:")
+    if rooms::user(room).is_some()
         || Sid::parse(room).is_some_and(|sid| ask.house.core.hub.is_connected(sid))
     {
         let detail = "The room of one user or one session stays as it is.";

@@ -1,6 +1,6 @@
 //! From a path and a method to the function that answers.
 
-mod route;
+pub mod route;
 
 /// Of each row the router takes the function and the route.
 macro_rules! routes {
@@ -19,8 +19,8 @@ use super::input::{self, Ask};
 use super::reply::Problem;
 use hyper::StatusCode;
 use hyper::header::{self, HeaderValue};
+use route::Route;
 use route::parameter;
-pub use route::{Body, Route};
 use std::pin::Pin;
 use table::ROUTES;
 

@@ -4,13 +4,14 @@ use super::Answer;
 use super::input::Ask;
 use super::reply::{Problem, Reply};
 use crate::app::House;
+use crate::ground::rooms;
 use crate::socket::Sid;
 use serde_json::{Value, json};
 
 pub async fn list(ask: Ask) -> Answer {
     let house = &ask.house;
     let mut sids = match ask.query("user_id") {
-        Some(user_id) => house.core.hub.members(&format!("user:{user_id}")),
+        Some(user_id) => house.core.hub.members(&rooms::of_user(user_id)),
         None => house.core.hub.sids(),
     };
     let total = sids.len();

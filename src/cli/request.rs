@@ -78,7 +78,7 @@ pub fn address(config: &Config) -> Option<SocketAddr> {
 pub fn send(config: &Config, method: &str, path: &str, body: &[u8]) -> Result<Answer, Failure> {
     let unknown = "SISKIN_LISTEN names port 0: set it to the port of the running instance";
     let address = address(config).ok_or_else(|| Failure::Failed(unknown.into()))?;
-    ask(config, address, method, path, body).map_err(|error| {
+    exchange(config, address, method, path, body).map_err(|error| {
         let way = "is it running, and with the same SISKIN_LISTEN?";
         Failure::Failed(format!(
             "siskin does not answer at {address}: {error}; {way}"
@@ -86,7 +86,7 @@ pub fn send(config: &Config, method: &str, path: &str, body: &[u8]) -> Result<An
     })
 }
 
-fn ask(
+fn exchange(
     config: &Config,
     address: SocketAddr,
     method: &str,

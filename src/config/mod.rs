@@ -11,7 +11,9 @@ pub mod table;
 mod tests;
 mod values;
 
-pub use redis::{Redis, RedisOptions, RedisTls};
+#[cfg(test)]
+pub use redis::RedisOptions;
+pub use redis::{RedisSettings, RedisTls};
 
 use env::Env;
 use std::fmt;
@@ -57,7 +59,7 @@ pub struct Config {
     /// Bytes that may wait for one session.
     pub outbox_bytes: usize,
     /// `Some` with `WEBSOCKET_MANAGER=redis`.
-    pub redis: Option<Redis>,
+    pub redis: Option<RedisSettings>,
 }
 
 impl Config {

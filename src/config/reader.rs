@@ -2,7 +2,9 @@
 
 use super::env::{self, Env, NOT_UTF8};
 use super::table::{self, Computed, Required, Row, SETTINGS, Setting, Unset, Value};
-use super::{Config, DirectoryKind, Mistake, Reading, Redis, RedisTls, Secret, Source, Transports};
+use super::{
+    Config, DirectoryKind, Mistake, Reading, RedisSettings, RedisTls, Secret, Source, Transports,
+};
 use super::{redis, values};
 use std::path::PathBuf;
 
@@ -102,7 +104,7 @@ impl Reader<'_> {
     }
 
     /// `None` when this instance is alone.
-    fn redis(&mut self) -> Option<Redis> {
+    fn redis(&mut self) -> Option<RedisSettings> {
         let wanted = self.optional(&table::WEBSOCKET_MANAGER).is_some();
         let before = self.mistakes.len();
         let url = self.optional(&table::WEBSOCKET_REDIS_URL);
@@ -117,7 +119,7 @@ impl Reader<'_> {
             .unwrap_or_default();
         let port = self.value(&table::WEBSOCKET_SENTINEL_PORT)?;
         let with_port = |(host, own): values::Host| (host, own.unwrap_or(port));
-        let redis = Redis {
+        let redis = RedisSettings {
             url,
             sentinels: hosts.into_iter().map(with_port).collect(),
             cluster: self.value(&table::WEBSOCKET_REDIS_CLUSTER)?,
@@ -149,7 +151,7 @@ impl Reader<'_> {
         })
     }
 
-    fn check_redis(&mut self, redis: &Redis, has_url: bool) {
+    fn check_redis(&mut self, redis: &RedisSettings, has_url: bool) {
         if cfg!(not(feature = "redis")) {
             let what = "this siskin is built without Redis";
             let fix = "take a build with the feature redis";

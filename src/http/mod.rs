@@ -1,7 +1,8 @@
 //! hyper on smol: accept loop, limits, CORS, routes.
 
-pub mod client_address;
-pub mod cors;
+mod answer;
+mod client_address;
+mod cors;
 mod health;
 pub mod listen;
 mod routes;

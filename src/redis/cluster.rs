@@ -16,7 +16,7 @@ mod slots;
 #[cfg(test)]
 mod tests;
 
-use super::address::{Address, Target};
+use super::address::{Address, Endpoint};
 use super::dial::{answer_within, describe};
 use crate::ground::tasks::{Executor, within};
 use members::Members;
@@ -33,7 +33,7 @@ use std::time::Instant;
 
 /// The nodes, and which has what.
 pub struct Cluster {
-    target: Target,
+    target: Endpoint,
     members: Rc<Members>,
     slots: RefCell<Slots>,
     home: RefCell<Address>,
@@ -50,7 +50,7 @@ impl Cluster {
     /// What the last of them said, or why it can't be reached.
     pub async fn open(
         executor: Executor,
-        target: &Target,
+        target: &Endpoint,
         known: &[Address],
     ) -> Result<Self, String> {
         let cluster = Self {
@@ -116,7 +116,7 @@ impl Cluster {
             .collect();
         let asked = to_all
             .iter()
-            .map(|group| self.ask(group, slice::from_ref(command), deadline));
+            .map(|group| self.send_group(group, slice::from_ref(command), deadline));
         let mut answers = Vec::new();
         for answer in all(asked).await {
             answers.extend(answer?);
@@ -128,7 +128,9 @@ impl Cluster {
     pub async fn send_apart(&self, command: &Cmd, deadline: Instant) -> Result<Value, RedisError> {
         if let Some(other) = self.other() {
             let group = alone(other, command);
-            let answer = self.ask(&group, slice::from_ref(command), deadline).await;
+            let answer = self
+                .send_group(&group, slice::from_ref(command), deadline)
+                .await;
             if let Some(answer) = answer.ok().and_then(|mut answers| answers.pop()) {
                 return Ok(answer);
             }
@@ -160,7 +162,7 @@ impl Cluster {
         let up = self.learn(&[]).await?;
         let (home, nodes) = (self.home(), self.nodes());
         self.members
-            .keep(|address| *address == home || nodes.contains(address));
+            .retain(|address| *address == home || nodes.contains(address));
         self.members.reopen(self.masters()).await;
         Ok(self.note(self.lack(up)))
     }

@@ -1,6 +1,6 @@
 //! One connection to one server: TCP, kept alive by the kernel, then the login.
 
-use super::address::{Address, Target};
+use super::address::{Address, Endpoint};
 use super::stream::Stream;
 use crate::ground::net;
 use crate::ground::tasks::within;
@@ -22,7 +22,7 @@ const UNCONFIRMED: Duration = Duration::from_secs(30);
 pub type Driver = Pin<Box<dyn Future<Output = ()>>>;
 
 /// Connects, within the target's deadline.
-pub async fn dial(target: &Target, address: &Address, tls: bool) -> Result<Stream, String> {
+pub async fn dial(target: &Endpoint, address: &Address, tls: bool) -> Result<Stream, String> {
     let work = async {
         let stream = tcp(address).await.map_err(|e| e.to_string())?;
         match tls {
@@ -34,20 +34,20 @@ pub async fn dial(target: &Target, address: &Address, tls: bool) -> Result<Strea
 }
 
 #[cfg(feature = "tls")]
-async fn secure(target: &Target, address: &Address, stream: TcpStream) -> Result<Stream, String> {
+async fn secure(target: &Endpoint, address: &Address, stream: TcpStream) -> Result<Stream, String> {
     // Sooner than the connection as a whole, so that the error names the reason.
     let limit = target.connect_timeout.mul_f64(0.8);
     let late = || {
         let seconds = limit.as_secs_f64();
         format!("no TLS handshake within {seconds} s; one without TLS is reached as redis://")
     };
-    let work = super::tls::connect(&target.certificates, address, stream);
+    let work = super::tls::connect(&target.certificates, &address.host, stream);
     let stream = within(limit, work).await.unwrap_or_else(|| Err(late()));
     stream.map(Stream::Tls)
 }
 
 #[cfg(not(feature = "tls"))]
-async fn secure(_: &Target, _: &Address, _: TcpStream) -> Result<Stream, String> {
+async fn secure(_: &Endpoint, _: &Address, _: TcpStream) -> Result<Stream, String> {
     Err("this siskin is built without TLS".into())
 }
 
@@ -79,7 +79,7 @@ fn set_keepalive(socket: &std::net::TcpStream) -> io::Result<()> {
 
 /// Logs in for commands.
 pub async fn log_in(
-    target: &Target,
+    target: &Endpoint,
     stream: Stream,
 ) -> Result<(MultiplexedConnection, Driver), String> {
     let broken = |why: String| match target.tls {

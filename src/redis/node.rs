@@ -1,6 +1,6 @@
 //! One server that takes our commands, in one write where several wait.
 
-use super::address::{Address, Target};
+use super::address::{Address, Endpoint};
 use super::dial;
 use crate::ground::tasks::{Bell, Executor, Tasks, within};
 use futures_lite::future::{or, pending};
@@ -53,7 +53,7 @@ impl Node {
     /// Connects and logs in, within the target's deadline.
     pub async fn open(
         executor: Executor,
-        target: &Target,
+        target: &Endpoint,
         address: &Address,
     ) -> Result<Self, String> {
         let work = async {

@@ -6,7 +6,7 @@
 //! publishes. When it is not seen, and nothing else came, for 5 s, the connection is given up; so it is when a
 //! subscription is not confirmed.
 
-use super::address::Target;
+use super::address::Endpoint;
 use super::dial::{self, answer_within};
 use super::reader::{Reader, Reply};
 use super::stream::Stream;
@@ -39,7 +39,7 @@ const SETTLE: Duration = Duration::from_millis(100);
 const BATCH: usize = 1000;
 
 /// Takes a message: its channel and what was published.
-type Message = Box<dyn Fn(&[u8], &[u8])>;
+type RoomListener = Box<dyn Fn(&[u8], &[u8])>;
 /// Takes what was published on one channel.
 type Listener = Rc<dyn Fn(&[u8])>;
 /// Names all channels that come and go, as they are wanted now.
@@ -52,7 +52,7 @@ pub struct Subscriber {
     /// Channels that stay, with who listens to each.
     listeners: RefCell<BTreeMap<String, Listener>>,
     /// Those that come and go.
-    rooms: RefCell<Option<(Wanted, Message)>>,
+    rooms: RefCell<Option<(Wanted, RoomListener)>>,
     /// What is to be subscribed (`true`) or unsubscribed next.
     pending: RefCell<BTreeMap<String, bool>>,
     /// The number that the next command will carry, and the last that was answered.
@@ -121,13 +121,8 @@ impl Subscriber {
         }
     }
 
-    /// The channel that only this instance listens to.
-    pub fn own_channel(&self) -> &str {
-        &self.own_channel
-    }
-
     /// Waits until all changes so far are confirmed; not while Redis is away, and no longer than 5 s.
-    pub async fn settled(&self, redis: &Redis) {
+    pub async fn confirmed(&self, redis: &Redis) {
         let waits = !self.pending.borrow().is_empty();
         let round = self.round.get() - u64::from(!waits);
         if self.confirmed.get() >= round || redis.is_away() {
@@ -151,7 +146,7 @@ impl Subscriber {
     }
 
     /// Runs as long as the server does.
-    pub(super) async fn keep(self: Rc<Self>, redis: Redis) {
+    pub(super) async fn run(self: Rc<Self>, redis: Redis) {
         let mut pause = PAUSE;
         loop {
             redis.connected(0).await;
@@ -371,7 +366,7 @@ async fn send(output: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Resul
     output.flush().await
 }
 
-async fn log_in(target: &Target, stream: &mut Stream, reader: &mut Reader) -> Result<(), String> {
+async fn log_in(target: &Endpoint, stream: &mut Stream, reader: &mut Reader) -> Result<(), String> {
     let mut login = Vec::new();
     let mut answers = 1;
     if let Some(password) = target.login.password() {

@@ -151,7 +151,6 @@ impl Hub {
             }
             (Kind::Connect, Some(_)) => Err(Malformed("second CONNECT")),
             (Kind::Event | Kind::Ack, None) => Err(Malformed("a namespace without CONNECT")),
-            (Kind::ConnectError, _) => Err(Malformed("packet type")),
         }
     }
 

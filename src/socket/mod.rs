@@ -14,7 +14,7 @@ mod types;
 
 pub use crate::engine::Sid;
 pub use args::Args;
-pub use hub::{Done, Hub};
+pub use hub::Hub;
 pub use object::Object;
 pub use packet::{Kind, MAX_ATTACHMENTS, MAX_DEPTH, Packet, depth, is_reserved};
 pub use types::{CallError, Event, Handler, Reason, Step, Target, To};

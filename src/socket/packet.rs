@@ -36,7 +36,6 @@ pub enum Kind {
     Event,
     /// ACK and BINARY_ACK.
     Ack,
-    ConnectError,
 }
 
 /// A packet, its JSON still text.

@@ -75,7 +75,6 @@ fn canonical(packet: &Packet<'_>) -> String {
         (Kind::Disconnect, _) => "1",
         (Kind::Event, 0) => "2",
         (Kind::Ack, 0) => "3",
-        (Kind::ConnectError, _) => "4",
         (Kind::Event, _) => "5",
         (Kind::Ack, _) => "6",
     };

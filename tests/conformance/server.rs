@@ -2,11 +2,11 @@
 //! Built on the two protocol layers alone; its arguments are the port (default 3000) and pingTimeout in ms (default 200).
 
 use http_body_util::Full;
-use siskin::engine::{self, Closed, Engine, Message, Session, Settings, Transports, frame};
-use siskin::ground::tasks::block_on;
-use siskin::http::listen::Answering;
-use siskin::http::{Answer, Connections, Limits};
-use siskin::socket::{Args, Event, Handler, Hub, Reason, Sid, Step, Target};
+use siskin::protocol::{
+    Answer, Answering, Args, Closed, Connections, Engine, Event, Handler, Hub, Limits, Message,
+    MessageHandler, Reason, Session, Settings, Sid, Step, Target, Transports, binary_frame,
+    block_on, text_frame,
+};
 use smol::{Async, Timer};
 use std::borrow::Cow;
 use std::net::TcpListener;
@@ -16,13 +16,13 @@ use std::time::Duration;
 /// Sends every message back.
 struct Echo;
 
-impl engine::Handler for Echo {
+impl MessageHandler for Echo {
     fn opened(&self, _session: &Rc<Session>) {}
 
     fn message(&self, session: &Rc<Session>, message: Message<'_>) -> Step {
         session.send(&match message {
-            Message::Text(text) => frame::packet(&["4", text], &[]),
-            Message::Binary(data) => frame::binary(data),
+            Message::Text(text) => text_frame(&["4", text], &[]),
+            Message::Binary(data) => binary_frame(data),
         });
         None
     }

@@ -103,6 +103,7 @@ impl Tasks {
     }
 
     /// How many tasks run.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.0.running.borrow().len()
     }

@@ -3,13 +3,13 @@
 //! Whoever holds the lock does it, and stops when it is lost. Should two hold it for a moment, nothing happens twice: each
 //! entry is judged and removed in one step.
 
-use super::Shared;
+use super::SharedPools;
 use super::lease::{Lease, scattered};
-use super::scan::Entry;
+use super::scan::PoolEntry;
 use crate::ground::clock::now;
 use crate::peers::pools::sessions::Reaped;
 use crate::peers::pools::usage;
-use crate::redis::{Fault, Script};
+use crate::redis::{CommandError, Script};
 use std::time::{Duration, Instant};
 
 /// Entries of a step.
@@ -59,7 +59,7 @@ return reaped
 const USAGE_LOCK: &str = "usage_cleanup_lock";
 const SESSION_LOCK: &str = "session_cleanup_lock";
 
-impl Shared {
+impl SharedPools {
     /// Sweeps the usage pool every 3 s while this instance holds the lock.
     pub(super) async fn keep_sweeping(&self) {
         let every = Duration::from_secs(usage::LIFETIME.unsigned_abs());
@@ -134,7 +134,7 @@ impl Shared {
         false
     }
 
-    async fn sweep(&self) -> Result<(), Fault> {
+    async fn sweep(&self) -> Result<(), CommandError> {
         let key = self.redis.key("usage_pool");
         let (now, lifetime) = (now().to_string(), usage::LIFETIME.to_string());
         let mut cursor = "0".to_owned();
@@ -147,7 +147,7 @@ impl Shared {
         }
     }
 
-    async fn reap(&self) -> Result<(), Fault> {
+    async fn reap(&self) -> Result<(), CommandError> {
         let key = self.redis.key("session_pool");
         let (now, timeout) = (now().to_string(), self.session_timeout.to_string());
         let mut cursor = "0".to_owned();
@@ -158,7 +158,7 @@ impl Shared {
             cursor = page.next().unwrap_or_else(|| "0".into());
             let mut sessions = Vec::new();
             while let (Some(sid), Some(entry)) = (page.next(), page.next()) {
-                let entry: Option<Entry> = serde_json::from_str(&entry).ok();
+                let entry: Option<PoolEntry> = serde_json::from_str(&entry).ok();
                 let chats = entry.and_then(|entry| entry.chat_ids);
                 sessions.push((sid, chats.unwrap_or_default()));
             }
