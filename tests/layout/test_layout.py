@@ -131,9 +131,10 @@ def test_the_feature_elsewhere_is_found(broken):
     assert found == ['src/api.rs:2: feature = "redis"', 'src/api.rs:4: feature = "redis"']
 
 
-def test_the_feature_twice_in_the_map_is_found(broken):
-    lib = HOUSE["lib.rs"] + '\n#[cfg(feature = "redis")] fn f() {}'
-    assert len(broken(rules.redis_feature_in_its_place, lib=lib)) == 2
+def test_the_feature_more_often_than_allowed_in_the_map_is_found(broken):
+    once = '\n#[cfg(feature = "redis")] fn f() {}'
+    assert broken(rules.redis_feature_in_its_place, lib=HOUSE["lib.rs"] + once) == []
+    assert len(broken(rules.redis_feature_in_its_place, lib=HOUSE["lib.rs"] + 2 * once)) == 3
 
 
 @pytest.mark.parametrize(
