@@ -188,9 +188,12 @@ def test_heartbeats_keep_a_poll_alive(engine):
 
 
 def test_a_polling_client_without_pong_is_dropped(engine):
-    session = engine.open_polling()
-    time.sleep(INTERVAL + TIMEOUT + 1)
-    assert engine.get(session).json()["code"] == 1
+    silent, session = engine.open_polling(), engine.open_polling()
+    assert engine.get(session).text == "2"
+    ended = wait_for(lambda: (answer := engine.get(session)).status_code == 400 and answer.json(), what="end of the session")
+    assert ended["code"] == 1
+    # And the one before it, which does not even poll.
+    assert engine.get(silent).json()["code"] == 1
 
 
 def test_heartbeats_keep_a_websocket_alive(engine):

@@ -1,3 +1,5 @@
+//! Tasks, waiting and deadlines.
+
 use super::*;
 use std::cell::Cell;
 

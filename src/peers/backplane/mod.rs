@@ -73,21 +73,11 @@ impl Backplane {
 
     fn listen(self: &Rc<Self>) {
         let subscriber = self.redis.subscriber();
-        let take = self.taker();
-        subscriber.listen(CHANNEL, take.clone());
-        let weak = Rc::downgrade(self);
-        let channels = move || weak.upgrade().map_or_else(Vec::new, |this| this.channels());
-        subscriber.set_rooms(channels, move |_, message| take(message));
-    }
-
-    /// Redis, which we hold, doesn't hold us.
-    fn taker(self: &Rc<Self>) -> impl Fn(&[u8]) + Clone + 'static {
-        let weak = Rc::downgrade(self);
-        move |message| {
-            if let Some(this) = weak.upgrade() {
-                this.incoming(message);
-            }
-        }
+        // Redis and this hold each other: both are made once and never dropped.
+        let [all, ours, rooms] = [self.clone(), self.clone(), self.clone()];
+        subscriber.listen(CHANNEL, move |message| all.incoming(message));
+        let channels = move || ours.channels();
+        subscriber.set_rooms(channels, move |_, message| rooms.incoming(message));
     }
 
     /// The channels of all rooms and sockets here.
@@ -291,14 +281,12 @@ impl Backplane {
     fn ask_here(self: &Rc<Self>, target: &Target<'_>, emit: &Emit<'_>, reply: &ReplyTo<'_>) {
         for sid in self.hub.select(target) {
             let to = reply.clone().into_owned();
-            let weak = Rc::downgrade(self);
+            let this = self.clone();
             let done = Box::new(move |args: Option<Args<'static>>| {
-                if let Some(this) = weak.upgrade() {
-                    this.publish(match args {
-                        Some(args) => wire::callback_message(&to, &args),
-                        None => wire::gone_message(&to),
-                    });
-                }
+                this.publish(match args {
+                    Some(args) => wire::callback_message(&to, &args),
+                    None => wire::gone_message(&to),
+                });
             });
             let Some(ack) = self.hub.emit_with_ack(sid, &emit.event, &emit.args, done) else {
                 continue;

@@ -71,12 +71,9 @@ impl SharedPools {
         let locks = Locks::new(redis.clone(), config.cluster, config.lock_timeout);
         let owner = Tasks::new(executor);
         let tasks = SaveTasks::new(owner.clone(), redis.clone(), locks.clone(), config.task_ttl);
-        let commanded = Rc::downgrade(&tasks);
-        let command = move |message: &[u8]| {
-            if let Some(tasks) = commanded.upgrade() {
-                tasks.command(message);
-            }
-        };
+        // Redis and these hold each other: both are made once and never dropped.
+        let commanded = tasks.clone();
+        let command = move |message: &[u8]| commanded.command(message);
         redis
             .subscriber()
             .listen(&redis.key("tasks:commands"), command);

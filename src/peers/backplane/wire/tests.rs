@@ -1,3 +1,5 @@
+//! Messages between instances, as they are written and read.
+
 use super::*;
 use crate::ground::random_input::{Random, rounds};
 
