@@ -4,6 +4,7 @@
 //! In the order an event meets them; imports only point down this list.
 //!
 //! - [`cli`]: the command line, one file a command
+//! - [`protocol`]: the two protocol layers alone, for the conformance server
 //! - [`serve`]: builds the house from `Config`, listens, drains on SIGTERM
 //! - [`http`]: hyper on smol: accept loop, limits, CORS, routes
 //! - [`console`]: the page and the client module, embedded
@@ -50,7 +51,7 @@ mod store;
 mod systemd;
 mod token;
 
-/// The two protocol layers alone, for the conformance server.
+/// The two protocol layers alone: what the conformance server is built on.
 pub mod protocol {
     pub use crate::engine::frame::{binary as binary_frame, packet as text_frame};
     pub use crate::engine::{

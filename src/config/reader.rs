@@ -152,11 +152,7 @@ impl Reader<'_> {
     }
 
     fn check_redis(&mut self, redis: &RedisSettings, has_url: bool) {
-        if cfg!(not(feature = "redis")) {
-            let what = "this siskin is built without Redis";
-            let fix = "take a build with the feature redis";
-            self.mistake(&table::WEBSOCKET_MANAGER.row, what, fix);
-        } else if !has_url {
+        if !has_url {
             let what = "it is not set, and WEBSOCKET_MANAGER is redis";
             let fix = "set it to the Redis that all instances share, as redis://127.0.0.1:6379/0";
             self.mistake(&table::WEBSOCKET_REDIS_URL.row, what, fix);

@@ -1,5 +1,6 @@
 //! Engine.IO v4 (protocol revision 4): sessions over HTTP long-polling and websocket. No Socket.IO word in it.
 
+mod beat;
 mod decoder;
 mod flusher;
 pub mod frame;

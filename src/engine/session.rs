@@ -1,6 +1,6 @@
 //! One Engine.IO session: its transport, its outbox, its end.
 
-use super::heartbeat::Beat;
+use super::beat::Beat;
 use super::packet::{CLOSE, NOOP};
 use super::{Engine, Message, Packet, Sid, Step, frame};
 use crate::metrics::{self, Counter, Gauge};

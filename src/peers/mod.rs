@@ -71,6 +71,8 @@ pub fn start(
     if let Some(settings) = &config.redis {
         return link(executor, config, settings, hub, pools);
     }
+    #[cfg(not(feature = "redis"))]
+    check(config)?;
     Ok((Peers::Alone(hub.clone()), SharedDocuments::default()))
 }
 
@@ -104,6 +106,11 @@ pub fn check(config: &Config) -> Result<(), String> {
     #[cfg(feature = "redis")]
     if let Some(settings) = &config.redis {
         return Redis::check(settings);
+    }
+    if cfg!(not(feature = "redis")) && config.redis.is_some() {
+        return Err(
+            "this siskin is built without Redis: take a build with the feature redis".into(),
+        );
     }
     Ok(())
 }

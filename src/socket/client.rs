@@ -1,36 +1,15 @@
 //! One client: the packets of an Engine.IO session, taken apart and given to the namespaces' sockets.
 
 use super::packet::{Kind, Malformed, Packet};
+use super::partial::{Client, Partial};
 use super::{Args, Event, Hub, Reason, Sid, encode};
 use crate::engine::{self, Closed, Message, Session, Step};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::rc::Rc;
 
-/// What the hub keeps of a session.
-#[derive(Default)]
-pub(super) struct Client {
-    /// Its sockets, at most one a namespace.
-    pub sockets: Vec<(Rc<str>, Sid)>,
-    /// A packet whose attachments are not all here yet.
-    partial: Option<Box<Partial>>,
-}
-
 /// Namespaces of one client at most.
 const MAX_NAMESPACES: usize = 16;
-
-struct Partial {
-    packet: String,
-    missing: usize,
-    attachments: Vec<Vec<u8>>,
-}
-
-impl Partial {
-    /// What has come of it; all of it together is no larger than one message may be.
-    fn bytes(&self) -> usize {
-        self.packet.len() + self.attachments.iter().map(Vec::len).sum::<usize>()
-    }
-}
 
 impl engine::Handler for Hub {
     fn opened(&self, session: &Rc<Session>) {

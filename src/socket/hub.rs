@@ -3,8 +3,8 @@
 //! Every method but `call` is synchronous, so nothing interleaves; no borrow is held while the application is
 //! called. A socket costs a slab entry, a table entry, and one `u32` in each room it is in.
 
-use super::client::Client;
 use super::encode;
+use super::partial::Client;
 use super::rooms::Rooms;
 use super::{Args, CallError, Handler, Reason, Sid, Target, To};
 use crate::engine::{Closed, Session};

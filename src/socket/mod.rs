@@ -6,6 +6,7 @@ mod encode;
 mod hub;
 mod object;
 mod packet;
+mod partial;
 #[cfg(test)]
 mod random_tests;
 mod rooms;
