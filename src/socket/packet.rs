@@ -9,6 +9,9 @@ pub const MAX_ATTACHMENTS: usize = 64;
 /// Nesting of a packet's JSON at most.
 pub const MAX_DEPTH: usize = 128;
 
+/// Bytes of a namespace at most: whom a refusal is about is sent back to the client.
+const MAX_NAMESPACE: usize = 256;
+
 /// The largest ack id: JavaScript's largest exact integer.
 const MAX_ID: u64 = (1 << 53) - 1;
 
@@ -69,6 +72,9 @@ impl<'a> Packet<'a> {
             kind -= 3;
         }
         let (nsp, rest) = split_namespace(rest);
+        if nsp.len() > MAX_NAMESPACE {
+            return Err(Malformed("namespace"));
+        }
         let (id, data) = split_id(rest)?;
         if depth(data) > MAX_DEPTH {
             return Err(Malformed("JSON depth"));
@@ -89,7 +95,8 @@ impl<'a> Packet<'a> {
         })
     }
 
-    /// The name and the arguments (comma-separated JSON) of an EVENT.
+    /// The name and the arguments (comma-separated JSON) of an EVENT. A name that is a number, which Socket.IO allows
+    /// (socket.io-parser 4.0.1), is the number's text.
     ///
     /// # Errors
     /// Data that is not an array beginning with a name, or a reserved name.
@@ -102,6 +109,7 @@ impl<'a> Packet<'a> {
         };
         let name: Cow<'a, str> = match plain(first.get()) {
             Some(name) => Cow::Borrowed(name),
+            None if is_number(first.get()) => Cow::Borrowed(first.get()),
             None => serde_json::from_str(first.get())
                 .map(Cow::Owned)
                 .map_err(|_| Malformed("event name"))?,
@@ -132,6 +140,11 @@ fn array(data: &str) -> Result<&str, Malformed> {
         .strip_prefix('[')
         .and_then(|d| d.strip_suffix(']'));
     inner.ok_or(Malformed("JSON"))
+}
+
+/// Whether a JSON value is a number.
+fn is_number(json: &str) -> bool {
+    json.starts_with(|first: char| first == '-' || first.is_ascii_digit())
 }
 
 /// A JSON string without escapes, as it stands.
@@ -257,6 +270,7 @@ mod tests {
     #[test]
     fn refuses_what_breaks_the_protocol() {
         let deep = format!("2[\"e\",{}{}]", "[".repeat(128), "]".repeat(128));
+        let far = format!("0/{}", "x".repeat(256));
         let cases = [
             "",
             "7",
@@ -272,6 +286,7 @@ mod tests {
             "29007199254740992[\"x\"]",
             "1{}",
             &deep,
+            &far,
         ];
         for text in cases {
             assert!(Packet::decode(text).is_err(), "{text}");
@@ -289,12 +304,16 @@ mod tests {
             Packet::event("[\"f\\u006fo\",\"]\"]"),
             Ok(("foo".into(), "\"]\""))
         );
+        for (data, name) in [("[1]", "1"), ("[-2.5e3,\"x\"]", "-2.5e3")] {
+            assert_eq!(Packet::event(data).unwrap().0, name);
+        }
         for data in [
             "",
             "{}",
             "[]",
-            "[1]",
             "[null]",
+            "[true]",
+            "[[1]]",
             "[\"foo\"",
             "[\"foo\",]",
             "[\"foo\" 1]",

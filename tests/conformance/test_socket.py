@@ -218,7 +218,6 @@ def test_attachments_that_do_not_match_end_the_connection(connected, frames):
         "42",
         "42{}",
         "42[]",
-        "42[1]",
         "42[null]",
         '42["message"',
         '42["message",]',
@@ -239,6 +238,20 @@ def test_attachments_that_do_not_match_end_the_connection(connected, frames):
 def test_a_breach_ends_the_connection(connected, packet):
     connected.send(packet)
     assert closes(connected)
+
+
+@pytest.mark.parametrize("name", ["1", "0", "-1", "2.5", "1e3"])
+def test_a_number_names_an_event_that_nobody_knows(connected, name):
+    connected.send(f'42[{name},"x"]')
+    connected.send(f'427[{name}]')
+    connected.send('42["message","still"]')
+    assert recv(connected) == '42["message-back","still"]'
+
+
+def test_a_long_namespace_is_not_sent_back(socket):
+    ws = socket.open_websocket()
+    ws.send("40/" + "x" * 100_000 + ",")
+    assert closes(ws)
 
 
 def test_json_as_deep_as_allowed(connected):
