@@ -23,7 +23,11 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
-/// How long a request's head may take.
+/// How long a connection may be idle: longer than proxies keep theirs in their pools (nginx 60 s, Go's and Traefik's 90 s,
+/// Caddy 120 s), so that none of them sends a request into one that is being closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(150);
+
+/// How long a request's head may take once it has begun.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long going down may take in all.
@@ -191,8 +195,10 @@ fn limits(config: &Rc<Config>, site: &Rc<Site>) -> Limits {
                 .any(|net| net.contains(address))
         }),
         upgraded: Box::new(move || engine.websockets()),
+        idle_timeout: IDLE_TIMEOUT,
         head_timeout: HEAD_TIMEOUT,
         head_bytes: config.max_header,
+        head_lines: config.max_header_lines,
     }
 }
 

@@ -136,7 +136,9 @@ impl Engine {
             };
             // A task of its own: this one's memory, and hyper's buffer, go now.
             let early = parts.read_buf.to_vec();
-            let stream = parts.io.into_inner();
+            let Some(stream) = parts.io.into_inner() else {
+                return session.iter().for_each(|s| s.end_probe());
+            };
             if refused {
                 metrics::refused("second websocket");
                 return websocket::turn_away(&stream);

@@ -104,8 +104,10 @@ fn limits() -> Limits {
         per_address: 10_000,
         proxies: Box::new(|_| false),
         upgraded: Box::new(|| 0),
+        idle_timeout: Duration::from_secs(150),
         head_timeout: Duration::from_secs(10),
         head_bytes: 16 * 1024,
+        head_lines: 100,
     }
 }
 

@@ -6,5 +6,5 @@
 mod io;
 mod tally;
 
-pub use io::Io;
+pub use io::{Io, Watch};
 pub use tally::Tally;
