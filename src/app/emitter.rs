@@ -3,7 +3,7 @@
 use super::core::Core;
 use crate::directory::open_webui::OpenWebui;
 use crate::directory::{Directory, List, Refusal, is_saved_chat};
-use crate::ground::rooms;
+use crate::ground::{json, rooms};
 use crate::metrics;
 use crate::socket::{Args, Object, Target};
 use log::Level;
@@ -123,8 +123,10 @@ impl Emitter {
     /// Emits `events` to the user's sessions, then saves the event as its type says. A failed save is logged and told,
     /// and never keeps the event from the user.
     pub async fn emit(&self, event: &RawValue) -> Result<Emitted, NotAnEvent> {
+        // Saved as text can be; who is connected gets it as it came, and may put halves of a character together.
+        let mended = json::mend(event.get());
         let Object(parsed): Object<Event<'_>> =
-            serde_json::from_str(event.get()).map_err(|_| NotAnEvent)?;
+            serde_json::from_str(&mended).map_err(|_| NotAnEvent)?;
         let mut payload = self.payload.take();
         for part in [&*self.head, event.get(), "}"] {
             payload.push_str(part);

@@ -230,7 +230,6 @@ def test_attachments_that_do_not_match_end_the_connection(connected, frames):
         "43[]",
         "431",
         "431{}",
-        '42["message",' + "[" * 128 + "]" * 128 + "]",
         '429007199254740992["message"]',
         "42" + "9" * 400 + '["message"]',
     ],
@@ -255,6 +254,14 @@ def test_a_long_namespace_is_not_sent_back(socket):
 
 
 def test_json_as_deep_as_allowed(connected):
-    deep = "[" * 127 + "]" * 127
+    deep = "[" * 511 + "]" * 511
     connected.send(f'42["message",{deep}]')
     assert recv(connected) == f'42["message-back",{deep}]'
+
+
+def test_deeper_json_is_dropped_and_the_connection_lives(connected):
+    deep = "[" * 512 + "]" * 512
+    connected.send(f'42["message",{deep}]')
+    connected.send(f"431[{deep}]")
+    connected.send('42["message","still"]')
+    assert recv(connected) == '42["message-back","still"]'

@@ -5,6 +5,7 @@
 
 use super::super::{List, Refusal};
 use super::{Local, Record, Wrong, check_id, encode};
+use crate::ground::json;
 use crate::ground::names::is_id;
 use crate::store::{Batch, Fault, Table, key};
 use serde_json::Value;
@@ -96,9 +97,7 @@ impl Local {
             List::Embeds => "embeds",
             List::Files => "files",
         };
-        let parsed = entries
-            .iter()
-            .map(|entry| serde_json::from_str(entry.get()));
+        let parsed = entries.iter().map(|entry| json::owned(entry.get()));
         let Ok(mut all) = parsed.collect::<Result<Vec<Value>, _>>() else {
             return super::denied("an entry is nested too deeply");
         };
@@ -118,7 +117,7 @@ impl Local {
         field: &str,
         entry: &RawValue,
     ) -> Result<bool, Refusal> {
-        let Ok(entry) = serde_json::from_str::<Value>(entry.get()) else {
+        let Ok(entry) = json::owned::<Value>(entry.get()) else {
             return super::denied("the entry is nested too deeply");
         };
         self.change(chat_id, message_id, |message| {

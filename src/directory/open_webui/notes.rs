@@ -4,6 +4,7 @@ use super::super::local::is_empty_content;
 use super::super::{Access, Emptying, Identity, NoteView, Refusal};
 use super::client::Question;
 use super::{AWAY, HOLDS, OpenWebui, Says, is_id, key};
+use crate::ground::json;
 use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
@@ -84,7 +85,7 @@ impl OpenWebui {
         }
         if emptying == Emptying::Refuse && empties(data) {
             let saved = self.fetch(who, note_id).await?;
-            let content = saved.and_then(|note| serde_json::from_str(note.content.get()).ok());
+            let content = saved.and_then(|note| json::owned(note.content.get()).ok());
             if !is_empty_content(content.as_ref()) {
                 let why = "an empty document would replace the note's content";
                 return Err(Refusal::Denied(why));
@@ -113,7 +114,7 @@ impl OpenWebui {
 
 /// Does it set content that shows nothing?
 fn empties(data: &RawValue) -> bool {
-    let data: Option<Value> = serde_json::from_str(data.get()).ok();
+    let data: Option<Value> = json::owned(data.get()).ok();
     let content = data.as_ref().and_then(|data| data.get("content"));
     content.is_some() && is_empty_content(content)
 }
