@@ -23,7 +23,11 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
-/// How long a request's head may take.
+/// How long a connection may be idle: longer than proxies keep theirs in their pools (nginx 60 s, Go's and Traefik's 90 s,
+/// Caddy 120 s), so that none of them sends a request into one that is being closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(150);
+
+/// How long a request's head may take once it has begun.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long going down may take in all.
@@ -173,6 +177,7 @@ fn settings(config: &Config) -> Settings {
         ping_timeout: config.ping_timeout,
         max_payload: config.max_payload,
         outbox_bytes: config.outbox_bytes,
+        sessions: config.max_connections,
         sessions_per_address: config.max_connections_per_address,
         transports: config.transports,
     }
@@ -190,8 +195,10 @@ fn limits(config: &Rc<Config>, site: &Rc<Site>) -> Limits {
                 .any(|net| net.contains(address))
         }),
         upgraded: Box::new(move || engine.websockets()),
+        idle_timeout: IDLE_TIMEOUT,
         head_timeout: HEAD_TIMEOUT,
         head_bytes: config.max_header,
+        head_lines: config.max_header_lines,
     }
 }
 

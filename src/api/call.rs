@@ -48,8 +48,7 @@ pub async fn call(ask: Ask) -> Answer {
     let answer = house.calls.ask(&question, &call.event, timeout).await;
     let answer = answer.map_err(problem)?;
     // Clients acknowledge with one value; of several the first counts, as with the reference.
-    let first: Option<Box<RawValue>> = answer.first();
-    Ok(Reply::json(&json!({"answer": first})))
+    Ok(Reply::json(&json!({"answer": answer.first_as_json()})))
 }
 
 fn problem(why: NoAnswer) -> Problem {

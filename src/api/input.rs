@@ -5,6 +5,7 @@ use super::reply::Problem;
 use super::routes::route::{Body, Route};
 use crate::app::House;
 use crate::directory::local::Local;
+use crate::ground::json;
 use crate::ground::names::{Id, is_id};
 use crate::socket;
 use hyper::body::Incoming;
@@ -126,18 +127,18 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     // serde would take a list for an object, field by field.
     let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
     let parsed = match first {
-        Some(b'{') => crate::ground::json::read(bytes),
+        Some(b'{') => std::str::from_utf8(bytes)
+            .map_err(serde_json::Error::custom)
+            .and_then(json::owned),
         _ => Err(serde_json::Error::custom("it is not an object")),
     };
-    parsed.map_err(
-        |error| match crate::ground::json::read::<IgnoredAny>(bytes) {
-            Ok(_) => Problem::shape(format!("The body is not as described: {error}.")),
-            Err(error) => {
-                let detail = format!("The body is not JSON: {error}.");
-                Problem::new(StatusCode::BAD_REQUEST, detail)
-            }
-        },
-    )
+    parsed.map_err(|error| match json::read::<IgnoredAny>(bytes) {
+        Ok(_) => Problem::shape(format!("The body is not as described: {error}.")),
+        Err(error) => {
+            let detail = format!("The body is not JSON: {error}.");
+            Problem::new(StatusCode::BAD_REQUEST, detail)
+        }
+    })
 }
 
 /// What no client should be asked to take apart.

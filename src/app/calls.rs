@@ -129,7 +129,7 @@ fn prepare(event: &RawValue) -> Result<(String, Option<String>), NoAnswer> {
         return Ok((event.get().into(), None));
     }
     let mut event: Map<String, Value> =
-        serde_json::from_str(event.get()).map_err(|_| NoAnswer::NotAnEvent)?;
+        crate::ground::json::owned(event.get()).map_err(|_| NoAnswer::NotAnEvent)?;
     let data = event.entry("data").or_insert(Value::Null);
     if data.is_null() {
         *data = json!({});

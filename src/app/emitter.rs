@@ -2,7 +2,7 @@
 
 use super::core::Core;
 use crate::directory::{Identity, MessageEvent, NotAnEvent, Refusal, Saved, is_saved_chat};
-use crate::ground::rooms;
+use crate::ground::{json, rooms};
 use crate::metrics;
 use crate::socket::{Args, Target};
 use log::Level;
@@ -71,7 +71,9 @@ impl Emitter {
     /// Emits `events` to the user's sessions, then saves the event as its type says. A failed save is logged and
     /// reported, and never withholds the event from the user.
     pub async fn emit(&self, event: &RawValue) -> Result<Emitted, NotAnEvent> {
-        let event = MessageEvent::read(event)?;
+        // Saved as text can be; who is connected gets it as it came, and may put halves of a character together.
+        let mended = json::mend(event.get());
+        let event = MessageEvent::read(event, &mended)?;
         let mut payload = self.payload.take();
         for part in [&*self.head, event.raw.get(), "}"] {
             payload.push_str(part);

@@ -4,6 +4,7 @@
 //! `reader` makes the `Config`.
 
 pub mod env;
+mod origin;
 mod reader;
 mod redis;
 pub mod table;
@@ -11,6 +12,7 @@ pub mod table;
 mod tests;
 mod values;
 
+pub use origin::Origin;
 #[cfg(test)]
 pub use redis::RedisOptions;
 pub use redis::{RedisSettings, RedisTls};
@@ -56,6 +58,8 @@ pub struct Config {
     pub max_payload: usize,
     /// Bytes of a request's head.
     pub max_header: usize,
+    /// Header lines of a request.
+    pub max_header_lines: usize,
     /// Bytes that may wait for one session.
     pub outbox_bytes: usize,
     /// `Some` with `WEBSOCKET_MANAGER=redis`.
@@ -123,8 +127,7 @@ impl fmt::Display for HttpUrl {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cors {
     Any,
-    /// As browsers send them: scheme, host, maybe port, no slash at the end.
-    Only(Vec<String>),
+    Only(Vec<Origin>),
 }
 
 /// The transports that clients may use.

@@ -46,12 +46,13 @@ impl Reader<'_> {
         let max_connections = self.computed(&table::SISKIN_MAX_CONNECTIONS, most_connections());
         let half = (max_connections / 2).max(1);
         let per_second = self.value(&table::SISKIN_EVENTS_PER_SECOND)?;
+        let directory = self.value(&table::SISKIN_DIRECTORY)?;
         let config = Config {
             secret_key: self.required(&table::WEBUI_SECRET_KEY),
             api_key: self.api_key(),
             listen: self.value(&table::SISKIN_LISTEN)?,
-            data_dir: self.data_dir(),
-            directory: self.value(&table::SISKIN_DIRECTORY)?,
+            data_dir: self.data_dir(&directory),
+            directory,
             trust_token_claims: self.value(&table::SISKIN_TRUST_TOKEN_CLAIMS)?,
             cors: self.value(&table::CORS_ALLOW_ORIGIN)?,
             log: self.value(&table::SISKIN_LOG)?,
@@ -69,6 +70,7 @@ impl Reader<'_> {
             max_rooms: self.value(&table::SISKIN_MAX_ROOMS)?,
             max_payload: self.value(&table::SISKIN_MAX_PAYLOAD_BYTES)?,
             max_header: self.value(&table::SISKIN_MAX_HEADER_BYTES)?,
+            max_header_lines: self.value(&table::SISKIN_MAX_HEADER_LINES)?,
             outbox_bytes: self.value(&table::SISKIN_OUTBOX_BYTES)?,
             redis: self.redis(),
         };
@@ -93,10 +95,11 @@ impl Reader<'_> {
         Some(self.computed(&table::SISKIN_TRANSPORTS, default))
     }
 
-    fn data_dir(&mut self) -> PathBuf {
+    /// Empty when there is no store to be kept there.
+    fn data_dir(&mut self, directory: &DirectoryKind) -> PathBuf {
         let default = default_folder(self.env).unwrap_or_default();
         let folder = self.computed(&table::SISKIN_DATA_DIR, default);
-        if folder.is_empty() {
+        if folder.is_empty() && *directory == DirectoryKind::Local {
             let what = "there is no home folder to take a default from";
             self.mistake(&table::SISKIN_DATA_DIR.row, what, "name a folder");
         }

@@ -32,10 +32,10 @@ struct Fields<'a> {
 }
 
 impl<'a> MessageEvent<'a> {
-    /// Finds the fields of an event.
-    pub fn read(raw: &'a RawValue) -> Result<Self, NotAnEvent> {
+    /// Finds the fields of an event in `text`: the event, with text that can be saved.
+    pub fn read(raw: &'a RawValue, text: &'a str) -> Result<Self, NotAnEvent> {
         let Object(fields): Object<Fields<'a>> =
-            serde_json::from_str(raw.get()).map_err(|_| NotAnEvent)?;
+            serde_json::from_str(text).map_err(|_| NotAnEvent)?;
         Ok(Self {
             raw,
             kind: fields.r#type,

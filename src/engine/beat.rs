@@ -9,7 +9,7 @@ pub(super) struct Beat {
     pub due: Cell<u64>,
     /// A ping is out, its pong is not in.
     pub waiting: Cell<bool>,
-    /// Something arrived since the last ping.
+    /// The client has sent something since the last ping. A poll is none: an HTTP client polls on whoever is behind it.
     pub heard: Cell<bool>,
     /// Pings sent, up to 255.
     pub pings: Cell<u8>,

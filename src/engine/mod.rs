@@ -59,6 +59,8 @@ pub struct Settings {
     pub max_payload: usize,
     /// Bytes that may wait for one session.
     pub outbox_bytes: usize,
+    /// Sessions at a time.
+    pub sessions: usize,
     /// Sessions of one client address at a time.
     pub sessions_per_address: usize,
     pub transports: Transports,
@@ -224,6 +226,10 @@ pub enum Failure {
     Origin,
     /// One address has as many sessions as it may have.
     Crowded,
+    /// There are as many sessions as there may be.
+    Full,
+    /// A websocket over HTTP/1.0.
+    OldHttp,
 }
 
 impl Failure {
@@ -238,6 +244,8 @@ impl Failure {
             Self::TooLarge => (413, 3, "Payload too large"),
             Self::Origin => (400, 3, "Not an accepted origin"),
             Self::Crowded => (503, 4, "Too many sessions of one address"),
+            Self::Full => (503, 4, "Too many sessions"),
+            Self::OldHttp => (400, 3, "A websocket needs HTTP/1.1"),
         }
     }
 }

@@ -261,7 +261,7 @@ impl Connection {
         loop {
             let word = self.probe_word(&mut frames).await?;
             match word.as_str() {
-                "2probe" if self.session.transport() == Transport::Probing => {
+                "2probe" if self.session.is_probed() => {
                     self.stream
                         .get_ref()
                         .write_all(&frame::packet(&["3probe"], &[]))?;

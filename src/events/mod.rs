@@ -24,7 +24,7 @@ use crate::app::House;
 use crate::app::core::{Fault, Sender};
 use crate::app::streams;
 use crate::metrics;
-use crate::socket::{Args, Event, Handler, Reason, Sid, Step, Target};
+use crate::socket::{Args, Event, Handler, MAX_DEPTH, Reason, Sid, Step, Target};
 use limit::{Limit, Verdict};
 use log::Level;
 use std::borrow::Cow;
@@ -143,6 +143,17 @@ impl Handler for Dispatch {
                 finish(house, sid, label, ack, answer);
             })),
         }
+    }
+
+    fn too_deep(&self, sid: Sid) {
+        let core = self.house.core;
+        let level = core.limit_reached(sid, "JSON depth", Level::Info);
+        log::log!(
+            level,
+            "a packet of {sid} is refused: its JSON nests deeper than {MAX_DEPTH}"
+        );
+        let why = format!("Not taken: it nests deeper than {MAX_DEPTH}");
+        core.send_error(sid, &why);
     }
 
     fn disconnected(&self, sid: Sid, nsp: &str, reason: Reason) {

@@ -1,6 +1,6 @@
 //! One client: the packets of an Engine.IO session, taken apart and given to the namespaces' sockets.
 
-use super::packet::{Kind, Malformed, Packet};
+use super::packet::{Kind, MAX_DEPTH, Malformed, Packet, depth};
 use super::partial::{Client, Partial};
 use super::{Args, Event, Hub, Reason, Sid, encode};
 use crate::engine::{self, Closed, Message, Session, Step};
@@ -108,6 +108,10 @@ impl Hub {
             (Kind::Disconnect, sid) => {
                 sid.into_iter()
                     .for_each(|sid| self.remove(sid, Reason::ClientDisconnect));
+                Ok(None)
+            }
+            (Kind::Event | Kind::Ack, Some(sid)) if depth(packet.data) > MAX_DEPTH => {
+                self.handler().too_deep(sid);
                 Ok(None)
             }
             (Kind::Event, Some(sid)) => {

@@ -92,6 +92,7 @@ fn settings(ping_timeout: Duration) -> Settings {
         ping_timeout,
         max_payload: 1_000_000,
         outbox_bytes: 1024 * 1024,
+        sessions: 10_000,
         sessions_per_address: 10_000,
         transports: Transports::Both,
     }
@@ -103,8 +104,10 @@ fn limits() -> Limits {
         per_address: 10_000,
         proxies: Box::new(|_| false),
         upgraded: Box::new(|| 0),
+        idle_timeout: Duration::from_secs(150),
         head_timeout: Duration::from_secs(10),
         head_bytes: 16 * 1024,
+        head_lines: 100,
     }
 }
 

@@ -38,7 +38,7 @@ const MAX_DIRTY_BYTES: usize = 32 << 20;
 
 /// Does a note's content show nothing?
 pub fn is_empty(content: &RawValue) -> bool {
-    let content = serde_json::from_str(content.get());
+    let content = crate::ground::json::owned(content.get());
     content.is_ok_and(|content| is_empty_content(Some(&content)))
 }
 

@@ -5,6 +5,7 @@
 use super::records::{Local, Record, denied, encode};
 use crate::directory::event::MessageEvent;
 use crate::directory::types::{Refusal, Saved};
+use crate::ground::json;
 use crate::ground::names::is_id;
 use crate::socket::Object;
 use crate::store::{Batch, Fault, Table, key};
@@ -68,7 +69,7 @@ impl Local {
 }
 
 fn read<'a, T: Deserialize<'a>>(data: &'a str) -> Option<T> {
-    serde_json::from_str(data).ok().map(|Object(data)| data)
+    json::text(data).ok().map(|Object(data)| data)
 }
 
 /// The message that an event is saved to.
@@ -115,9 +116,7 @@ impl SavedMessage<'_> {
 
     /// Sets the list `field` to the new entries followed by the existing ones.
     fn prepend(&self, field: &str, entries: &[&RawValue]) -> Result<Saved, Refusal> {
-        let parsed = entries
-            .iter()
-            .map(|entry| serde_json::from_str(entry.get()));
+        let parsed = entries.iter().map(|entry| json::owned(entry.get()));
         let Ok(mut all) = parsed.collect::<Result<Vec<Value>, _>>() else {
             return denied("an entry is nested too deeply");
         };
@@ -132,7 +131,7 @@ impl SavedMessage<'_> {
 
     /// Appends to the list `field`.
     fn append_entry(&self, field: &str, entry: &RawValue) -> Result<Saved, Refusal> {
-        let Ok(entry) = serde_json::from_str::<Value>(entry.get()) else {
+        let Ok(entry) = json::owned::<Value>(entry.get()) else {
             return denied("the entry is nested too deeply");
         };
         self.change(

@@ -68,7 +68,7 @@ impl Local {
         if access(who, &before) < Access::Write {
             return denied("no write access to the note");
         }
-        let Ok(data) = serde_json::from_str::<Record>(data.get()) else {
+        let Ok(data) = crate::ground::json::owned::<Record>(data.get()) else {
             return denied("the note's data is not an object");
         };
         let mut note = before.clone();

@@ -6,6 +6,7 @@ use super::watch::AWAY;
 use super::webui::{ACCESS_HOLDS, OpenWebui, access_key};
 use crate::directory::content::is_empty;
 use crate::directory::types::{Access, Emptying, Identity, NoteView, Refusal};
+use crate::ground::json;
 use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
@@ -82,7 +83,7 @@ impl OpenWebui {
         }
         if emptying == Emptying::Refuse && empties(data) {
             let saved = self.fetch(who, note_id).await?;
-            let content = saved.and_then(|note| serde_json::from_str(note.content.get()).ok());
+            let content = saved.and_then(|note| json::owned(note.content.get()).ok());
             if !is_empty(content.as_ref()) {
                 let why = "an empty document would replace the note's content";
                 return Err(Refusal::Denied(why));
@@ -112,7 +113,7 @@ impl OpenWebui {
 
 /// Does it set content that shows nothing?
 fn empties(data: &RawValue) -> bool {
-    let data: Option<Value> = serde_json::from_str(data.get()).ok();
+    let data: Option<Value> = json::owned(data.get()).ok();
     let content = data.as_ref().and_then(|data| data.get("content"));
     content.is_some() && is_empty(content)
 }

@@ -1,12 +1,14 @@
 //! A TCP stream of our executor in the shape that hyper reads and writes.
 
-use futures_lite::{AsyncRead as _, AsyncWrite as _};
+use futures_lite::{AsyncRead as _, AsyncWrite as _, future};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use smol::{Async, Timer};
 use std::future::Future as _;
 use std::io;
 use std::net::TcpStream;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -16,9 +18,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes read at once at most.
 const CHUNK: usize = 8192;
 
+struct Socket {
+    stream: Async<TcpStream>,
+    /// Something was read since [`Watch::expect`].
+    heard: AtomicBool,
+}
+
 /// What an HTTP connection runs on, and what an upgrade hands over.
 pub struct Io {
-    stream: Async<TcpStream>,
+    socket: Arc<Socket>,
     patience: Duration,
     /// Runs while a write waits.
     stalled: Option<Timer>,
@@ -27,14 +35,23 @@ pub struct Io {
 impl Io {
     pub fn new(stream: Async<TcpStream>) -> Self {
         Self {
-            stream,
+            socket: Arc::new(Socket {
+                stream,
+                heard: AtomicBool::new(false),
+            }),
             patience: PATIENCE,
             stalled: None,
         }
     }
 
-    pub fn into_inner(self) -> Async<TcpStream> {
-        self.stream
+    /// `None` while somebody waits for [`Watch::left`].
+    pub fn into_inner(self) -> Option<Async<TcpStream>> {
+        Arc::into_inner(self.socket).map(|socket| socket.stream)
+    }
+
+    /// What others may know of it.
+    pub fn watch(&self) -> Watch {
+        Watch(Arc::downgrade(&self.socket))
     }
 
     /// Passes a write's outcome on. One that waits too long has failed: an answer that nobody reads is not kept for ever.
@@ -55,16 +72,47 @@ impl Io {
     }
 }
 
+/// Sees what happens on a connection, for as long as it lives. Atomic only because hyper wants what it is given to be `Send`.
+#[derive(Clone)]
+pub struct Watch(Weak<Socket>);
+
+impl Watch {
+    /// Forgets what was read before.
+    pub fn expect(&self) {
+        if let Some(socket) = self.0.upgrade() {
+            socket.heard.store(false, Relaxed);
+        }
+    }
+
+    /// Whether something was read since.
+    pub fn has_heard(&self) -> bool {
+        let socket = self.0.upgrade();
+        socket.is_some_and(|socket| socket.heard.load(Relaxed))
+    }
+
+    /// Waits until the other side has closed, at least for what it sends, while nothing is read. For ever when it sends
+    /// something first.
+    pub async fn left(&self) {
+        let Some(socket) = self.0.upgrade() else {
+            return;
+        };
+        if let Ok(1..) = socket.stream.peek(&mut [0]).await {
+            future::pending::<()>().await;
+        }
+    }
+}
+
 impl Read for Io {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         // hyper's buffer may only be filled through `put_slice` without unsafe code: one copy of a request head.
         let mut chunk = [0; CHUNK];
         let room = buf.remaining().min(CHUNK);
-        let n = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut chunk[..room]))?;
+        let n = ready!(Pin::new(&mut &self.socket.stream).poll_read(cx, &mut chunk[..room]))?;
+        self.socket.heard.fetch_or(n > 0, Relaxed);
         buf.put_slice(&chunk[..n]);
         Poll::Ready(Ok(()))
     }
@@ -76,7 +124,7 @@ impl Write for Io {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        let written = Pin::new(&mut &self.socket.stream).poll_write(cx, buf);
         self.no_longer(cx, written)
     }
 
@@ -85,7 +133,7 @@ impl Write for Io {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        let written = Pin::new(&mut &self.socket.stream).poll_write_vectored(cx, bufs);
         self.no_longer(cx, written)
     }
 
@@ -93,12 +141,12 @@ impl Write for Io {
         true
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut &self.socket.stream).poll_flush(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_close(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut &self.socket.stream).poll_close(cx)
     }
 }
 

@@ -9,5 +9,5 @@ mod io;
 mod tally;
 
 pub use dial::dial;
-pub use io::Io;
+pub use io::{Io, Watch};
 pub use tally::Tally;

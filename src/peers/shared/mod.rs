@@ -22,6 +22,7 @@ use super::pools::Pools;
 use super::pools::sessions::{Reaped, SessionPool};
 use super::pools::usage::UsagePool;
 use crate::config;
+use crate::ground::clock::Steps;
 use crate::ground::tasks::{Executor, Tasks};
 use crate::redis::{CommandError, Redis};
 use lease::Lease;
@@ -42,8 +43,10 @@ pub struct SharedPools {
     redis: Redis,
     sessions: Rc<SessionPool>,
     usage: Rc<UsagePool>,
-    /// Seconds after which a session that was not heard of is none.
-    session_timeout: i64,
+    /// How long a session may not be heard of.
+    session_timeout: Duration,
+    /// What others wrote can't be compared with a clock that was just set.
+    steps: Steps,
     /// How long a lock is held that nobody renews.
     lock_timeout: Duration,
     mirror: Mirror,
@@ -82,7 +85,8 @@ impl SharedPools {
             redis,
             sessions: pools.sessions.clone(),
             usage: pools.usage.clone(),
-            session_timeout: session_timeout.as_secs().cast_signed(),
+            session_timeout,
+            steps: Steps::default(),
             lock_timeout: config.lock_timeout,
             mirror: Mirror::default(),
             questions: Questions::default(),

@@ -127,7 +127,12 @@ impl SharedPools {
         if self.redis.query::<usize>(len).await? <= self.mirror.sessions() {
             return Ok(Vec::new());
         }
-        let since = (crate::ground::clock::now() - self.session_timeout) as f64;
+        // Right after the clock was set nobody's entry can be judged by it.
+        let timeout = self.session_timeout;
+        let since = match self.steps.none_for(timeout) {
+            true => crate::ground::clock::now() as f64 - timeout.as_secs_f64(),
+            false => f64::MIN,
+        };
         let mut entries = Vec::new();
         let needles: Vec<&str> = needles.iter().copied().collect();
         self.scan(&key, &needles, |sid, value| {
