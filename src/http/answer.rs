@@ -1,10 +1,12 @@
-//! Answers of fixed text.
+//! The answer to a request, and answers of fixed text.
 
-use super::Answer;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
+
+/// The answer to a request.
+pub type Answer = Response<Full<Bytes>>;
 
 /// An answer that is its status and says so in words.
 pub fn status(code: StatusCode) -> Answer {

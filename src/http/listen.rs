@@ -1,6 +1,6 @@
 //! The accept loop: one hyper connection a socket, with limits, until told to stop.
 
-use super::answer::text;
+use super::answer::{Answer, text};
 use super::timer::HeadTimer;
 use crate::ground::net::{Io, Tally, Watch};
 use crate::ground::tasks::{Bell, Executor, Tasks};
@@ -23,9 +23,6 @@ use std::net::{IpAddr, TcpListener, TcpStream};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::Duration;
-
-/// The answer to a request.
-pub type Answer = Response<Full<Bytes>>;
 
 /// An answer in the making.
 pub type Answering = Pin<Box<dyn Future<Output = Answer>>>;

@@ -8,5 +8,6 @@ pub mod listen;
 mod routes;
 mod timer;
 
-pub use listen::{Answer, Connections, Limits, Service};
+pub use answer::Answer;
+pub use listen::{Connections, Limits, Service};
 pub use routes::Site;
