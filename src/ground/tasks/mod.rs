@@ -6,21 +6,22 @@
 //! - [`within`]: no longer than that
 
 mod bell;
+mod deadline;
 mod single;
 #[cfg(test)]
 mod tests;
 
 pub use bell::Bell;
+pub use deadline::within;
 pub use single::Single;
 
 use slab::Slab;
-use smol::{LocalExecutor, Task, Timer};
+use smol::{LocalExecutor, Task};
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 /// The one executor. Everything of ours runs on it, on one thread.
 pub type Executor = &'static LocalExecutor<'static>;
@@ -171,13 +172,4 @@ impl<T> Future for Answer<T> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         self.0.filled.poll(cx, || self.0.value.take())
     }
-}
-
-/// Waits for `work`, no longer than `limit`; `None` when it took longer.
-pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
-    let late = async {
-        Timer::after(limit).await;
-        None
-    };
-    futures_lite::future::or(async { Some(work.await) }, late).await
 }
