@@ -9,16 +9,16 @@ from test_sessions import PATIENCE, Client
 
 
 class Clock:
-    """The time as an instance sees it, ahead of ours. `monotonic`: all of it, else the time of day alone."""
+    """The time of day as an instance sees it, ahead of ours; how fast time passes for it stays as it is."""
 
-    def __init__(self, folder, monotonic):
+    def __init__(self, folder):
         self.file = folder / "clock"
         self.put_ahead(0)
         self.settings = {
             "LD_PRELOAD": "/usr/$LIB/faketime/libfaketimeMT.so.1",
             "FAKETIME_TIMESTAMP_FILE": self.file,
             "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": str(int(not monotonic)),
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }
 
     def put_ahead(self, seconds):
@@ -27,10 +27,9 @@ class Clock:
         fresh.replace(self.file)
 
 
-def test_who_sends_no_heartbeat_is_no_longer_present(start_siskin, tmp_path):
-    """After 120 seconds, seen at the check that comes every 30; the socket itself stays."""
-    clock = Clock(tmp_path, monotonic=True)
-    siskin = start_siskin(**clock.settings)
+def test_who_sends_no_heartbeat_is_no_longer_present(siskin):
+    """After 120 seconds, seen at the check that comes every 30; the socket itself stays. No clock can be moved for it: this
+    is measured by the one that nobody sets."""
 
     async def play():
         grants = [{"principal_type": "user", "principal_id": "*", "permission": "read"}]
@@ -40,15 +39,14 @@ def test_who_sends_no_heartbeat_is_no_longer_present(start_siskin, tmp_path):
         join = {"chat_id": "chat1", "data": {"type": "join"}}
         for client in people:
             assert await client.io.call("events:chat", join, timeout=PATIENCE) is True
-        for ahead, client in ((60, cleo), (100, ann)):
-            clock.put_ahead(ahead)
+        for client in (cleo, ann):
+            await asyncio.sleep(50)
             await client.io.call("heartbeat", {}, timeout=PATIENCE)
-        clock.put_ahead(140)
 
         def present():
             return [[user["id"] for user in heard["data"]["data"]["users"]] for _, heard in ann.heard]
 
-        await asyncio.to_thread(wait_for, lambda: len(present()) > 4, 45, "news of who is present")
+        await asyncio.to_thread(wait_for, lambda: len(present()) > 4, 75, "news of who is present")
         # Bob and Dora leave in one go, and that is said once.
         assert present() == [["ann"], ["ann", "bob"], ["ann", "bob", "cleo"], ["ann", "bob", "cleo", "dora"], ["ann", "cleo"]]
         await bob.io.call("heartbeat", {}, timeout=PATIENCE)
@@ -62,7 +60,7 @@ def test_who_sends_no_heartbeat_is_no_longer_present(start_siskin, tmp_path):
 
 @pytest.mark.parametrize("days", [30, -30])
 def test_a_clock_that_is_set_ends_no_session_and_keeps_nothing_alive(start_siskin, tmp_path, days):
-    clock = Clock(tmp_path, monotonic=False)
+    clock = Clock(tmp_path)
     siskin = start_siskin(**clock.settings)
 
     async def play():
