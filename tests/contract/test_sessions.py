@@ -8,7 +8,7 @@ import requests
 import socketio
 from siskin import wait_for
 
-PATIENCE = 5
+PATIENCE = 15
 
 
 class Client:
