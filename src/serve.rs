@@ -303,7 +303,7 @@ fn name(signal: Option<io::Result<Signal>>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Fault;
+    use crate::store::StoreError;
 
     #[test]
     fn what_kept_it_from_starting_is_told_with_the_way_out() {
@@ -337,7 +337,7 @@ mod tests {
             known: 1,
         };
         assert!(!Error::Store(newer).to_string().contains("SISKIN_DATA_DIR"));
-        let why = OpenError::Disk("x".into(), Fault::Failed, "why".into());
+        let why = OpenError::Disk("x".into(), StoreError::Failed, "why".into());
         assert!(
             Error::Store(why)
                 .to_string()

@@ -1,7 +1,7 @@
 //! `POST /api/v1/chat/event` and `/chat/stream`: a backend writes a message of a chat, event by event.
 
-use super::Answer;
-use super::input::{self, Ask};
+use super::ApiResult;
+use super::input::{self, ApiRequest};
 use super::reply::{Problem, Reply};
 use crate::app::emitter::Emitter;
 use crate::directory::{Directory, NotAnEvent, Refusal, Saved};
@@ -39,9 +39,9 @@ struct Emitted {
     saved: &'static str,
 }
 
-pub async fn event(ask: Ask) -> Answer {
-    let house = ask.house;
-    let asked: ChatEvent = ask.json().await?;
+pub async fn event(request: ApiRequest) -> ApiResult {
+    let house = request.house;
+    let asked: ChatEvent = request.json().await?;
     let emitter = Emitter::new(
         house.core,
         &asked.user_id,
@@ -98,15 +98,15 @@ struct BadLine {
     detail: String,
 }
 
-pub async fn stream(ask: Ask) -> Answer {
-    let house = ask.house;
-    let text = |name| ask.query(name).unwrap_or_default();
-    let save = ask.query("save") != Some("false");
+pub async fn stream(request: ApiRequest) -> ApiResult {
+    let house = request.house;
+    let text = |name| request.query(name).unwrap_or_default();
+    let save = request.query("save") != Some("false");
     let emitter = Emitter::new(
         house.core,
         text("user_id"),
         text("chat_id"),
-        ask.query("message_id"),
+        request.query("message_id"),
         save,
     );
     let mut stream = Stream {
@@ -116,7 +116,7 @@ pub async fn stream(ask: Ask) -> Answer {
         reply: Streamed::default(),
     };
     let most = house.core.config.max_payload;
-    let mut frames = ask.frames();
+    let mut frames = request.frames();
     while let Some(frame) = frames.next(Instant::now() + SILENCE).await? {
         stream.take(&frame).await;
         if stream.rest.len() > most {

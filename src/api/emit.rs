@@ -1,7 +1,7 @@
 //! `POST /api/v1/emit`: an event to a user, a room or a session.
 
-use super::Answer;
-use super::input::{Ask, Ids};
+use super::ApiResult;
+use super::input::{ApiRequest, Ids};
 use super::reply::{Problem, Reply};
 use crate::ground::names::Id;
 use crate::ground::rooms;
@@ -40,9 +40,9 @@ fn present<'de, D: serde::Deserializer<'de>>(
     Box::<RawValue>::deserialize(deserializer).map(Some)
 }
 
-pub async fn emit(ask: Ask) -> Answer {
-    let house = ask.house;
-    let emit: Emit = ask.json().await?;
+pub async fn emit(request: ApiRequest) -> ApiResult {
+    let house = request.house;
+    let emit: Emit = request.json().await?;
     if is_reserved(&emit.event) {
         let detail = format!(
             "`{}` is an event that Socket.IO keeps for itself.",

@@ -24,7 +24,7 @@ const PAGE: usize = 1000;
 const MAX_IDS: usize = 1000;
 
 /// A request to a route.
-pub struct Ask {
+pub struct ApiRequest {
     pub house: &'static House,
     path: Vec<String>,
     query: BTreeMap<String, String>,
@@ -32,7 +32,7 @@ pub struct Ask {
     body: Incoming,
 }
 
-impl Ask {
+impl ApiRequest {
     /// Checks the query and the kind of the body against the route.
     pub fn new(
         house: &'static House,
@@ -77,7 +77,7 @@ impl Ask {
     /// The embedded directory, if it is the one in use.
     pub fn local(&self) -> Result<Rc<Local>, Problem> {
         self.house.core.directory.local().cloned().ok_or_else(|| {
-            let detail = "This is Open WebUI's to keep (SISKIN_DIRECTORY): ask it.";
+            let detail = "This is Open WebUI's to keep (SISKIN_DIRECTORY): request it.";
             Problem::new(StatusCode::CONFLICT, detail)
         })
     }

@@ -7,15 +7,15 @@ macro_rules! routes {
     ($($module:ident::$function:ident => $route:expr, $words:expr;)*) => {
         /// Every route, and what answers it.
         pub static ROUTES: &[(super::route::Route, super::Call)] = &[
-            $(($route, |ask| Box::pin(crate::api::$module::$function(ask))),)*
+            $(($route, |request| Box::pin(crate::api::$module::$function(request))),)*
         ];
     };
 }
 
 pub mod table;
 
-use super::Answer;
-use super::input::{self, Ask};
+use super::ApiResult;
+use super::input::{self, ApiRequest};
 use super::reply::Problem;
 use hyper::StatusCode;
 use hyper::header::{self, HeaderValue};
@@ -25,7 +25,7 @@ use std::pin::Pin;
 use table::ROUTES;
 
 /// A function of a resource.
-pub type Call = fn(Ask) -> Pin<Box<dyn Future<Output = Answer>>>;
+pub type Call = fn(ApiRequest) -> Pin<Box<dyn Future<Output = ApiResult>>>;
 
 /// What a path and a method lead to.
 pub enum Found {

@@ -116,10 +116,10 @@ impl Calls {
 /// The event as it is sent, and its interaction id when it is a question to a person.
 fn prepare(event: &RawValue) -> Result<(String, Option<String>), NoAnswer> {
     #[derive(Deserialize)]
-    struct Kind {
+    struct Typed {
         r#type: String,
     }
-    let Object(kind): Object<Kind> =
+    let Object(kind): Object<Typed> =
         serde_json::from_str(event.get()).map_err(|_| NoAnswer::NotAnEvent)?;
     let to_a_person = matches!(
         &*kind.r#type,

@@ -122,14 +122,14 @@ impl Channels {
 }
 
 #[derive(Deserialize)]
-struct Kind {
+struct Typed {
     r#type: String,
 }
 
 fn is_created(args: &Args<'_>) -> bool {
     #[derive(Deserialize)]
     struct Created {
-        data: Object<Kind>,
+        data: Object<Typed>,
     }
     let created: Option<Created> = args.object();
     created.is_some_and(|created| created.data.0.r#type == "channel:created")

@@ -1,6 +1,6 @@
 //! The types of requests to a directory and of its answers.
 
-use crate::store::Fault;
+use crate::store::StoreError;
 use crate::token::Claims;
 use serde_json::value::RawValue;
 use std::fmt;
@@ -48,10 +48,10 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-impl From<Fault> for Refusal {
-    fn from(fault: Fault) -> Self {
+impl From<StoreError> for Refusal {
+    fn from(fault: StoreError) -> Self {
         match fault {
-            Fault::TooLarge => Self::Denied(fault.sentence()),
+            StoreError::TooLarge => Self::Denied(fault.sentence()),
             _ => Self::Unavailable(fault.sentence()),
         }
     }

@@ -33,18 +33,18 @@ use std::rc::Rc;
 use std::time::Instant;
 
 /// The ack's arguments, sent if the client asked for an ack.
-pub type Answer = Result<Args<'static>, Fault>;
+pub type EventResult = Result<Args<'static>, Fault>;
 
 /// What a handler returns.
 pub enum Work {
     /// It is done.
-    Now(Answer),
+    Now(EventResult),
     /// It has to wait for something; the client's next event waits for it.
-    Later(Pin<Box<dyn Future<Output = Answer>>>),
+    Later(Pin<Box<dyn Future<Output = EventResult>>>),
 }
 
 impl Work {
-    pub fn later(future: impl Future<Output = Answer> + 'static) -> Self {
+    pub fn later(future: impl Future<Output = EventResult> + 'static) -> Self {
         Self::Later(Box::pin(future))
     }
 
@@ -177,7 +177,7 @@ impl Handler for Dispatch {
 }
 
 /// Answers an event, or logs why there is no answer.
-fn finish(house: &House, sid: Sid, event: &str, ack: Option<u64>, answer: Answer) {
+fn finish(house: &House, sid: Sid, event: &str, ack: Option<u64>, answer: EventResult) {
     match answer {
         Ok(args) => {
             if let Some(ack) = ack {

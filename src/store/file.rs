@@ -2,7 +2,7 @@
 //! file goes to the blocking pool for it and comes back.
 
 use super::disk::{self, Error, Snapshot};
-use super::error::Fault;
+use super::error::StoreError;
 use super::table::Change;
 use super::verify::{self, Lock};
 use redb::Database;
@@ -58,7 +58,7 @@ impl Done {
 
 impl File {
     /// The last commit; `fault` if it can't be read.
-    pub(super) fn on_disk(&self, fault: Fault) -> Result<Arc<Snapshot>, Fault> {
+    pub(super) fn on_disk(&self, fault: StoreError) -> Result<Arc<Snapshot>, StoreError> {
         match self {
             Self::Writable(open) | Self::Readable(open) => Ok(open.last.clone()),
             Self::Unopened => Err(fault),

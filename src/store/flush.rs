@@ -5,7 +5,7 @@
 
 use super::Shared;
 use super::disk;
-use super::error::Fault;
+use super::error::StoreError;
 use super::file::{Done, File, SMALL};
 use super::overlay::MAX_BYTES;
 use super::state::{State, Status};
@@ -96,7 +96,7 @@ impl Flusher {
     }
 
     /// Brings everything that is pending to disk.
-    async fn commit(&mut self) -> Result<(), Fault> {
+    async fn commit(&mut self) -> Result<(), StoreError> {
         let (generation, changes) = self.shared.state.borrow_mut().overlay.seal();
         let (file, path) = (mem::take(&mut self.file), self.shared.path.clone());
         let done = smol::unblock(move || file.commit(&path, &changes)).await;
@@ -116,7 +116,7 @@ impl Flusher {
         let fault = result
             .as_ref()
             .err()
-            .map_or(Fault::Failed, |e| disk::fault(e));
+            .map_or(StoreError::Failed, |e| disk::fault(e));
         self.shared.state.borrow_mut().on_disk = file.on_disk(fault);
         self.file = file;
         if replaced.is_some() {
@@ -172,7 +172,7 @@ impl Flusher {
             true => self.commit().await,
             false => Ok(()),
         };
-        self.shared.state.borrow_mut().on_disk = Err(Fault::Closed);
+        self.shared.state.borrow_mut().on_disk = Err(StoreError::Closed);
         let file = self.file;
         smol::unblock(move || file.close()).await;
         self.shared.state.borrow_mut().closed(saved);

@@ -35,7 +35,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-pub use error::{Fault, OpenError};
+pub use error::{OpenError, StoreError};
 pub(crate) use open::passing_name;
 pub(crate) use table::{Batch, Table, key};
 pub(crate) use verify::{Report, verify};
@@ -86,7 +86,7 @@ impl Store {
     }
 
     /// The value of `key`.
-    pub(crate) fn get(&self, table: Table, key: &str) -> Result<Option<Vec<u8>>, Fault> {
+    pub(crate) fn get(&self, table: Table, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let state = self.shared.state.borrow();
         if let Some(pending) = state.overlay.get(table, key) {
             return Ok(pending.map(<[u8]>::to_vec));
@@ -96,7 +96,7 @@ impl Store {
     }
 
     /// Is there a value of `key`?
-    pub(crate) fn contains(&self, table: Table, key: &str) -> Result<bool, Fault> {
+    pub(crate) fn contains(&self, table: Table, key: &str) -> Result<bool, StoreError> {
         let state = self.shared.state.borrow();
         if let Some(pending) = state.overlay.get(table, key) {
             return Ok(pending.is_some());
@@ -113,7 +113,7 @@ impl Store {
         prefix: &str,
         after: &str,
         limit: usize,
-    ) -> Result<Vec<(String, Vec<u8>)>, Fault> {
+    ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         let state = self.shared.state.borrow();
         let mut pending = state.overlay.scan(table, prefix, after).peekable();
         let mut found: Vec<(String, Vec<u8>)> = Vec::new();
@@ -141,7 +141,7 @@ impl Store {
     }
 
     /// Takes the changes: readers see them from now on, the disk has them after [`Store::durable`].
-    pub(crate) fn write(&self, batch: Batch) -> Result<(), Fault> {
+    pub(crate) fn write(&self, batch: Batch) -> Result<(), StoreError> {
         let bytes = batch
             .0
             .iter()
@@ -154,7 +154,7 @@ impl Store {
     }
 
     /// Appends to the value of `key`. `false` if there is none.
-    pub(crate) fn append(&self, table: Table, key: &str, tail: &[u8]) -> Result<bool, Fault> {
+    pub(crate) fn append(&self, table: Table, key: &str, tail: &[u8]) -> Result<bool, StoreError> {
         {
             let mut state = self.shared.state.borrow_mut();
             state.admit(tail.len())?;
@@ -173,7 +173,7 @@ impl Store {
     }
 
     /// Waits until everything written so far is on disk, or a commit of it has failed.
-    pub(crate) async fn durable(&self) -> Result<(), Fault> {
+    pub(crate) async fn durable(&self) -> Result<(), StoreError> {
         let answer = self.shared.state.borrow_mut().wait_for_commit();
         match answer {
             Some(answer) => answer.get().await,
@@ -183,7 +183,7 @@ impl Store {
 
     /// Writes a consistent copy of everything written so far to `path`, which appears there whole and synced or
     /// not at all. Others go on reading and writing meanwhile. Returns its length in bytes.
-    pub(crate) async fn backup(&self, path: &Path) -> Result<u64, Fault> {
+    pub(crate) async fn backup(&self, path: &Path) -> Result<u64, StoreError> {
         self.durable().await?;
         let snapshot = self.shared.state.borrow().on_disk.clone()?;
         let path = PathBuf::from(path);
@@ -210,14 +210,14 @@ impl Store {
 
     /// Brings what is pending to disk and closes the file, so that the next start needn't repair it. Whoever reads or
     /// writes from now on is refused.
-    pub(crate) async fn close(&self) -> Result<(), Fault> {
+    pub(crate) async fn close(&self) -> Result<(), StoreError> {
         let answer = self.shared.state.borrow_mut().wait_for_close();
         answer.get().await
     }
 }
 
 /// Says in the log what a reader can't be told.
-fn read_fault(error: disk::Error) -> Fault {
+fn read_fault(error: disk::Error) -> StoreError {
     log::error!("store: can't read: {error}");
     disk::fault(&error)
 }

@@ -2,7 +2,7 @@
 
 use super::FILE_NAME;
 use super::disk;
-use super::error::{Fault, OpenError};
+use super::error::{OpenError, StoreError};
 use super::file::{self, File, Open};
 use super::state::{State, Status};
 use super::verify::{self, Lock};
@@ -34,7 +34,7 @@ pub(super) fn open(folder: &Path) -> Result<(File, State), OpenError> {
             let degraded = move_aside(&path, &why)?;
             whole(disk::open(&path)?, &path, Some(degraded))
         }
-        Err(OpenError::Disk(_, fault @ (Fault::ReadOnly | Fault::Full), why)) => {
+        Err(OpenError::Disk(_, fault @ (StoreError::ReadOnly | StoreError::Full), why)) => {
             Ok(for_reading(&path, fault, &why))
         }
         Err(error) => Err(error),
@@ -87,7 +87,7 @@ fn whole(
 ) -> Result<(File, State), OpenError> {
     let open = Open::new(database).map_err(|e| OpenError::of(path, *e))?;
     let file = File::Writable(open);
-    let state = State::new(Status::Saving, file.on_disk(Fault::Failed), degraded);
+    let state = State::new(Status::Saving, file.on_disk(StoreError::Failed), degraded);
     Ok((file, state))
 }
 
@@ -120,7 +120,7 @@ fn move_aside(path: &Path, why: &str) -> Result<String, OpenError> {
 }
 
 /// What can be had of a file that can't be written to.
-fn for_reading(path: &Path, fault: Fault, why: &str) -> (File, State) {
+fn for_reading(path: &Path, fault: StoreError, why: &str) -> (File, State) {
     let opened = verify::open_for_reading(path, Lock::Shared)
         .and_then(|database| Open::new(database).map_err(|e| OpenError::of(path, *e)));
     let (file, reads) = match opened {
@@ -132,7 +132,7 @@ fn for_reading(path: &Path, fault: Fault, why: &str) -> (File, State) {
     };
     let degraded = format!("the store can't be written to ({why}): {reads}");
     let way = match fault {
-        Fault::Full => "make room on its disk",
+        StoreError::Full => "make room on its disk",
         _ => "let siskin's user write to its folder, or set SISKIN_DATA_DIR to another",
     };
     log::error!(

@@ -12,7 +12,7 @@
 //! others need of it.
 
 use super::disk::{self, Snapshot};
-use super::error::Fault;
+use super::error::StoreError;
 use super::overlay::{MAX_BYTES, Overlay};
 use smol::channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
@@ -24,9 +24,9 @@ pub(super) enum Status {
     /// The last commit succeeded, or there was none yet.
     Saving,
     /// The last commit failed. What it carried stays pending, and the flusher tries again.
-    Failing(Fault),
+    Failing(StoreError),
     /// The file couldn't be written to at the start. For good.
-    ReadOnly(Fault),
+    ReadOnly(StoreError),
     /// Nothing more is taken; what is pending gets one last commit.
     Closing,
     /// The file is closed.
@@ -40,7 +40,7 @@ pub(super) struct State {
     /// What is written but not yet on disk. Always empty when the store is read-only.
     pub(super) overlay: Overlay,
     /// What is on disk, or why it can't be read. Set by the flusher after each job.
-    pub(super) on_disk: Result<Arc<Snapshot>, Fault>,
+    pub(super) on_disk: Result<Arc<Snapshot>, StoreError>,
     /// What happened at the start that somebody should know of, for as long as the store is open.
     start: Option<String>,
     waiters: Vec<Waiter>,
@@ -51,15 +51,15 @@ pub(super) struct State {
 /// Somebody who waits until a generation of the overlay is on disk. Who stops waiting drops the receiver.
 struct Waiter {
     generation: u64,
-    answer: Sender<Result<(), Fault>>,
+    answer: Sender<Result<(), StoreError>>,
 }
 
 /// What somebody waits for.
-pub(super) struct Answer(Receiver<Result<(), Fault>>);
+pub(super) struct Confirmation(Receiver<Result<(), StoreError>>);
 
-impl Answer {
-    pub(super) async fn get(self) -> Result<(), Fault> {
-        self.0.recv().await.unwrap_or(Err(Fault::Closed))
+impl Confirmation {
+    pub(super) async fn get(self) -> Result<(), StoreError> {
+        self.0.recv().await.unwrap_or(Err(StoreError::Closed))
     }
 }
 
@@ -69,7 +69,7 @@ const CLOSE: u64 = u64::MAX;
 impl State {
     pub(super) fn new(
         status: Status,
-        on_disk: Result<Arc<Snapshot>, Fault>,
+        on_disk: Result<Arc<Snapshot>, StoreError>,
         start: Option<String>,
     ) -> Self {
         Self {
@@ -87,16 +87,16 @@ impl State {
     }
 
     /// May `bytes` more be pending?
-    pub(super) fn admit(&self, bytes: usize) -> Result<(), Fault> {
+    pub(super) fn admit(&self, bytes: usize) -> Result<(), StoreError> {
         let no_room = match self.status {
-            Status::Saving => Fault::Backlog,
+            Status::Saving => StoreError::Backlog,
             // Waiting a moment is no help.
             Status::Failing(fault) => fault,
             Status::ReadOnly(fault) => return Err(fault),
-            Status::Closing | Status::Closed => return Err(Fault::Closed),
+            Status::Closing | Status::Closed => return Err(StoreError::Closed),
         };
         if bytes > MAX_BYTES {
-            return Err(Fault::TooLarge);
+            return Err(StoreError::TooLarge);
         }
         match self.overlay.has_room(bytes) {
             true => Ok(()),
@@ -113,7 +113,7 @@ impl State {
     }
 
     /// What is on disk.
-    pub(super) fn snapshot(&self) -> Result<&Snapshot, Fault> {
+    pub(super) fn snapshot(&self) -> Result<&Snapshot, StoreError> {
         self.on_disk.as_deref().map_err(|fault| *fault)
     }
 
@@ -138,26 +138,26 @@ impl State {
     }
 
     /// Answered when everything written so far is on disk, or a commit of it has failed. `None`: it is there.
-    pub(super) fn wait_for_commit(&mut self) -> Option<Answer> {
+    pub(super) fn wait_for_commit(&mut self) -> Option<Confirmation> {
         (!self.overlay.is_empty()).then(|| self.wait_for(self.overlay.newest()))
     }
 
     /// Takes no more writes. Answered when the file is closed, with the last commit's result.
-    pub(super) fn wait_for_close(&mut self) -> Answer {
+    pub(super) fn wait_for_close(&mut self) -> Confirmation {
         if self.status != Status::Closed {
             self.status = Status::Closing;
         }
         self.wait_for(CLOSE)
     }
 
-    fn wait_for(&mut self, generation: u64) -> Answer {
+    fn wait_for(&mut self, generation: u64) -> Confirmation {
         let (answer, answered) = bounded(1);
         // When the file is closed nobody is left to answer: the sender is dropped, which says so.
         if self.status != Status::Closed {
             self.waiters.push(Waiter { generation, answer });
             self.wake_flusher();
         }
-        Answer(answered)
+        Confirmation(answered)
     }
 
     /// A commit of everything up to `generation` succeeded, or failed.
@@ -165,7 +165,7 @@ impl State {
         &mut self,
         generation: u64,
         result: Result<(), disk::Error>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), StoreError> {
         let result = match result {
             Ok(()) => {
                 self.overlay.forget(generation);
@@ -186,7 +186,7 @@ impl State {
     }
 
     /// The file can't be written to for now.
-    pub(super) fn fail(&mut self, error: &redb::Error) -> Fault {
+    pub(super) fn fail(&mut self, error: &redb::Error) -> StoreError {
         let fault = disk::fault(error);
         if self.status != Status::Failing(fault) {
             log::error!("store: can't save: {error}; it stays pending and is tried again");
@@ -198,12 +198,12 @@ impl State {
     }
 
     /// The file is closed.
-    pub(super) fn closed(&mut self, saved: Result<(), Fault>) {
+    pub(super) fn closed(&mut self, saved: Result<(), StoreError>) {
         self.status = Status::Closed;
         self.answer(CLOSE, saved);
     }
 
-    fn answer(&mut self, generation: u64, result: Result<(), Fault>) {
+    fn answer(&mut self, generation: u64, result: Result<(), StoreError>) {
         self.waiters.retain(|waiter| {
             let waits = waiter.generation > generation;
             if !waits {
@@ -222,7 +222,11 @@ mod tests {
     use std::io::{Error, ErrorKind};
 
     fn state() -> State {
-        State::new(Status::Saving, Err(Fault::Failed), Some("a start".into()))
+        State::new(
+            Status::Saving,
+            Err(StoreError::Failed),
+            Some("a start".into()),
+        )
     }
 
     fn written() -> State {
@@ -239,7 +243,7 @@ mod tests {
         ))))
     }
 
-    fn answered(answer: &Answer) -> Option<Result<(), Fault>> {
+    fn answered(answer: &Confirmation) -> Option<Result<(), StoreError>> {
         answer.0.try_recv().ok()
     }
 
@@ -247,12 +251,12 @@ mod tests {
     fn a_store_that_fails_says_so_takes_writes_and_recovers() {
         let mut state = written();
         let (generation, _) = state.overlay.seal();
-        assert_eq!(state.committed(generation, full()), Err(Fault::Full));
-        assert_eq!(state.status, Status::Failing(Fault::Full));
-        assert_eq!(state.degraded().unwrap(), Fault::Full.sentence());
+        assert_eq!(state.committed(generation, full()), Err(StoreError::Full));
+        assert_eq!(state.status, Status::Failing(StoreError::Full));
+        assert_eq!(state.degraded().unwrap(), StoreError::Full.sentence());
         assert_eq!(state.admit(1), Ok(()));
-        assert_eq!(state.admit(MAX_BYTES), Err(Fault::Full));
-        assert_eq!(state.admit(MAX_BYTES + 1), Err(Fault::TooLarge));
+        assert_eq!(state.admit(MAX_BYTES), Err(StoreError::Full));
+        assert_eq!(state.admit(MAX_BYTES + 1), Err(StoreError::TooLarge));
         let (generation, changes) = state.overlay.seal();
         assert_eq!(changes.len(), 1, "what failed is tried again");
         assert_eq!(state.committed(generation, Ok(())), Ok(()));
@@ -273,7 +277,7 @@ mod tests {
         state.overlay.write(batch);
         let second = state.wait_for_commit().unwrap();
         let _ = state.committed(generation, full());
-        assert_eq!(answered(&first), Some(Err(Fault::Full)));
+        assert_eq!(answered(&first), Some(Err(StoreError::Full)));
         assert_eq!(answered(&second), None);
         assert!(state.is_awaited());
         drop(second);
@@ -285,30 +289,30 @@ mod tests {
         let mut state = written();
         let close = state.wait_for_close();
         assert!(state.is_closing() && state.is_awaited() && state.has_work());
-        assert_eq!(state.admit(1), Err(Fault::Closed));
+        assert_eq!(state.admit(1), Err(StoreError::Closed));
         let (generation, _) = state.overlay.seal();
         let saved = state.committed(generation, full());
         assert_eq!(state.status, Status::Closing);
         assert_eq!(answered(&close), None, "the file is still open");
         state.closed(saved);
-        assert_eq!(answered(&close), Some(Err(Fault::Full)));
+        assert_eq!(answered(&close), Some(Err(StoreError::Full)));
         let late = [state.wait_for_close(), state.wait_for_commit().unwrap()];
         assert_eq!(state.status, Status::Closed);
         for answer in late {
-            assert_eq!(smol::block_on(answer.get()), Err(Fault::Closed));
+            assert_eq!(smol::block_on(answer.get()), Err(StoreError::Closed));
         }
-        assert_eq!(state.admit(1), Err(Fault::Closed));
+        assert_eq!(state.admit(1), Err(StoreError::Closed));
     }
 
     #[test]
     fn a_read_only_store_refuses_writes_for_good() {
         let mut state = State::new(
-            Status::ReadOnly(Fault::ReadOnly),
-            Err(Fault::ReadOnly),
+            Status::ReadOnly(StoreError::ReadOnly),
+            Err(StoreError::ReadOnly),
             None,
         );
-        assert_eq!(state.admit(0), Err(Fault::ReadOnly));
-        assert_eq!(state.snapshot().err(), Some(Fault::ReadOnly));
+        assert_eq!(state.admit(0), Err(StoreError::ReadOnly));
+        assert_eq!(state.snapshot().err(), Some(StoreError::ReadOnly));
         assert!(!state.has_work());
         drop(state.wait_for_close());
         assert!(state.has_work(), "it closes though nobody waits for it");

@@ -131,7 +131,10 @@ fn appending_works_in_memory_and_on_disk() {
         assert!(store.append(Table::Users, "a", b"3").unwrap());
         assert_eq!(get(&store, "a").as_deref(), Some("123"));
         store.close().await.unwrap();
-        assert_eq!(store.append(Table::Users, "a", b"4"), Err(Fault::Closed));
+        assert_eq!(
+            store.append(Table::Users, "a", b"4"),
+            Err(StoreError::Closed)
+        );
         let store = Store::open(executor, &folder).unwrap();
         assert_eq!(get(&store, "a").as_deref(), Some("123"));
     });
@@ -154,10 +157,10 @@ fn too_much_at_once_is_refused_and_the_rest_stays() {
         put(&store, "a", "1");
         let mut batch = Batch::new();
         batch.put(Table::Users, "b", vec![b'1'; MAX_BYTES + 1]);
-        assert_eq!(store.write(batch), Err(Fault::TooLarge));
+        assert_eq!(store.write(batch), Err(StoreError::TooLarge));
         let mut batch = Batch::new();
         batch.put(Table::Users, "b", vec![b'1'; MAX_BYTES - 1]);
-        assert_eq!(store.write(batch), Err(Fault::Backlog));
+        assert_eq!(store.write(batch), Err(StoreError::Backlog));
         store.durable().await.unwrap();
         assert_eq!(get(&store, "a").as_deref(), Some("1"));
     });

@@ -3,7 +3,7 @@
 use super::records::{Local, Record, RecordError, check_id, denied, encode, text};
 use crate::directory::types::{Identity, Refusal};
 use crate::ground::clock::now;
-use crate::store::{Batch, Fault, Table, key};
+use crate::store::{Batch, StoreError, Table, key};
 use serde_json::Value;
 
 /// What putting a channel changed.
@@ -41,12 +41,12 @@ impl Local {
 /// What backends do.
 impl Local {
     /// A channel.
-    pub fn channel(&self, id: &str) -> Result<Option<Record>, Fault> {
+    pub fn channel(&self, id: &str) -> Result<Option<Record>, StoreError> {
         self.record(Table::Channels, id)
     }
 
     /// Up to `limit` channels by id, those after `after`.
-    pub fn all_channels(&self, after: &str, limit: usize) -> Result<Vec<Record>, Fault> {
+    pub fn all_channels(&self, after: &str, limit: usize) -> Result<Vec<Record>, StoreError> {
         let found = self.records(Table::Channels, "", after, limit)?;
         Ok(found.into_iter().map(|(_, record)| record).collect())
     }
@@ -57,7 +57,7 @@ impl Local {
         id: &str,
         after: &str,
         limit: usize,
-    ) -> Result<Option<Vec<Record>>, Fault> {
+    ) -> Result<Option<Vec<Record>>, StoreError> {
         if self.channel(id)?.is_none() {
             return Ok(None);
         }

@@ -4,7 +4,7 @@ use super::grants;
 use super::records::{Local, Record, RecordError, check_id, denied, encode, owner, second, text};
 use crate::directory::types::{Access, Identity, Refusal, is_saved_chat};
 use crate::ground::clock::now;
-use crate::store::{Batch, Fault, Table, key};
+use crate::store::{Batch, StoreError, Table, key};
 use serde_json::{Value, json};
 
 /// What events of clients need.
@@ -47,7 +47,7 @@ impl Local {
 /// What backends do.
 impl Local {
     /// A chat without its messages.
-    pub fn chat(&self, id: &str) -> Result<Option<Record>, Fault> {
+    pub fn chat(&self, id: &str) -> Result<Option<Record>, StoreError> {
         let Some(chat) = self.record(Table::Chats, id)? else {
             return Ok(None);
         };
@@ -60,7 +60,7 @@ impl Local {
         user_id: Option<&str>,
         after: &str,
         limit: usize,
-    ) -> Result<Vec<Record>, Fault> {
+    ) -> Result<Vec<Record>, StoreError> {
         let Some(user_id) = user_id else {
             let found = self.records(Table::Chats, "", after, limit)?.into_iter();
             return found.map(|(id, chat)| self.with_read(&id, chat)).collect();
@@ -82,7 +82,7 @@ impl Local {
     }
 
     /// Adds when the owner read the chat last.
-    fn with_read(&self, id: &str, mut chat: Record) -> Result<Record, Fault> {
+    fn with_read(&self, id: &str, mut chat: Record) -> Result<Record, StoreError> {
         let read = self.store.get(Table::Reads, &key(id, owner(&chat)))?;
         let read = read.and_then(|at| crate::ground::json::read::<Value>(&at).ok());
         chat.insert("last_read_at".to_owned(), read.unwrap_or(Value::Null));

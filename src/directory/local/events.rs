@@ -8,7 +8,7 @@ use crate::directory::types::{Refusal, Saved};
 use crate::ground::json;
 use crate::ground::names::is_id;
 use crate::socket::Object;
-use crate::store::{Batch, Fault, Table, key};
+use crate::store::{Batch, StoreError, Table, key};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -156,7 +156,7 @@ impl SavedMessage<'_> {
 
     /// The message without its content, a new one if the chat has none of that id, `None` if there is no such
     /// chat or can be no such message.
-    fn message(&self) -> Result<Option<Record>, Fault> {
+    fn message(&self) -> Result<Option<Record>, StoreError> {
         if let Some(record) = self.local.record(Table::Messages, &self.key())? {
             return Ok(Some(record));
         }

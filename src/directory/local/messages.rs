@@ -4,12 +4,12 @@
 //! no parse. All else of it is one JSON object.
 
 use super::records::{Local, Record, RecordError, check_id, encode};
-use crate::store::{Batch, Fault, Table, key};
+use crate::store::{Batch, StoreError, Table, key};
 use serde_json::Value;
 
 impl Local {
     /// A message, whole.
-    pub fn message_record(&self, chat_id: &str, id: &str) -> Result<Option<Record>, Fault> {
+    pub fn message_record(&self, chat_id: &str, id: &str) -> Result<Option<Record>, StoreError> {
         let key = key(chat_id, id);
         match self.record(Table::Messages, &key)? {
             Some(message) => self.with_content(&key, message).map(Some),
@@ -23,7 +23,7 @@ impl Local {
         chat_id: &str,
         after: &str,
         limit: usize,
-    ) -> Result<Option<Vec<Record>>, Fault> {
+    ) -> Result<Option<Vec<Record>>, StoreError> {
         if !self.store.contains(Table::Chats, chat_id)? {
             return Ok(None);
         }
@@ -38,7 +38,7 @@ impl Local {
         whole.collect::<Result<_, _>>().map(Some)
     }
 
-    fn with_content(&self, key: &str, mut message: Record) -> Result<Record, Fault> {
+    fn with_content(&self, key: &str, mut message: Record) -> Result<Record, StoreError> {
         if let Some(content) = self.store.get(Table::Contents, key)? {
             let content = String::from_utf8_lossy(&content).into_owned();
             message.insert("content".to_owned(), content.into());

@@ -13,7 +13,7 @@ use super::grants;
 use super::records::{Local, Record, RecordError, check_id, denied, encode, object, owner, text};
 use crate::directory::content;
 use crate::directory::types::{Access, Emptying, Identity, NoteView, Refusal};
-use crate::store::{Batch, Fault, Table, key};
+use crate::store::{Batch, StoreError, Table, key};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -92,12 +92,12 @@ impl Local {
 /// What backends do.
 impl Local {
     /// A note, whole.
-    pub fn note_record(&self, id: &str) -> Result<Option<Record>, Fault> {
+    pub fn note_record(&self, id: &str) -> Result<Option<Record>, StoreError> {
         self.record(Table::Notes, id)
     }
 
     /// Up to `limit` notes by id, those after `after`; without their data.
-    pub fn notes(&self, after: &str, limit: usize) -> Result<Vec<Record>, Fault> {
+    pub fn notes(&self, after: &str, limit: usize) -> Result<Vec<Record>, StoreError> {
         let found = self.records(Table::Notes, "", after, limit)?.into_iter();
         let bare = found.map(|(_, mut note)| {
             note.remove("data");
@@ -201,7 +201,7 @@ impl Local {
         note: &mut Record,
         by: &str,
         versioning: Versioning,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), StoreError> {
         let created_at = before.and_then(|b| b.get("created_at").cloned());
         note.insert(
             "created_at".to_owned(),
@@ -225,7 +225,7 @@ impl Local {
         before: &Record,
         after: &Record,
         versioning: Versioning,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), StoreError> {
         if ["title", "data"]
             .iter()
             .all(|field| before.get(*field) == after.get(*field))

@@ -3,7 +3,7 @@
 use crate::directory::types::Refusal;
 use crate::ground::names::{MAX_ID_CHARS, is_id};
 use crate::ground::tasks::{Executor, Single, Tasks};
-use crate::store::{Fault, Store, Table};
+use crate::store::{Store, StoreError, Table};
 use serde_json::{Map, Value};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -33,12 +33,12 @@ pub enum RecordError {
     /// A field is not what it has to be; in one sentence without a full stop.
     Invalid(String),
     /// The store can't.
-    Fault(Fault),
+    Store(StoreError),
 }
 
-impl From<Fault> for RecordError {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
+impl From<StoreError> for RecordError {
+    fn from(fault: StoreError) -> Self {
+        Self::Store(fault)
     }
 }
 
@@ -56,18 +56,18 @@ impl Local {
     }
 
     /// Waits until everything written so far is on disk.
-    pub async fn durable(&self) -> Result<(), Fault> {
+    pub async fn durable(&self) -> Result<(), StoreError> {
         self.store.durable().await
     }
 
     /// Writes what is only in memory, then closes the store, which answers nothing afterwards.
-    pub async fn close(&self) -> Result<(), Fault> {
+    pub async fn close(&self) -> Result<(), StoreError> {
         let seen = self.write_seen();
         self.store.close().await.and(seen)
     }
 
     /// A consistent copy of the store as the file `path`; its length in bytes.
-    pub async fn backup(&self, path: &Path) -> Result<u64, Fault> {
+    pub async fn backup(&self, path: &Path) -> Result<u64, StoreError> {
         self.store.backup(path).await
     }
 
@@ -76,7 +76,7 @@ impl Local {
     }
 
     /// A record; `None` also for ids that no record can have.
-    pub(super) fn record(&self, table: Table, key: &str) -> Result<Option<Record>, Fault> {
+    pub(super) fn record(&self, table: Table, key: &str) -> Result<Option<Record>, StoreError> {
         match self.store.get(table, key)? {
             Some(bytes) => parse(table, key, &bytes).map(Some),
             None => Ok(None),
@@ -90,7 +90,7 @@ impl Local {
         prefix: &str,
         after: &str,
         limit: usize,
-    ) -> Result<Vec<(String, Record)>, Fault> {
+    ) -> Result<Vec<(String, Record)>, StoreError> {
         let found = self.store.scan(table, prefix, after, limit)?.into_iter();
         found
             .map(|(key, bytes)| parse(table, &key, &bytes).map(|record| (key, record)))
@@ -98,17 +98,17 @@ impl Local {
     }
 
     /// The second parts of all keys of `table` whose first part is `first`.
-    pub(super) fn seconds(&self, table: Table, first: &str) -> Result<Vec<String>, Fault> {
+    pub(super) fn seconds(&self, table: Table, first: &str) -> Result<Vec<String>, StoreError> {
         let prefix = crate::store::key(first, "");
         let found = self.store.scan(table, &prefix, "", usize::MAX)?.into_iter();
         Ok(found.filter_map(|(key, _)| second(&key)).collect())
     }
 }
 
-fn parse(table: Table, key: &str, bytes: &[u8]) -> Result<Record, Fault> {
+fn parse(table: Table, key: &str, bytes: &[u8]) -> Result<Record, StoreError> {
     crate::ground::json::read(bytes).map_err(|error| {
         log::error!("store: {} {key:?}: {error}", table.name());
-        Fault::Damaged
+        StoreError::Damaged
     })
 }
 

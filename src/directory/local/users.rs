@@ -3,7 +3,7 @@
 use super::records::{Local, Record, RecordError, check_id, denied, encode, text};
 use crate::directory::types::{Identity, Refusal, User};
 use crate::ground::clock::now;
-use crate::store::{Batch, Fault, Table, key};
+use crate::store::{Batch, StoreError, Table, key};
 use crate::token::Claims;
 use serde_json::Value;
 use std::rc::Rc;
@@ -77,7 +77,7 @@ impl Local {
 /// What backends do.
 impl Local {
     /// Writes `last_active_at` of everybody seen since the last time.
-    pub(super) fn write_seen(&self) -> Result<(), Fault> {
+    pub(super) fn write_seen(&self) -> Result<(), StoreError> {
         let seen = self.seen.take();
         let mut batch = Batch::new();
         for (id, at) in seen {
@@ -95,13 +95,13 @@ impl Local {
     }
 
     /// A user, whole.
-    pub fn user(&self, id: &str) -> Result<Option<Record>, Fault> {
+    pub fn user(&self, id: &str) -> Result<Option<Record>, StoreError> {
         let record = self.record(Table::Users, id)?;
         Ok(record.map(|record| self.as_seen(id, record)))
     }
 
     /// Up to `limit` users by id, those after `after`.
-    pub fn users(&self, after: &str, limit: usize) -> Result<Vec<Record>, Fault> {
+    pub fn users(&self, after: &str, limit: usize) -> Result<Vec<Record>, StoreError> {
         let found = self.records(Table::Users, "", after, limit)?.into_iter();
         let users = found.map(|(id, record)| self.as_seen(&id, record));
         Ok(users.collect())

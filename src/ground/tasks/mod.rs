@@ -90,7 +90,7 @@ impl Tasks {
         &self,
         name: &'static str,
         work: impl Future<Output = T> + 'static,
-    ) -> Answer<T> {
+    ) -> Outcome<T> {
         let answer = Rc::new(Slot {
             value: Cell::new(None),
             filled: Bell::default(),
@@ -100,7 +100,7 @@ impl Tasks {
             slot.value.set(Some(work.await));
             slot.filled.ring();
         });
-        Answer(answer)
+        Outcome(answer)
     }
 
     /// How many tasks run.
@@ -159,14 +159,14 @@ impl Drop for Place {
 }
 
 /// The answer of a task; never comes when the task was ended.
-pub struct Answer<T>(Rc<Slot<T>>);
+pub struct Outcome<T>(Rc<Slot<T>>);
 
 struct Slot<T> {
     value: Cell<Option<T>>,
     filled: Bell,
 }
 
-impl<T> Future for Answer<T> {
+impl<T> Future for Outcome<T> {
     type Output = T;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
