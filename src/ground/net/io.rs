@@ -1,15 +1,15 @@
 //! A TCP stream of our executor in the shape that hyper reads and writes.
 
-use futures_lite::{AsyncRead as _, AsyncWrite as _, future};
+use futures_lite::{AsyncRead as _, AsyncWrite as _};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use smol::{Async, Timer};
-use std::future::Future as _;
+use std::future::{Future as _, poll_fn};
 use std::io;
 use std::net::TcpStream;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 /// How long the other side may take nothing of what is written to it.
@@ -22,6 +22,8 @@ struct Socket {
     stream: Async<TcpStream>,
     /// Something was read since [`Watch::expect`].
     heard: AtomicBool,
+    /// Whoever waits for the next read.
+    reader: Mutex<Option<Waker>>,
 }
 
 /// What an HTTP connection runs on, and what an upgrade hands over.
@@ -38,6 +40,7 @@ impl Io {
             socket: Arc::new(Socket {
                 stream,
                 heard: AtomicBool::new(false),
+                reader: Mutex::default(),
             }),
             patience: PATIENCE,
             stalled: None,
@@ -72,6 +75,34 @@ impl Io {
     }
 }
 
+impl Socket {
+    /// Waits until something is read.
+    async fn next_read(&self) {
+        let mut waits = false;
+        poll_fn(|cx| {
+            let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+            // Whoever reads takes the waker.
+            if waits && reader.is_none() {
+                return Poll::Ready(());
+            }
+            waits = true;
+            *reader = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn was_read(&self) {
+        self.heard.store(true, Relaxed);
+        let reader = self
+            .reader
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        reader.into_iter().for_each(Waker::wake);
+    }
+}
+
 /// Sees what happens on a connection, for as long as it lives. Atomic only because hyper wants what it is given to be `Send`.
 #[derive(Clone)]
 pub struct Watch(Weak<Socket>);
@@ -90,14 +121,14 @@ impl Watch {
         socket.is_some_and(|socket| socket.heard.load(Relaxed))
     }
 
-    /// Waits until the other side has closed, at least for what it sends, while nothing is read. For ever when it sends
-    /// something first.
+    /// Waits until the other side has closed, at least for what it sends, and all that it sent is read.
     pub async fn left(&self) {
         let Some(socket) = self.0.upgrade() else {
             return;
         };
-        if let Ok(1..) = socket.stream.peek(&mut [0]).await {
-            future::pending::<()>().await;
+        // What it has sent, the rest of a request for instance, hides the end that may follow.
+        while let Ok(1..) = socket.stream.peek(&mut [0]).await {
+            socket.next_read().await;
         }
     }
 }
@@ -112,7 +143,9 @@ impl Read for Io {
         let mut chunk = [0; CHUNK];
         let room = buf.remaining().min(CHUNK);
         let n = ready!(Pin::new(&mut &self.socket.stream).poll_read(cx, &mut chunk[..room]))?;
-        self.socket.heard.fetch_or(n > 0, Relaxed);
+        if n > 0 {
+            self.socket.was_read();
+        }
         buf.put_slice(&chunk[..n]);
         Poll::Ready(Ok(()))
     }
@@ -153,8 +186,7 @@ impl Write for Io {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::future::poll_fn;
-    use std::io::Read as _;
+    use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
 
     async fn write(io: &mut Io) -> io::Result<usize> {
@@ -180,5 +212,27 @@ mod tests {
         io.stalled = None;
         theirs.read_exact(&mut vec![0; 1 << 20]).unwrap();
         assert!(smol::block_on(write(&mut io)).is_ok() && io.stalled.is_none());
+    }
+
+    #[test]
+    fn the_end_is_seen_behind_what_is_still_to_be_read() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut theirs = listener.accept().unwrap().0;
+        let mut io = Io::new(Async::new(ours).unwrap());
+        let watch = io.watch();
+        theirs.write_all(b"the rest of a request").unwrap();
+        drop(theirs);
+        smol::block_on(async {
+            let read = async {
+                let early = crate::ground::tasks::within(Duration::from_millis(50), watch.left());
+                assert!(early.await.is_none(), "something is still to be read");
+                let mut space = [0; 64];
+                let mut buffer = hyper::rt::ReadBuf::new(&mut space);
+                poll_fn(|cx| Pin::new(&mut io).poll_read(cx, buffer.unfilled())).await
+            };
+            let (left, read) = futures_lite::future::zip(watch.left(), read).await;
+            assert_eq!((left, read.is_ok()), ((), true));
+        });
     }
 }
