@@ -15,6 +15,7 @@ pub use bell::Bell;
 pub use deadline::within;
 pub use single::Single;
 
+use pin_project_lite::pin_project;
 use slab::Slab;
 use smol::{LocalExecutor, Task};
 use std::cell::{Cell, RefCell};
@@ -75,10 +76,7 @@ impl Tasks {
             owner: self.0.clone(),
             key,
         };
-        let task = self.0.executor.spawn(async move {
-            work.await;
-            drop(place);
-        });
+        let task = self.0.executor.spawn(Placed { work, place });
         // It has not run yet, so its place is still there.
         if let Some(running) = self.0.running.borrow_mut().get_mut(key) {
             running.task = Some(task);
@@ -136,6 +134,24 @@ impl Tasks {
                 .collect()
         };
         drop(all);
+    }
+}
+
+pin_project! {
+    /// Work, and its place while it runs. A type of its own, since an `async` block that awaits what it was given keeps it
+    /// twice.
+    struct Placed<F> {
+        #[pin]
+        work: F,
+        place: Place,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Placed<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.project().work.poll(cx)
     }
 }
 
