@@ -18,6 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes read at once at most.
 const CHUNK: usize = 8192;
 
+/// Between two looks for the end behind what is being read.
+const BETWEEN: Duration = Duration::from_millis(250);
+
 struct Socket {
     stream: Async<TcpStream>,
     /// Something was read since [`Watch::expect`].
@@ -129,6 +132,8 @@ impl Watch {
         // What it has sent, the rest of a request for instance, hides the end that may follow.
         while let Ok(1..) = socket.stream.peek(&mut [0]).await {
             socket.next_read().await;
+            // A body that comes in many pieces is not looked behind at each of them.
+            Timer::after(BETWEEN).await;
         }
     }
 }
