@@ -266,6 +266,7 @@ async fn report(systemd: Rc<Systemd>, site: Rc<Site>, connections: Rc<Connection
 /// Tells sockets to go, saves what is pending, and lets requests finish; no longer than [`DRAIN`].
 async fn drain(site: &Site, connections: &Connections) {
     let started = Instant::now();
+    site.house.end_calls();
     site.engine.shutdown();
     connections.let_go();
     let done = within(DRAIN, async {
@@ -276,12 +277,15 @@ async fn drain(site: &Site, connections: &Connections) {
     });
     match done.await {
         Some(()) => log::info!("gone after {} ms", started.elapsed().as_millis()),
-        None => log::warn!(
-            "gone after {} s, with {} HTTP connections open{}",
-            DRAIN.as_secs(),
-            connections.open(),
-            unfinished(site.house)
-        ),
+        None => {
+            site.house.log_unsaved();
+            log::warn!(
+                "gone after {} s, with {} HTTP connections open{}",
+                DRAIN.as_secs(),
+                connections.open(),
+                unfinished(site.house)
+            );
+        }
     }
 }
 

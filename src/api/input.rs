@@ -77,7 +77,7 @@ impl ApiRequest {
     /// The embedded directory, if it is the one in use.
     pub fn local(&self) -> Result<Rc<Local>, Problem> {
         self.house.core.directory.local().cloned().ok_or_else(|| {
-            let detail = "This is Open WebUI's to keep (SISKIN_DIRECTORY): request it.";
+            let detail = "This is Open WebUI's to keep (SISKIN_DIRECTORY): ask it.";
             Problem::new(StatusCode::CONFLICT, detail)
         })
     }

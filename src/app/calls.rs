@@ -8,11 +8,13 @@ use super::core::Core;
 use super::emitter;
 use super::sessions::Sessions;
 use crate::ground::random::uuid;
-use crate::ground::tasks::within;
+use crate::ground::tasks::{Bell, within};
 use crate::socket::{Args, CallError, Object, Target};
+use futures_lite::future::or;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 /// How long a question to a person waits for another session when its own is lost.
@@ -50,6 +52,9 @@ pub struct Calls {
     core: &'static Core,
     sessions: &'static Sessions,
     chats: &'static Chats,
+    /// The server goes down.
+    ending: Cell<bool>,
+    ended: Bell,
 }
 
 impl Calls {
@@ -58,7 +63,15 @@ impl Calls {
             core,
             sessions,
             chats,
+            ending: Cell::new(false),
+            ended: Bell::default(),
         }
+    }
+
+    /// No question waits for another session any more; for a server that goes down.
+    pub fn end(&self) {
+        self.ending.set(true);
+        self.ended.ring();
     }
 
     /// Asks, and waits at most `timeout`, and never longer than `WEBSOCKET_EVENT_CALLER_TIMEOUT`. Returns the ack's
@@ -163,14 +176,19 @@ impl Asked<'_> {
                 return Ok(sid);
             }
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if left.is_zero() || self.calls.ending.get() {
                 return Err(NoAnswer::Gone);
             }
             let wait = match core.peers.is_alone() {
                 true => left,
                 false => left.min(ASK),
             };
-            within(wait, chats.wait_for_open(user_id, chat_id, lost)).await;
+            let opened = chats.wait_for_open(user_id, chat_id, lost);
+            let ended = self
+                .calls
+                .ended
+                .until(|| self.calls.ending.get().then_some(()));
+            within(wait, or(opened, ended)).await;
         }
     }
 }

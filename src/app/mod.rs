@@ -102,12 +102,23 @@ impl House {
         parts.into_iter().flat_map(Tasks::list).collect()
     }
 
+    /// Says in the log what is lost with a server that goes down before everything is saved.
+    pub fn log_unsaved(&self) {
+        for note_id in self.notes.dirty() {
+            log::error!("note {note_id:?}: its last changes can't be saved and are lost");
+        }
+    }
+
+    /// No question waits for another session any more: none will come.
+    pub fn end_calls(&self) {
+        self.calls.end();
+    }
+
     /// The end, when all sockets have gone: waits until everything is saved that can be, and the others know of it. The
     /// caller limits the time.
     pub async fn close(&self) {
-        for note_id in self.notes.flush().await {
-            log::error!("note {note_id:?}: its last changes can't be saved and are lost");
-        }
+        self.notes.flush().await;
+        self.log_unsaved();
         self.documents.tasks().idle().await;
         self.chats.tasks().idle().await;
         self.core.peers.close().await;

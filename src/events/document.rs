@@ -109,7 +109,7 @@ fn fields(data: Option<&RawValue>) -> Result<Option<Fields>, serde_json::Error> 
         Some(data) => serde_json::from_str(&json::mend(data.get()))?,
         None => None,
     };
-    Ok(fields.filter(|fields| !fields.is_empty()))
+    Ok(fields.filter(|fields| !fields.0.is_empty()))
 }
 
 /// `ydoc:document:leave`: closes a document.

@@ -39,8 +39,12 @@ def test_who_sends_no_heartbeat_is_no_longer_present(siskin):
         join = {"chat_id": "chat1", "data": {"type": "join"}}
         for client in people:
             assert await client.io.call("events:chat", join, timeout=PATIENCE) is True
+        # Both in the middle between two checks, so that one check sees them go.
+        await asyncio.sleep(10)
+        for client in (bob, dora):
+            await client.io.call("heartbeat", {}, timeout=PATIENCE)
         for client in (cleo, ann):
-            await asyncio.sleep(50)
+            await asyncio.sleep(40)
             await client.io.call("heartbeat", {}, timeout=PATIENCE)
 
         def present():

@@ -189,7 +189,10 @@ impl Documents {
         self.check_open(from.sid, document)?;
         if let Some(note_id) = document.note() {
             self.notes.check_write(from, note_id).await?;
-            self.check_open(from.sid, document)?;
+            // Who has left meanwhile had it open when the change came, and what came is saved.
+            if self.core.hub.is_connected(from.sid) {
+                self.check_open(from.sid, document)?;
+            }
         }
         Ok(())
     }

@@ -20,10 +20,10 @@ use crate::metrics;
 use crate::socket::{Args, Sid, Target};
 use change::Change;
 pub use change::Fields;
+use futures_lite::future::{or, poll_once};
 use log::Level;
-use note::{Next, Note};
-use serde_json::value::{RawValue, to_raw_value};
-use smol::Timer;
+use note::{CONTENT, Next, Note};
+use serde_json::value::RawValue;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -36,9 +36,9 @@ const MAX_DATA_BYTES: usize = 8 << 20;
 /// All that may wait to be saved, in bytes.
 const MAX_DIRTY_BYTES: usize = 32 << 20;
 
-/// Does a note's content show nothing?
-pub fn is_empty(content: &RawValue) -> bool {
-    let content = crate::ground::json::owned(content.get());
+/// Does a note's content, as JSON, show nothing?
+fn shows_nothing(content: &str) -> bool {
+    let content = crate::ground::json::owned(content);
     content.is_ok_and(|content| is_empty_content(Some(&content)))
 }
 
@@ -83,7 +83,7 @@ impl Notes {
     pub fn opened(&self, note_id: &str, sid: Sid, access: Access, content: &RawValue) {
         let mut notes = self.notes.borrow_mut();
         let note = notes.entry(note_id.into());
-        let note = note.or_insert_with(|| Note::new(is_empty(content)));
+        let note = note.or_insert_with(|| Note::new(shows_nothing(content.get())));
         note.open(sid, access, Instant::now());
     }
 
@@ -134,9 +134,13 @@ impl Notes {
     /// Saves these fields as their author's, a moment after the author's last change. Other instances that are about to save
     /// the note don't: this is newer.
     pub async fn save_later(&'static self, from: &Sender, note_id: &str, fields: Fields) {
-        self.core.peers.begin_task(&document_of_note(note_id)).await;
         let change = Change::new(from.who.clone(), from.sid, fields, Instant::now());
+        // What others are about to save is older only where this says something new about the document itself.
+        let newer = change.fields.0.contains_key(CONTENT);
         if self.put(note_id, change) {
+            if newer {
+                self.core.peers.begin_task(&document_of_note(note_id)).await;
+            }
             return self.keep_saving(note_id);
         }
         let (sid, limit) = (from.sid, "bytes of notes to save");
@@ -179,47 +183,40 @@ impl Notes {
         // The document is what the task is about, for all instances (tests/contract/REDIS.md, Tasks).
         let item = document_of_note(note_id);
         loop {
+            if self.is_superseded_now(&item).await {
+                self.with(note_id, Note::superseded);
+                self.core.peers.end_task(&item).await;
+            }
             let mut next = Next::Nothing;
             self.with(note_id, |note| next = note.next(Instant::now()));
             match next {
                 Next::Save(change) => self.save(note_id, &change).await,
-                Next::Wait(until) => {
-                    if self.is_superseded(note_id, &item, until).await {
-                        self.with(note_id, Note::superseded);
-                        self.core.peers.end_task(&item).await;
-                    }
-                }
+                Next::Wait(until) => self.wait_until(note_id, &item, until).await,
                 Next::Nothing => {
                     self.core.peers.end_task(&item).await;
                     if self.end_task(note_id) {
                         self.core.documents.clear_unused(&item).await;
                         return;
                     }
-                    // Something came while the others were told that nothing would.
-                    self.core.peers.begin_task(&item).await;
                 }
             }
         }
     }
 
-    /// Waits until then, or until something is due sooner. Whether another instance said meanwhile that it has something
-    /// newer to save.
-    async fn is_superseded(&self, note_id: &str, item: &str, until: Instant) -> bool {
-        let stopped = async {
-            self.core.peers.task_stopped(item).await;
-            true
-        };
-        let due = async {
-            Timer::at(until).await;
-            false
-        };
-        let changed = async {
-            let sooner = |note: &Note| note.due().is_none_or(|due| due < until);
-            self.wait(note_id, sooner).await;
-            false
-        };
-        use futures_lite::future::or;
-        or(stopped, or(due, changed)).await
+    /// Waits until then, until something is due sooner, or until another instance says that it has something newer to save.
+    async fn wait_until(&self, note_id: &str, item: &str, until: Instant) {
+        let superseded = self.core.peers.task_stopped(item);
+        let sooner = |note: &Note| note.due().is_none_or(|due| due < until);
+        let changed = self.wait(note_id, sooner);
+        let left = until.saturating_duration_since(Instant::now());
+        within(left, or(superseded, changed)).await;
+    }
+
+    /// Whether another instance has said that it has something newer to save.
+    async fn is_superseded_now(&self, item: &str) -> bool {
+        poll_once(self.core.peers.task_stopped(item))
+            .await
+            .is_some()
     }
 
     /// Whether the task may end: nothing came since it looked.
@@ -236,11 +233,11 @@ impl Notes {
     async fn save(&self, note_id: &str, change: &Change) {
         let why = match self.write(note_id, change).await {
             Ok(saved) => {
-                let content = change.fields.get("content");
-                if content.is_some_and(|content| !is_empty(content)) {
+                let content = change.fields.0.get(CONTENT);
+                if content.is_some_and(|content| !shows_nothing(content)) {
                     self.set_based(note_id);
                 }
-                self.with(note_id, Note::done);
+                self.with(note_id, Note::saved);
                 if let Some(note) = saved {
                     let room = rooms::of_note(note_id);
                     let args = Args::from_json(note.get());
@@ -255,7 +252,7 @@ impl Notes {
             }
             Err(Refusal::Denied(why)) => why,
         };
-        self.with(note_id, Note::done);
+        self.with(note_id, Note::refused);
         metrics::refused("note save");
         let (sid, user) = (change.sid, &change.author.user.id);
         let level = self.core.level(sid, why, Level::Warn);
@@ -272,7 +269,7 @@ impl Notes {
     ) -> Result<Option<Box<RawValue>>, Refusal> {
         let mut emptying = Emptying::Refuse;
         self.with(note_id, |note| emptying = note.emptying());
-        let data = to_raw_value(&change.fields);
+        let data = RawValue::from_string(change.fields.json());
         let data = data.map_err(|_| Refusal::Denied("the note's data is not JSON"))?;
         let directory = &self.core.directory;
         directory
@@ -300,35 +297,28 @@ impl Notes {
         }
     }
 
-    /// Saves all that waits, now; for a server that goes down. Returns the notes that can't be saved. The caller limits
-    /// the time.
-    pub async fn flush(&self) -> Vec<Rc<str>> {
-        let dirty: Vec<Rc<str>> = {
-            let notes = self.notes.borrow();
-            let dirty = notes.iter().filter(|(_, note)| note.is_dirty());
-            dirty.map(|(id, _)| id.clone()).collect()
-        };
+    /// The notes of which something is not saved yet.
+    pub fn dirty(&self) -> Vec<Rc<str>> {
+        let notes = self.notes.borrow();
+        let dirty = notes.iter().filter(|(_, note)| note.is_dirty());
+        dirty.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Saves all that waits, now; for a server that goes down. What can't be saved still waits. The caller limits the time.
+    pub async fn flush(&self) {
+        let dirty = self.dirty();
         for note_id in &dirty {
             self.with(note_id, Note::flush);
         }
-        let mut unsaved = Vec::new();
         for note_id in dirty {
-            if !self.save_now(&note_id).await {
-                unsaved.push(note_id);
-            }
+            self.save_now(&note_id).await;
         }
-        unsaved
     }
 
     /// Has the task save what waits, and waits for the outcome. `false`: it can't be saved now, and still waits.
     async fn save_now(&self, note_id: &str) -> bool {
-        let mut before = 0;
-        self.with(note_id, |note| {
-            note.flush();
-            before = note.failures();
-        });
-        self.wait(note_id, |note| !note.is_dirty() || note.failures() > before)
-            .await;
+        self.with(note_id, Note::flush);
+        self.wait(note_id, Note::has_tried_all).await;
         !self.is_dirty(note_id)
     }
 

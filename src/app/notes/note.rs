@@ -12,7 +12,9 @@
 //!           ^                                                     |-----> refused: dropped, its author is told
 //!           +---------------------- failed, again in 5 s <--------+
 //! ```
-//! One save is in flight at a time. Nothing here waits or sends: the task of `Notes` does.
+//! One save is in flight at a time. A change that could not be saved holds up its author's next ones and nobody else's;
+//! a field that a newer change has saved meanwhile is not saved again by an older one. Nothing here waits or sends: the
+//! room's task does.
 
 use super::change::Change;
 use crate::directory::{Access, Emptying};
@@ -32,7 +34,7 @@ pub const RETRY: Duration = Duration::from_secs(5);
 pub const ACCESS_HOLDS: Duration = Duration::from_secs(2);
 
 /// The field that the document itself is saved in.
-const CONTENT: &str = "content";
+pub const CONTENT: &str = "content";
 
 /// What a session may do with the note, and since when that is known; `None`: it must be asked again.
 struct Editor {
@@ -58,12 +60,10 @@ pub struct Note {
     editors: HashMap<Sid, Editor>,
     waiting: VecDeque<Change>,
     in_flight: Option<Rc<Change>>,
-    /// No save is tried before, since the last one failed.
-    retry_at: Option<Instant>,
+    /// The number of the newest change.
+    number: u64,
     /// What waits is to be saved at once.
     flush: bool,
-    /// Saves that failed, for those who wait for the outcome of the next one.
-    failures: usize,
     /// Whether a task saves it.
     pub has_task: bool,
     /// Rung when any of this changes.
@@ -142,24 +142,28 @@ impl Note {
 impl Note {
     /// An author changed something.
     pub fn put(&mut self, mut change: Change) {
+        self.number += 1;
+        change.number = self.number;
         for own in &mut self.waiting {
             if !own.is_by_author_of(&change) {
                 continue;
             }
-            own.fields
-                .retain(|field, _| !change.fields.contains_key(field));
-            own.author = change.author.clone();
-            own.sid = change.sid;
-            if own.fields.is_empty() {
+            own.give_way_to(&change.fields);
+            // What failed a moment ago fails again.
+            change.retry_at = own.retry_at;
+            if own.is_empty() {
                 change.first = change.first.min(own.first);
             }
         }
-        self.waiting.retain(|change| !change.fields.is_empty());
+        self.waiting.retain(|change| !change.is_empty());
+        // Only with what came right before it: else fields of the one would count as newer than somebody's between them.
+        let previous = self.number - 1;
         match self.waiting.back_mut() {
-            Some(newest) if newest.is_by_author_of(&change) => {
-                newest.fields.extend(change.fields);
+            Some(newest) if newest.is_by_author_of(&change) && newest.number == previous => {
+                newest.fields.0.append(&mut change.fields.0);
                 newest.first = newest.first.min(change.first);
                 newest.last = change.last;
+                newest.number = change.number;
             }
             _ => self.waiting.push_back(change),
         }
@@ -168,69 +172,103 @@ impl Note {
     /// What is to be done at `now`.
     pub fn next(&mut self, now: Instant) -> Next {
         debug_assert!(self.in_flight.is_none(), "one save at a time");
-        match self.due() {
-            Some(due) if due > now => return Next::Wait(due),
-            _ => self.in_flight = self.waiting.pop_front().map(Rc::new),
+        let Some((at, due)) = self.first_due() else {
+            self.flush = false;
+            return Next::Nothing;
+        };
+        if due > now {
+            return Next::Wait(due);
         }
+        self.in_flight = self.waiting.remove(at).map(Rc::new);
         match &self.in_flight {
             Some(change) => Next::Save(change.clone()),
             None => Next::Nothing,
         }
     }
 
-    /// When the oldest change is to be saved; `None` when nothing waits.
+    /// When something is to be saved next; `None` when nothing waits.
     pub fn due(&self) -> Option<Instant> {
-        let oldest = self.waiting.front()?;
-        if self.flush {
-            return Some(oldest.first);
+        self.first_due().map(|(_, due)| due)
+    }
+
+    /// The place of the change that is to be saved next, and when: the oldest, unless it has failed and something else is
+    /// due before it is tried again.
+    fn first_due(&self) -> Option<(usize, Instant)> {
+        let mut first: Option<(usize, Instant)> = None;
+        for (at, change) in self.waiting.iter().enumerate() {
+            let due = (change.last + QUIET).min(change.first + LONGEST);
+            let due = match change.retry_at {
+                Some(retry) => retry,
+                None if self.flush => change.first,
+                None => due,
+            };
+            if first.is_none_or(|(_, before)| due < before) {
+                first = Some((at, due));
+            }
+            // Nobody overtakes a change that is only not due yet.
+            if change.retry_at.is_none() {
+                break;
+            }
         }
-        let due = (oldest.last + QUIET).min(oldest.first + LONGEST);
-        Some(self.retry_at.map_or(due, |retry| retry.max(due)))
+        first
     }
 
-    /// The change in flight is saved, or never will be.
-    pub fn done(&mut self) {
+    /// The change in flight is saved: what it saved is not saved again by an older one.
+    pub fn saved(&mut self) {
+        if let Some(saved) = self.in_flight.take() {
+            for older in &mut self.waiting {
+                if older.number < saved.number {
+                    older.give_way_to(&saved.fields);
+                }
+            }
+            self.waiting.retain(|change| !change.is_empty());
+        }
+    }
+
+    /// The change in flight never will be saved.
+    pub fn refused(&mut self) {
         self.in_flight = None;
-        self.retry_at = None;
-        self.flush &= !self.waiting.is_empty();
     }
 
-    /// The change in flight is not saved: it is the oldest again, but for what its author has changed since.
+    /// The change in flight is not saved: it waits again in its place, but for what its author has changed since.
     pub fn failed(&mut self, now: Instant) {
-        self.failures += 1;
-        self.flush = false;
-        self.retry_at = Some(now + RETRY);
         let Some(mut change) = self.in_flight.take().map(Rc::unwrap_or_clone) else {
             return;
         };
-        for own in &self.waiting {
-            if !own.is_by_author_of(&change) {
-                continue;
+        change.retry_at = Some(now + RETRY);
+        for own in &mut self.waiting {
+            if own.is_by_author_of(&change) {
+                own.retry_at = change.retry_at;
+                change.give_way_to(&own.fields);
             }
-            change
-                .fields
-                .retain(|field, _| !own.fields.contains_key(field));
-            // A newer token is as good, and lives longer.
-            change.author = own.author.clone();
-            change.sid = own.sid;
         }
-        if !change.fields.is_empty() {
-            self.waiting.push_front(change);
+        if !change.is_empty() {
+            let newer = |other: &Change| other.number > change.number;
+            let at = self.waiting.iter().position(newer);
+            self.waiting
+                .insert(at.unwrap_or(self.waiting.len()), change);
         }
     }
 
     /// What waits is to be saved at once, even while the directory is being left alone after a failure.
     pub fn flush(&mut self) {
         self.flush = !self.waiting.is_empty();
-        self.retry_at = None;
+        for change in &mut self.waiting {
+            change.retry_at = None;
+        }
+    }
+
+    /// Whether all that waits has been tried and could not be saved.
+    pub fn has_tried_all(&self) -> bool {
+        self.in_flight.is_none() && self.waiting.iter().all(|change| change.retry_at.is_some())
     }
 
     /// Another instance has a newer state of the document, and saves it. What it does not have is saved at once.
     pub fn superseded(&mut self) {
         for change in &mut self.waiting {
-            change.fields.remove(CONTENT);
+            change.fields.0.remove(CONTENT);
         }
-        self.waiting.retain(|change| !change.fields.is_empty());
+        self.waiting.retain(|change| !change.is_empty());
         self.flush();
     }
 
@@ -242,11 +280,6 @@ impl Note {
     /// Whether anything is not saved yet.
     pub fn is_dirty(&self) -> bool {
         !self.waiting.is_empty() || self.in_flight.is_some()
-    }
-
-    /// Saves that failed so far.
-    pub fn failures(&self) -> usize {
-        self.failures
     }
 
     /// Bytes of what is not saved yet.
