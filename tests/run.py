@@ -26,6 +26,8 @@ TESTS = ROOT / "tests"
 JOBS = int(os.environ.get("JOBS") or 2 * (os.cpu_count() or 1))
 QUICK = ["lint", "rust", "layout", "conformance", "contract"]
 NOT_PARTS = ["node_modules", "bench", "golden"]
+# Waits by the clock for minutes.
+NOT_QUICK = ["contract/test_presence.py"]
 # Beyond this a step hangs.
 LONGEST = 60 * 60
 
@@ -49,7 +51,7 @@ APART = ["abuse", "contract", "crash", "redis", "openwebui", "dist/test_same.py"
 ON_DISK = ["crash/test_disk.py", "crash/test_growth.py", "crash/test_kill.py", "dist", "systemd"]
 MEMORY, ROOM = pathlib.Path("/dev/shm"), 2 << 30
 # What measures memory, CPU and wakeups of this machine.
-ALONE = ["dist/test_budgets.py"]
+ALONE = ["dist/test_budgets.py", "abuse/test_turns.py"]
 # Seconds that the long ones take beside others on two cores: they begin first.
 SECONDS = {
     "dist/test_same (python)": 300,
@@ -70,7 +72,7 @@ SECONDS = {
     "redis/test_cluster (python)": 50,
     "redis/test_tls (python)": 50,
     "contract/test_sessions (python)": 45,
-    "contract/test_presence (python)": 45,
+    "contract/test_presence (python)": 240,
     "crash/test_torn (python)": 45,
     "documents/convergence (node)": 45,
     "browser/live (node)": 45,
@@ -183,12 +185,13 @@ def listed(file, names):
     return file.parent.name in names or f"{file.parent.name}/{file.name}" in names
 
 
-def tests(parts):
+def tests(parts, quick=False):
     """The tests of each folder."""
     pytest = ["tests/.venv/bin/pytest", "-c", "tests/pytest.ini", "--rootdir", "tests"]
     node = ["node", "--test", "--test-reporter=spec", "--test-timeout=600000"]
     for part in parts:
         files = sorted((TESTS / part).glob("test_*.py"))
+        files = [file for file in files if not (quick and listed(file, NOT_QUICK))]
         apart = [file for file in files if listed(file, [*APART, *ALONE])]
         if together := [file for file in files if file not in apart]:
             yield tested(f"{part} (python)", together, pytest)
@@ -303,7 +306,7 @@ def chosen(words):
 def main():
     quick = sys.argv[1:] == ["quick"]
     parts = chosen(QUICK if quick else sys.argv[1:])
-    run = Run(list(builds(parts, quick)), list(releases(parts)), list(tests(parts)))
+    run = Run(list(builds(parts, quick)), list(releases(parts)), list(tests(parts, quick)))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         return run.all()
