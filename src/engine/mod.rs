@@ -1,7 +1,6 @@
 //! Engine.IO v4 (protocol revision 4): sessions over HTTP long-polling and websocket. No Socket.IO word in it.
 
 mod decoder;
-mod flusher;
 pub mod frame;
 mod heartbeat;
 mod packet;
@@ -11,6 +10,7 @@ mod random_tests;
 mod request;
 mod session;
 mod sid;
+mod turn;
 mod websocket;
 
 pub use crate::config::Transports;
@@ -21,7 +21,6 @@ pub use sid::Sid;
 use crate::ground::net::Tally;
 use crate::ground::tasks::{Bell, Executor, Tasks};
 use crate::outbox::Frame;
-use flusher::Flusher;
 use heartbeat::Heartbeats;
 use slab::Slab;
 use std::cell::{Cell, RefCell};
@@ -67,6 +66,8 @@ pub struct Settings {
 pub struct Engine {
     settings: Settings,
     tasks: Tasks,
+    /// What messages of websockets wait for.
+    steps: Tasks,
     handler: Rc<dyn Handler>,
     sessions: RefCell<Slab<Rc<Session>>>,
     by_sid: RefCell<HashMap<Sid, u32>>,
@@ -78,7 +79,6 @@ pub struct Engine {
     streams_closed: Bell,
     /// The number of the next session; see `Session::key`.
     serial: Cell<u32>,
-    flusher: Flusher,
     heartbeats: Heartbeats,
     /// What all websockets read into, one at a time.
     read_buffer: Cell<Vec<u8>>,
@@ -87,12 +87,13 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine without sessions; its two tasks run on `executor`.
+    /// An engine without sessions; its tasks run on `executor`.
     pub fn new(executor: Executor, settings: Settings, handler: Rc<dyn Handler>) -> Rc<Self> {
         let engine = Rc::new(Self {
             heartbeats: Heartbeats::new(settings.ping_interval),
             settings,
             tasks: Tasks::new(executor),
+            steps: Tasks::new(executor),
             handler,
             sessions: RefCell::default(),
             by_sid: RefCell::default(),
@@ -100,14 +101,11 @@ impl Engine {
             streams: Cell::default(),
             streams_closed: Bell::default(),
             serial: Cell::default(),
-            flusher: Flusher::default(),
             read_buffer: Cell::default(),
             ping: frame::packet(&["2"], &[]),
         });
-        let (flushing, beating) = (engine.clone(), engine.clone());
-        let tasks = &engine.tasks;
-        tasks.spawn("writes", async move { flushing.flusher.run().await });
-        tasks.spawn("heartbeats", async move {
+        let beating = engine.clone();
+        engine.tasks.spawn("heartbeats", async move {
             beating.heartbeats.run(&beating).await;
         });
         engine
@@ -128,10 +126,11 @@ impl Engine {
         self.streams.get()
     }
 
-    /// Waits until no websocket is open. The caller limits the time.
+    /// Waits until no websocket is open, and what their messages began is done. The caller limits the time.
     pub async fn websockets_closed(&self) {
         let none = || (self.streams.get() == 0).then_some(());
         self.streams_closed.until(none).await;
+        self.steps.idle().await;
     }
 
     /// Ends every session: the server is going down.

@@ -2,12 +2,16 @@
 
 use super::heartbeat::Beat;
 use super::packet::{CLOSE, NOOP};
+use super::turn::{Input, try_step};
+use super::websocket::{Wire, say_farewell};
 use super::{Engine, Message, Packet, Sid, Step, frame};
+use crate::ground::net::{Hold, Reactor, Socket};
 use crate::metrics::{self, Counter, Gauge};
 use crate::outbox::{Frame, Outbox, Written};
-use smol::Async;
 use std::cell::{Cell, RefCell};
-use std::net::{IpAddr, TcpStream};
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Waker};
 
@@ -80,13 +84,15 @@ pub struct Session {
     transport: Cell<Transport>,
     ended: Cell<Option<Closed>>,
     outbox: RefCell<Outbox>,
-    /// The websocket's stream, shared with its task.
-    stream: RefCell<Option<Rc<Async<TcpStream>>>>,
-    /// Who waits for something to happen here: the poll, or the websocket's task.
+    /// The websocket, until its last words.
+    wire: RefCell<Option<Wire>>,
+    /// What the websocket's turns left unfinished, while there is any.
+    input: Cell<Option<Box<Input>>>,
+    /// The poll that waits for something to happen here.
     waker: Cell<Option<Waker>>,
-    /// In the flusher's list.
+    /// Among those who are flushed at the end of the round.
     dirty: Cell<bool>,
-    /// The kernel took no more: the websocket's task waits until it is writable again.
+    /// The kernel took no more of what the websocket has to say.
     blocked: Cell<bool>,
     /// Why the next flush ends this session; set where no handler may be called.
     doomed: Cell<Option<Closed>>,
@@ -107,7 +113,8 @@ impl Session {
             transport: Cell::new(transport),
             ended: Cell::default(),
             outbox: RefCell::default(),
-            stream: RefCell::default(),
+            wire: RefCell::default(),
+            input: Cell::default(),
             waker: Cell::default(),
             dirty: Cell::default(),
             blocked: Cell::default(),
@@ -202,6 +209,15 @@ impl Session {
                 .push(frame::close(code), usize::MAX);
         }
         self.flush();
+        let wire = self.wire.take();
+        match (wire, why) {
+            (None, _) | (_, Closed::Transport | Closed::Overflow | Closed::PingTimeout) => {}
+            (Some(wire), _) => {
+                wire.socket.release();
+                let farewell = say_farewell(self.clone(), wire);
+                self.engine.tasks.spawn("a farewell", farewell);
+            }
+        }
     }
 
     /// Handles a text packet from the current transport.
@@ -237,7 +253,7 @@ impl Session {
         self.close(Closed::Protocol(1002));
     }
 
-    /// Writes what waits; called by the flusher at the end of a turn.
+    /// Writes what waits, at the end of a round.
     pub(super) fn flush_turn(self: &Rc<Self>) {
         self.dirty.set(false);
         match self.doomed.take() {
@@ -252,35 +268,94 @@ impl Session {
         if self.blocked.get() {
             return;
         }
-        let Some(stream) = self.stream.borrow().clone() else {
-            return;
+        let result = match &*self.wire.borrow() {
+            Some(wire) => self.write(&wire.socket),
+            None => return,
         };
-        let mut written = 0;
-        let result = self
-            .outbox
-            .borrow_mut()
-            .write_to(&mut stream.get_ref(), &mut written);
-        metrics::add(Counter::BytesOut, written);
         match result {
             Ok(Written::All) => {}
             Ok(Written::Blocked) => {
                 self.blocked.set(true);
-                self.wake();
+                self.hold(Hold::Full);
             }
             Err(_) => self.close(Closed::Transport),
         }
     }
 
-    /// The websocket's task: registers for wake-ups, and tells whether to wait for writability.
-    pub(super) fn is_blocked(&self, cx: &Context<'_>) -> bool {
-        self.waker.set(Some(cx.waker().clone()));
-        self.blocked.get()
+    fn write(&self, socket: &Socket) -> io::Result<Written> {
+        let mut written = 0;
+        let mut outbox = self.outbox.borrow_mut();
+        let result = outbox.write_to(&mut socket.get_ref(), &mut written);
+        metrics::add(Counter::BytesOut, written);
+        result
     }
 
-    /// The stream is writable again.
+    /// Writes all that waits; `WouldBlock` when the kernel does not take it.
+    pub(super) fn write_rest(&self, socket: &Socket) -> io::Result<()> {
+        match self.write(socket)? {
+            Written::All => Ok(()),
+            Written::Blocked => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    /// The websocket is writable again. Who reads what waits is alive, however long it takes.
     pub(super) fn unblock(self: &Rc<Self>) {
-        self.blocked.set(false);
-        self.flush();
+        if self.blocked.replace(false) {
+            self.beat.heard.set(true);
+            self.flush();
+            if !self.blocked.get() {
+                self.let_go(Hold::Full);
+            }
+        }
+    }
+
+    /// Reads from the websocket.
+    pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &*self.wire.borrow() {
+            Some(wire) => wire.socket.read(buffer),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// Whether this has to be waited for; then the websocket is not read meanwhile.
+    pub(super) fn waits_for(self: &Rc<Self>, step: Pin<Box<dyn Future<Output = ()>>>) -> bool {
+        let Some(step) = try_step(step) else {
+            return false;
+        };
+        self.hold(Hold::Waits);
+        let session = self.clone();
+        self.engine.steps.spawn("a message", async move {
+            step.await;
+            session.let_go(Hold::Waits);
+        });
+        true
+    }
+
+    fn hold(&self, why: Hold) {
+        if let Some(wire) = &*self.wire.borrow() {
+            wire.socket.hold(why);
+        }
+    }
+
+    fn let_go(&self, why: Hold) {
+        if let Some(wire) = &*self.wire.borrow() {
+            wire.socket.let_go(why);
+        }
+    }
+
+    /// What earlier turns left unfinished.
+    pub(super) fn take_input(&self) -> Input {
+        self.input
+            .take()
+            .map_or_else(Input::default, |input| *input)
+    }
+
+    /// Keeps what a turn left unfinished; with `more` it has another turn.
+    pub(super) fn keep_input(&self, input: Input) {
+        if let Some(wire) = &*self.wire.borrow() {
+            wire.socket.set_more(input.more);
+            self.input.set((!input.is_empty()).then(|| Box::new(input)));
+        }
     }
 
     /// Nothing waits to be written.
@@ -352,30 +427,28 @@ impl Session {
     }
 
     /// The websocket takes over; what waits goes there.
-    pub(super) fn take_over(self: &Rc<Self>, stream: Rc<Async<TcpStream>>) {
+    pub(super) fn take_over(self: &Rc<Self>, wire: Wire, input: Input) {
         if self.transport.get() != Transport::Websocket {
             shift_gauge(self.transport.get(), -1);
             shift_gauge(Transport::Websocket, 1);
         }
         self.transport.set(Transport::Websocket);
         self.wake();
-        self.attach(stream);
+        self.attach(wire, input);
         self.mark_dirty();
     }
 
-    /// The stream to write to.
-    pub(super) fn attach(&self, stream: Rc<Async<TcpStream>>) {
-        *self.stream.borrow_mut() = Some(stream);
-    }
-
-    /// Lets go of the stream; its task is done with it.
-    pub(super) fn detach(&self) {
-        self.stream.borrow_mut().take();
+    /// From now on this is its websocket; `input` has come of it already.
+    pub(super) fn attach(self: &Rc<Self>, wire: Wire, mut input: Input) {
+        wire.socket.serve(self.clone());
+        *self.wire.borrow_mut() = Some(wire);
+        input.more = !input.bytes.is_empty();
+        self.keep_input(input);
     }
 
     fn mark_dirty(self: &Rc<Self>) {
         if !self.dirty.replace(true) {
-            self.engine.flusher.add(self.clone());
+            Reactor::with(|reactor| reactor.flush_later(self.clone()));
         }
     }
 

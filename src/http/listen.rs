@@ -1,7 +1,7 @@
 //! The accept loop: one hyper connection a socket, with limits, until told to stop.
 
 use super::timer::SmolTimer;
-use crate::ground::net::{Io, Tally};
+use crate::ground::net::{Io, Socket, Tally};
 use crate::ground::tasks::{Bell, Executor, Tasks};
 use crate::metrics;
 use futures_lite::{FutureExt as _, future};
@@ -137,6 +137,10 @@ impl Connections {
             let _ = stream.get_ref().write(FULL);
             return;
         }
+        let stream = match stream.into_inner().and_then(Socket::new) {
+            Ok(stream) => stream,
+            Err(e) => return log::warn!("a connection can't be watched: {e}"),
+        };
         // Frames are joined before they are written: nothing is gained by waiting for more.
         let _ = stream.get_ref().set_nodelay(true);
         let place = Place::take(self.clone(), peer);
@@ -144,7 +148,7 @@ impl Connections {
         self.tasks.spawn("an HTTP connection", converse);
     }
 
-    async fn converse(self: Rc<Self>, stream: Async<TcpStream>, place: Rc<Place>) {
+    async fn converse(self: Rc<Self>, stream: Socket, place: Rc<Place>) {
         let peer = place.peer;
         let (connections, its_place) = (self.clone(), place.clone());
         let answer = hyper::service::service_fn(move |request| {

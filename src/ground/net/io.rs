@@ -1,11 +1,11 @@
 //! A TCP stream of our executor in the shape that hyper reads and writes.
 
-use futures_lite::{AsyncRead as _, AsyncWrite as _};
+use super::Socket;
+use futures_lite::{AsyncRead, AsyncWrite};
 use hyper::rt::{Read, ReadBufCursor, Write};
-use smol::{Async, Timer};
+use smol::Timer;
 use std::future::Future as _;
 use std::io;
-use std::net::TcpStream;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -17,15 +17,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const CHUNK: usize = 8192;
 
 /// What an HTTP connection runs on, and what an upgrade hands over.
-pub struct Io {
-    stream: Async<TcpStream>,
+pub struct Io<S = Socket> {
+    stream: S,
     patience: Duration,
     /// Runs while a write waits.
     stalled: Option<Timer>,
 }
 
-impl Io {
-    pub fn new(stream: Async<TcpStream>) -> Self {
+impl<S> Io<S> {
+    pub fn new(stream: S) -> Self {
         Self {
             stream,
             patience: PATIENCE,
@@ -33,7 +33,7 @@ impl Io {
         }
     }
 
-    pub fn into_inner(self) -> Async<TcpStream> {
+    pub fn into_inner(self) -> S {
         self.stream
     }
 
@@ -55,7 +55,7 @@ impl Io {
     }
 }
 
-impl Read for Io {
+impl<S: AsyncRead + Unpin> Read for Io<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -70,7 +70,7 @@ impl Read for Io {
     }
 }
 
-impl Write for Io {
+impl<S: AsyncWrite + Unpin> Write for Io<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -105,9 +105,10 @@ impl Write for Io {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ground::tasks::block_on;
     use std::future::poll_fn;
     use std::io::Read as _;
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
 
     async fn write(io: &mut Io) -> io::Result<usize> {
         poll_fn(|cx| Pin::new(&mut *io).poll_write(cx, &[0; 65536])).await
@@ -118,12 +119,12 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let mut theirs = listener.accept().unwrap().0;
-        let mut io = Io::new(Async::new(ours).unwrap());
+        let mut io = Io::new(Socket::new(ours).unwrap());
         io.patience = Duration::from_millis(50);
-        let failed = smol::block_on(async {
+        let (failed, mut io) = block_on(|_| async move {
             loop {
                 if let Err(error) = write(&mut io).await {
-                    return error;
+                    return (error, io);
                 }
             }
         });
@@ -131,6 +132,8 @@ mod tests {
         // Who reads on, however late, is written to.
         io.stalled = None;
         theirs.read_exact(&mut vec![0; 1 << 20]).unwrap();
-        assert!(smol::block_on(write(&mut io)).is_ok() && io.stalled.is_none());
+        assert!(block_on(|_| async move {
+            write(&mut io).await.is_ok() && io.stalled.is_none()
+        }));
     }
 }

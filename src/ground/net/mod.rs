@@ -1,10 +1,20 @@
-//! Sockets of our executor.
+//! Sockets of our thread, and the epoll that it waits in.
 //!
-//! - [`io`]: a TCP stream as hyper reads and writes it
+//! - [`reactor`]: who is ready, and in which order they are served
+//! - [`bell`]: what wakes the thread
+//! - [`turns`]: how long one thing may keep it busy
+//! - [`socket`]: a TCP stream in the epoll
+//! - [`io`]: the same as hyper reads and writes it
 //! - [`tally`]: how many of something each address has
 
+mod bell;
 mod io;
+mod reactor;
+mod socket;
 mod tally;
+mod turns;
 
 pub use io::Io;
+pub use reactor::{Hold, Reactor, Serve};
+pub use socket::Socket;
 pub use tally::Tally;
