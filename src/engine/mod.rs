@@ -1,5 +1,6 @@
 //! Engine.IO v4 (protocol revision 4): sessions over HTTP long-polling and websocket. No Socket.IO word in it.
 
+mod allowance;
 mod decoder;
 pub mod frame;
 mod heartbeat;
@@ -14,12 +15,13 @@ mod turn;
 mod websocket;
 
 pub use crate::config::Transports;
+pub use allowance::Allowance;
 pub use packet::{Message, Packet};
 pub use session::{Closed, Session, Transport};
 pub use sid::Sid;
 
 use crate::ground::net::Tally;
-use crate::ground::tasks::{Bell, Executor, Tasks};
+use crate::ground::tasks::{Bell, Executor, Tasks, within};
 use crate::outbox::Frame;
 use heartbeat::Heartbeats;
 use slab::Slab;
@@ -42,6 +44,8 @@ pub trait Handler {
     fn message(&self, session: &Rc<Session>, message: Message<'_>) -> Step;
     /// The session has ended.
     fn closed(&self, session: &Rc<Session>, why: Closed);
+    /// The session sends more than it may: from now on it is read at its rate. Called once.
+    fn slowed(&self, _session: &Rc<Session>) {}
     /// Whether anything uses the session; one that is not in use for two heartbeats is closed.
     fn in_use(&self, session: &Rc<Session>) -> bool;
 }
@@ -57,6 +61,8 @@ pub struct Settings {
     pub max_payload: usize,
     /// Bytes that may wait for one session.
     pub outbox_bytes: usize,
+    /// Messages of one session a second; `None`: no limit.
+    pub messages_per_second: Option<usize>,
     /// Sessions of one client address at a time.
     pub sessions_per_address: usize,
     pub transports: Transports,
@@ -77,6 +83,9 @@ pub struct Engine {
     streams: Cell<usize>,
     /// Rung when the last of them is closed.
     streams_closed: Bell,
+    /// Rung when the server is going down.
+    going: Bell,
+    is_going: Cell<bool>,
     /// The number of the next session; see `Session::key`.
     serial: Cell<u32>,
     heartbeats: Heartbeats,
@@ -100,6 +109,8 @@ impl Engine {
             by_address: Tally::default(),
             streams: Cell::default(),
             streams_closed: Bell::default(),
+            going: Bell::default(),
+            is_going: Cell::default(),
             serial: Cell::default(),
             read_buffer: Cell::default(),
             ping: frame::packet(&["2"], &[]),
@@ -135,6 +146,8 @@ impl Engine {
 
     /// Ends every session: the server is going down.
     pub fn shutdown(&self) {
+        self.is_going.set(true);
+        self.going.ring();
         let all: Vec<_> = self
             .sessions
             .borrow()
@@ -144,6 +157,12 @@ impl Engine {
         for session in all {
             session.close(Closed::Shutdown);
         }
+    }
+
+    /// Waits for so long, or until the server is going down.
+    async fn pause(&self, time: Duration) {
+        let going = || self.is_going.get().then_some(());
+        within(time, self.going.until(going)).await;
     }
 
     fn handler(&self) -> &dyn Handler {

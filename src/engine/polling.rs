@@ -2,10 +2,11 @@
 
 use super::frame::SEPARATOR;
 use super::packet::{CLOSE, NOOP};
+use super::turn::try_step;
 use super::{Engine, Failure, Session};
 use crate::metrics::{self, Counter};
 use data_encoding::BASE64;
-use futures_lite::FutureExt as _;
+use futures_lite::{FutureExt as _, future};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Bytes, Incoming};
 use smol::Timer;
@@ -17,6 +18,9 @@ use std::time::Duration;
 
 /// How long a client may take to send the body of a POST.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Packets of a payload that are handled before the others have their turn.
+const HANDLED: usize = 64;
 
 /// Answers a poll: waits until there is something to say.
 pub(super) async fn get(engine: &Rc<Engine>, session: &Rc<Session>) -> Result<Bytes, Failure> {
@@ -58,17 +62,25 @@ pub(super) async fn post(
         session.breach("payload");
         return Err(Failure::BadRequest);
     };
-    for packet in payload.split(SEPARATOR as char) {
+    for (handled, packet) in payload.split(SEPARATOR as char).enumerate() {
+        if session.is_over() {
+            break;
+        }
+        if handled > 0 && handled % HANDLED == 0 {
+            future::yield_now().await;
+        }
         receive(engine, &busy, packet).await?;
+        // Who sends more than it may, or does not take its answers, waits for the answer to this.
+        if let Some(time) = session.take_pause() {
+            engine.pause(time).await;
+        }
+        poll_fn(|cx| session.poll_drained(cx)).await;
     }
     Ok(Bytes::from_static(b"ok"))
 }
 
 async fn receive(engine: &Engine, busy: &Rc<Turn>, packet: &str) -> Result<(), Failure> {
     let session = &busy.session;
-    if session.ended().is_some() {
-        return Ok(());
-    }
     let step = match packet.strip_prefix('b') {
         Some(encoded) => match BASE64.decode(encoded.as_bytes()) {
             Ok(data) => session.receive_binary(&data),
@@ -79,7 +91,7 @@ async fn receive(engine: &Engine, busy: &Rc<Turn>, packet: &str) -> Result<(), F
         },
         None => session.receive_text(packet),
     };
-    if let Some(step) = step {
+    if let Some(step) = step.and_then(try_step) {
         // Should the client hang up it goes on, as over a websocket, so that nothing stays half done; the session takes
         // no other POST before its end.
         let busy = busy.clone();

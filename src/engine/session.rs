@@ -4,7 +4,7 @@ use super::heartbeat::Beat;
 use super::packet::{CLOSE, NOOP};
 use super::turn::{Input, try_step};
 use super::websocket::{Wire, say_farewell};
-use super::{Engine, Message, Packet, Sid, Step, frame};
+use super::{Allowance, Engine, Message, Packet, Sid, Step, frame};
 use crate::ground::net::{Hold, Reactor, Socket};
 use crate::metrics::{self, Counter, Gauge};
 use crate::outbox::{Frame, Outbox, Written};
@@ -13,10 +13,14 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 /// Packets of one polling payload at most: python-engineio's clients refuse more than 16, and a close packet may follow.
 const POLLED: u64 = 15;
+
+/// Bytes that may wait between two polls before volatile news are left out.
+const POLL_BEHIND: usize = 16 * 1024;
 
 /// What carries a session now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +98,13 @@ pub struct Session {
     dirty: Cell<bool>,
     /// The kernel took no more of what the websocket has to say.
     blocked: Cell<bool>,
+    /// How much it may send, and how long the next message has to wait for that.
+    allowance: Allowance,
+    pause: Cell<Option<Duration>>,
+    /// It has been told that it is slowed down.
+    slowed: Cell<bool>,
+    /// The post that waits until polls have taken what waits.
+    drained: Cell<Option<Waker>>,
     /// Why the next flush ends this session; set where no handler may be called.
     doomed: Cell<Option<Closed>>,
     /// A poll waits; a post is being handled.
@@ -105,7 +116,13 @@ pub struct Session {
 impl Session {
     pub(super) fn new(engine: Rc<Engine>, peer: IpAddr, transport: Transport) -> Rc<Self> {
         shift_gauge(transport, 1);
+        let rate = engine.settings.messages_per_second.unwrap_or_default();
+        let now = Reactor::with(|reactor| reactor.turns().began());
         Rc::new(Self {
+            allowance: Allowance::new(rate as f32, now),
+            pause: Cell::default(),
+            slowed: Cell::default(),
+            drained: Cell::default(),
             sid: Sid::random(),
             peer,
             engine,
@@ -135,12 +152,17 @@ impl Session {
         self.ended.get()
     }
 
+    /// Whether it has ended, or is about to: then nothing more is handled.
+    pub(super) fn is_over(&self) -> bool {
+        self.ended.get().is_some() || self.doomed.get().is_some()
+    }
+
     pub(super) fn engine(&self) -> &Rc<Engine> {
         &self.engine
     }
 
     /// From one heartbeat to the next.
-    pub(super) fn interval(&self) -> std::time::Duration {
+    pub(super) fn interval(&self) -> Duration {
         self.engine.settings.ping_interval
     }
 
@@ -161,7 +183,8 @@ impl Session {
             return false;
         }
         let bound = self.engine.settings.outbox_bytes;
-        let taken = self.outbox.borrow_mut().push(frame.clone(), bound);
+        let now = Reactor::with(|reactor| reactor.turns().began());
+        let taken = self.outbox.borrow_mut().push(frame.clone(), bound, now);
         if taken {
             metrics::add(Counter::PacketsOut, 1);
             self.mark_dirty();
@@ -170,6 +193,35 @@ impl Session {
             self.doom(Closed::Overflow);
         }
         taken
+    }
+
+    /// Whether something waits that the client is slow to take: then volatile news are left out.
+    pub fn is_behind(&self) -> bool {
+        match self.transport.get() {
+            Transport::Websocket => self.blocked.get(),
+            _ => self.outbox.borrow().bytes() > POLL_BEHIND,
+        }
+    }
+
+    /// Keeps the last news of a sender until the client has taken what waits.
+    pub fn keep_last(&self, sender: u64, frame: &Frame) {
+        if self.ended.get().is_none() {
+            self.outbox.borrow_mut().keep_last(sender, frame.clone());
+        }
+    }
+
+    /// Whether more waits than the bound: then nothing more is handled until it has been taken.
+    pub(super) fn is_full(&self) -> bool {
+        self.outbox.borrow().bytes() > self.engine.settings.outbox_bytes
+    }
+
+    /// Waits until polls have taken so much that less than the bound is left, or the end.
+    pub(super) fn poll_drained(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.ended.get().is_some() || !self.is_full() {
+            return Poll::Ready(());
+        }
+        self.drained.set(Some(cx.waker().clone()));
+        Poll::Pending
     }
 
     /// Ends the session at the next flush, after what waits is written.
@@ -204,9 +256,7 @@ impl Session {
     fn end_websocket(self: &Rc<Self>, why: Closed) {
         self.engine.forget(self);
         if let Some(code) = why.code() {
-            self.outbox
-                .borrow_mut()
-                .push(frame::close(code), usize::MAX);
+            self.outbox.borrow_mut().push_last(frame::close(code));
         }
         self.flush();
         let wire = self.wire.take();
@@ -224,7 +274,10 @@ impl Session {
     pub(super) fn receive_text(self: &Rc<Self>, text: &str) -> Step {
         metrics::add(Counter::PacketsIn, 1);
         match Packet::decode(text) {
-            Some(Packet::Message(data)) => self.engine.handler().message(self, Message::Text(data)),
+            Some(Packet::Message(data)) => {
+                self.pay(data.len());
+                self.engine.handler().message(self, Message::Text(data))
+            }
             Some(Packet::Pong) => {
                 self.engine.heartbeats.pong(self);
                 None
@@ -244,7 +297,42 @@ impl Session {
     /// Handles a binary message from the current transport.
     pub(super) fn receive_binary(self: &Rc<Self>, data: &[u8]) -> Step {
         metrics::add(Counter::PacketsIn, 1);
+        self.pay(data.len());
         self.engine.handler().message(self, Message::Binary(data))
+    }
+
+    /// Pays for a message.
+    fn pay(self: &Rc<Self>, bytes: usize) {
+        let Some(rate) = self.engine.settings.messages_per_second else {
+            return;
+        };
+        let now = Reactor::with(|reactor| reactor.turns().began());
+        let cost = Allowance::cost(bytes);
+        let pause = self.allowance.pay(cost, rate as f32, now);
+        self.pause.set(pause);
+        if pause.is_some() {
+            metrics::refused("event rate");
+            if !self.slowed.replace(true) {
+                self.engine.handler().slowed(self);
+            }
+        }
+    }
+
+    /// How long the next message has to wait.
+    pub(super) fn take_pause(&self) -> Option<Duration> {
+        self.pause.take()
+    }
+
+    /// Does not read the websocket for so long.
+    pub(super) fn pause_for(self: &Rc<Self>, time: Duration) {
+        self.hold(Hold::Paused);
+        let (engine, session) = (self.engine.clone(), Rc::downgrade(self));
+        self.engine.tasks.spawn("a pause", async move {
+            engine.pause(time).await;
+            if let Some(session) = session.upgrade() {
+                session.let_go(Hold::Paused);
+            }
+        });
     }
 
     /// Ends the session since the client broke the protocol.
@@ -273,6 +361,7 @@ impl Session {
             None => return,
         };
         match result {
+            Ok(Written::All) if self.add_late() => self.flush(),
             Ok(Written::All) => {}
             Ok(Written::Blocked) => {
                 self.blocked.set(true);
@@ -282,10 +371,21 @@ impl Session {
         }
     }
 
+    /// Adds the news that were kept while it was behind; whether there were any.
+    fn add_late(&self) -> bool {
+        let now = Reactor::with(|reactor| reactor.turns().began());
+        let bound = self.engine.settings.outbox_bytes;
+        self.outbox.borrow_mut().add_late(bound, now)
+    }
+
     fn write(&self, socket: &Socket) -> io::Result<Written> {
         let mut written = 0;
         let mut outbox = self.outbox.borrow_mut();
-        let result = outbox.write_to(&mut socket.get_ref(), &mut written);
+        let bound = self.engine.settings.outbox_bytes;
+        let result = outbox.write_to(&mut socket.get_ref(), &mut written, bound);
+        if written > 0 && !outbox.is_empty() {
+            outbox.was_taken(Reactor::with(|reactor| reactor.turns().began()));
+        }
         metrics::add(Counter::BytesOut, written);
         result
     }
@@ -369,7 +469,7 @@ impl Session {
         let most = self.engine.settings.max_payload;
         let frames = match self.transport.get() {
             Transport::Websocket => Vec::new(),
-            _ => self.outbox.borrow_mut().take(most, POLLED, frame::packets),
+            _ => self.take_for_poll(most),
         };
         let mut payload = Vec::new();
         for frame in &frames {
@@ -383,6 +483,22 @@ impl Session {
             return None;
         }
         Some(self.finish_payload(payload))
+    }
+
+    fn take_for_poll(&self, most: usize) -> Vec<Frame> {
+        let now = Reactor::with(|reactor| reactor.turns().began());
+        let bound = self.engine.settings.outbox_bytes;
+        let mut outbox = self.outbox.borrow_mut();
+        let frames = outbox.take(most, POLLED, bound, frame::packets);
+        outbox.was_taken(now);
+        if outbox.bytes() <= POLL_BEHIND {
+            outbox.add_late(bound, now);
+        }
+        drop(outbox);
+        if let Some(waker) = self.drained.take() {
+            waker.wake();
+        }
+        frames
     }
 
     /// Adds the packet that tells a poller to go, or to come again.
@@ -453,9 +569,8 @@ impl Session {
     }
 
     fn wake(&self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
+        let waiting = [self.waker.take(), self.drained.take()];
+        waiting.into_iter().flatten().for_each(Waker::wake);
     }
 }
 

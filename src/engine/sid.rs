@@ -23,6 +23,11 @@ impl Sid {
         bytes.iter().all(known).then_some(Self(bytes))
     }
 
+    /// The id as the bytes of its text.
+    pub fn as_bytes(&self) -> &[u8; 20] {
+        &self.0
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("a sid is ASCII")

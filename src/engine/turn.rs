@@ -122,7 +122,10 @@ fn handle(session: &Rc<Session>, decoder: &mut Decoder, bytes: &mut [u8]) -> (us
                 let done = item.done();
                 let step = receive(session, &item);
                 decoder.item_done(done);
-                if step.is_some_and(|step| session.waits_for(step)) {
+                let waits = step.is_some_and(|step| session.waits_for(step));
+                let pause = session.take_pause();
+                pause.into_iter().for_each(|time| session.pause_for(time));
+                if waits || pause.is_some() || session.is_full() {
                     return (used, Stop::Later);
                 }
             }
@@ -132,7 +135,7 @@ fn handle(session: &Rc<Session>, decoder: &mut Decoder, bytes: &mut [u8]) -> (us
                 session.close(Closed::Protocol(code));
             }
         }
-        if session.ended().is_some() {
+        if session.is_over() {
             // What follows the end is nobody's.
             return (bytes.len(), Stop::Ended);
         }

@@ -76,9 +76,8 @@ impl<'a> Args<'a> {
 
     /// The first argument read as `T`; `None` when it is missing or of another shape.
     pub fn first<'s, T: Deserialize<'s>>(&'s self) -> Option<T> {
-        let mut stream = serde_json::Deserializer::from_str(&self.json).into_iter::<&RawValue>();
-        let first = stream.next()?.ok()?;
-        serde_json::from_str(first.get()).ok()
+        let mut stream = serde_json::Deserializer::from_str(&self.json).into_iter::<T>();
+        stream.next()?.ok()
     }
 
     /// The first argument, an object, read as `T`; `None` when it is missing or anything else.

@@ -58,6 +58,12 @@ impl engine::Handler for Hub {
         }
     }
 
+    fn slowed(&self, session: &Rc<Session>) {
+        if let Some(sid) = self.sid_of(session, "/") {
+            self.handler().slowed(sid);
+        }
+    }
+
     fn in_use(&self, session: &Rc<Session>) -> bool {
         self.state
             .borrow()

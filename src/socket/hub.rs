@@ -79,14 +79,18 @@ impl Hub {
     fn send(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> usize {
         let state = self.state.borrow();
         let encode = || encode::event(target.nsp, None, event, args);
+        let late = || self.handler().lateness(target, event, args);
         match target.to {
             To::Room(room) if target.except.is_empty() => {
                 match state.rooms.members(target.nsp, room) {
-                    Some(members) => state.send_all(members.iter().copied(), encode),
-                    None => state.send_all(state.key_of_text(target.nsp, room).into_iter(), encode),
+                    Some(members) => state.send_all(members.iter().copied(), encode, late),
+                    None => {
+                        let key = state.key_of_text(target.nsp, room);
+                        state.send_all(key.into_iter(), encode, late)
+                    }
                 }
             }
-            _ => state.send_all(state.select(target).into_iter(), encode),
+            _ => state.send_all(state.select(target).into_iter(), encode, late),
         }
     }
 

@@ -42,6 +42,9 @@ const MORE: u8 = 16;
 const WAITS: u8 = 32;
 /// It is not read: what was written to it is not taken by the kernel.
 const FULL: u8 = 64;
+/// It is not read: it has sent more than it may.
+const PAUSED: u8 = 128;
+const HELD: u8 = WAITS | FULL | PAUSED;
 
 const INTEREST: EventFlags = EventFlags::IN
     .union(EventFlags::OUT)
@@ -107,6 +110,7 @@ impl Direction {
 pub enum Hold {
     Waits = WAITS as isize,
     Full = FULL as isize,
+    Paused = PAUSED as isize,
 }
 
 pub struct Reactor {
@@ -215,7 +219,7 @@ impl Reactor {
         let before = self.change(key, |slot| {
             // Whether it can be written to is unknown: a try tells.
             slot.flags |= WRITABLE;
-            slot.flags &= !(WAITS | FULL | MORE);
+            slot.flags &= !(HELD | MORE);
             std::mem::replace(&mut slot.who, Who::Tasks([None, None]))
         });
         drop(before);
@@ -411,7 +415,7 @@ impl Reactor {
 
 impl Slot {
     fn is_due(&self) -> bool {
-        self.flags & (READABLE | MORE) != 0 && self.flags & (WAITS | FULL) == 0
+        self.flags & (READABLE | MORE) != 0 && self.flags & HELD == 0
     }
 
     /// Whether it is to be put in the list now; it is marked so.
