@@ -80,7 +80,7 @@ pub struct Outbox {
     /// When something was taken last, or began to wait.
     taken: Option<Instant>,
     /// The last news of senders, for when nothing waits any more.
-    late: Option<Box<VecDeque<(u64, Frame)>>>,
+    late: VecDeque<(u64, Frame)>,
 }
 
 /// What a write left behind.
@@ -136,7 +136,7 @@ impl Outbox {
 
     /// Keeps the last news of a sender for when nothing waits any more.
     pub fn keep_last(&mut self, sender: u64, frame: Frame) {
-        let late = self.late.get_or_insert_default();
+        let late = &mut self.late;
         match late.iter_mut().find(|(from, _)| *from == sender) {
             Some((_, last)) => *last = frame,
             None => {
@@ -150,11 +150,12 @@ impl Outbox {
 
     /// Adds the news that were kept; whether there were any.
     pub fn add_late(&mut self, bound: usize, now: Instant) -> bool {
-        let Some(late) = self.late.take() else {
-            return false;
-        };
-        late.into_iter()
-            .all(|(_, frame)| self.push(frame, bound, now))
+        let late = std::mem::take(&mut self.late);
+        let any = !late.is_empty();
+        for (_, frame) in late {
+            self.push(frame, bound, now);
+        }
+        any
     }
 
     pub fn is_empty(&self) -> bool {

@@ -18,7 +18,7 @@ pub use crate::config::Transports;
 pub use allowance::Allowance;
 pub use packet::{Message, Packet};
 pub use session::{Closed, Session, Transport};
-pub use sid::Sid;
+pub use sid::{BySid, Sid};
 
 use crate::ground::net::Tally;
 use crate::ground::tasks::{Bell, Executor, Tasks, within};
@@ -26,7 +26,6 @@ use crate::outbox::Frame;
 use heartbeat::Heartbeats;
 use slab::Slab;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -76,7 +75,7 @@ pub struct Engine {
     steps: Tasks,
     handler: Rc<dyn Handler>,
     sessions: RefCell<Slab<Rc<Session>>>,
-    by_sid: RefCell<HashMap<Sid, u32>>,
+    by_sid: RefCell<BySid<u32>>,
     /// How many sessions each client address has.
     by_address: Tally,
     /// Streams of websockets that are open, the ones that are being closed among them.

@@ -450,10 +450,12 @@ impl Session {
             .map_or_else(Input::default, |input| *input)
     }
 
-    /// Keeps what a turn left unfinished; with `more` it has another turn.
-    pub(super) fn keep_input(&self, input: Input) {
+    /// Keeps what a turn left unfinished; with `more`, and whether it was so before, it has another turn.
+    pub(super) fn keep_input(&self, input: Input, before: bool) {
         if let Some(wire) = &*self.wire.borrow() {
-            wire.socket.set_more(input.more);
+            if input.more != before {
+                wire.socket.set_more(input.more);
+            }
             self.input.set((!input.is_empty()).then(|| Box::new(input)));
         }
     }
@@ -559,7 +561,7 @@ impl Session {
         wire.socket.serve(self.clone());
         *self.wire.borrow_mut() = Some(wire);
         input.more = !input.bytes.is_empty();
-        self.keep_input(input);
+        self.keep_input(input, false);
     }
 
     fn mark_dirty(self: &Rc<Self>) {

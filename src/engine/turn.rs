@@ -46,12 +46,13 @@ impl Serve for Session {
             return;
         }
         let mut input = self.take_input();
+        let before = input.more;
         let stop = match input.more {
             true => input.handle_held(&self),
             false => input.read(&self),
         };
         input.more = stop == Stop::Later && !input.bytes.is_empty();
-        self.keep_input(input);
+        self.keep_input(input, before);
     }
 
     fn writable(self: Rc<Self>) {

@@ -1,7 +1,7 @@
 //! How many events the sessions of a user may send together: who sends more is handled more slowly.
 
 use crate::engine::Allowance;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ pub struct Limit {
     rate: Option<f32>,
     users: RefCell<HashMap<Rc<str>, Allowance>>,
     /// How many users there may be before the rested ones are looked for.
-    room: std::cell::Cell<usize>,
+    room: Cell<usize>,
 }
 
 impl Limit {
@@ -26,8 +26,13 @@ impl Limit {
         Self {
             rate: events_per_second.map(|rate| rate as f32 * SESSIONS),
             users: RefCell::default(),
-            room: std::cell::Cell::new(MANY),
+            room: Cell::new(MANY),
         }
+    }
+
+    /// Whether everybody may send as much as they like.
+    pub fn is_none(&self) -> bool {
+        self.rate.is_none()
     }
 
     /// An event of this user came at `now`; how long the session's next one has to wait if there were too many.

@@ -109,6 +109,9 @@ impl Dispatch {
 
     /// How long the next event of this socket has to wait since its user's sessions send too many together.
     fn pay(&self, sid: Sid) -> Option<Duration> {
+        if self.limit.is_none() {
+            return None;
+        }
         let who = self.house.core.pools.sessions.who(sid)?;
         let now = Reactor::with(|reactor| reactor.turns().began());
         self.limit.pay(&who.user.id, now)
@@ -150,9 +153,8 @@ impl Handler for Dispatch {
         match pause {
             None => work,
             Some(pause) => Some(Box::pin(async move {
-                match work {
-                    Some(work) => work.await,
-                    None => {}
+                if let Some(work) = work {
+                    work.await;
                 }
                 Timer::after(pause).await;
             })),

@@ -7,13 +7,12 @@ use super::client::Client;
 use super::encode;
 use super::rooms::Rooms;
 use super::{Args, CallError, Handler, Reason, Sid, Target, To};
-use crate::engine::{Closed, Session};
+use crate::engine::{BySid, Closed, Session};
 use crate::metrics::{self, Counter, Gauge};
 use futures_lite::FutureExt as _;
 use slab::Slab;
 use smol::{Timer, channel};
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -33,9 +32,9 @@ pub type Done = Box<dyn FnOnce(Option<Args<'static>>)>;
 #[derive(Default)]
 pub(super) struct State {
     pub sockets: Slab<Socket>,
-    pub by_sid: HashMap<Sid, u32>,
+    pub by_sid: BySid<u32>,
     /// The clients by the sid of their Engine.IO session.
-    pub clients: HashMap<Sid, Client>,
+    pub clients: BySid<Client>,
     pub rooms: Rooms,
 }
 

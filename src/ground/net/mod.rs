@@ -9,6 +9,8 @@
 
 mod bell;
 mod io;
+#[cfg(test)]
+mod random_tests;
 mod reactor;
 mod socket;
 mod tally;
