@@ -13,6 +13,7 @@ mod session;
 mod sid;
 mod turn;
 mod websocket;
+mod wire;
 
 pub use crate::config::Transports;
 pub use allowance::Allowance;

@@ -2,16 +2,14 @@
 
 use super::heartbeat::Beat;
 use super::packet::{CLOSE, NOOP};
-use super::turn::{Input, try_step};
+use super::turn::Input;
 use super::websocket::{Wire, say_farewell};
 use super::{Allowance, Engine, Message, Packet, Sid, Step, frame};
-use crate::ground::net::{Hold, Reactor, Socket};
+use crate::ground::net::Reactor;
 use crate::metrics::{self, Counter, Gauge};
-use crate::outbox::{Frame, Outbox, Written};
+use crate::outbox::{Frame, Outbox};
 use std::cell::{Cell, RefCell};
-use std::io;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -82,25 +80,25 @@ pub struct Session {
     pub sid: Sid,
     /// The client's address.
     pub peer: IpAddr,
-    engine: Rc<Engine>,
+    pub(super) engine: Rc<Engine>,
     /// Place in the engine's table, and a number that no later session in that place has.
     pub(super) key: Cell<(u32, u32)>,
-    transport: Cell<Transport>,
-    ended: Cell<Option<Closed>>,
-    outbox: RefCell<Outbox>,
+    pub(super) transport: Cell<Transport>,
+    pub(super) ended: Cell<Option<Closed>>,
+    pub(super) outbox: RefCell<Outbox>,
     /// The websocket, until its last words.
-    wire: RefCell<Option<Wire>>,
+    pub(super) wire: RefCell<Option<Wire>>,
     /// What the websocket's turns left unfinished, while there is any.
-    input: Cell<Option<Box<Input>>>,
+    pub(super) input: Cell<Option<Box<Input>>>,
     /// The poll that waits for something to happen here.
     waker: Cell<Option<Waker>>,
     /// Among those who are flushed at the end of the round.
     dirty: Cell<bool>,
     /// The kernel took no more of what the websocket has to say.
-    blocked: Cell<bool>,
+    pub(super) blocked: Cell<bool>,
     /// How much it may send, and how long the next message has to wait for that.
     allowance: Allowance,
-    pause: Cell<Option<Duration>>,
+    pub(super) pause: Cell<Option<Duration>>,
     /// It has been told that it is slowed down.
     slowed: Cell<bool>,
     /// The post that waits until polls have taken what waits.
@@ -318,23 +316,6 @@ impl Session {
         }
     }
 
-    /// How long the next message has to wait.
-    pub(super) fn take_pause(&self) -> Option<Duration> {
-        self.pause.take()
-    }
-
-    /// Does not read the websocket for so long.
-    pub(super) fn pause_for(self: &Rc<Self>, time: Duration) {
-        self.hold(Hold::Paused);
-        let (engine, session) = (self.engine.clone(), Rc::downgrade(self));
-        self.engine.tasks.spawn("a pause", async move {
-            engine.pause(time).await;
-            if let Some(session) = session.upgrade() {
-                session.let_go(Hold::Paused);
-            }
-        });
-    }
-
     /// Ends the session since the client broke the protocol.
     pub fn breach(self: &Rc<Self>, what: &'static str) {
         metrics::refused(what);
@@ -348,115 +329,6 @@ impl Session {
             Some(why) => self.close(why),
             None if self.transport.get() == Transport::Websocket => self.flush(),
             None => self.wake(),
-        }
-    }
-
-    /// Writes what waits to the websocket, as far as the kernel takes it.
-    pub(super) fn flush(self: &Rc<Self>) {
-        if self.blocked.get() {
-            return;
-        }
-        let result = match &*self.wire.borrow() {
-            Some(wire) => self.write(&wire.socket),
-            None => return,
-        };
-        match result {
-            Ok(Written::All) if self.add_late() => self.flush(),
-            Ok(Written::All) => {}
-            Ok(Written::Blocked) => {
-                self.blocked.set(true);
-                self.hold(Hold::Full);
-            }
-            Err(_) => self.close(Closed::Transport),
-        }
-    }
-
-    /// Adds the news that were kept while it was behind; whether there were any.
-    fn add_late(&self) -> bool {
-        let now = Reactor::with(|reactor| reactor.turns().began());
-        let bound = self.engine.settings.outbox_bytes;
-        self.outbox.borrow_mut().add_late(bound, now)
-    }
-
-    fn write(&self, socket: &Socket) -> io::Result<Written> {
-        let mut written = 0;
-        let mut outbox = self.outbox.borrow_mut();
-        let bound = self.engine.settings.outbox_bytes;
-        let result = outbox.write_to(&mut socket.get_ref(), &mut written, bound);
-        if written > 0 && !outbox.is_empty() {
-            outbox.was_taken(Reactor::with(|reactor| reactor.turns().began()));
-        }
-        metrics::add(Counter::BytesOut, written);
-        result
-    }
-
-    /// Writes all that waits; `WouldBlock` when the kernel does not take it.
-    pub(super) fn write_rest(&self, socket: &Socket) -> io::Result<()> {
-        match self.write(socket)? {
-            Written::All => Ok(()),
-            Written::Blocked => Err(io::ErrorKind::WouldBlock.into()),
-        }
-    }
-
-    /// The websocket is writable again. Who reads what waits is alive, however long it takes.
-    pub(super) fn unblock(self: &Rc<Self>) {
-        if self.blocked.replace(false) {
-            self.beat.heard.set(true);
-            self.flush();
-            if !self.blocked.get() {
-                self.let_go(Hold::Full);
-            }
-        }
-    }
-
-    /// Reads from the websocket.
-    pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        match &*self.wire.borrow() {
-            Some(wire) => wire.socket.read(buffer),
-            None => Err(io::ErrorKind::NotConnected.into()),
-        }
-    }
-
-    /// Whether this has to be waited for; then the websocket is not read meanwhile.
-    pub(super) fn waits_for(self: &Rc<Self>, step: Pin<Box<dyn Future<Output = ()>>>) -> bool {
-        let Some(step) = try_step(step) else {
-            return false;
-        };
-        self.hold(Hold::Waits);
-        let session = self.clone();
-        self.engine.steps.spawn("a message", async move {
-            step.await;
-            session.let_go(Hold::Waits);
-        });
-        true
-    }
-
-    fn hold(&self, why: Hold) {
-        if let Some(wire) = &*self.wire.borrow() {
-            wire.socket.hold(why);
-        }
-    }
-
-    fn let_go(&self, why: Hold) {
-        if let Some(wire) = &*self.wire.borrow() {
-            wire.socket.let_go(why);
-        }
-    }
-
-    /// What earlier turns left unfinished.
-    pub(super) fn take_input(&self) -> Input {
-        self.input
-            .take()
-            .map_or_else(Input::default, |input| *input)
-    }
-
-    /// Keeps what a turn left unfinished; with `more`, and whether it was so before, it has another turn.
-    pub(super) fn keep_input(&self, input: Input, before: bool) {
-        if let Some(wire) = &*self.wire.borrow() {
-            if input.more != before {
-                wire.socket.set_more(input.more);
-            }
-            self.input.set((!input.is_empty()).then(|| Box::new(input)));
         }
     }
 
@@ -544,39 +416,19 @@ impl Session {
         }
     }
 
-    /// The websocket takes over; what waits goes there.
-    pub(super) fn take_over(self: &Rc<Self>, wire: Wire, input: Input) {
-        if self.transport.get() != Transport::Websocket {
-            shift_gauge(self.transport.get(), -1);
-            shift_gauge(Transport::Websocket, 1);
-        }
-        self.transport.set(Transport::Websocket);
-        self.wake();
-        self.attach(wire, input);
-        self.mark_dirty();
-    }
-
-    /// From now on this is its websocket; `input` has come of it already.
-    pub(super) fn attach(self: &Rc<Self>, wire: Wire, mut input: Input) {
-        wire.socket.serve(self.clone());
-        *self.wire.borrow_mut() = Some(wire);
-        input.more = !input.bytes.is_empty();
-        self.keep_input(input, false);
-    }
-
-    fn mark_dirty(self: &Rc<Self>) {
+    pub(super) fn mark_dirty(self: &Rc<Self>) {
         if !self.dirty.replace(true) {
             Reactor::with(|reactor| reactor.flush_later(self.clone()));
         }
     }
 
-    fn wake(&self) {
+    pub(super) fn wake(&self) {
         let waiting = [self.waker.take(), self.drained.take()];
         waiting.into_iter().flatten().for_each(Waker::wake);
     }
 }
 
-fn shift_gauge(transport: Transport, by: i64) {
+pub(super) fn shift_gauge(transport: Transport, by: i64) {
     let gauge = match transport {
         Transport::Websocket => Gauge::Websockets,
         Transport::Polling | Transport::Probing => Gauge::Pollings,

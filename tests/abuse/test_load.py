@@ -225,3 +225,69 @@ def test_attachments_of_one_packet_are_a_message_together(siskin):
     assert siskin.rss() - before < 64 << 20
     wait_for(lambda: siskin.metric("siskin_sockets") == 0, what="its end")
     assert siskin.metric('siskin_refused_total{reason="attachments"}') == 1
+
+
+def test_a_slow_reader_that_reads_on_gets_everything(siskin):
+    """Six times the bound waits for it at times: it is slow, but it has not stopped."""
+    slow = WebSocket(siskin, timeout=60)
+    slow.join("zoe")
+    text, count = "x" * 200_000, 30
+    for n in range(count):
+        siskin.api("POST", "/emit", json={"user_id": "zoe", "event": "big", "data": {"n": n, "text": text}})
+    got, events = bytearray(), 0
+    while events < count:
+        # 1 MB a second: 16 Mbit/s with what the machine's buffers took at once.
+        got += slow.socket.recv(20_000)
+        time.sleep(0.02)
+        events = got.count(b'42["big"')
+    assert siskin.metric("siskin_outbox_overflows_total") == 0
+
+
+def test_who_has_stopped_is_closed_and_who_reads_is_not(siskin):
+    stopped, reads = WebSocket(siskin, timeout=60), WebSocket(siskin, timeout=60)
+    stopped.join("zoe")
+    reads.join("zoe")
+    text = "x" * 700_000
+
+    def emit(count):
+        for _ in range(count):
+            siskin.api("POST", "/emit", json={"user_id": "zoe", "event": "big", "data": text})
+            assert reads.recv_event()[0] == "big"
+
+    # What the system's buffers take, and more than the bound behind it.
+    emit(12)
+    time.sleep(5)
+    emit(1)
+    assert siskin.metric("siskin_outbox_overflows_total") == 0
+    time.sleep(16)
+    emit(2)
+    assert siskin.metric("siskin_outbox_overflows_total") == 1
+    wait_for(lambda: siskin.metric("siskin_sockets") == 1, what="its end")
+    emit(1)
+
+
+def test_news_that_would_be_old_are_left_out_for_who_is_behind(start_siskin):
+    siskin = start_siskin(SISKIN_EVENTS_PER_SECOND="0")
+    slow, writer = WebSocket(siskin, timeout=60), WebSocket(siskin, timeout=60)
+    slow.join("zoe")
+    writer.join("ann")
+    for ws in (slow, writer):
+        ws.event("ydoc:document:join", {"document_id": "shared"}, ack=1)
+        while not ws.recv_text().startswith("431"):
+            pass
+    # More than the system's buffers take.
+    siskin.api("POST", "/emit", json={"user_id": "zoe", "event": "files", "data": "x" * 12_000_000})
+    for n in range(300):
+        update = [n % 256] * 16_000
+        writer.event("ydoc:awareness:update", {"document_id": "shared", "update": update}, ack=n)
+        while not writer.recv_text().startswith(f"43{n}["):
+            pass
+    siskin.api("POST", "/emit", json={"user_id": "zoe", "event": "last", "data": 1})
+    names, cursors = [], []
+    while "last" not in names or not cursors or cursors[-1] != 299 % 256:
+        name, *args = slow.recv_event()
+        names.append(name)
+        if name == "ydoc:awareness:update":
+            cursors.append(args[0]["update"][0])
+    assert "files" in names and len(cursors) < 100
+    assert siskin.metric("siskin_outbox_overflows_total") == 0
