@@ -57,6 +57,8 @@ pub(super) async fn post(
         .inspect_err(|_| session.breach("payload"))?;
     metrics::add(Counter::BytesIn, body.len() as u64);
     session.beat.heard.set(true);
+    // To put a large body together takes a while, and so does to look at each of its bytes.
+    future::yield_now().await;
     let payload = std::str::from_utf8(&body).ok().filter(|p| !p.is_empty());
     let Some(payload) = payload else {
         session.breach("payload");

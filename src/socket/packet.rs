@@ -70,7 +70,7 @@ impl<'a> Packet<'a> {
         }
         let (nsp, rest) = split_namespace(rest);
         let (id, data) = split_id(rest)?;
-        if depth(data) > MAX_DEPTH {
+        if is_too_deep(data) {
             return Err(Malformed("JSON depth"));
         }
         let kind = match kind {
@@ -168,6 +168,12 @@ fn split_id(text: &str) -> Result<(Option<u64>, &str), Malformed> {
         Ok(id) if id <= MAX_ID => Ok((Some(id), rest)),
         _ => Err(Malformed("ack id")),
     }
+}
+
+/// Whether JSON nests deeper than it may. Most has fewer brackets in all than that.
+fn is_too_deep(json: &str) -> bool {
+    let brackets = memchr::memchr2_iter(b'[', b'{', json.as_bytes()).skip(MAX_DEPTH);
+    brackets.take(1).count() > 0 && depth(json) > MAX_DEPTH
 }
 
 /// How deep arrays and objects of JSON nest, brackets in strings aside.

@@ -63,7 +63,7 @@ impl Turns {
             } else {
                 (what, who)
             };
-            log::warn!(
+            log::info!(
                 "{what} {who} took {} ms: everybody else waited",
                 took.as_millis()
             );
