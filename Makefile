@@ -1,6 +1,6 @@
 # siskin: `make run` tries it, `make test` proves it.
 
-.PHONY: help run test test-arm crash bench allocators size size-keep dist dist-check lint vendor shots clean
+.PHONY: help run quick test test-arm crash fuzz bench allocators size size-keep dist dist-check lint vendor shots clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -8,14 +8,22 @@ help: ## this list
 run: ## build, start, and print where to go with a token to try it
 	@bash tests/try.sh
 
-test: ## install what the tests need, run all of them; ONLY="rust abuse" runs these parts
+quick: ## format, clippy, unit tests, layout, protocol and contract in a minute or so; installs no more than that needs
+	@bash tests/install.sh quick
+	@python3 tests/run.py quick
+
+test: ## install what the tests need, run all of them; ONLY="rust abuse" runs these parts, JOBS=2 so many at a time
 	@bash tests/install.sh
-	@ONLY="$(ONLY)" bash tests/run.sh
+	@JOBS="$(JOBS)" python3 tests/run.py $(ONLY)
 
 crash: ## kill it 2,000 times under load
 	@bash tests/install.sh
 	cargo build -q --locked --bin siskin
 	SISKIN_KILLS=2000 tests/.venv/bin/pytest -c tests/pytest.ini --rootdir tests -s tests/crash/test_kill.py
+
+fuzz: ## the random tests with new seeds, for SECONDS=600; SEED=1 repeats the one that failed
+	@bash tests/install.sh
+	@bash tests/fuzz.sh "$(or $(SECONDS),600)" "$(SEED)"
 
 bench: ## measure beside python-socketio, node's socket.io and socketioxide
 	@bash tests/install.sh

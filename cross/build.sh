@@ -3,7 +3,8 @@
 # The same with its symbols, for a profiler or a debugger, is target/TARGET/release/siskin.
 #
 # Targets: aarch64-unknown-linux-musl (64-bit ARM), armv7-unknown-linux-musleabihf (32-bit ARM from the Pi 2 on), x86_64-unknown-linux-musl.
-# Needs Debian with rustup, gcc for build scripts and, for armv7, apt-get; fetches the rest by itself.
+# Needs Debian with rustup, gcc for build scripts and, for armv7, apt-get; fetches the rest by itself. With `--features tls`, which brings C
+# and assembly, also the package clang: one compiler for all three targets.
 # With another tool than this, `cross build --release --target TARGET` or `rustup target add TARGET` and cargo give a working, but larger,
 # binary, which on 32-bit ARM ends in 2038 (see below).
 #
@@ -25,6 +26,17 @@ esac
 
 # In messages on standard error: standard output is the binary's path.
 say() { echo "build.sh: $*" >&2; }
+
+# TLS takes its cryptography from ring, whose C includes no header but the compiler's own: clang needs no C library of the target.
+case " $* " in
+*[\ =,]tls[\ ,]* | *" --all-features "*)
+    command -v clang >/dev/null || { say "TLS needs a C compiler: apt-get install clang" && exit 1; }
+    c_flags="-nostdlibinc -DRING_CORE_NOSTDLIBINC=1 -ffreestanding -fno-asynchronous-unwind-tables"
+    # Thumb, as for Rust's code (see below).
+    [ "$target" != armv7-unknown-linux-musleabihf ] || c_flags+=" -mthumb"
+    export "CC_${target//-/_}=clang" "AR_${target//-/_}=ar" "CFLAGS_${target//-/_}=$c_flags"
+    ;;
+esac
 
 sysroot=$(rustc --print sysroot)
 cargo_home=${CARGO_HOME:-$HOME/.cargo}

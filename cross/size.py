@@ -27,7 +27,9 @@ VARIANTS = {
 def build(target, *more, **environment):
     command = ["bash", "cross/build.sh", target, "--bin", "siskin", *more]
     environment = {**os.environ, **environment}
-    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+    if done.returncode != 0:
+        sys.exit(done.stderr)
     return pathlib.Path(done.stdout.strip())
 
 

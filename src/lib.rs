@@ -4,14 +4,15 @@
 //! In the order an event meets them; imports only point down this list.
 //!
 //! - [`cli`]: the command line, one file a command
+//! - [`protocol`]: the two protocol layers alone, for the conformance server
 //! - [`serve`]: builds the house from `Config`, listens, drains on SIGTERM
 //! - [`http`]: hyper on smol: accept loop, limits, CORS, routes
 //! - [`console`]: the page and the client module, embedded
 //! - [`api`]: what a backend may ask over HTTP, one file a resource
 //! - [`events`]: what a client event says, one file a family
-//! - [`app`]: what siskin does, one noun a room
-//! - [`directory`]: who is who and what they may see: local | Open WebUI
+//! - [`app`]: what siskin does, one noun a part
 //! - [`peers`]: all that knows of other instances: alone | Redis
+//! - [`directory`]: who is who and what they may see: local | Open WebUI
 //! - [`socket`]: Socket.IO v5: packets, hub, rooms, acks
 //! - [`engine`]: Engine.IO v4: packets, payloads, sessions, transports
 //! - [`store`]: the embedded ACID store
@@ -21,25 +22,42 @@
 //! - [`metrics`], [`log`], [`systemd`], [`token`]: what is counted, said, told to systemd, shown by clients
 //! - [`ground`]: what all stand on: clock, tasks, net, rooms, random, json
 
+// What only other instances need is not dead, but unused without Redis; as is the page without the console.
+#![cfg_attr(
+    not(all(feature = "redis", feature = "console")),
+    allow(dead_code, unused_imports)
+)]
+
 mod api;
-pub mod app;
+mod app;
 pub mod cli;
-pub mod config;
+mod config;
 #[cfg(feature = "console")]
 mod console;
-pub mod directory;
-pub mod engine;
-pub mod events;
-pub mod ground;
-pub mod http;
-pub mod log;
-pub mod metrics;
-pub mod outbox;
-pub mod peers;
+mod directory;
+mod engine;
+mod events;
+mod ground;
+mod http;
+mod log;
+mod metrics;
+mod outbox;
+mod peers;
 #[cfg(feature = "redis")]
-pub mod redis;
-pub mod serve;
-pub mod socket;
-pub mod store;
-pub mod systemd;
-pub mod token;
+mod redis;
+mod serve;
+mod socket;
+mod store;
+mod systemd;
+mod token;
+
+/// The two protocol layers alone: what the conformance server is built on.
+pub mod protocol {
+    pub use crate::engine::frame::{binary as binary_frame, packet as text_frame};
+    pub use crate::engine::{
+        Closed, Engine, Handler as MessageHandler, Message, Session, Settings, Transports,
+    };
+    pub use crate::ground::tasks::block_on;
+    pub use crate::http::{Answer, Connections, Limits, listen::Answering};
+    pub use crate::socket::{Args, Event, Handler, Hub, Reason, Sid, Step, Target};
+}

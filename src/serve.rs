@@ -23,7 +23,11 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
-/// How long a request's head may take.
+/// How long a connection may be idle: longer than proxies keep theirs in their pools (nginx 60 s, Go's and Traefik's 90 s,
+/// Caddy 120 s), so that none of them sends a request into one that is being closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(150);
+
+/// How long a request's head may take once it has begun.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long going down may take in all.
@@ -174,6 +178,7 @@ fn settings(config: &Config) -> Settings {
         max_payload: config.max_payload,
         outbox_bytes: config.outbox_bytes,
         messages_per_second: config.events_per_second,
+        sessions: config.max_connections,
         sessions_per_address: config.max_connections_per_address,
         transports: config.transports,
     }
@@ -191,8 +196,10 @@ fn limits(config: &Rc<Config>, site: &Rc<Site>) -> Limits {
                 .any(|net| net.contains(address))
         }),
         upgraded: Box::new(move || engine.websockets()),
+        idle_timeout: IDLE_TIMEOUT,
         head_timeout: HEAD_TIMEOUT,
         head_bytes: config.max_header,
+        head_lines: config.max_header_lines,
     }
 }
 
@@ -297,7 +304,7 @@ fn name(signal: Option<io::Result<Signal>>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Fault;
+    use crate::store::StoreError;
 
     #[test]
     fn what_kept_it_from_starting_is_told_with_the_way_out() {
@@ -331,7 +338,7 @@ mod tests {
             known: 1,
         };
         assert!(!Error::Store(newer).to_string().contains("SISKIN_DATA_DIR"));
-        let why = OpenError::Disk("x".into(), Fault::Failed, "why".into());
+        let why = OpenError::Disk("x".into(), StoreError::Failed, "why".into());
         assert!(
             Error::Store(why)
                 .to_string()

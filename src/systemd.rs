@@ -118,6 +118,7 @@ fn watchdog(usec: Option<String>, pid: Option<String>, ours: u32) -> Option<Dura
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ground::tasks::within;
 
     fn heard(socket: &UnixDatagram) -> String {
         let mut buffer = [0; 256];
@@ -140,10 +141,8 @@ mod tests {
         );
         systemd.status("two\nlines");
         assert_eq!(heard(manager), "STATUS=two lines");
-        let pings = futures_lite::future::or(systemd.keep_alive(), async {
-            smol::Timer::after(Duration::from_millis(200)).await;
-        });
-        smol::block_on(pings);
+        let pings = within(Duration::from_millis(200), systemd.keep_alive());
+        assert_eq!(smol::block_on(pings), None);
         assert_eq!(
             (heard(manager), heard(manager)),
             ("WATCHDOG=1".into(), "WATCHDOG=1".into())

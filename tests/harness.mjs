@@ -17,14 +17,23 @@ export const apiKey = "test-key-that-is-long-enough-for-anybody";
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** A port that nobody listens on now. */
-export function freePort() {
-  return new Promise((resolve, reject) => {
-    const server = createServer().on("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address();
-      server.close(() => resolve(port));
-    });
+// The ports of this test step (tests/run.py); by default all below those that the system gives to outgoing connections: what
+// restarts finds its port free again. Processes of one step begin at different ones.
+const [firstPort, ports] = (process.env.TEST_PORTS ?? "10000 22000").split(" ").map(Number);
+let portNumber = process.pid * 101;
+
+/** A port that nobody listens on now, and that this process did not use before, unless it used them all. */
+export async function freePort() {
+  for (;;) {
+    const port = firstPort + (portNumber++ % ports);
+    if (await isFree(port)) return port;
+  }
+}
+
+function isFree(port) {
+  return new Promise((resolve) => {
+    const server = createServer().on("error", () => resolve(false));
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
   });
 }
 

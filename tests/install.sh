@@ -1,10 +1,19 @@
 #!/usr/bin/env bash
-# Installs what the tests need on a Debian machine: packages, a Python environment, Node modules.
-# Quick when nothing has changed.
+# install.sh [quick]: installs what the tests need on a Debian machine: packages, a Python environment, Node modules.
+# With `quick`, what `make quick` needs and nothing else. Quick when nothing has changed.
 set -euo pipefail
 cd "$(dirname "$0")"
+lane=${1:-all}
 
-packages=(e2fsprogs redis-server redis-sentinel nginx-light caddy chromium qemu-user-static qemu-user faketime binutils-arm-linux-gnueabihf systemd iproute2 lintian skopeo nodejs npm python3-venv curl wget openssl)
+packages=(faketime nodejs npm python3-venv)
+requirements=requirements-quick.txt
+modules=(--omit=dev)
+if [ "$lane" != quick ]; then
+  packages+=(e2fsprogs redis-server redis-sentinel nginx-light caddy chromium qemu-user-static qemu-user binutils-arm-linux-gnueabihf clang systemd iproute2 lintian skopeo curl wget openssl)
+  requirements=requirements.txt
+  modules=()
+fi
+
 missing=()
 for package in "${packages[@]}"; do
   case "$package" in
@@ -25,19 +34,26 @@ if [ ${#missing[@]} -gt 0 ]; then
   DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
-stamp=$(sha256sum requirements.txt | cut -d' ' -f1)
-if [ "$(cat .venv/stamp 2>/dev/null || true)" != "$stamp" ]; then
+# stamped FOLDER FILE...: is the folder made of these files, for this lane or for all?
+stamped() {
+  local folder=$1
+  shift
+  stamp=$(cat "$@" | sha256sum | cut -d' ' -f1)
+  case $(cat "$folder/stamp" 2>/dev/null || true) in "all $stamp" | "$lane $stamp") return 0 ;; *) return 1 ;; esac
+}
+
+if ! stamped .venv requirements-quick.txt requirements.txt; then
   python3 -m venv .venv
-  .venv/bin/pip install -q -r requirements.txt
-  echo "$stamp" >.venv/stamp
+  .venv/bin/pip install -q -r "$requirements"
+  echo "$lane $stamp" >.venv/stamp
 fi
 
-stamp=$(sha256sum package-lock.json | cut -d' ' -f1)
-if [ "$(cat node_modules/.stamp 2>/dev/null || true)" != "$stamp" ]; then
-  npm ci --silent
-  echo "$stamp" >node_modules/.stamp
+if ! stamped node_modules package-lock.json; then
+  npm ci --silent "${modules[@]}"
+  echo "$lane $stamp" >node_modules/stamp
 fi
 
+[ "$lane" != quick ] || exit 0
 for more in */install.sh; do
   # What the benches compare with is `make bench`'s to install.
   [ ! -f "$more" ] || [ "$more" = bench/install.sh ] || bash "$more"

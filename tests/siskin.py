@@ -1,11 +1,14 @@
 """Starts the real binary for a test, and stops it by its pid."""
 
 import base64
+import contextlib
 import hashlib
 import hmac
+import itertools
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -13,6 +16,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import weakref
 
 import requests
 
@@ -23,13 +27,22 @@ RUNNER = os.environ.get("SISKIN_RUNNER", "").split()
 SECRET = "test-secret-that-is-long-enough-for-anybody"
 API_KEY = "test-key-that-is-long-enough-for-anybody"
 START = 30
+SEED = int(os.environ.get("SISKIN_SEED") or 5)
+
+
+# The ports of this test step (tests/run.py); by default all below those that the system gives to outgoing connections: what
+# restarts finds its port free again. Processes of one step begin at different ones.
+FIRST_PORT, PORTS = map(int, os.environ.get("TEST_PORTS", "10000 22000").split())
+port_numbers = itertools.count(os.getpid() * 101)
 
 
 def free_port():
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody listens on now, and that this process did not use before, unless it used them all."""
+    while True:
+        port = FIRST_PORT + next(port_numbers) % PORTS
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_for(condition, seconds=15, what="condition"):
@@ -42,6 +55,12 @@ def wait_for(condition, seconds=15, what="condition"):
         if time.monotonic() > end:
             raise AssertionError(f"no {what} after {seconds} s")
         time.sleep(0.01)
+
+
+def chance(what):
+    """Random choices of a test: the same in every run, others with each SISKIN_SEED."""
+    print(f"SISKIN_SEED={SEED}")
+    return random.Random(f"{SEED} {what}")
 
 
 def _part(data):
@@ -78,6 +97,8 @@ class Siskin:
         self.lines = []
         self.process = None
         self.expect_panic = False
+        # Connections of the test: their end is not waited for when it is over.
+        self.connections = weakref.WeakSet()
         self.start()
 
     def start(self):
@@ -157,6 +178,8 @@ class Siskin:
 
     def close(self):
         """The end of a test: stopped, cleaned up, and no panic in its log."""
+        for connection in [*self.connections]:
+            connection.close()
         try:
             self.stop()
         finally:

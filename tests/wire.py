@@ -21,6 +21,8 @@ class Raw:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
         self.socket.connect(("127.0.0.1", instance.port))
         self.buffer = b""
+        if hasattr(instance, "connections"):
+            instance.connections.add(self)
 
     def send(self, data):
         self.socket.sendall(data)

@@ -1,7 +1,7 @@
 //! `GET /api/v1/backup`: a consistent copy of the store.
 
-use super::Answer;
-use super::input::Ask;
+use super::ApiResult;
+use super::input::ApiRequest;
 use super::reply::{Problem, Reply};
 use crate::ground::random::uuid;
 use crate::store::passing_name;
@@ -21,10 +21,10 @@ impl Drop for Passing {
     }
 }
 
-pub async fn backup(ask: Ask) -> Answer {
-    let local = ask.local()?;
+pub async fn backup(request: ApiRequest) -> ApiResult {
+    let local = request.local()?;
     let name = passing_name(&uuid());
-    let copy = Passing(ask.house.core.config.data_dir.join(name));
+    let copy = Passing(request.house.core.config.data_dir.join(name));
     let bytes = local.backup(&copy.0).await?;
     if bytes > MAX_BYTES {
         let detail = "The store is larger than 256 MiB: stop siskin and copy its file.";

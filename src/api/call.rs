@@ -1,7 +1,7 @@
 //! `POST /api/v1/chat/call`: asks one browser and waits for its answer.
 
-use super::Answer;
-use super::input::Ask;
+use super::ApiResult;
+use super::input::ApiRequest;
 use super::reply::{Problem, Reply};
 use crate::app::calls::{NoAnswer, Question};
 use crate::ground::names::Id;
@@ -25,9 +25,9 @@ struct Call {
     timeout: Option<f64>,
 }
 
-pub async fn call(ask: Ask) -> Answer {
-    let house = ask.house;
-    let call: Call = ask.json().await?;
+pub async fn call(request: ApiRequest) -> ApiResult {
+    let house = request.house;
+    let call: Call = request.json().await?;
     let timeout = match call.timeout {
         None => None,
         Some(seconds) if seconds > 0.0 && seconds <= MAX_TIMEOUT => {
@@ -48,8 +48,7 @@ pub async fn call(ask: Ask) -> Answer {
     let answer = house.calls.ask(&question, &call.event, timeout).await;
     let answer = answer.map_err(problem)?;
     // Clients acknowledge with one value; of several the first counts, as with the reference.
-    let first: Option<Box<RawValue>> = answer.first();
-    Ok(Reply::json(&json!({"answer": first})))
+    Ok(Reply::json(&json!({"answer": answer.first_as_json()})))
 }
 
 fn problem(why: NoAnswer) -> Problem {

@@ -2,27 +2,29 @@
 //!
 //! Sessions follow at once: a new member's sessions enter the channel's room, a former member's leave it.
 
-use super::Answer;
-use super::input::{Ask, Ids};
+use super::ApiResult;
+use super::input::{ApiRequest, Ids};
 use super::reply::{Problem, Reply};
 use crate::directory::local::{ChannelChange, Record};
 use serde_json::{Value, json};
 
-pub async fn list(ask: Ask) -> Answer {
-    let channels = ask.local()?.all_channels(ask.after(), ask.limit())?;
+pub async fn list(request: ApiRequest) -> ApiResult {
+    let channels = request
+        .local()?
+        .all_channels(request.after(), request.limit())?;
     Ok(Reply::json(&json!({"channels": channels})))
 }
 
-pub async fn one(ask: Ask) -> Answer {
-    match ask.local()?.channel(ask.name())? {
+pub async fn one(request: ApiRequest) -> ApiResult {
+    match request.local()?.channel(request.name())? {
         Some(channel) => Ok(Reply::json(&channel)),
         None => Err(unknown()),
     }
 }
 
-pub async fn put(ask: Ask) -> Answer {
-    let (house, local, id) = (ask.house, ask.local()?, ask.name().to_owned());
-    let mut channel: Record = ask.json().await?;
+pub async fn put(request: ApiRequest) -> ApiResult {
+    let (house, local, id) = (request.house, request.local()?, request.name().to_owned());
+    let mut channel: Record = request.json().await?;
     let members = members_of(channel.remove("members"))?;
     let ChannelChange {
         created,
@@ -35,37 +37,42 @@ pub async fn put(ask: Ask) -> Answer {
     Ok(Reply::put(created, &channel))
 }
 
-pub async fn delete(ask: Ask) -> Answer {
-    let local = ask.local()?;
-    local.delete_channel(ask.name())?;
+pub async fn delete(request: ApiRequest) -> ApiResult {
+    let local = request.local()?;
+    local.delete_channel(request.name())?;
     local.durable().await?;
-    ask.house.channels.close(ask.name());
+    request.house.channels.close(request.name());
     Ok(Reply::done())
 }
 
-pub async fn members(ask: Ask) -> Answer {
-    match ask.local()?.members(ask.name(), ask.after(), ask.limit())? {
+pub async fn members(request: ApiRequest) -> ApiResult {
+    match request
+        .local()?
+        .members(request.name(), request.after(), request.limit())?
+    {
         Some(members) => Ok(Reply::json(&json!({"members": members}))),
         None => Err(unknown()),
     }
 }
 
-pub async fn put_member(ask: Ask) -> Answer {
-    let (local, id, user_id) = (ask.local()?, ask.name(), ask.second());
+pub async fn put_member(request: ApiRequest) -> ApiResult {
+    let (local, id, user_id) = (request.local()?, request.name(), request.second());
     local.put_member(id, user_id)?;
     local.durable().await?;
-    ask.house
+    request
+        .house
         .channels
         .members_changed(id, &[user_id.to_owned()], &[])
         .await;
     Ok(Reply::done())
 }
 
-pub async fn delete_member(ask: Ask) -> Answer {
-    let (local, id, user_id) = (ask.local()?, ask.name(), ask.second());
+pub async fn delete_member(request: ApiRequest) -> ApiResult {
+    let (local, id, user_id) = (request.local()?, request.name(), request.second());
     local.delete_member(id, user_id)?;
     local.durable().await?;
-    ask.house
+    request
+        .house
         .channels
         .members_changed(id, &[], &[user_id.to_owned()])
         .await;

@@ -1,10 +1,10 @@
 //! `POST /api/v1/chat/event` and `/chat/stream`: a backend writes a message of a chat, event by event.
 
-use super::Answer;
-use super::input::{self, Ask};
+use super::ApiResult;
+use super::input::{self, ApiRequest};
 use super::reply::{Problem, Reply};
-use crate::app::emitter::{Emitter, NotAnEvent, Saved};
-use crate::directory::Directory;
+use crate::app::emitter::Emitter;
+use crate::directory::{Directory, NotAnEvent, Refusal, Saved};
 use crate::ground::names::Id;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -15,7 +15,7 @@ const SILENCE: Duration = Duration::from_secs(300);
 /// Bad lines that the reply names; further ones are counted only.
 const MAX_NAMED: usize = 100;
 /// What a long line leaves behind of the buffer for lines that arrive in pieces.
-const KEPT: usize = 8192;
+const RETAINED: usize = 8192;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -39,9 +39,9 @@ struct Emitted {
     saved: &'static str,
 }
 
-pub async fn event(ask: Ask) -> Answer {
-    let house = ask.house;
-    let asked: ChatEvent = ask.json().await?;
+pub async fn event(request: ApiRequest) -> ApiResult {
+    let house = request.house;
+    let asked: ChatEvent = request.json().await?;
     let emitter = Emitter::new(
         house.core,
         &asked.user_id,
@@ -52,30 +52,27 @@ pub async fn event(ask: Ask) -> Answer {
     let emitted = emitter.emit(&asked.event).await;
     let emitted = emitted
         .map_err(|NotAnEvent| Problem::shape("`event` must be an object with a text `type`."))?;
-    let saved = settle(&house.core.directory, emitted.saved).await;
+    let saved = on_disk(&house.core.directory, emitted.saved).await;
     Ok(Reply::json(&Emitted {
         delivered: emitted.reached,
         saved: word(saved),
     }))
 }
 
-/// What was saved is on disk before anybody is told so. The store says in the log what is wrong with it.
-async fn settle(directory: &Directory, saved: Saved) -> Saved {
-    match saved {
-        Saved::Yes => directory
-            .durable()
-            .await
-            .map_or_else(Saved::Failed, |()| Saved::Yes),
-        other => other,
+/// Waits until what was saved is on disk: only then the reply may say so. The store logs what is wrong with it.
+async fn on_disk(directory: &Directory, saved: Result<Saved, Refusal>) -> Result<Saved, Refusal> {
+    if saved == Ok(Saved::Yes) {
+        directory.durable().await?;
     }
+    saved
 }
 
-fn word(saved: Saved) -> &'static str {
+fn word(saved: Result<Saved, Refusal>) -> &'static str {
     match saved {
-        Saved::No => "no",
-        Saved::Yes => "yes",
-        Saved::NoMessage => "no such message",
-        Saved::Failed(_) => "failed",
+        Ok(Saved::No) => "no",
+        Ok(Saved::Yes) => "yes",
+        Ok(Saved::NoMessage) => "no such message",
+        Err(_) => "failed",
     }
 }
 
@@ -101,25 +98,25 @@ struct BadLine {
     detail: String,
 }
 
-pub async fn stream(ask: Ask) -> Answer {
-    let house = ask.house;
-    let text = |name| ask.query(name).unwrap_or_default();
-    let save = ask.query("save") != Some("false");
+pub async fn stream(request: ApiRequest) -> ApiResult {
+    let house = request.house;
+    let text = |name| request.query(name).unwrap_or_default();
+    let save = request.query("save") != Some("false");
     let emitter = Emitter::new(
         house.core,
         text("user_id"),
         text("chat_id"),
-        ask.query("message_id"),
+        request.query("message_id"),
         save,
     );
     let mut stream = Stream {
         emitter,
         rest: Vec::new(),
         number: 0,
-        told: Streamed::default(),
+        reply: Streamed::default(),
     };
     let most = house.core.config.max_payload;
-    let mut frames = ask.frames();
+    let mut frames = request.frames();
     while let Some(frame) = frames.next(Instant::now() + SILENCE).await? {
         stream.take(&frame).await;
         if stream.rest.len() > most {
@@ -128,14 +125,14 @@ pub async fn stream(ask: Ask) -> Answer {
     }
     let last = std::mem::take(&mut stream.rest);
     stream.line(&last).await;
-    let mut told = stream.told;
-    if told.saved > 0
+    let mut reply = stream.reply;
+    if reply.saved > 0
         && let Err(refusal) = house.core.directory.durable().await
     {
         log::debug!("a stream was emitted and not saved: {refusal}");
-        told.not_saved += std::mem::take(&mut told.saved);
+        reply.not_saved += std::mem::take(&mut reply.saved);
     }
-    Ok(Reply::json(&told))
+    Ok(Reply::json(&reply))
 }
 
 /// A body of lines, taken as it arrives.
@@ -144,7 +141,7 @@ struct Stream {
     /// The line that has not ended yet.
     rest: Vec<u8>,
     number: usize,
-    told: Streamed,
+    reply: Streamed,
 }
 
 impl Stream {
@@ -160,7 +157,7 @@ impl Stream {
                 let mut line = std::mem::take(&mut self.rest);
                 self.line(&line).await;
                 line.clear();
-                line.shrink_to(KEPT);
+                line.shrink_to(RETAINED);
                 self.rest = line;
             }
         }
@@ -173,7 +170,7 @@ impl Stream {
         if line.is_empty() {
             return;
         }
-        self.told.lines += 1;
+        self.reply.lines += 1;
         if input::too_deep(line) {
             return self.bad("nested too deep".into());
         }
@@ -184,22 +181,22 @@ impl Stream {
         match self.emitter.emit(event).await {
             Err(NotAnEvent) => self.bad("not an object with a text `type`".into()),
             Ok(emitted) => {
-                self.told.emitted += 1;
-                self.told.delivered += emitted.reached;
+                self.reply.emitted += 1;
+                self.reply.delivered += emitted.reached;
                 match emitted.saved {
-                    Saved::Yes => self.told.saved += 1,
-                    Saved::No => {}
-                    Saved::NoMessage | Saved::Failed(_) => self.told.not_saved += 1,
+                    Ok(Saved::Yes) => self.reply.saved += 1,
+                    Ok(Saved::No) => {}
+                    Ok(Saved::NoMessage) | Err(_) => self.reply.not_saved += 1,
                 }
             }
         }
     }
 
     fn bad(&mut self, detail: String) {
-        self.told.bad += 1;
-        if self.told.bad_lines.len() < MAX_NAMED {
+        self.reply.bad += 1;
+        if self.reply.bad_lines.len() < MAX_NAMED {
             let line = self.number;
-            self.told.bad_lines.push(BadLine { line, detail });
+            self.reply.bad_lines.push(BadLine { line, detail });
         }
     }
 }

@@ -1,27 +1,29 @@
 //! `/api/v1/chats`: chats, who may read and write them, and their messages.
 
-use super::Answer;
-use super::input::Ask;
+use super::ApiResult;
+use super::input::ApiRequest;
 use super::reply::{Problem, Reply};
 use crate::directory::local::Record;
 use serde_json::json;
 
-pub async fn list(ask: Ask) -> Answer {
-    let user_id = ask.query("user_id");
-    let chats = ask.local()?.chats(user_id, ask.after(), ask.limit())?;
+pub async fn list(request: ApiRequest) -> ApiResult {
+    let user_id = request.query("user_id");
+    let chats = request
+        .local()?
+        .chats(user_id, request.after(), request.limit())?;
     Ok(Reply::json(&json!({"chats": chats})))
 }
 
-pub async fn one(ask: Ask) -> Answer {
-    match ask.local()?.chat(ask.name())? {
+pub async fn one(request: ApiRequest) -> ApiResult {
+    match request.local()?.chat(request.name())? {
         Some(chat) => Ok(Reply::json(&chat)),
         None => Err(unknown()),
     }
 }
 
-pub async fn put(ask: Ask) -> Answer {
-    let (house, local, id) = (ask.house, ask.local()?, ask.name().to_owned());
-    let chat: Record = ask.json().await?;
+pub async fn put(request: ApiRequest) -> ApiResult {
+    let (house, local, id) = (request.house, request.local()?, request.name().to_owned());
+    let chat: Record = request.json().await?;
     let before = local.chat(&id)?;
     let (created, chat) = local.put_chat(&id, chat)?;
     local.durable().await?;
@@ -32,40 +34,47 @@ pub async fn put(ask: Ask) -> Answer {
     Ok(Reply::put(created, &chat))
 }
 
-pub async fn delete(ask: Ask) -> Answer {
-    let local = ask.local()?;
-    local.delete_chat(ask.name())?;
+pub async fn delete(request: ApiRequest) -> ApiResult {
+    let local = request.local()?;
+    local.delete_chat(request.name())?;
     local.durable().await?;
-    ask.house.chats.access_changed(ask.name()).await;
+    request.house.chats.access_changed(request.name()).await;
     Ok(Reply::done())
 }
 
-pub async fn messages(ask: Ask) -> Answer {
-    let local = ask.local()?;
-    match local.messages(ask.name(), ask.after(), ask.limit())? {
+pub async fn messages(request: ApiRequest) -> ApiResult {
+    let local = request.local()?;
+    match local.messages(request.name(), request.after(), request.limit())? {
         Some(messages) => Ok(Reply::json(&json!({"messages": messages}))),
         None => Err(unknown()),
     }
 }
 
-pub async fn message(ask: Ask) -> Answer {
-    match ask.local()?.message_record(ask.name(), ask.second())? {
+pub async fn message(request: ApiRequest) -> ApiResult {
+    match request
+        .local()?
+        .message_record(request.name(), request.second())?
+    {
         Some(message) => Ok(Reply::json(&message)),
         None => Err(Problem::missing("There is no such message.")),
     }
 }
 
-pub async fn put_message(ask: Ask) -> Answer {
-    let (local, chat, id) = (ask.local()?, ask.name().to_owned(), ask.second().to_owned());
-    let message: Record = ask.json().await?;
+pub async fn put_message(request: ApiRequest) -> ApiResult {
+    let (local, chat, id) = (
+        request.local()?,
+        request.name().to_owned(),
+        request.second().to_owned(),
+    );
+    let message: Record = request.json().await?;
     let (created, message) = local.put_message(&chat, &id, message)?;
     local.durable().await?;
     Ok(Reply::put(created, &message))
 }
 
-pub async fn delete_message(ask: Ask) -> Answer {
-    let local = ask.local()?;
-    local.delete_message(ask.name(), ask.second())?;
+pub async fn delete_message(request: ApiRequest) -> ApiResult {
+    let local = request.local()?;
+    local.delete_message(request.name(), request.second())?;
     local.durable().await?;
     Ok(Reply::done())
 }

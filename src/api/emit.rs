@@ -1,9 +1,10 @@
 //! `POST /api/v1/emit`: an event to a user, a room or a session.
 
-use super::Answer;
-use super::input::{Ask, Ids};
+use super::ApiResult;
+use super::input::{ApiRequest, Ids};
 use super::reply::{Problem, Reply};
 use crate::ground::names::Id;
+use crate::ground::rooms;
 use crate::socket::{Args, Sid, Target, is_reserved};
 use hyper::StatusCode;
 use serde::Deserialize;
@@ -39,9 +40,9 @@ fn present<'de, D: serde::Deserializer<'de>>(
     Box::<RawValue>::deserialize(deserializer).map(Some)
 }
 
-pub async fn emit(ask: Ask) -> Answer {
-    let house = ask.house;
-    let emit: Emit = ask.json().await?;
+pub async fn emit(request: ApiRequest) -> ApiResult {
+    let house = request.house;
+    let emit: Emit = request.json().await?;
     if is_reserved(&emit.event) {
         let detail = format!(
             "`{}` is an event that Socket.IO keeps for itself.",
@@ -50,7 +51,7 @@ pub async fn emit(ask: Ask) -> Answer {
         return Err(Problem::new(StatusCode::CONFLICT, detail));
     }
     let room = match (&emit.user_id, &emit.room, &emit.session_id) {
-        (Some(user), None, None) => format!("user:{}", &**user),
+        (Some(user), None, None) => rooms::of_user(user),
         (None, Some(room), None) => room.to_string(),
         (None, None, Some(sid)) => Sid::parse(sid)
             .ok_or_else(|| Problem::shape("`session_id` must be a sid."))?

@@ -2,9 +2,10 @@
 
 use super::frames::Frames;
 use super::reply::Problem;
-use super::routes::{Body, Route};
+use super::routes::route::{Body, Route};
 use crate::app::House;
 use crate::directory::local::Local;
+use crate::ground::json;
 use crate::ground::names::{Id, is_id};
 use crate::socket;
 use hyper::body::Incoming;
@@ -23,7 +24,7 @@ const PAGE: usize = 1000;
 const MAX_IDS: usize = 1000;
 
 /// A request to a route.
-pub struct Ask {
+pub struct ApiRequest {
     pub house: &'static House,
     path: Vec<String>,
     query: BTreeMap<String, String>,
@@ -31,7 +32,7 @@ pub struct Ask {
     body: Incoming,
 }
 
-impl Ask {
+impl ApiRequest {
     /// Checks the query and the kind of the body against the route.
     pub fn new(
         house: &'static House,
@@ -76,7 +77,7 @@ impl Ask {
     /// The embedded directory, if it is the one in use.
     pub fn local(&self) -> Result<Rc<Local>, Problem> {
         self.house.core.directory.local().cloned().ok_or_else(|| {
-            let detail = "This is Open WebUI's to keep (SISKIN_DIRECTORY): ask it.";
+            let detail = "This is Open WebUI's to keep (SISKIN_DIRECTORY): request it.";
             Problem::new(StatusCode::CONFLICT, detail)
         })
     }
@@ -126,18 +127,18 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     // serde would take a list for an object, field by field.
     let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
     let parsed = match first {
-        Some(b'{') => crate::ground::json::read(bytes),
+        Some(b'{') => std::str::from_utf8(bytes)
+            .map_err(serde_json::Error::custom)
+            .and_then(json::owned),
         _ => Err(serde_json::Error::custom("it is not an object")),
     };
-    parsed.map_err(
-        |error| match crate::ground::json::read::<IgnoredAny>(bytes) {
-            Ok(_) => Problem::shape(format!("The body is not as described: {error}.")),
-            Err(error) => {
-                let detail = format!("The body is not JSON: {error}.");
-                Problem::new(StatusCode::BAD_REQUEST, detail)
-            }
-        },
-    )
+    parsed.map_err(|error| match json::read::<IgnoredAny>(bytes) {
+        Ok(_) => Problem::shape(format!("The body is not as described: {error}.")),
+        Err(error) => {
+            let detail = format!("The body is not JSON: {error}.");
+            Problem::new(StatusCode::BAD_REQUEST, detail)
+        }
+    })
 }
 
 /// What no client should be asked to take apart.

@@ -30,12 +30,12 @@ use crate::metrics::{self, Counter};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response, StatusCode};
-use input::Ask;
+use input::ApiRequest;
 use reply::{Problem, Reply};
 use routes::Found;
 
 /// What a resource's function comes to.
-type Answer = Result<Reply, Problem>;
+type ApiResult = Result<Reply, Problem>;
 
 /// Answers a request whose path begins with `/api/v1`.
 pub async fn handle(house: &'static House, request: Request<Incoming>) -> Response<Full<Bytes>> {
@@ -63,7 +63,7 @@ pub fn refuse(status: StatusCode, detail: &str, path: &str) -> Response<Full<Byt
     Problem::new(status, detail).reply(path).response()
 }
 
-async fn route(house: &'static House, request: Request<Incoming>) -> Answer {
+async fn route(house: &'static House, request: Request<Incoming>) -> ApiResult {
     let (head, body) = request.into_parts();
     let found = routes::find(head.method.as_str(), head.uri.path());
     let (route, call, path) = match found {
@@ -77,6 +77,6 @@ async fn route(house: &'static House, request: Request<Incoming>) -> Answer {
     if !route.open {
         key::check(house, &head)?;
     }
-    let ask = Ask::new(house, route, path?, head, body)?;
-    call(ask).await
+    let request = ApiRequest::new(house, route, path?, head, body)?;
+    call(request).await
 }

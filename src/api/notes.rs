@@ -2,27 +2,27 @@
 //!
 //! Who has a note open gets `events:note` on every change; who may no longer read it leaves.
 
-use super::Answer;
-use super::input::Ask;
+use super::ApiResult;
+use super::input::ApiRequest;
 use super::reply::{Problem, Reply};
 use crate::directory::local::Record;
 use serde_json::json;
 
-pub async fn list(ask: Ask) -> Answer {
-    let notes = ask.local()?.notes(ask.after(), ask.limit())?;
+pub async fn list(request: ApiRequest) -> ApiResult {
+    let notes = request.local()?.notes(request.after(), request.limit())?;
     Ok(Reply::json(&json!({"notes": notes})))
 }
 
-pub async fn one(ask: Ask) -> Answer {
-    match ask.local()?.note_record(ask.name())? {
+pub async fn one(request: ApiRequest) -> ApiResult {
+    match request.local()?.note_record(request.name())? {
         Some(note) => Ok(Reply::json(&note)),
         None => Err(Problem::missing("There is no such note.")),
     }
 }
 
-pub async fn put(ask: Ask) -> Answer {
-    let (house, local, id) = (ask.house, ask.local()?, ask.name().to_owned());
-    let note: Record = ask.json().await?;
+pub async fn put(request: ApiRequest) -> ApiResult {
+    let (house, local, id) = (request.house, request.local()?, request.name().to_owned());
+    let note: Record = request.json().await?;
     house.notes.save_before_outside(&id).await;
     let (created, note) = local.put_note(&id, note)?;
     local.durable().await?;
@@ -30,9 +30,9 @@ pub async fn put(ask: Ask) -> Answer {
     Ok(Reply::put(created, &note))
 }
 
-pub async fn patch(ask: Ask) -> Answer {
-    let (house, local, id) = (ask.house, ask.local()?, ask.name().to_owned());
-    let changes: Record = ask.json().await?;
+pub async fn patch(request: ApiRequest) -> ApiResult {
+    let (house, local, id) = (request.house, request.local()?, request.name().to_owned());
+    let changes: Record = request.json().await?;
     house.notes.save_before_outside(&id).await;
     let note = local.patch_note(&id, changes)?;
     local.durable().await?;
@@ -40,26 +40,34 @@ pub async fn patch(ask: Ask) -> Answer {
     Ok(Reply::json(&note))
 }
 
-pub async fn delete(ask: Ask) -> Answer {
-    let local = ask.local()?;
-    local.delete_note(ask.name())?;
+pub async fn delete(request: ApiRequest) -> ApiResult {
+    let local = request.local()?;
+    local.delete_note(request.name())?;
     local.durable().await?;
-    ask.house.documents.note_removed(ask.name()).await;
+    request.house.documents.note_removed(request.name()).await;
     Ok(Reply::done())
 }
 
-pub async fn versions(ask: Ask) -> Answer {
-    let versions = ask.local()?.versions(ask.name())?;
+pub async fn versions(request: ApiRequest) -> ApiResult {
+    let versions = request.local()?.versions(request.name())?;
     Ok(Reply::json(&json!({"versions": versions})))
 }
 
-pub async fn restore(ask: Ask) -> Answer {
-    let local = ask.local()?;
-    let version = ask.second().parse();
+pub async fn restore(request: ApiRequest) -> ApiResult {
+    let local = request.local()?;
+    let version = request.second().parse();
     let version = version.map_err(|_| Problem::missing("There is no such version."))?;
-    ask.house.notes.save_before_outside(ask.name()).await;
-    let note = local.restore_note(ask.name(), version)?;
+    request
+        .house
+        .notes
+        .save_before_outside(request.name())
+        .await;
+    let note = local.restore_note(request.name(), version)?;
     local.durable().await?;
-    ask.house.documents.note_changed(ask.name(), &note).await;
+    request
+        .house
+        .documents
+        .note_changed(request.name(), &note)
+        .await;
     Ok(Reply::json(&note))
 }

@@ -1,14 +1,14 @@
 //! `GET /api/v1/openapi.json`: the description of the API, which the build script makes of the table.
 
-use super::Answer;
-use super::input::Ask;
+use super::ApiResult;
+use super::input::ApiRequest;
 use super::reply::Reply;
 use crate::ground::embedded::{Embedded, embedded};
 
 static DOCUMENT: Embedded = embedded!("application/json", "openapi.json");
 
-pub async fn document(ask: Ask) -> Answer {
-    Ok(Reply::embedded(&DOCUMENT, ask.headers()))
+pub async fn document(request: ApiRequest) -> ApiResult {
+    Ok(Reply::embedded(&DOCUMENT, request.headers()))
 }
 
 #[cfg(test)]

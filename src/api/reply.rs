@@ -1,9 +1,9 @@
 //! What goes back: JSON, or problem details (RFC 9457).
 
 use crate::directory::Refusal;
-use crate::directory::local::Wrong;
+use crate::directory::local::RecordError;
 use crate::ground::embedded::Embedded;
-use crate::store::Fault;
+use crate::store::StoreError;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
@@ -111,24 +111,24 @@ impl Problem {
     }
 }
 
-impl From<Fault> for Problem {
-    fn from(fault: Fault) -> Self {
+impl From<StoreError> for Problem {
+    fn from(fault: StoreError) -> Self {
         let detail = format!("Not saved or not read: {}.", fault.sentence());
         match fault {
-            Fault::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail),
-            Fault::Full => Self::new(StatusCode::INSUFFICIENT_STORAGE, detail),
+            StoreError::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail),
+            StoreError::Full => Self::new(StatusCode::INSUFFICIENT_STORAGE, detail),
             _ => Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
                 .with(header::RETRY_AFTER, HeaderValue::from_static("5")),
         }
     }
 }
 
-impl From<Wrong> for Problem {
-    fn from(wrong: Wrong) -> Self {
-        match wrong {
-            Wrong::Missing(what) => Self::missing(format!("There is {what}.")),
-            Wrong::Invalid(why) => Self::shape(format!("{why}.")),
-            Wrong::Fault(fault) => fault.into(),
+impl From<RecordError> for Problem {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::Missing(what) => Self::missing(format!("There is {what}.")),
+            RecordError::Invalid(why) => Self::shape(format!("{why}.")),
+            RecordError::Store(fault) => fault.into(),
         }
     }
 }

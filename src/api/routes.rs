@@ -1,31 +1,31 @@
 //! From a path and a method to the function that answers.
 
-mod route;
+pub mod route;
 
 /// Of each row the router takes the function and the route.
 macro_rules! routes {
     ($($module:ident::$function:ident => $route:expr, $words:expr;)*) => {
         /// Every route, and what answers it.
         pub static ROUTES: &[(super::route::Route, super::Call)] = &[
-            $(($route, |ask| Box::pin(crate::api::$module::$function(ask))),)*
+            $(($route, |request| Box::pin(crate::api::$module::$function(request))),)*
         ];
     };
 }
 
 pub mod table;
 
-use super::Answer;
-use super::input::{self, Ask};
+use super::ApiResult;
+use super::input::{self, ApiRequest};
 use super::reply::Problem;
 use hyper::StatusCode;
 use hyper::header::{self, HeaderValue};
+use route::Route;
 use route::parameter;
-pub use route::{Body, Route};
 use std::pin::Pin;
 use table::ROUTES;
 
 /// A function of a resource.
-pub type Call = fn(Ask) -> Pin<Box<dyn Future<Output = Answer>>>;
+pub type Call = fn(ApiRequest) -> Pin<Box<dyn Future<Output = ApiResult>>>;
 
 /// What a path and a method lead to.
 pub enum Found {

@@ -1,40 +1,41 @@
 //! `/api/v1/sessions`: who is connected; disconnecting.
 
-use super::Answer;
-use super::input::Ask;
+use super::ApiResult;
+use super::input::ApiRequest;
 use super::reply::{Problem, Reply};
 use crate::app::House;
+use crate::ground::rooms;
 use crate::socket::Sid;
 use serde_json::{Value, json};
 
-pub async fn list(ask: Ask) -> Answer {
-    let house = &ask.house;
-    let mut sids = match ask.query("user_id") {
-        Some(user_id) => house.core.hub.members(&format!("user:{user_id}")),
+pub async fn list(request: ApiRequest) -> ApiResult {
+    let house = &request.house;
+    let mut sids = match request.query("user_id") {
+        Some(user_id) => house.core.hub.members(&rooms::of_user(user_id)),
         None => house.core.hub.sids(),
     };
     let total = sids.len();
     sids.sort_unstable();
-    let after = Sid::parse(ask.after());
+    let after = Sid::parse(request.after());
     let behind = |sid: &&Sid| after.is_none_or(|after| **sid > after);
     let sessions: Vec<Value> = sids
         .iter()
         .filter(behind)
-        .take(ask.limit())
+        .take(request.limit())
         .map(|sid| show(house, *sid))
         .collect();
     Ok(Reply::json(&json!({"total": total, "sessions": sessions})))
 }
 
-pub async fn one(ask: Ask) -> Answer {
-    let here = Sid::parse(ask.name()).filter(|sid| ask.house.core.hub.is_connected(*sid));
+pub async fn one(request: ApiRequest) -> ApiResult {
+    let here = Sid::parse(request.name()).filter(|sid| request.house.core.hub.is_connected(*sid));
     let sid = here.ok_or_else(unknown)?;
-    Ok(Reply::json(&show(ask.house, sid)))
+    Ok(Reply::json(&show(request.house, sid)))
 }
 
 /// Also a session of another instance, as long as somebody is signed in there.
-pub async fn end(ask: Ask) -> Answer {
-    let (house, name) = (&ask.house, ask.name());
+pub async fn end(request: ApiRequest) -> ApiResult {
+    let (house, name) = (&request.house, request.name());
     let here = Sid::parse(name).is_some_and(|sid| house.core.hub.is_connected(sid));
     if !here && house.sessions.owner(name).await.is_none() {
         return Err(unknown());
@@ -43,8 +44,8 @@ pub async fn end(ask: Ask) -> Answer {
     Ok(Reply::done())
 }
 
-pub async fn end_of_user(ask: Ask) -> Answer {
-    let disconnected = ask.house.sessions.disconnect_user(ask.name()).await;
+pub async fn end_of_user(request: ApiRequest) -> ApiResult {
+    let disconnected = request.house.sessions.disconnect_user(request.name()).await;
     Ok(Reply::json(&json!({"disconnected": disconnected})))
 }
 

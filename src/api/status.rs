@@ -1,15 +1,15 @@
 //! `GET /api/v1/status` and `/log`: how this instance is doing, for the console and for scripts.
 
-use super::Answer;
-use super::input::Ask;
+use super::ApiResult;
+use super::input::ApiRequest;
 use super::reply::Reply;
 use crate::app::House;
 use crate::config::DirectoryKind;
 use crate::metrics::{self, Counter, Gauge};
 use serde_json::json;
 
-pub async fn status(ask: Ask) -> Answer {
-    let house = &ask.house;
+pub async fn status(request: ApiRequest) -> ApiResult {
+    let house = &request.house;
     let (waiting_bytes, waiting_sessions) = house.core.hub.waiting();
     let directory = match &house.core.config.directory {
         DirectoryKind::Local => "local".to_owned(),
@@ -52,8 +52,8 @@ fn redis(house: &House) -> &'static str {
     }
 }
 
-pub async fn log(ask: Ask) -> Answer {
-    let after = ask.query("after").and_then(|after| after.parse().ok());
+pub async fn log(request: ApiRequest) -> ApiResult {
+    let after = request.query("after").and_then(|after| after.parse().ok());
     let lines = crate::log::tail(after.unwrap_or(0));
     Ok(Reply::json(&json!({"lines": lines})))
 }

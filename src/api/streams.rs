@@ -1,7 +1,7 @@
 //! `/api/v1/streams`: a backend takes what a client streams to it (direct connections).
 
-use super::Answer;
-use super::input::Ask;
+use super::ApiResult;
+use super::input::ApiRequest;
 use super::reply::{Problem, Reply};
 use crate::app::streams::is_name;
 use crate::peers::pools::streams::NoStream;
@@ -18,17 +18,17 @@ struct Events {
     events: Vec<Box<RawValue>>,
 }
 
-pub async fn open(ask: Ask) -> Answer {
-    if !is_name(ask.name()) {
+pub async fn open(request: ApiRequest) -> ApiResult {
+    if !is_name(request.name()) {
         let detail = "A stream's name is `{user}:{session}:{request}`, with just these two colons.";
         return Err(Problem::shape(detail));
     }
-    match ask
+    match request
         .house
         .core
         .pools
         .streams
-        .open(ask.name(), Instant::now())
+        .open(request.name(), Instant::now())
     {
         true => Ok(Reply::done()),
         false => {
@@ -38,10 +38,17 @@ pub async fn open(ask: Ask) -> Answer {
     }
 }
 
-pub async fn take(ask: Ask) -> Answer {
-    let wait = ask.query("wait").and_then(|wait| wait.parse().ok());
+pub async fn take(request: ApiRequest) -> ApiResult {
+    let wait = request.query("wait").and_then(|wait| wait.parse().ok());
     let wait = Duration::from_secs(wait.unwrap_or(WAIT));
-    match ask.house.core.pools.streams.take(ask.name(), wait).await {
+    match request
+        .house
+        .core
+        .pools
+        .streams
+        .take(request.name(), wait)
+        .await
+    {
         Ok(events) => Ok(Reply::json(&Events { events })),
         Err(NoStream::Closed) => Err(closed()),
         Err(NoStream::Lost) => {
@@ -51,8 +58,8 @@ pub async fn take(ask: Ask) -> Answer {
     }
 }
 
-pub async fn close(ask: Ask) -> Answer {
-    match ask.house.core.pools.streams.close(ask.name()) {
+pub async fn close(request: ApiRequest) -> ApiResult {
+    match request.house.core.pools.streams.close(request.name()) {
         true => Ok(Reply::done()),
         false => Err(closed()),
     }

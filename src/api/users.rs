@@ -1,27 +1,27 @@
 //! `/api/v1/users`: the users of the embedded directory.
 
-use super::Answer;
-use super::input::Ask;
+use super::ApiResult;
+use super::input::ApiRequest;
 use super::reply::{Problem, Reply};
 use crate::directory::local::{Record, UserChange};
 use serde_json::json;
 
-pub async fn list(ask: Ask) -> Answer {
-    let users = ask.local()?.users(ask.after(), ask.limit())?;
+pub async fn list(request: ApiRequest) -> ApiResult {
+    let users = request.local()?.users(request.after(), request.limit())?;
     Ok(Reply::json(&json!({"users": users})))
 }
 
-pub async fn one(ask: Ask) -> Answer {
-    match ask.local()?.user(ask.name())? {
+pub async fn one(request: ApiRequest) -> ApiResult {
+    match request.local()?.user(request.name())? {
         Some(user) => Ok(Reply::json(&user)),
         None => Err(Problem::missing("There is no such user.")),
     }
 }
 
 /// A user whose role changed signs in again with the new one.
-pub async fn put(ask: Ask) -> Answer {
-    let (house, local, id) = (ask.house, ask.local()?, ask.name().to_owned());
-    let user: Record = ask.json().await?;
+pub async fn put(request: ApiRequest) -> ApiResult {
+    let (house, local, id) = (request.house, request.local()?, request.name().to_owned());
+    let user: Record = request.json().await?;
     let UserChange {
         created,
         access_changed,
@@ -34,10 +34,10 @@ pub async fn put(ask: Ask) -> Answer {
     Ok(Reply::put(created, &user))
 }
 
-pub async fn delete(ask: Ask) -> Answer {
-    let local = ask.local()?;
-    local.delete_user(ask.name())?;
+pub async fn delete(request: ApiRequest) -> ApiResult {
+    let local = request.local()?;
+    local.delete_user(request.name())?;
     local.durable().await?;
-    ask.house.sessions.disconnect_user(ask.name()).await;
+    request.house.sessions.disconnect_user(request.name()).await;
     Ok(Reply::done())
 }

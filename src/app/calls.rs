@@ -116,10 +116,10 @@ impl Calls {
 /// The event as it is sent, and its interaction id when it is a question to a person.
 fn prepare(event: &RawValue) -> Result<(String, Option<String>), NoAnswer> {
     #[derive(Deserialize)]
-    struct Kind {
+    struct Typed {
         r#type: String,
     }
-    let Object(kind): Object<Kind> =
+    let Object(kind): Object<Typed> =
         serde_json::from_str(event.get()).map_err(|_| NoAnswer::NotAnEvent)?;
     let to_a_person = matches!(
         &*kind.r#type,
@@ -129,7 +129,7 @@ fn prepare(event: &RawValue) -> Result<(String, Option<String>), NoAnswer> {
         return Ok((event.get().into(), None));
     }
     let mut event: Map<String, Value> =
-        serde_json::from_str(event.get()).map_err(|_| NoAnswer::NotAnEvent)?;
+        crate::ground::json::owned(event.get()).map_err(|_| NoAnswer::NotAnEvent)?;
     let data = event.entry("data").or_insert(Value::Null);
     if data.is_null() {
         *data = json!({});

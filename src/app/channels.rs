@@ -101,7 +101,7 @@ impl Channels {
     /// leave that to a reload.
     pub fn emitted(&'static self, target: &Target<'_>, event: &str, args: &Args<'_>) {
         let To::Room(room) = target.to else { return };
-        if event != "events:channel" || !room.starts_with("user:") || !is_created(args) {
+        if event != "events:channel" || rooms::user(room).is_none() || !is_created(args) {
             return;
         }
         for sid in self.core.hub.members(room) {
@@ -122,14 +122,14 @@ impl Channels {
 }
 
 #[derive(Deserialize)]
-struct Kind {
+struct Typed {
     r#type: String,
 }
 
 fn is_created(args: &Args<'_>) -> bool {
     #[derive(Deserialize)]
     struct Created {
-        data: Object<Kind>,
+        data: Object<Typed>,
     }
     let created: Option<Created> = args.object();
     created.is_some_and(|created| created.data.0.r#type == "channel:created")

@@ -1,4 +1,4 @@
-//! What all rooms of the application stand on: sockets, directory, peers, pools; and who sent an event, and why it failed.
+//! What all parts of the application stand on: sockets, directory, peers, pools; and who sent an event, and why it failed.
 
 use crate::config::Config;
 use crate::directory::{Directory, Identity, Refusal};
@@ -14,7 +14,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-/// The handles that every room may need. Made once, never dropped.
+/// The handles that every part may need. Made once, never dropped.
 pub struct Core {
     pub config: Rc<Config>,
     pub executor: Executor,

@@ -1,26 +1,18 @@
-//! A backend streams into a chat: emit first, then persist by type (contract, Emitter).
+//! A backend writes a message of a chat, event by event: each is emitted first, then saved (contract, Emitter).
 
 use super::core::Core;
-use crate::directory::open_webui::OpenWebui;
-use crate::directory::{Directory, List, Refusal, is_saved_chat};
-use crate::ground::rooms;
+use crate::directory::{Identity, MessageEvent, NotAnEvent, Refusal, Saved, is_saved_chat};
+use crate::ground::{json, rooms};
 use crate::metrics;
-use crate::socket::{Args, Object, Target};
+use crate::socket::{Args, Target};
 use log::Level;
-use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
-use std::borrow::Cow;
 use std::cell::Cell;
 use std::rc::Rc;
 
-/// Types that leave a trace in the message.
-const SAVED: [&str; 7] = [
-    "status", "message", "replace", "embeds", "files", "source", "citation",
-];
-
 /// What a large event leaves behind of the buffer for payloads.
-const KEPT: usize = 8192;
+const RETAINED: usize = 8192;
 
 /// A message of a chat that a backend is writing. Cheap to use for many events.
 pub struct Emitter {
@@ -33,8 +25,8 @@ pub struct Emitter {
     payload: Cell<String>,
     /// Where events are saved; `None` when they are not.
     place: Option<Place>,
-    /// Whether the log knows that not everything is saved.
-    told: Cell<bool>,
+    /// Whether a warning that not everything is saved is logged already.
+    logged: Cell<bool>,
 }
 
 struct Place {
@@ -47,52 +39,8 @@ struct Place {
 pub struct Emitted {
     /// Sockets of this instance that got it.
     pub reached: usize,
-    pub saved: Saved,
-}
-
-/// Whether an event left a trace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Saved {
-    /// Its type isn't saved, or this emitter saves nothing.
-    No,
-    /// Taken by the directory; on disk after [`crate::directory::Directory::durable`].
-    Yes,
-    /// There is no such message to save it to.
-    NoMessage,
-    /// It was emitted, but could not be saved.
-    Failed(Refusal),
-}
-
-/// Not an object with a text `type`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotAnEvent;
-
-#[derive(Deserialize)]
-struct Event<'a> {
-    #[serde(borrow)]
-    r#type: Cow<'a, str>,
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Content<'a> {
-    #[serde(borrow)]
-    content: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-struct Lists<'a> {
-    #[serde(borrow, default)]
-    embeds: Vec<&'a RawValue>,
-    #[serde(borrow, default)]
-    files: Vec<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Source<'a> {
-    #[serde(borrow)]
-    r#type: Option<&'a RawValue>,
+    /// An error: it was emitted, but could not be saved.
+    pub saved: Result<Saved, Refusal>,
 }
 
 impl Emitter {
@@ -116,38 +64,45 @@ impl Emitter {
             head: head(chat_id, message_id),
             payload: Cell::default(),
             place,
-            told: Cell::new(false),
+            logged: Cell::new(false),
         }
     }
 
-    /// Emits `events` to the user's sessions, then saves the event as its type says. A failed save is logged and told,
-    /// and never keeps the event from the user.
+    /// Emits `events` to the user's sessions, then saves the event as its type says. A failed save is logged and
+    /// reported, and never withholds the event from the user.
     pub async fn emit(&self, event: &RawValue) -> Result<Emitted, NotAnEvent> {
-        let Object(parsed): Object<Event<'_>> =
-            serde_json::from_str(event.get()).map_err(|_| NotAnEvent)?;
+        // Saved as text can be; who is connected gets it as it came, and may put halves of a character together.
+        let mended = json::mend(event.get());
+        let event = MessageEvent::read(event, &mended)?;
         let mut payload = self.payload.take();
-        for part in [&*self.head, event.get(), "}"] {
+        for part in [&*self.head, event.raw.get(), "}"] {
             payload.push_str(part);
         }
-        let emitted = self.emit_payload(event, &parsed, &payload).await;
+        let emitted = self.emit_payload(&event, &payload).await;
         payload.clear();
-        payload.shrink_to(KEPT);
+        payload.shrink_to(RETAINED);
         self.payload.set(payload);
         Ok(emitted)
     }
 
-    async fn emit_payload(&self, event: &RawValue, parsed: &Event<'_>, payload: &str) -> Emitted {
+    async fn emit_payload(&self, event: &MessageEvent<'_>, payload: &str) -> Emitted {
         let args = Args::from_json(payload);
-        if let (Directory::OpenWebui(webui), Some(place)) = (&self.core.directory, &self.place)
-            && SAVED.contains(&&*parsed.r#type)
-        {
-            return self.through(webui, place, event, &args).await;
-        }
-        let reached = self.send(&args);
-        let saved = match &self.place {
-            Some(place) => self.save(place, parsed).await,
-            None => Saved::No,
+        let Some(place) = self.place.as_ref().filter(|_| event.is_saved()) else {
+            let reached = self.send(&args);
+            let saved = Ok(Saved::No);
+            return Emitted { reached, saved };
         };
+        let author = self.author();
+        // Then Open WebUI emits what it saves, over the Redis that it shares with us; when it can't save, we emit.
+        let emitted_by_directory = author.is_some() && self.core.directory.emits_saved_events();
+        let mut reached = match emitted_by_directory {
+            true => self.core.hub.members(&self.room).len(),
+            false => self.send(&args),
+        };
+        let saved = self.save(place, author.as_deref(), event).await;
+        if emitted_by_directory && saved != Ok(Saved::Yes) {
+            reached = self.send(&args);
+        }
         Emitted { reached, saved }
     }
 
@@ -156,113 +111,43 @@ impl Emitter {
         self.core.peers.emit(&target, "events", args)
     }
 
-    /// Open WebUI saves as its own emitter does, in the name of the user, whose token one of their sessions brought.
-    /// Over a shared Redis it is it who emits; when it can't, we do.
-    async fn through(
-        &self,
-        webui: &Rc<OpenWebui>,
-        place: &Place,
-        event: &RawValue,
-        args: &Args<'_>,
-    ) -> Emitted {
+    /// The user, as one of their sessions here signed in, for a directory that saves with their token.
+    fn author(&self) -> Option<Rc<Identity>> {
         let core = self.core;
+        if !core.directory.saves_as_user() {
+            return None;
+        }
         let members = core.hub.members(&self.room);
-        let who = members.iter().find_map(|sid| core.pools.sessions.who(*sid));
-        let by_us = who.is_none() || !webui.shares_redis();
-        let mut reached = if by_us {
-            self.send(args)
-        } else {
-            members.len()
-        };
-        let saved = match who {
-            Some(who) => {
-                let Place {
-                    chat_id,
-                    message_id,
-                } = place;
-                match webui.save_event(&who, chat_id, message_id, event).await {
-                    Ok(true) => Saved::Yes,
-                    Ok(false) => Saved::NoMessage,
-                    Err(refusal) => Saved::Failed(refusal),
-                }
-            }
-            None => Saved::Failed(Refusal::Denied(
-                "the user has no session here to save it with",
-            )),
-        };
-        if saved != Saved::Yes {
-            metrics::refused("event save");
-            if !by_us {
-                reached = self.send(args);
-            }
-        }
-        Emitted { reached, saved }
+        members.iter().find_map(|sid| core.pools.sessions.who(*sid))
     }
 
-    async fn save(&self, place: &Place, event: &Event<'_>) -> Saved {
-        match self.persist(place, event).await {
-            Ok(saved) => saved,
-            Err(refusal) => {
-                metrics::refused("event save");
-                let Place {
-                    chat_id,
-                    message_id,
-                } = place;
-                // What is away has said so in the log: one line for the outage, not one an event.
-                let level = match refusal {
-                    Refusal::Denied(_) if !self.told.replace(true) => Level::Warn,
-                    _ => Level::Debug,
-                };
-                log::log!(
-                    level,
-                    "an event of message {message_id:?} in chat {chat_id:?} was emitted but not saved: {refusal}"
-                );
-                Saved::Failed(refusal)
-            }
-        }
-    }
-
-    /// By type; data of another shape than the type's leaves no trace.
-    async fn persist(&self, place: &Place, event: &Event<'_>) -> Result<Saved, Refusal> {
-        let (chat, message) = (&*place.chat_id, &*place.message_id);
+    async fn save(
+        &self,
+        place: &Place,
+        author: Option<&Identity>,
+        event: &MessageEvent<'_>,
+    ) -> Result<Saved, Refusal> {
+        let Place {
+            chat_id,
+            message_id,
+        } = place;
         let directory = &self.core.directory;
-        let data = event.data.map_or("{}", RawValue::get);
-        let saved = match &*event.r#type {
-            "status" => match event.data {
-                Some(data) => directory.append_status(chat, message, data).await?,
-                None => return Ok(Saved::No),
-            },
-            "message" => match serde_json::from_str(data) {
-                Ok(Object(Content { content })) => {
-                    directory.append_content(chat, message, &content).await?
-                }
-                Err(_) => return Ok(Saved::No),
-            },
-            "replace" => match serde_json::from_str(data) {
-                Ok(Object(Content { content })) => {
-                    directory.replace_content(chat, message, &content).await?
-                }
-                Err(_) => return Ok(Saved::No),
-            },
-            kind @ ("embeds" | "files") => {
-                let (list, entries) = match (kind, serde_json::from_str(data)) {
-                    ("embeds", Ok(Object(Lists { embeds, .. }))) => (List::Embeds, embeds),
-                    (_, Ok(Object(Lists { files, .. }))) => (List::Files, files),
-                    (_, Err(_)) => return Ok(Saved::No),
-                };
-                directory
-                    .prepend_list(chat, message, list, &entries)
-                    .await?
-            }
-            "source" | "citation" => match (serde_json::from_str(data), event.data) {
-                (Ok(Object(Source { r#type: None })), Some(data)) => {
-                    directory.append_source(chat, message, data).await?
-                }
-                _ => return Ok(Saved::No),
-            },
-            _ => return Ok(Saved::No),
-        };
-        Ok(if saved { Saved::Yes } else { Saved::NoMessage })
+        let saved = directory
+            .save_event(author, chat_id, message_id, event)
+            .await;
+        if let Err(refusal) = saved {
+            metrics::refused("event save");
+            // A directory that is away has logged it: one line for the outage, not one an event.
+            let level = match refusal {
+                Refusal::Denied(_) if !self.logged.replace(true) => Level::Warn,
+                _ => Level::Debug,
+            };
+            log::log!(
+                level,
+                "an event of message {message_id:?} in chat {chat_id:?} was emitted but not saved: {refusal}"
+            );
+        }
+        saved
     }
 }
 

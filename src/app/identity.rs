@@ -4,7 +4,10 @@ use super::core::{Core, Fault, Sender};
 use crate::directory::{Identity, Refusal};
 use crate::ground::clock::now;
 use crate::metrics;
-use crate::token;
+use crate::token::{self, TokenError};
+
+/// What a token that is too long is too long for.
+pub const TOKEN_BYTES: &str = "bytes of a token";
 
 /// Whom the token is of: verified, known to the directory, not revoked.
 ///
@@ -15,7 +18,10 @@ pub async fn identify(core: &Core, token: &str) -> Result<Identity, Fault> {
     let claims = token::verify(token, secret, now()).map_err(|error| {
         metrics::refused("token");
         log::debug!("a token is refused: {error}");
-        Fault::Denied("not a valid token")
+        match error {
+            TokenError::TooLong => Fault::Full(TOKEN_BYTES),
+            _ => Fault::Denied("not a valid token"),
+        }
     })?;
     let who = core.directory.identify(token, &claims).await?;
     match core.peers.revoked(&[&who]).await.contains(&true) {
@@ -36,19 +42,11 @@ pub fn same_user(core: &Core, from: &Sender, token: &str) -> Result<(), Fault> {
     }
 }
 
-/// The token's time is over, or has not come.
-pub fn expired(who: &Identity, now: i64) -> bool {
-    who.claims.exp.is_some_and(|exp| exp <= now) || who.claims.nbf.is_some_and(|nbf| nbf > now)
-}
-
-/// Is the identity of a session still good? `revoked`: what is known of its token.
+/// Is the identity of a session still good? `revoked`: what is known of its token. When the token expires, its session knows.
 ///
 /// # Errors
 /// Denied when it is not; unavailable when nobody can tell now.
 pub async fn still_valid(core: &Core, who: &Identity, revoked: bool) -> Result<(), Refusal> {
-    if expired(who, now()) {
-        return Err(Refusal::Denied("the token has expired"));
-    }
     if revoked {
         return Err(Refusal::Denied("the token was revoked"));
     }

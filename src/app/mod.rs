@@ -1,6 +1,6 @@
-//! What siskin does, one noun a room, each with its state, its rules and its tasks.
+//! What siskin does, one noun a part, each with its state, its rules and its tasks.
 //!
-//! - [`core`]: what all rooms stand on
+//! - [`core`]: what all parts stand on
 //! - [`identity`]: from a token to an identity
 //! - [`sessions`]: signing in, the check every 30 s, being forgotten
 //! - [`channels`], [`chats`]: who is in them, who types, who has read
@@ -34,7 +34,7 @@ use notes::Notes;
 use sessions::Sessions;
 use usage::Usage;
 
-/// All rooms. Made once by `serve`, never dropped.
+/// All parts of the application. Made once by `serve`, never dropped.
 pub struct House {
     pub core: &'static Core,
     pub sessions: &'static Sessions,
@@ -94,12 +94,12 @@ impl House {
 
     /// The names of the tasks that the end waits for.
     pub fn unfinished(&self) -> Vec<&'static str> {
-        let rooms = [
+        let parts = [
             self.notes.tasks(),
             self.documents.tasks(),
             self.chats.tasks(),
         ];
-        rooms.into_iter().flat_map(Tasks::list).collect()
+        parts.into_iter().flat_map(Tasks::list).collect()
     }
 
     /// The end, when all sockets have gone: waits until everything is saved that can be, and the others know of it. The
@@ -114,6 +114,6 @@ impl House {
     }
 }
 
-fn leak<T>(room: T) -> &'static T {
-    Box::leak(Box::new(room))
+fn leak<T>(part: T) -> &'static T {
+    Box::leak(Box::new(part))
 }

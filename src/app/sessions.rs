@@ -6,17 +6,19 @@ use super::chats::Chats;
 use super::core::{Core, Fault, Sender};
 use super::identity;
 use crate::directory::{Identity, Refusal};
-use crate::ground::clock::now;
+use crate::ground::clock::Moment;
 use crate::ground::rooms;
 use crate::ground::tasks::{Single, Tasks};
 use crate::metrics;
 use crate::peers::pools::sessions::Reaped;
 use crate::socket::{Args, Sid, Target};
+use crate::token::MAX_TOKEN_BYTES;
+use log::Level;
 use serde_json::json;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Between two checks of every session (contract, Identity).
 const RECHECK: Duration = Duration::from_secs(30);
@@ -59,7 +61,7 @@ impl Sessions {
     /// It is anonymous, or was just disconnected.
     pub fn sender(&self, sid: Sid) -> Result<Sender, Fault> {
         let who = self.core.pools.sessions.who(sid).ok_or(Fault::Anonymous)?;
-        if identity::expired(&who, now()) {
+        if self.core.pools.sessions.is_expired(sid) {
             self.core.hub.disconnect(sid, true);
             return Err(Fault::Denied("the token has expired"));
         }
@@ -78,6 +80,15 @@ impl Sessions {
                 self.retry_later(sid, token);
                 return Err(Fault::Unavailable(why));
             }
+            Err(Fault::Full(limit)) => {
+                let (most, level) = (MAX_TOKEN_BYTES, core.limit_reached(sid, limit, Level::Info));
+                log::log!(
+                    level,
+                    "{sid} can't sign in: its token is longer than {most} bytes"
+                );
+                core.send_error(sid, &format!("The token is longer than {most} bytes"));
+                return Err(Fault::Full(limit));
+            }
             answer => answer?,
         };
         if !core.hub.is_connected(sid) {
@@ -89,7 +100,7 @@ impl Sessions {
             return Err(Fault::Denied("another user's token"));
         }
         let room = rooms::of_user(&who.user.id);
-        let who = core.pools.sessions.sign_in(sid, who, now());
+        let who = core.pools.sessions.sign_in(sid, who, Moment::now());
         self.keep_checking();
         match core.peers.enter(sid, &room).await {
             true => Ok(who),
@@ -158,7 +169,7 @@ impl Sessions {
 
     /// The session and its user are alive.
     pub fn seen(&self, from: &Sender) {
-        self.core.pools.sessions.seen(from.sid, now());
+        self.core.pools.sessions.seen(from.sid, Moment::now());
         self.core.directory.seen(&from.who);
     }
 
@@ -230,7 +241,8 @@ impl Sessions {
         let check = || async move {
             loop {
                 smol::Timer::after(RECHECK).await;
-                self.reap(now());
+                self.reap();
+                self.end_expired();
                 self.check_all().await;
                 if self.core.pools.sessions.is_empty() {
                     return;
@@ -241,10 +253,10 @@ impl Sessions {
     }
 
     /// Sessions that were not heard of for four heartbeats leave the pool.
-    fn reap(&self, now: i64) {
-        let since = now - self.core.config.session_timeout().as_secs().cast_signed();
+    fn reap(&self) {
+        let timeout = self.core.config.session_timeout();
         let mut left = BTreeSet::new();
-        for (sid, chats) in self.core.pools.sessions.reap(since) {
+        for (sid, chats) in self.core.pools.sessions.reap(Instant::now(), timeout) {
             log::info!("{sid} sent no heartbeat and leaves the session pool");
             for chat_id in chats {
                 self.core.peers.leave(sid, &rooms::of_chat(&chat_id));
@@ -254,6 +266,17 @@ impl Sessions {
         // Once a chat, however many leave it: a proxy that is cut off takes all of them.
         for chat_id in left {
             self.chats.publish_presence(&chat_id);
+        }
+    }
+
+    /// Sessions whose token has expired are disconnected.
+    fn end_expired(&self) {
+        let pool = &self.core.pools.sessions;
+        for sid in pool.sids() {
+            if pool.is_expired(sid) {
+                log::info!("{sid} is disconnected: the token has expired");
+                self.core.hub.disconnect(sid, true);
+            }
         }
     }
 

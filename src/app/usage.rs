@@ -1,11 +1,11 @@
 //! Which models are in use: entries age, and are swept every 3 s while there are any.
 
 use super::core::Core;
-use crate::ground::clock::now;
+use crate::ground::clock::Moment;
 use crate::ground::tasks::{Single, Tasks};
 use crate::peers::pools::usage::LIFETIME;
 use crate::socket::Sid;
-use std::time::Duration;
+use std::time::Instant;
 
 /// Models in use by sockets of this instance.
 pub struct Usage {
@@ -26,12 +26,12 @@ impl Usage {
     /// The session uses the model now.
     pub fn touch(&self, model: &str, sid: Sid) {
         let pool = &self.core.pools.usage;
-        pool.touch(model, sid, now());
+        pool.touch(model, sid, Moment::now());
         let pool = pool.clone();
         let sweep = || async move {
             loop {
-                smol::Timer::after(Duration::from_secs(LIFETIME.unsigned_abs())).await;
-                if !pool.sweep(now()) {
+                smol::Timer::after(LIFETIME).await;
+                if !pool.sweep(Instant::now()) {
                     return;
                 }
             }

@@ -35,7 +35,7 @@ pub fn run(backup: &Backup) -> Outcome {
 }
 
 /// Writes beside the file, then takes its place, so that a bad end leaves the last backup alone.
-fn write(path: &Path, answer: &mut request::Answer) -> io::Result<u64> {
+fn write(path: &Path, answer: &mut request::Received) -> io::Result<u64> {
     let mut name = path
         .file_name()
         .ok_or_else(|| io::Error::other("it names no file"))?

@@ -5,6 +5,7 @@
 
 use super::{Failure, Outcome, request};
 use crate::config::{DirectoryKind, Reading, Source};
+use crate::peers;
 use crate::store::{self, OpenError, Report};
 use argh::{ArgsInfo, FromArgs};
 use std::fmt::Write;
@@ -49,18 +50,13 @@ pub fn run(check: &Check) -> Outcome {
 }
 
 /// What only the connection itself knows of its settings. Redis need not be there.
-#[cfg(feature = "redis")]
 fn check_redis(reading: &mut Reading) {
-    let redis = reading.config.as_ref().and_then(|c| c.redis.as_ref());
-    if let Some(Err(why)) = redis.map(crate::redis::Redis::check) {
+    if let Some(Err(why)) = reading.config.as_ref().map(peers::check) {
         let fix = "write it as redis://user:password@host:6379/0";
         let mistake = crate::config::Mistake::new("WEBSOCKET_REDIS_URL", why, fix);
         reading.mistakes.push(mistake);
     }
 }
-
-#[cfg(not(feature = "redis"))]
-fn check_redis(_: &mut Reading) {}
 
 /// The store that the settings name, which need not be there and may be in use.
 fn verify_kept(path: &Path) -> Outcome {
@@ -100,7 +96,7 @@ fn found(path: &Path, report: &Report) -> String {
         let _ = write!(out, ", {count} {}", table.name());
     }
     out.push_str(".\n");
-    if report.mended || !report.closed {
+    if !report.closed {
         out.push_str("It was not closed: the next start repairs it.\n");
     }
     out

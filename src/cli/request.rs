@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What came back.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Received {
     pub status: u16,
     /// Bytes of the body, as the head says.
     length: Option<u64>,
@@ -24,7 +24,7 @@ pub struct Answer {
     body: io::Chain<io::Cursor<Vec<u8>>, TcpStream>,
 }
 
-impl Answer {
+impl Received {
     /// The body, at most 1 MiB of it, as text for a person.
     pub fn text(self) -> String {
         let mut bytes = Vec::new();
@@ -75,10 +75,10 @@ pub fn address(config: &Config) -> Option<SocketAddr> {
 ///
 /// # Errors
 /// There is no answer: one line that says so, why, and what to look at.
-pub fn send(config: &Config, method: &str, path: &str, body: &[u8]) -> Result<Answer, Failure> {
+pub fn send(config: &Config, method: &str, path: &str, body: &[u8]) -> Result<Received, Failure> {
     let unknown = "SISKIN_LISTEN names port 0: set it to the port of the running instance";
     let address = address(config).ok_or_else(|| Failure::Failed(unknown.into()))?;
-    ask(config, address, method, path, body).map_err(|error| {
+    exchange(config, address, method, path, body).map_err(|error| {
         let way = "is it running, and with the same SISKIN_LISTEN?";
         Failure::Failed(format!(
             "siskin does not answer at {address}: {error}; {way}"
@@ -86,13 +86,13 @@ pub fn send(config: &Config, method: &str, path: &str, body: &[u8]) -> Result<An
     })
 }
 
-fn ask(
+fn exchange(
     config: &Config,
     address: SocketAddr,
     method: &str,
     path: &str,
     body: &[u8],
-) -> io::Result<Answer> {
+) -> io::Result<Received> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
@@ -111,7 +111,7 @@ fn ask(
     read_head(stream)
 }
 
-fn read_head(mut stream: TcpStream) -> io::Result<Answer> {
+fn read_head(mut stream: TcpStream) -> io::Result<Received> {
     let mut head = Vec::new();
     let mut buffer = [0; 4096];
     let end = loop {
@@ -134,7 +134,7 @@ fn read_head(mut stream: TcpStream) -> io::Result<Answer> {
             let is_length = name.eq_ignore_ascii_case("content-length");
             is_length.then(|| value.trim().parse().ok()).flatten()
         });
-    Ok(Answer {
+    Ok(Received {
         status: status.ok_or_else(|| io::Error::other("the answer is no HTTP"))?,
         length,
         body: io::Cursor::new(rest).chain(stream),

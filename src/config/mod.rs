@@ -4,6 +4,7 @@
 //! `reader` makes the `Config`.
 
 pub mod env;
+mod origin;
 mod reader;
 mod redis;
 pub mod table;
@@ -11,7 +12,10 @@ pub mod table;
 mod tests;
 mod values;
 
-pub use redis::{Redis, RedisOptions, RedisTls};
+pub use origin::Origin;
+#[cfg(test)]
+pub use redis::RedisOptions;
+pub use redis::{RedisSettings, RedisTls};
 
 use env::Env;
 use std::fmt;
@@ -54,10 +58,12 @@ pub struct Config {
     pub max_payload: usize,
     /// Bytes of a request's head.
     pub max_header: usize,
+    /// Header lines of a request.
+    pub max_header_lines: usize,
     /// Bytes that may wait for one session.
     pub outbox_bytes: usize,
     /// `Some` with `WEBSOCKET_MANAGER=redis`.
-    pub redis: Option<Redis>,
+    pub redis: Option<RedisSettings>,
 }
 
 impl Config {
@@ -121,8 +127,7 @@ impl fmt::Display for HttpUrl {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cors {
     Any,
-    /// As browsers send them: scheme, host, maybe port, no slash at the end.
-    Only(Vec<String>),
+    Only(Vec<Origin>),
 }
 
 /// The transports that clients may use.

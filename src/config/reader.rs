@@ -2,7 +2,9 @@
 
 use super::env::{self, Env, NOT_UTF8};
 use super::table::{self, Computed, Required, Row, SETTINGS, Setting, Unset, Value};
-use super::{Config, DirectoryKind, Mistake, Reading, Redis, RedisTls, Secret, Source, Transports};
+use super::{
+    Config, DirectoryKind, Mistake, Reading, RedisSettings, RedisTls, Secret, Source, Transports,
+};
 use super::{redis, values};
 use std::path::PathBuf;
 
@@ -44,12 +46,13 @@ impl Reader<'_> {
         let max_connections = self.computed(&table::SISKIN_MAX_CONNECTIONS, most_connections());
         let half = (max_connections / 2).max(1);
         let per_second = self.value(&table::SISKIN_EVENTS_PER_SECOND)?;
+        let directory = self.value(&table::SISKIN_DIRECTORY)?;
         let config = Config {
             secret_key: self.required(&table::WEBUI_SECRET_KEY),
             api_key: self.api_key(),
             listen: self.value(&table::SISKIN_LISTEN)?,
-            data_dir: self.data_dir(),
-            directory: self.value(&table::SISKIN_DIRECTORY)?,
+            data_dir: self.data_dir(&directory),
+            directory,
             trust_token_claims: self.value(&table::SISKIN_TRUST_TOKEN_CLAIMS)?,
             cors: self.value(&table::CORS_ALLOW_ORIGIN)?,
             log: self.value(&table::SISKIN_LOG)?,
@@ -67,6 +70,7 @@ impl Reader<'_> {
             max_rooms: self.value(&table::SISKIN_MAX_ROOMS)?,
             max_payload: self.value(&table::SISKIN_MAX_PAYLOAD_BYTES)?,
             max_header: self.value(&table::SISKIN_MAX_HEADER_BYTES)?,
+            max_header_lines: self.value(&table::SISKIN_MAX_HEADER_LINES)?,
             outbox_bytes: self.value(&table::SISKIN_OUTBOX_BYTES)?,
             redis: self.redis(),
         };
@@ -91,10 +95,11 @@ impl Reader<'_> {
         Some(self.computed(&table::SISKIN_TRANSPORTS, default))
     }
 
-    fn data_dir(&mut self) -> PathBuf {
+    /// Empty when there is no store to be kept there.
+    fn data_dir(&mut self, directory: &DirectoryKind) -> PathBuf {
         let default = default_folder(self.env).unwrap_or_default();
         let folder = self.computed(&table::SISKIN_DATA_DIR, default);
-        if folder.is_empty() {
+        if folder.is_empty() && *directory == DirectoryKind::Local {
             let what = "there is no home folder to take a default from";
             self.mistake(&table::SISKIN_DATA_DIR.row, what, "name a folder");
         }
@@ -102,7 +107,7 @@ impl Reader<'_> {
     }
 
     /// `None` when this instance is alone.
-    fn redis(&mut self) -> Option<Redis> {
+    fn redis(&mut self) -> Option<RedisSettings> {
         let wanted = self.optional(&table::WEBSOCKET_MANAGER).is_some();
         let before = self.mistakes.len();
         let url = self.optional(&table::WEBSOCKET_REDIS_URL);
@@ -117,7 +122,7 @@ impl Reader<'_> {
             .unwrap_or_default();
         let port = self.value(&table::WEBSOCKET_SENTINEL_PORT)?;
         let with_port = |(host, own): values::Host| (host, own.unwrap_or(port));
-        let redis = Redis {
+        let redis = RedisSettings {
             url,
             sentinels: hosts.into_iter().map(with_port).collect(),
             cluster: self.value(&table::WEBSOCKET_REDIS_CLUSTER)?,
@@ -149,12 +154,8 @@ impl Reader<'_> {
         })
     }
 
-    fn check_redis(&mut self, redis: &Redis, has_url: bool) {
-        if cfg!(not(feature = "redis")) {
-            let what = "this siskin is built without Redis";
-            let fix = "take a build with the feature redis";
-            self.mistake(&table::WEBSOCKET_MANAGER.row, what, fix);
-        } else if !has_url {
+    fn check_redis(&mut self, redis: &RedisSettings, has_url: bool) {
+        if !has_url {
             let what = "it is not set, and WEBSOCKET_MANAGER is redis";
             let fix = "set it to the Redis that all instances share, as redis://127.0.0.1:6379/0";
             self.mistake(&table::WEBSOCKET_REDIS_URL.row, what, fix);

@@ -10,7 +10,7 @@ pub const REDIS_JSON: Kind<RedisJson> = kind("a JSON object", redis_json);
 
 /// Where Redis is and how it is used.
 #[derive(Clone, Debug)]
-pub struct Redis {
+pub struct RedisSettings {
     /// `redis://` or `rediss://`; holds the password.
     pub url: Secret,
     /// Not empty: the host of `url` is the service that these Sentinels know.
@@ -18,6 +18,10 @@ pub struct Redis {
     pub cluster: bool,
     pub options: RedisOptions,
     /// For `rediss://`.
+    #[cfg_attr(
+        not(feature = "tls"),
+        allow(dead_code, reason = "a build without TLS does not read it")
+    )]
     pub tls: RedisTls,
     pub room_channels: bool,
     pub lock_timeout: Duration,

@@ -27,7 +27,7 @@ pub struct Value(pub &'static str);
 
 /// The default is computed at start, as these words say.
 #[derive(Debug)]
-pub struct Computed(pub &'static str);
+pub struct Computed(#[allow(dead_code, reason = "the row keeps the words")] pub &'static str);
 
 /// There is no default; what that means is in the setting's sentence.
 #[derive(Debug)]
@@ -107,7 +107,7 @@ settings! {
     /// Where connections are accepted; 0.0.0.0:8380 is every IPv4 address of the machine, port 0 any free port.
     SISKIN_LISTEN: Vec<SocketAddr> = ADDRESSES, Value("127.0.0.1:8380");
 
-    /// The folder of the embedded store.
+    /// The folder of the embedded store; none is needed beside an Open WebUI.
     SISKIN_DATA_DIR: String = FOLDER,
         Computed("$STATE_DIRECTORY under systemd, else siskin in $XDG_DATA_HOME or ~/.local/share");
 
@@ -126,7 +126,8 @@ settings! {
     /// Serves the console page at /.
     SISKIN_CONSOLE: bool = FLAG, Value("true");
 
-    /// Reverse proxies whose X-Forwarded-For header is believed, for the limit of connections an address.
+    /// Reverse proxies whose X-Forwarded-For header (or Forwarded, where there is none) is believed, for the limit of
+    /// connections an address.
     SISKIN_TRUSTED_PROXIES: Vec<Network> = NETWORKS, Value("127.0.0.0/8, ::1");
 
     /// false serves HTTP long-polling only, without an upgrade to websocket.
@@ -165,6 +166,9 @@ settings! {
 
     /// The largest head (request line and header) of a request.
     SISKIN_MAX_HEADER_BYTES: usize = BYTES, Value("16 KiB");
+
+    /// Header lines that a request may have.
+    SISKIN_MAX_HEADER_LINES: usize = LIMIT, Value("100");
 
     /// What may wait for a client that has taken nothing for 20 s, and an eighth of what may wait for one that reads; over
     /// it the session is closed. A larger message is not counted against what follows it.

@@ -241,6 +241,9 @@ fn an_empty_value_is_none() {
 #[test]
 fn a_home_that_is_not_utf8_is_none() {
     let told = mistakes(&[("HOME", "/h/\u{FFFD}")]);
+    let open_webui = ("SISKIN_DIRECTORY", "http://127.0.0.1:8080");
+    assert_eq!(mistakes(&[("HOME", ""), open_webui]), Vec::<String>::new());
+    assert_eq!(mistakes(&[("HOME", "")]).len(), 1);
     assert!(told[0].starts_with("SISKIN_DATA_DIR: "), "{told:?}");
 }
 

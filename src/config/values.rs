@@ -1,6 +1,6 @@
 //! The kinds of values: how each is written, and its parser. The parser's error says how to write a value.
 
-use super::{Cors, DirectoryKind, HttpUrl, Network, Secret, Transports};
+use super::{Cors, DirectoryKind, HttpUrl, Network, Origin, Secret, Transports};
 use log::LevelFilter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -215,20 +215,15 @@ fn origins(text: &str) -> Result<Cors, String> {
         .split(';')
         .map(str::trim)
         .filter(|part| !part.is_empty());
-    let origins: Vec<String> = parts
-        .map(|part| part.trim_end_matches('/').to_owned())
-        .collect();
-    if origins.iter().any(|origin| origin == "*") {
+    let parts: Vec<&str> = parts.collect();
+    if parts.contains(&"*") {
         return Ok(Cors::Any);
     }
-    let is_origin = |text: &String| match text.split_once("://") {
-        Some((scheme, host)) => !scheme.is_empty() && !host.is_empty() && !host.contains('/'),
-        None => false,
-    };
-    if origins.is_empty() || !origins.iter().all(is_origin) {
-        return Err("write * or origins as https://chat.example;https://other.example".into());
+    let origins = parts.iter().map(|part| Origin::parse(part));
+    match origins.collect() {
+        Some(origins) if !parts.is_empty() => Ok(Cors::Only(origins)),
+        _ => Err("write * or origins as https://chat.example;https://other.example:8443, with names in ASCII".into()),
     }
-    Ok(Cors::Only(origins))
 }
 
 fn directory(text: &str) -> Result<DirectoryKind, String> {
@@ -339,8 +334,11 @@ mod tests {
 
     #[test]
     fn origins_lose_their_slash() {
-        let two = Cors::Only(vec!["https://a".into(), "http://b:1".into()]);
-        assert_eq!(origins("https://a/; http://b:1"), Ok(two));
+        let two = ["https://a", "http://b:1"].map(|text| Origin::parse(text).unwrap());
+        assert_eq!(
+            origins("https://a/; http://b:1"),
+            Ok(Cors::Only(two.into()))
+        );
         assert_eq!(origins("https://a;*"), Ok(Cors::Any));
         for wrong in ["", ";", "a", "https://a/b", "https://a,https://b/c"] {
             assert!(origins(wrong).is_err(), "{wrong}");

@@ -1,118 +1,27 @@
 //! Who is who and what they may see: one enum over the places that know it.
 //!
-//! - [`local`]: the embedded store; everything is kept here
-//! - [`open_webui`]: the REST of an Open WebUI, which keeps everything
+//! - [`local`]: the embedded store, where everything is saved
+//! - [`open_webui`]: the REST of an Open WebUI, which saves everything itself
+//! - [`types`]: what requests and answers are made of; [`event`]: an event of a message
+//! - [`content`]: what counts as an empty note
 //!
-//! Every question is asked for an [`Identity`], never for a name out of a payload.
-//! An answer is `Err(Refusal)` when it is no, or when nobody can tell at the moment.
+//! Every request is made for an [`Identity`], never for a name out of a payload.
+//! An answer is `Err(Refusal)` when it is no, or when there is none at the moment.
 
+mod content;
+mod event;
 pub mod local;
 pub mod open_webui;
+mod types;
 
-use crate::store::Fault;
+pub use content::is_empty as is_empty_content;
+pub use event::{MessageEvent, NotAnEvent};
+pub use types::{Access, Emptying, Identity, NoteView, Refusal, Saved, User, is_saved_chat};
+
 use crate::token::Claims;
-use open_webui::Read;
+use open_webui::Receipt;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
-use std::fmt;
 use std::rc::Rc;
-
-/// Somebody who showed a valid token, as the directory knows them.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    pub user: User,
-    /// The token as it came; a directory behind REST forwards it.
-    pub token: Rc<str>,
-    /// What the token says; already verified.
-    pub claims: Claims,
-}
-
-/// A user.
-#[derive(Clone, Debug, PartialEq)]
-pub struct User {
-    pub id: String,
-    pub name: String,
-    /// `user` or `admin`; whoever is `pending` never gets this far.
-    pub role: String,
-    /// The public record (contract, Identity): what a session entry holds, without `last_seen_at`.
-    /// As the text of a JSON object, since as a map it would be the larger part of an idle session.
-    pub record: Rc<str>,
-}
-
-/// Why there is no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// No. The reason is for the log and for backends, in one sentence without a full stop.
-    Denied(&'static str),
-    /// Nobody can tell now, or it can't be saved now; asking again later makes sense.
-    Unavailable(&'static str),
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Denied(why) => write!(f, "denied: {why}"),
-            Self::Unavailable(why) => write!(f, "unavailable: {why}"),
-        }
-    }
-}
-
-impl std::error::Error for Refusal {}
-
-impl From<Fault> for Refusal {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::TooLarge => Self::Denied(fault.sentence()),
-            _ => Self::Unavailable(fault.sentence()),
-        }
-    }
-}
-
-/// What somebody may do with a note or a chat. Ordered: each includes the ones before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Access {
-    None,
-    Read,
-    Write,
-}
-
-/// A note as one user sees it. Only made when that user may at least read it.
-#[derive(Clone, Debug)]
-pub struct NoteView {
-    pub access: Access,
-    /// `data.content` of the saved note, or JSON `null`.
-    pub content: Box<RawValue>,
-    /// The owner.
-    pub user_id: String,
-    pub title: String,
-}
-
-/// May this save leave a note empty that is not empty now?
-///
-/// A document that opened empty because nobody seeded it must never win over saved content, even after
-/// somebody typed a letter into it and took it back. So `Allow` needs proof that the editors worked on
-/// the saved content: the note was empty when the document was opened, or the document was seeded
-/// (`initialize`) or has already saved content that is not empty.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Emptying {
-    Refuse,
-    Allow,
-}
-
-/// The lists of a message that new entries are put in front of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum List {
-    Embeds,
-    Files,
-}
-
-/// Beginnings of ids of chats that are kept nowhere: those of one page, by their old name too, and those of a channel.
-const NOT_SAVED: [&str; 3] = ["temporary:", "local:", "channel:"];
-
-/// Is this an id that a saved chat can have?
-pub fn is_saved_chat(chat_id: &str) -> bool {
-    !chat_id.is_empty() && !NOT_SAVED.iter().any(|start| chat_id.starts_with(start))
-}
 
 /// The directory in use. Cheap to clone.
 #[derive(Clone)]
@@ -121,49 +30,38 @@ pub enum Directory {
     OpenWebui(Rc<open_webui::OpenWebui>),
 }
 
-/// Calls the same method on whichever directory it is; the store answers at once.
-macro_rules! ask {
-    ($self:ident, $method:ident($($arg:expr),*)) => {
-        match $self {
-            Self::Local(local) => local.$method($($arg),*),
-            Self::OpenWebui(webui) => webui.$method($($arg),*).await,
-        }
-    };
-}
-
-/// The same for messages, which only the store keeps for us.
-macro_rules! ask_local {
-    ($self:ident, $method:ident($($arg:expr),*)) => {
-        match $self {
-            Self::Local(local) => local.$method($($arg),*),
-            Self::OpenWebui(_) => Err(KEEPS_MESSAGES),
-        }
-    };
-}
-
-/// Its own emitter saves them ([`open_webui::OpenWebui::save_event`]).
-const KEEPS_MESSAGES: Refusal = Refusal::Denied("Open WebUI keeps messages itself");
-
 impl Directory {
     /// The user behind a verified token. Denied: unknown, or not (yet) let in.
     pub async fn identify(&self, token: &str, claims: &Claims) -> Result<Identity, Refusal> {
-        ask!(self, identify(token, claims))
+        match self {
+            Self::Local(local) => local.identify(token, claims),
+            Self::OpenWebui(webui) => webui.identify(token, claims).await,
+        }
     }
 
-    /// Is this identity still what it was? Denied: the user is gone, pending, or lost a role.
+    /// Is this identity still what it was? Denied: the user does not exist any more, is pending, or lost a role.
     /// The token's own time and its revocation are the caller's to check.
     pub async fn recheck(&self, who: &Identity) -> Result<(), Refusal> {
-        ask!(self, recheck(who))
+        match self {
+            Self::Local(local) => local.recheck(who),
+            Self::OpenWebui(webui) => webui.recheck(who).await,
+        }
     }
 
     /// Ids of the channels that the user is in.
     pub async fn channels(&self, who: &Identity) -> Result<Vec<String>, Refusal> {
-        ask!(self, channels(who))
+        match self {
+            Self::Local(local) => local.channels(who),
+            Self::OpenWebui(webui) => webui.channels(who).await,
+        }
     }
 
     /// The note, if there is one that the user may read.
     pub async fn note(&self, who: &Identity, note_id: &str) -> Result<Option<NoteView>, Refusal> {
-        ask!(self, note(who, note_id))
+        match self {
+            Self::Local(local) => local.note(who, note_id),
+            Self::OpenWebui(webui) => webui.note(who, note_id).await,
+        }
     }
 
     /// What the user may do with the note; no such note: [`Access::None`]. Cheaper than [`Directory::note`], and maybe
@@ -179,7 +77,7 @@ impl Directory {
     }
 
     /// Merges `data` into the note's `data`, as the user; returns the whole saved note, or `None` when the directory
-    /// itself tells those who listen to the note.
+    /// itself emits it to those who listen to the note.
     /// Denied: no such note, no write access, or empty content over saved content (see [`Emptying`]).
     /// Durable when it returns.
     pub async fn save_note(
@@ -200,19 +98,22 @@ impl Directory {
 
     /// What the user may do with a saved chat. No such chat: [`Access::None`].
     pub async fn chat_access(&self, who: &Identity, chat_id: &str) -> Result<Access, Refusal> {
-        ask!(self, chat_access(who, chat_id))
+        match self {
+            Self::Local(local) => local.chat_access(who, chat_id),
+            Self::OpenWebui(webui) => webui.chat_access(who, chat_id).await,
+        }
     }
 
     /// The member has read the channel up to now.
     pub async fn mark_channel_read(&self, who: &Identity, channel_id: &str) -> Result<(), Refusal> {
         match self {
             Self::Local(local) => local.mark_channel_read(who, channel_id),
-            Self::OpenWebui(webui) => webui.mark_read(who, Read::Channel(channel_id.to_owned())),
+            Self::OpenWebui(webui) => webui.mark_read(who, Receipt::Channel(channel_id.to_owned())),
         }
     }
 
-    /// The user has read the chat up to now; returns that time (epoch seconds), or `None` when the user's sockets hear
-    /// of it from the directory, in a moment.
+    /// The user has read the chat up to now; returns that time (epoch seconds), or `None` when the directory emits it to
+    /// the user's sockets, in a moment.
     pub async fn mark_chat_read(
         &self,
         who: &Identity,
@@ -221,8 +122,8 @@ impl Directory {
         match self {
             Self::Local(local) => local.mark_chat_read(who, chat_id).map(Some),
             Self::OpenWebui(webui) => {
-                let read = Read::Chat(chat_id.to_owned());
-                webui.mark_read(who, read).map(|()| None)
+                let receipt = Receipt::Chat(chat_id.to_owned());
+                webui.mark_read(who, receipt).map(|()| None)
             }
         }
     }
@@ -235,65 +136,36 @@ impl Directory {
         }
     }
 
-    /// One message of a saved chat, whole.
-    pub async fn message(
+    /// Saves an event of a message of a saved chat as its type says. Returns before it is on disk (see
+    /// [`Directory::durable`]). `author` is the user whose chat it is; only a directory that [saves as the
+    /// user](Directory::saves_as_user) needs them.
+    pub async fn save_event(
         &self,
+        author: Option<&Identity>,
         chat_id: &str,
         message_id: &str,
-    ) -> Result<Option<Map<String, Value>>, Refusal> {
-        ask_local!(self, message(chat_id, message_id))
+        event: &MessageEvent<'_>,
+    ) -> Result<Saved, Refusal> {
+        match self {
+            Self::Local(local) => local.save_event(chat_id, message_id, event),
+            Self::OpenWebui(webui) => {
+                let event = event.raw;
+                webui.save_event(author, chat_id, message_id, event).await
+            }
+        }
     }
 
-    /// Appends to the message's `statusHistory`. This and the four below return whether there was
-    /// something to save to, and return before it is on disk (see [`Directory::durable`]).
-    pub async fn append_status(
-        &self,
-        chat_id: &str,
-        message_id: &str,
-        status: &RawValue,
-    ) -> Result<bool, Refusal> {
-        ask_local!(self, append_status(chat_id, message_id, status))
+    /// Is an event saved in the name of a user, with their token? Then one of their sessions has to be here.
+    pub fn saves_as_user(&self) -> bool {
+        matches!(self, Self::OpenWebui(_))
     }
 
-    /// Appends to the message's `content`, only if the message exists.
-    pub async fn append_content(
-        &self,
-        chat_id: &str,
-        message_id: &str,
-        content: &str,
-    ) -> Result<bool, Refusal> {
-        ask_local!(self, append_content(chat_id, message_id, content))
-    }
-
-    /// Sets the message's `content`.
-    pub async fn replace_content(
-        &self,
-        chat_id: &str,
-        message_id: &str,
-        content: &str,
-    ) -> Result<bool, Refusal> {
-        ask_local!(self, replace_content(chat_id, message_id, content))
-    }
-
-    /// Sets the list to the new entries followed by the existing ones.
-    pub async fn prepend_list(
-        &self,
-        chat_id: &str,
-        message_id: &str,
-        list: List,
-        entries: &[&RawValue],
-    ) -> Result<bool, Refusal> {
-        ask_local!(self, prepend_list(chat_id, message_id, list, entries))
-    }
-
-    /// Appends to the message's `sources`.
-    pub async fn append_source(
-        &self,
-        chat_id: &str,
-        message_id: &str,
-        source: &RawValue,
-    ) -> Result<bool, Refusal> {
-        ask_local!(self, append_source(chat_id, message_id, source))
+    /// Does the user get an event from the directory once it has saved it? Then nobody else may emit it.
+    pub fn emits_saved_events(&self) -> bool {
+        match self {
+            Self::Local(_) => false,
+            Self::OpenWebui(webui) => webui.shares_redis(),
+        }
     }
 
     /// Waits until everything written so far is on disk. Whoever answers "saved" calls this first;
@@ -317,7 +189,7 @@ impl Directory {
         }
     }
 
-    /// The embedded store's directory, if that is the one in use: what the API's resources are kept in.
+    /// The embedded store's directory, if that is the one in use: the API's resources are records of it.
     pub fn local(&self) -> Option<&Rc<local::Local>> {
         match self {
             Self::Local(local) => Some(local),

@@ -31,19 +31,6 @@ pub(super) struct Heartbeats {
     start: Instant,
 }
 
-/// Heartbeat state of a session.
-#[derive(Default)]
-pub(super) struct Beat {
-    /// The tick of its entry in the heartbeats that counts.
-    pub due: Cell<u64>,
-    /// A ping is out, its pong is not in.
-    pub waiting: Cell<bool>,
-    /// Something arrived since the last ping.
-    pub heard: Cell<bool>,
-    /// Pings sent, up to 255.
-    pub pings: Cell<u8>,
-}
-
 impl Heartbeats {
     pub fn new(interval: Duration) -> Self {
         Self {

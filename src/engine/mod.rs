@@ -1,6 +1,7 @@
 //! Engine.IO v4 (protocol revision 4): sessions over HTTP long-polling and websocket. No Socket.IO word in it.
 
 mod allowance;
+mod beat;
 mod decoder;
 pub mod frame;
 mod heartbeat;
@@ -63,6 +64,8 @@ pub struct Settings {
     pub outbox_bytes: usize,
     /// Messages of one session a second; `None`: no limit.
     pub messages_per_second: Option<usize>,
+    /// Sessions at a time.
+    pub sessions: usize,
     /// Sessions of one client address at a time.
     pub sessions_per_address: usize,
     pub transports: Transports,
@@ -241,6 +244,10 @@ pub enum Failure {
     Origin,
     /// One address has as many sessions as it may have.
     Crowded,
+    /// There are as many sessions as there may be.
+    Full,
+    /// A websocket over HTTP/1.0.
+    OldHttp,
 }
 
 impl Failure {
@@ -255,6 +262,8 @@ impl Failure {
             Self::TooLarge => (413, 3, "Payload too large"),
             Self::Origin => (400, 3, "Not an accepted origin"),
             Self::Crowded => (503, 4, "Too many sessions of one address"),
+            Self::Full => (503, 4, "Too many sessions"),
+            Self::OldHttp => (400, 3, "A websocket needs HTTP/1.1"),
         }
     }
 }

@@ -3,13 +3,14 @@
 use super::frame::SEPARATOR;
 use super::packet::{CLOSE, NOOP};
 use super::turn::try_step;
-use super::{Engine, Failure, Session};
+use super::{Engine, Failure, Session, Transport};
 use crate::metrics::{self, Counter};
-use data_encoding::BASE64;
+use data_encoding::{BASE64, BASE64_NOPAD};
 use futures_lite::{FutureExt as _, future};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Bytes, Incoming};
 use smol::Timer;
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -22,13 +23,18 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Packets of a payload that are handled before the others have their turn.
 const HANDLED: usize = 64;
 
+/// Between two polls that are answered while a websocket takes over, however fast they come.
+const WHILE_UPGRADING: Duration = Duration::from_millis(100);
+
 /// Answers a poll: waits until there is something to say.
 pub(super) async fn get(engine: &Rc<Engine>, session: &Rc<Session>) -> Result<Bytes, Failure> {
     let Some(_waiting) = Turn::take(session, |session| &session.polling) else {
         session.breach("second poll");
         return Err(Failure::BadRequest);
     };
-    session.beat.heard.set(true);
+    if session.transport() == Transport::Upgrading {
+        Timer::after(WHILE_UPGRADING).await;
+    }
     let payload = poll_fn(|cx| match session.poll_payload(cx) {
         Some(payload) => Poll::Ready(payload),
         None => Poll::Pending,
@@ -84,9 +90,9 @@ pub(super) async fn post(
 async fn receive(engine: &Engine, busy: &Rc<Turn>, packet: &str) -> Result<(), Failure> {
     let session = &busy.session;
     let step = match packet.strip_prefix('b') {
-        Some(encoded) => match BASE64.decode(encoded.as_bytes()) {
-            Ok(data) => session.receive_binary(&data),
-            Err(_) => {
+        Some(encoded) => match unpack(encoded) {
+            Some(data) => session.receive_binary(&data),
+            None => {
                 session.breach("packet");
                 None
             }
@@ -107,6 +113,20 @@ async fn receive(engine: &Engine, busy: &Rc<Turn>, packet: &str) -> Result<(), F
         Some(super::Closed::Protocol(_)) => Err(Failure::BadRequest),
         _ => Ok(()),
     }
+}
+
+/// Reads base64 as encoders write it: in lines (RFC 2045), or without the padding (RFC 4648, 3.2), too.
+fn unpack(encoded: &str) -> Option<Vec<u8>> {
+    let is_break = |byte: u8| matches!(byte, b'\r' | b'\n' | b'\t' | b' ');
+    let mut bytes = Cow::Borrowed(encoded.as_bytes());
+    if bytes.iter().any(|byte| is_break(*byte)) {
+        bytes.to_mut().retain(|byte| !is_break(*byte));
+    }
+    let decoded = match bytes.len() % 4 {
+        0 => BASE64.decode(&bytes),
+        _ => BASE64_NOPAD.decode(&bytes),
+    };
+    decoded.ok()
 }
 
 async fn read_body(body: Incoming, limit: usize) -> Result<Bytes, Failure> {
@@ -144,5 +164,29 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         (self.taken)(&self.session).set(false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_read_as_encoders_write_it() {
+        let long = BASE64.encode(&[7; 100]);
+        let lines = |end: &str| {
+            long.as_bytes().chunks(76).fold(String::new(), |all, line| {
+                all + std::str::from_utf8(line).unwrap() + end
+            })
+        };
+        for text in [long.clone(), lines("\n"), lines("\r\n"), lines(" ")] {
+            assert_eq!(unpack(&text), Some(vec![7; 100]), "{text:?}");
+        }
+        let short = ["AQ==", "AQ", " AQ == ", "\nAQ=\n=\n"];
+        assert!(short.iter().all(|text| unpack(text) == Some(vec![1])));
+        assert_eq!(unpack(""), Some(Vec::new()));
+        for wrong in ["!", "A", "AQ=", "A-_A", "=AQ="] {
+            assert_eq!(unpack(wrong), None, "{wrong}");
+        }
     }
 }

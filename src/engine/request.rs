@@ -6,7 +6,7 @@ use crate::metrics;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, UPGRADE};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -57,6 +57,7 @@ impl Engine {
             None if request.method() != Method::GET => return Err(Failure::BadMethod),
             None if query.version != "4" => return Err(Failure::UnsupportedVersion),
             None if self.is_crowded(peer) => return Err(Failure::Crowded),
+            None if self.len() >= self.settings.sessions => return Err(Failure::Full),
             None => None,
         };
         match (transport, session) {
@@ -107,6 +108,18 @@ impl Engine {
     ) -> Result<Answer, Failure> {
         if request.method() != Method::GET {
             return Err(Failure::BadRequest);
+        }
+        // RFC 9110, 7.8: what HTTP/1.0 says of an upgrade is ignored.
+        if request.version() < Version::HTTP_11 {
+            log::info!(
+                "a websocket over HTTP/1.0 is refused: {peer} is behind a proxy that has to speak HTTP/1.1 (nginx: proxy_http_version 1.1)"
+            );
+            return Err(Failure::OldHttp);
+        }
+        if !request.headers().contains_key(UPGRADE) {
+            log::info!(
+                "a websocket without an Upgrade header is refused: {peer} may be behind a proxy that has to hand it on (nginx: proxy_set_header Upgrade $http_upgrade)"
+            );
         }
         let key = websocket::accept_key(request.headers()).ok_or(Failure::BadRequest)?;
         // A second websocket for a session is accepted only to be closed: a browser can't read a refusal.

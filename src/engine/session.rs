@@ -1,6 +1,6 @@
 //! One Engine.IO session: its transport, its outbox, its end.
 
-use super::heartbeat::Beat;
+use super::beat::Beat;
 use super::packet::{CLOSE, NOOP};
 use super::turn::Input;
 use super::websocket::{Wire, say_farewell};
@@ -24,8 +24,10 @@ const POLL_BEHIND: usize = 16 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     Polling,
-    /// Polling, while a websocket is being probed: polls are answered at once.
+    /// Polling, while a websocket that has said nothing yet may be probed.
     Probing,
+    /// Polling, while a websocket whose probe was answered takes over: polls don't wait for anything to say.
+    Upgrading,
     Websocket,
 }
 
@@ -351,7 +353,10 @@ impl Session {
         }
         if payload.is_empty()
             && self.ended.get().is_none()
-            && self.transport.get() == Transport::Polling
+            && matches!(
+                self.transport.get(),
+                Transport::Polling | Transport::Probing
+            )
         {
             self.waker.set(Some(cx.waker().clone()));
             return None;
@@ -404,14 +409,23 @@ impl Session {
         true
     }
 
+    /// Whether a websocket that is being probed may still take over.
+    pub(super) fn is_probed(&self) -> bool {
+        matches!(
+            self.transport.get(),
+            Transport::Probing | Transport::Upgrading
+        )
+    }
+
     /// The probe was answered: a waiting poll is let go.
     pub(super) fn release_poll(&self) {
+        self.transport.set(Transport::Upgrading);
         self.wake();
     }
 
     /// The probe came to nothing.
     pub(super) fn end_probe(&self) {
-        if self.transport.get() == Transport::Probing {
+        if self.is_probed() {
             self.transport.set(Transport::Polling);
         }
     }
@@ -431,7 +445,7 @@ impl Session {
 pub(super) fn shift_gauge(transport: Transport, by: i64) {
     let gauge = match transport {
         Transport::Websocket => Gauge::Websockets,
-        Transport::Polling | Transport::Probing => Gauge::Pollings,
+        Transport::Polling | Transport::Probing | Transport::Upgrading => Gauge::Pollings,
     };
     metrics::shift(gauge, by);
 }

@@ -108,7 +108,7 @@ async fn probe(session: &Rc<Session>, socket: &Socket, input: &mut Input) -> io:
     loop {
         let word = probe_word(socket, input, &mut frames).await?;
         match word.as_str() {
-            "2probe" if session.transport() == Transport::Probing => {
+            "2probe" if session.is_probed() => {
                 socket
                     .get_ref()
                     .write_all(&frame::packet(&["3probe"], &[]))?;

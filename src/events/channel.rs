@@ -20,7 +20,7 @@ struct Payload<'a> {
 }
 
 #[derive(Deserialize)]
-struct Kind {
+struct Typed {
     r#type: String,
 }
 
@@ -34,7 +34,7 @@ pub fn event(house: &'static House, from: Sender, args: &Args<'_>) -> Work {
     else {
         return Work::refuse(Fault::Payload);
     };
-    let Ok(Object(Kind { r#type })) = serde_json::from_str(data.get()) else {
+    let Ok(Object(Typed { r#type })) = serde_json::from_str(data.get()) else {
         return Work::refuse(Fault::Payload);
     };
     if let Err(fault) = house.channels.check_member(from.sid, &channel_id) {

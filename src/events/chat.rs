@@ -1,7 +1,7 @@
 //! `events:chat`: a saved chat is opened, typed in, read, closed.
 
 use super::payload::Id;
-use super::{Answer, Work};
+use super::{EventResult, Work};
 use crate::app::House;
 use crate::app::core::{Fault, Sender};
 use crate::directory::is_saved_chat;
@@ -57,6 +57,6 @@ pub fn event(house: &'static House, from: Sender, args: &Args<'_>) -> Work {
     }
 }
 
-fn done(done: bool) -> Answer {
+fn done(done: bool) -> EventResult {
     Ok(Args::one(&done))
 }

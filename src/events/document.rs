@@ -6,6 +6,7 @@ use crate::app::House;
 use crate::app::core::{Fault, Sender};
 use crate::app::documents::{Document, Update};
 use crate::app::notes::Fields;
+use crate::ground::json;
 use crate::peers::documents::bytes::read_bytes;
 use crate::socket::Args;
 use serde::Deserialize;
@@ -105,9 +106,13 @@ pub fn update(house: &'static House, from: Sender, args: &Args<'_>) -> Work {
     Work::later(async move { house.documents.update(&from, &document, update).await })
 }
 
-/// The fields of an update's `data`; none when there is nothing in it. `Err`: it is not an object.
+/// The fields of an update's `data`, to be stored, so without half characters; none when there is nothing in it. `Err`: it is
+/// not an object.
 fn fields(data: Option<&RawValue>) -> Result<Option<Fields>, serde_json::Error> {
-    let fields: Option<Fields> = data.map_or(Ok(None), |data| serde_json::from_str(data.get()))?;
+    let fields: Option<Fields> = match data {
+        Some(data) => serde_json::from_str(&json::mend(data.get()))?,
+        None => None,
+    };
     Ok(fields.filter(|fields| !fields.is_empty()))
 }
 

@@ -27,7 +27,7 @@ use crate::app::core::{Fault, Sender};
 use crate::app::streams;
 use crate::ground::net::Reactor;
 use crate::metrics;
-use crate::socket::{Args, Event, Handler, Lateness, Reason, Sid, Step, Target};
+use crate::socket::{Args, Event, Handler, Lateness, MAX_DEPTH, Reason, Sid, Step, Target};
 use limit::Limit;
 use log::Level;
 use smol::Timer;
@@ -38,18 +38,18 @@ use std::rc::Rc;
 use std::time::Duration;
 
 /// The ack's arguments, sent if the client asked for an ack.
-pub type Answer = Result<Args<'static>, Fault>;
+pub type EventResult = Result<Args<'static>, Fault>;
 
 /// What a handler returns.
 pub enum Work {
     /// It is done.
-    Now(Answer),
+    Now(EventResult),
     /// It has to wait for something; the client's next event waits for it.
-    Later(Pin<Box<dyn Future<Output = Answer>>>),
+    Later(Pin<Box<dyn Future<Output = EventResult>>>),
 }
 
 impl Work {
-    pub fn later(future: impl Future<Output = Answer> + 'static) -> Self {
+    pub fn later(future: impl Future<Output = EventResult> + 'static) -> Self {
         Self::Later(Box::pin(future))
     }
 
@@ -171,6 +171,17 @@ impl Handler for Dispatch {
         self.house.core.send_error(sid, message);
     }
 
+    fn too_deep(&self, sid: Sid) {
+        let core = self.house.core;
+        let level = core.limit_reached(sid, "JSON depth", Level::Info);
+        log::log!(
+            level,
+            "a packet of {sid} is refused: its JSON nests deeper than {MAX_DEPTH}"
+        );
+        let why = format!("Not taken: it nests deeper than {MAX_DEPTH}");
+        core.send_error(sid, &why);
+    }
+
     fn disconnected(&self, sid: Sid, nsp: &str, reason: Reason) {
         log::debug!("{sid} has gone: {reason:?}");
         self.house.core.peers.socket_changed(nsp, sid, false);
@@ -196,7 +207,7 @@ fn is_about(label: &'static str, sid: Sid) {
 }
 
 /// Answers an event, or logs why there is no answer.
-fn finish(house: &House, sid: Sid, event: &str, ack: Option<u64>, answer: Answer) {
+fn finish(house: &House, sid: Sid, event: &str, ack: Option<u64>, answer: EventResult) {
     match answer {
         Ok(args) => {
             if let Some(ack) = ack {

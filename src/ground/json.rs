@@ -1,20 +1,141 @@
-//! JSON that comes as bytes.
+//! JSON that comes from outside, read as others write it.
+//!
+//! serde_json stops at 127 levels, and refuses text with half of a surrogate pair, which RFC 8259 (8.2) allows and which
+//! browsers and Python write. Here both are read: nested up to [`MAX_DEPTH`], and the half as U+FFFD. What is read as
+//! `RawValue` stays as it is.
 
 use serde::Deserialize;
-use serde::de::Error as _;
+use serde::de::{DeserializeOwned, Error as _};
+use serde_json::Result;
+use std::borrow::Cow;
 
-/// Reads it as text. serde_json has a reader of bytes too: the same code once more, 10 KB in the binary.
+/// Nesting that serde_json refuses.
+const SHALLOW: usize = 128;
+
+/// Nesting of JSON at most. More than an editor's document needs, and fine with Python's reader, which stops at about 900.
+pub const MAX_DEPTH: usize = 512;
+
+/// Reads bytes as text. serde_json has a reader of bytes too: the same code once more, 10 KB in the binary.
 ///
 /// # Errors
 /// It is not UTF-8, not JSON, or not a `T`.
-pub fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> serde_json::Result<T> {
-    let text = std::str::from_utf8(bytes).map_err(serde_json::Error::custom)?;
-    serde_json::from_str(text)
+pub fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T> {
+    text(std::str::from_utf8(bytes).map_err(serde_json::Error::custom)?)
+}
+
+/// Reads text that may nest deep.
+///
+/// # Errors
+/// It is not JSON, or not a `T`.
+pub fn text<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T> {
+    let read = |deep: bool| {
+        let mut reader = serde_json::Deserializer::from_str(text);
+        if deep {
+            reader.disable_recursion_limit();
+        }
+        let value = T::deserialize(&mut reader)?;
+        reader.end().map(|()| value)
+    };
+    read(false).or_else(|error| match (SHALLOW..=MAX_DEPTH).contains(&depth(text)) {
+        true => read(true),
+        false => Err(error),
+    })
+}
+
+/// The same, and text in it may hold halves of surrogate pairs.
+///
+/// # Errors
+/// It is not JSON, or not a `T`.
+pub fn owned<T: DeserializeOwned>(json: &str) -> Result<T> {
+    text(json).or_else(|error| match mend(json) {
+        Cow::Owned(mended) => text(&mended),
+        Cow::Borrowed(_) => Err(error),
+    })
+}
+
+/// JSON whose text has a U+FFFD for each escape that is half of a surrogate pair.
+pub fn mend(json: &str) -> Cow<'_, str> {
+    let bytes = json.as_bytes();
+    let (mut mended, mut done, mut at) = (String::new(), 0, 0);
+    while let Some(found) = bytes.get(at..).and_then(|rest| memchr::memchr(b'\\', rest)) {
+        let escape = at + found;
+        at = match (surrogate(bytes, escape), surrogate(bytes, escape + 6)) {
+            (Some(Half::High), Some(Half::Low)) => escape + 12,
+            (Some(_), _) => {
+                mended.push_str(&json[done..escape]);
+                mended.push_str("\\ufffd");
+                done = escape + 6;
+                done
+            }
+            (None, _) => escape + 2,
+        };
+    }
+    if done == 0 {
+        return json.into();
+    }
+    mended.push_str(&json[done..]);
+    mended.into()
+}
+
+enum Half {
+    High,
+    Low,
+}
+
+/// The half of a surrogate pair that is escaped here.
+fn surrogate(bytes: &[u8], at: usize) -> Option<Half> {
+    let [b'\\', b'u', b'd' | b'D', digit, rest @ ..] = bytes.get(at..at + 6)? else {
+        return None;
+    };
+    match (
+        digit.to_ascii_lowercase(),
+        rest.iter().all(u8::is_ascii_hexdigit),
+    ) {
+        (b'8'..=b'9' | b'a'..=b'b', true) => Some(Half::High),
+        (b'c'..=b'f', true) => Some(Half::Low),
+        _ => None,
+    }
+}
+
+/// Whether JSON nests deeper than it may. Most has fewer brackets in all than that.
+pub fn is_too_deep(json: &str) -> bool {
+    let brackets = memchr::memchr2_iter(b'[', b'{', json.as_bytes()).skip(MAX_DEPTH);
+    brackets.take(1).count() > 0 && depth(json) > MAX_DEPTH
+}
+
+/// How deep arrays and objects of JSON nest, brackets in strings aside.
+pub fn depth(json: &str) -> usize {
+    let (mut depth, mut deepest) = (0usize, 0);
+    let mut rest = json.as_bytes();
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        match byte {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b'"' => rest = after_string(rest),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
+/// What follows the string that has begun. Most of a packet is text, so its end is searched for, not walked to.
+fn after_string(mut rest: &[u8]) -> &[u8] {
+    while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
+        let escape = usize::from(rest[at] == b'\\');
+        rest = rest.get(at + 1 + escape..).unwrap_or_default();
+        if escape == 0 {
+            return rest;
+        }
+    }
+    &[]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::{Value, json};
 
     #[test]
     fn bytes_are_read_as_text() {
@@ -22,5 +143,73 @@ mod tests {
         for wrong in [&b""[..], b"\"\xff\"", b"\"a\"x", b"\xef\xbb\xbf\"a\""] {
             assert!(read::<String>(wrong).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn halves_of_surrogate_pairs_are_read() {
+        for (json, read) in [
+            (r#""a\ud83d""#, "a\u{fffd}"),
+            (r#""\uDE00b""#, "\u{fffd}b"),
+            (r#""\ud83d\ude00""#, "😀"),
+            (r#""\ud83d\ud83d\ude00\ude00""#, "\u{fffd}😀\u{fffd}"),
+            (r#""\ude00\ud83d""#, "\u{fffd}\u{fffd}"),
+            (r#""\\ud83d\ud83d\n""#, "\\ud83d\u{fffd}\n"),
+            (r#""\ud83d\\ude00""#, "\u{fffd}\\ude00"),
+            (r#""ä\ud83dä""#, "ä\u{fffd}ä"),
+        ] {
+            assert_eq!(owned::<String>(json).unwrap(), read, "{json}");
+            assert_eq!(mend(json).len(), json.len(), "{json}");
+        }
+        let keyed = owned::<Value>(r#"{"\ud83d":["\udfff"]}"#).unwrap();
+        assert_eq!(keyed, json!({"\u{fffd}": ["\u{fffd}"]}));
+        for whole in [
+            "",
+            r#""\ud7ff\ue000""#,
+            r#"{"a":"\\"}"#,
+            r#""\ud83d\ude00""#,
+            "\\",
+            "\\ud8",
+        ] {
+            assert!(matches!(mend(whole), Cow::Borrowed(_)), "{whole}");
+        }
+        for wrong in [r#""\ud83""#, r#""\ud83d"#, r#""\ud83x""#, "\\ud83d"] {
+            assert!(owned::<Value>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn json_is_read_to_its_depth_and_no_further() {
+        let nested = |depth| "[".repeat(depth) + &"]".repeat(depth);
+        for depth in [127, 128, MAX_DEPTH] {
+            assert!(text::<Value>(&nested(depth)).is_ok(), "{depth}");
+        }
+        assert!(text::<Value>(&nested(MAX_DEPTH + 1)).is_err());
+        assert!(text::<Value>(&nested(1_000_000)).is_err());
+        assert!(text::<Value>(&nested(200)[..399]).is_err());
+    }
+
+    #[test]
+    fn numbers_come_back_as_they_came() {
+        for number in [
+            "117.63331139400017",
+            "0.1",
+            "5e-324",
+            "1.7976931348623157e308",
+            "-0.0",
+            "18446744073709551615",
+        ] {
+            let read: Value = text(number).unwrap();
+            assert_eq!(
+                read.to_string().parse::<f64>(),
+                number.parse::<f64>(),
+                "{number}"
+            );
+        }
+    }
+
+    #[test]
+    fn depth_counts_no_brackets_in_strings() {
+        assert_eq!(depth("[{\"a\":\"[[[\\\"{{\"}]"), 2);
+        assert_eq!(depth(""), 0);
     }
 }

@@ -44,6 +44,16 @@ impl<'de> Deserialize<'de> for Id {
     }
 }
 
+/// The id of the document that a note is edited as.
+pub fn document_of_note(note_id: &str) -> String {
+    format!("note:{note_id}")
+}
+
+/// The note that a document is.
+pub fn note_of_document(document_id: &str) -> Option<&str> {
+    document_id.strip_prefix("note:")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

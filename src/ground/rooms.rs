@@ -5,6 +5,11 @@ pub fn of_user(user_id: &str) -> String {
     format!("user:{user_id}")
 }
 
+/// The user that a room is of.
+pub fn user(room: &str) -> Option<&str> {
+    room.strip_prefix("user:")
+}
+
 /// The members of a channel.
 pub fn of_channel(channel_id: &str) -> String {
     format!("channel:{channel_id}")

@@ -1,26 +1,33 @@
 //! Whose request it is, when a reverse proxy hands it on.
 
 use crate::config::Network;
-use hyper::header::HeaderMap;
-use std::net::IpAddr;
+use hyper::header::{FORWARDED, HeaderMap};
+use std::net::{IpAddr, SocketAddr};
 
-/// The client's address: the peer's, or, when the peer is a trusted proxy, the last one in `X-Forwarded-For`
-/// that is not a trusted proxy itself.
+const X_FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// The client's address: the peer's, or, when the peer is a trusted proxy, the last one in `X-Forwarded-For` that is not a
+/// trusted proxy itself; in `Forwarded` (RFC 7239) when there is no `X-Forwarded-For`, since proxies that know only the one
+/// hand on what the client says in the other.
 pub fn client_address(peer: IpAddr, headers: &HeaderMap, proxies: &[Network]) -> IpAddr {
     let trusted = |address: IpAddr| proxies.iter().any(|net| net.contains(address));
     if !trusted(peer) {
         return peer;
     }
-    let lines = headers
-        .get_all("x-forwarded-for")
-        .iter()
-        .filter_map(|v| v.to_str().ok());
-    let mut hops: Vec<&str> = lines
-        .flat_map(|line| line.split(','))
-        .map(str::trim)
-        .collect();
+    let lines = |name| {
+        let values = headers.get_all(name).iter();
+        values.filter_map(|line| line.to_str().ok())
+    };
+    let hops: Vec<&str> = match headers.contains_key(X_FORWARDED_FOR) {
+        true => lines(X_FORWARDED_FOR).flat_map(|l| l.split(',')).collect(),
+        false => {
+            let elements = lines(FORWARDED.as_str()).flat_map(|line| line.split(','));
+            elements.map(forwarded_for).collect()
+        }
+    };
     let mut nearest = peer;
-    while let Some(address) = hops.pop().and_then(|hop| hop.parse::<IpAddr>().ok()) {
+    for hop in hops.into_iter().rev() {
+        let Some(address) = node(hop) else { break };
         nearest = address.to_canonical();
         if !trusted(nearest) {
             break;
@@ -29,21 +36,40 @@ pub fn client_address(peer: IpAddr, headers: &HeaderMap, proxies: &[Network]) ->
     nearest
 }
 
+/// The node of an element of `Forwarded`; empty when it names none.
+fn forwarded_for(element: &str) -> &str {
+    let mut pairs = element.split(';').filter_map(|pair| pair.split_once('='));
+    let found = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"));
+    found.map_or("", |(_, node)| node)
+}
+
+/// The address of a node, which may have a port, or be in quotes: `192.0.2.7`, `192.0.2.7:51234`, `2001:db8::1`,
+/// `"[2001:db8::1]:443"`. `None` for what is no address, as `unknown` and `_hidden`.
+fn node(text: &str) -> Option<IpAddr> {
+    let text = text.trim().trim_matches('"');
+    let bare = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    let with_port = || text.parse().ok().map(|node: SocketAddr| node.ip());
+    text.parse().ok().or_else(with_port).or_else(bare)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn address(peer: &str, forwarded: &'static str) -> String {
+    fn address_by(peer: &str, lines: &[(&'static str, &'static str)]) -> String {
         let mut headers = HeaderMap::new();
-        headers.insert(
-            "x-forwarded-for",
-            hyper::header::HeaderValue::from_static(forwarded),
-        );
+        for (name, value) in lines {
+            headers.append(*name, hyper::header::HeaderValue::from_static(value));
+        }
         let proxies: Vec<_> = ["127.0.0.0/8", "10.0.0.1"]
             .iter()
             .filter_map(|n| Network::parse(n))
             .collect();
         client_address(peer.parse().expect("an address"), &headers, &proxies).to_string()
+    }
+
+    fn address(peer: &str, forwarded: &'static str) -> String {
+        address_by(peer, &[(X_FORWARDED_FOR, forwarded)])
     }
 
     #[test]
@@ -56,5 +82,44 @@ mod tests {
         );
         assert_eq!(address("127.0.0.1", "forged, 10.0.0.1"), "10.0.0.1");
         assert_eq!(address("127.0.0.1", ""), "127.0.0.1");
+    }
+
+    #[test]
+    fn a_port_is_no_part_of_the_address() {
+        for (forwarded, expected) in [
+            ("192.0.2.7:51234", "192.0.2.7"),
+            ("9.9.9.9, 192.0.2.7:51234, 10.0.0.1:80", "192.0.2.7"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("[2001:db8::1]:443", "2001:db8::1"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+            ("unknown", "127.0.0.1"),
+            ("192.0.2.7:x", "127.0.0.1"),
+        ] {
+            assert_eq!(address("127.0.0.1", forwarded), expected, "{forwarded}");
+        }
+    }
+
+    #[test]
+    fn forwarded_says_as_much() {
+        let says = |line| address_by("127.0.0.1", &[("forwarded", line)]);
+        assert_eq!(says("for=192.0.2.7"), "192.0.2.7");
+        assert_eq!(says("proto=https;For=\"192.0.2.7:80\";by=_x"), "192.0.2.7");
+        assert_eq!(
+            says("for=1.1.1.1, For=\"[2001:db8:cafe::17]:4711\""),
+            "2001:db8:cafe::17"
+        );
+        assert_eq!(says("for=2.2.2.2;proto=http, for=10.0.0.1"), "2.2.2.2");
+        for none in ["for=unknown", "for=_gazonk", "proto=https", "192.0.2.7", ""] {
+            assert_eq!(says(none), "127.0.0.1", "{none}");
+        }
+        let two = [
+            ("forwarded", "for=1.1.1.1"),
+            ("forwarded", "for=2.2.2.2, for=10.0.0.1"),
+        ];
+        assert_eq!(address_by("127.0.0.1", &two), "2.2.2.2");
+        assert_eq!(address_by("9.9.9.9", &two), "9.9.9.9");
+        let forged = [("forwarded", "for=1.1.1.1"), (X_FORWARDED_FOR, "2.2.2.2")];
+        assert_eq!(address_by("127.0.0.1", &forged), "2.2.2.2");
     }
 }

@@ -1,7 +1,7 @@
 //! Which origins may connect from a browser, and the headers that tell it (Fetch standard, "CORS protocol").
 
 use super::Answer;
-use crate::config::Cors;
+use crate::config::{self, Cors};
 use http_body_util::Full;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -25,12 +25,14 @@ impl Origin {
         let Some(origin) = headers.get(ORIGIN) else {
             return Self::None;
         };
-        let text = origin.to_str().unwrap_or("");
-        let listed = match cors {
+        let page = || config::Origin::parse(origin.to_str().ok()?);
+        let allowed = match cors {
             Cors::Any => true,
-            Cors::Only(list) => list.iter().any(|o| o == text),
+            Cors::Only(list) => {
+                page().is_some_and(|page| list.contains(&page) || is_own(&page, headers))
+            }
         };
-        if listed || is_same(text, headers) {
+        if allowed {
             Self::Allowed(origin.clone())
         } else {
             Self::Refused
@@ -67,10 +69,9 @@ impl Origin {
 }
 
 /// A page that came from this very host.
-fn is_same(origin: &str, headers: &HeaderMap) -> bool {
+fn is_own(page: &config::Origin, headers: &HeaderMap) -> bool {
     let host = headers.get(HOST).and_then(|h| h.to_str().ok());
-    let from = origin.split_once("://").map(|(_, host)| host);
-    from.is_some() && from == host
+    host.is_some_and(|host| page.is_of_host(host))
 }
 
 #[cfg(test)]
@@ -88,7 +89,8 @@ mod tests {
 
     #[test]
     fn only_listed_origins_and_our_own_may_connect() {
-        let only = Cors::Only(vec!["https://a.example".into()]);
+        let listed = config::Origin::parse("https://A.example:443/");
+        let only = Cors::Only(listed.into_iter().collect());
         assert_eq!(judge(None, &only), Origin::None);
         assert!(matches!(
             judge(Some("https://a.example"), &only),

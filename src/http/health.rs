@@ -1,7 +1,7 @@
 //! `/health` (lives), `/ready` (may take traffic; why not, if not), `/metrics` (Prometheus text).
 
 use super::Answer;
-use super::routes::text;
+use super::answer::text;
 use crate::app::House;
 use crate::metrics;
 use hyper::StatusCode;

@@ -1,28 +1,27 @@
 //! The accept loop: one hyper connection a socket, with limits, until told to stop.
 
-use super::timer::SmolTimer;
-use crate::ground::net::{Io, Socket, Tally};
+use super::answer::{Answer, text};
+use super::timer::HeadTimer;
+use crate::ground::net::{Io, Socket, Tally, Watch};
 use crate::ground::tasks::{Bell, Executor, Tasks};
 use crate::metrics;
 use futures_lite::{FutureExt as _, future};
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONNECTION, HeaderValue};
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HOST, HeaderValue};
+use hyper::http::uri::Authority;
 use hyper::server::conn::http1;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, StatusCode, Version};
 use smol::channel::{Receiver, Sender};
 use smol::{Async, Timer};
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::fmt;
 use std::future::Future;
 use std::io::{self, Write as _};
 use std::net::{IpAddr, TcpListener, TcpStream};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::Duration;
-
-/// The answer to a request.
-pub type Answer = Response<Full<Bytes>>;
 
 /// An answer in the making.
 pub type Answering = Pin<Box<dyn Future<Output = Answer>>>;
@@ -40,10 +39,14 @@ pub struct Limits {
     pub proxies: Box<dyn Fn(IpAddr) -> bool>,
     /// How many connections were handed over by upgrades and still live.
     pub upgraded: Box<dyn Fn() -> usize>,
-    /// How long a request's head may take.
+    /// How long a connection may be idle between two requests.
+    pub idle_timeout: Duration,
+    /// How long a request's head may take once it has begun.
     pub head_timeout: Duration,
     /// Bytes of a request's head.
     pub head_bytes: usize,
+    /// Header lines of a request.
+    pub head_lines: usize,
 }
 
 /// How long accepting pauses when the system has no more descriptors or memory.
@@ -52,8 +55,16 @@ const BREATH: Duration = Duration::from_millis(200);
 /// How long a connection may be without a first request when all are told to go.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
+/// How long the answer may take to a client that has closed its side already: it may be gone for good, and what is
+/// handed out is then lost.
+const LAST_WORD: Duration = Duration::from_secs(2);
+
 /// Sent to a connection over a limit.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// Header lines that hyper takes when nothing else is said, and bytes of the shortest one.
+const HEADER_LINES: usize = 100;
+const HEADER_LINE_BYTES: usize = 4;
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
@@ -150,18 +161,29 @@ impl Connections {
 
     async fn converse(self: Rc<Self>, stream: Socket, place: Rc<Place>) {
         let peer = place.peer;
-        let (connections, its_place) = (self.clone(), place.clone());
+        let io = Io::new(stream);
+        let watch = io.watch();
+        let timer = HeadTimer {
+            head_timeout: self.limits.head_timeout,
+            watch: watch.clone(),
+        };
+        let (connections, its_place, its_watch) = (self.clone(), place.clone(), watch.clone());
         let answer = hyper::service::service_fn(move |request| {
-            connections.clone().answer(request, its_place.clone())
+            connections
+                .clone()
+                .answer(request, its_place.clone(), its_watch.clone())
         });
-        let mut served = pin!(
-            http1::Builder::new()
-                .timer(SmolTimer)
-                .header_read_timeout(self.limits.head_timeout)
-                .max_buf_size(self.limits.head_bytes.max(8192))
-                .serve_connection(Io::new(stream), answer)
-                .with_upgrades()
-        );
+        let mut http = http1::Builder::new();
+        http.timer(timer)
+            .header_read_timeout(self.limits.idle_timeout)
+            .half_close(true)
+            .max_buf_size(self.limits.head_bytes.max(8192));
+        // For as many as it has room for anyway, hyper takes no memory.
+        if self.limits.head_lines != HEADER_LINES {
+            let most = self.limits.head_bytes / HEADER_LINE_BYTES;
+            http.max_headers(self.limits.head_lines.min(most));
+        }
+        let mut served = pin!(http.serve_connection(io, answer).with_upgrades());
         let told = async {
             let _ = self.going.recv().await;
             // hyper would close it at once while its first request is on its way.
@@ -178,8 +200,13 @@ impl Connections {
             }
         };
         if let Err(e) = ended {
+            if e.is_parse_too_large() {
+                log::info!(
+                    "a request of {peer} is refused: its head is larger than SISKIN_MAX_HEADER_BYTES or SISKIN_MAX_HEADER_LINES"
+                );
+            }
             log::debug!("HTTP connection of {peer}: {e}");
-            if e.is_parse() || e.is_timeout() {
+            if e.is_parse() || e.is_timeout() && watch.has_heard() {
                 metrics::refused("HTTP");
             }
         }
@@ -189,9 +216,25 @@ impl Connections {
         self: Rc<Self>,
         request: Request<Incoming>,
         place: Rc<Place>,
-    ) -> Result<Answer, Infallible> {
+        watch: Watch,
+    ) -> Result<Answer, Left> {
         place.asked.set(true);
-        let mut answer = (self.service)(request, place.peer).await;
+        if !has_its_host(&request) {
+            metrics::refused("Host");
+            let detail = "400 Bad Request: a request has one Host header\n";
+            return Ok(text(
+                StatusCode::BAD_REQUEST,
+                detail,
+                "text/plain; charset=utf-8",
+            ));
+        }
+        let answered = async { Ok((self.service)(request, place.peer).await) };
+        let left = async {
+            watch.left().await;
+            Timer::after(LAST_WORD).await;
+            Err(Left)
+        };
+        let mut answer = answered.or(left).await?;
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             place.leave();
         } else if self.going.is_closed() {
@@ -240,6 +283,32 @@ impl Drop for Place {
         self.leave();
     }
 }
+
+/// Whether a request names its host as RFC 9112, 3.2 demands: HTTP/1.1 once, and nobody twice.
+fn has_its_host<B>(request: &Request<B>) -> bool {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let fits = |host: &HeaderValue| match host.to_str() {
+        Ok("") => true,
+        Ok(host) => host.parse::<Authority>().is_ok() && !host.contains('@'),
+        Err(_) => false,
+    };
+    match hosts.next() {
+        Some(host) => fits(host) && hosts.next().is_none(),
+        None => request.version() < Version::HTTP_11,
+    }
+}
+
+/// The client has left before its request was answered.
+#[derive(Debug)]
+struct Left;
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the client has left")
+    }
+}
+
+impl std::error::Error for Left {}
 
 /// The connection failed before it was accepted; the next one may be fine.
 fn is_passing(e: &io::Error) -> bool {

@@ -1,11 +1,13 @@
 //! hyper on smol: accept loop, limits, CORS, routes.
 
-pub mod client_address;
-pub mod cors;
+mod answer;
+mod client_address;
+mod cors;
 mod health;
 pub mod listen;
 mod routes;
 mod timer;
 
-pub use listen::{Answer, Connections, Limits, Service};
+pub use answer::Answer;
+pub use listen::{Connections, Limits, Service};
 pub use routes::Site;

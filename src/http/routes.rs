@@ -1,5 +1,6 @@
 //! From a path to who answers it: engine | api | console | health.
 
+use super::answer::status;
 use super::client_address::client_address;
 use super::cors::Origin;
 use super::{Answer, health};
@@ -9,10 +10,8 @@ use crate::app::House;
 use crate::console;
 use crate::engine::{Engine, Failure};
 use crate::metrics;
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::{Method, Request, StatusCode};
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -90,24 +89,4 @@ fn nothing(path: &str) -> Answer {
 
 fn is_read(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
-}
-
-/// An answer that is its status and says so in words.
-pub fn status(code: StatusCode) -> Answer {
-    let words = format!(
-        "{} {}\n",
-        code.as_u16(),
-        code.canonical_reason().unwrap_or_default()
-    );
-    text(code, words, "text/plain; charset=utf-8")
-}
-
-/// An answer of text of a fixed type.
-pub fn text(code: StatusCode, body: impl Into<Bytes>, content_type: &'static str) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
-    *answer.status_mut() = code;
-    answer
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    answer
 }

@@ -1,39 +1,52 @@
 //! hyper's timer on our executor: for the deadline of a request's head.
 
+use crate::ground::net::Watch;
 use hyper::rt::{Sleep, Timer};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-#[derive(Clone, Copy)]
-pub struct SmolTimer;
+/// hyper knows one deadline for a head, from the end of the last request on. This one waits that long for a head to begin,
+/// and another time for a head that has begun.
+#[derive(Clone)]
+pub struct HeadTimer {
+    /// How long a head may take that has begun.
+    pub head_timeout: Duration,
+    /// The connection.
+    pub watch: Watch,
+}
 
-struct Sleeping(smol::Timer);
+struct Waiting {
+    timer: smol::Timer,
+    /// `None` since the head has begun.
+    idle: Option<HeadTimer>,
+}
 
-impl Sleep for Sleeping {}
+impl Sleep for Waiting {}
 
-impl Future for Sleeping {
+impl Future for Waiting {
     type Output = ();
 
+    /// Polled by hyper whenever something was read that is no whole head yet.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.0).poll(cx).map(drop)
+        if let Some(head) = self.idle.take_if(|head| head.watch.has_heard()) {
+            self.timer.set_after(head.head_timeout);
+        }
+        Pin::new(&mut self.timer).poll(cx).map(drop)
     }
 }
 
-impl Timer for SmolTimer {
+impl Timer for HeadTimer {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
-        Box::pin(Sleeping(smol::Timer::after(duration)))
+        self.sleep_until(Instant::now() + duration)
     }
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
-        Box::pin(Sleeping(smol::Timer::at(deadline)))
-    }
-
-    fn reset(&self, sleep: &mut Pin<Box<dyn Sleep>>, new_deadline: Instant) {
-        match sleep.as_mut().downcast_mut_pin::<Sleeping>() {
-            Some(mut sleeping) => sleeping.0.set_at(new_deadline),
-            None => *sleep = self.sleep_until(new_deadline),
-        }
+        self.watch.expect();
+        Box::pin(Waiting {
+            timer: smol::Timer::at(deadline),
+            idle: Some(self.clone()),
+        })
     }
 }

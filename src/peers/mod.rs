@@ -33,7 +33,7 @@ use pools::Pools;
 use pools::sessions::Reaped;
 use serde_json::value::RawValue;
 #[cfg(feature = "redis")]
-use shared::Shared;
+use shared::SharedPools;
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -53,7 +53,7 @@ pub enum Peers {
 pub struct Linked {
     hub: Rc<Hub>,
     backplane: Rc<Backplane>,
-    shared: Rc<Shared>,
+    shared: Rc<SharedPools>,
 }
 
 /// Starts what links this instance to the others, and returns at once. The documents are kept where all of them can
@@ -71,6 +71,8 @@ pub fn start(
     if let Some(settings) = &config.redis {
         return link(executor, config, settings, hub, pools);
     }
+    #[cfg(not(feature = "redis"))]
+    check(config)?;
     Ok((Peers::Alone(hub.clone()), SharedDocuments::default()))
 }
 
@@ -78,13 +80,13 @@ pub fn start(
 fn link(
     executor: Executor,
     config: &Config,
-    settings: &crate::config::Redis,
+    settings: &crate::config::RedisSettings,
     hub: &Rc<Hub>,
     pools: &Pools,
 ) -> Result<(Peers, SharedDocuments), String> {
     let redis = Redis::start(executor, settings)?;
     let timeout = config.session_timeout();
-    let shared = Shared::start(executor, redis.clone(), settings, timeout, pools);
+    let shared = SharedPools::start(executor, redis.clone(), settings, timeout, pools);
     let documents = documents::InRedis::start(executor, redis.clone(), &shared);
     let rooms = settings.room_channels;
     let streams = pools.streams.clone();
@@ -104,6 +106,11 @@ pub fn check(config: &Config) -> Result<(), String> {
     #[cfg(feature = "redis")]
     if let Some(settings) = &config.redis {
         return Redis::check(settings);
+    }
+    if cfg!(not(feature = "redis")) && config.redis.is_some() {
+        return Err(
+            "this siskin is built without Redis: take a build with the feature redis".into(),
+        );
     }
     Ok(())
 }

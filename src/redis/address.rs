@@ -26,7 +26,7 @@ impl fmt::Display for Address {
 
 /// All that a connection needs to know.
 #[derive(Clone)]
-pub struct Target {
+pub struct Endpoint {
     /// The host of the URL; with Sentinel its name is that of the service.
     pub address: Address,
     pub sentinels: Vec<Address>,
@@ -45,12 +45,12 @@ pub struct Target {
     pub health_check: Option<Duration>,
 }
 
-impl Target {
+impl Endpoint {
     /// What the settings mean.
     ///
     /// # Errors
     /// What is wrong with the URL, without its password.
-    pub fn new(config: &config::Redis) -> Result<Self, String> {
+    pub fn new(config: &config::RedisSettings) -> Result<Self, String> {
         let url = config.url.expose();
         // The crate refuses `rediss` when its own TLS is not built in. Ours is.
         let (tls, plain) = match url.strip_prefix("rediss://") {
@@ -99,7 +99,7 @@ impl Target {
     }
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.sentinels.first(), self.cluster) {
             (Some(first), _) => {
@@ -122,8 +122,8 @@ mod tests {
     use super::*;
     use crate::config::{RedisOptions, Secret};
 
-    fn target(url: &str, cluster: bool) -> Result<Target, String> {
-        Target::new(&config::Redis {
+    fn target(url: &str, cluster: bool) -> Result<Endpoint, String> {
+        Endpoint::new(&config::RedisSettings {
             url: Secret::new(url),
             sentinels: Vec::new(),
             cluster,

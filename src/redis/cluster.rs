@@ -16,10 +16,9 @@ mod slots;
 #[cfg(test)]
 mod tests;
 
-use super::address::{Address, Target};
-use super::dial::{describe, within};
-use crate::ground::tasks::Executor;
-use futures_lite::future::or;
+use super::address::{Address, Endpoint};
+use super::dial::{answer_within, describe};
+use crate::ground::tasks::{Executor, within};
 use members::Members;
 use redis::{Cmd, RedisError, Value};
 use route::{Group, part};
@@ -34,7 +33,7 @@ use std::time::Instant;
 
 /// The nodes, and which has what.
 pub struct Cluster {
-    target: Target,
+    target: Endpoint,
     members: Rc<Members>,
     slots: RefCell<Slots>,
     home: RefCell<Address>,
@@ -51,7 +50,7 @@ impl Cluster {
     /// What the last of them said, or why it can't be reached.
     pub async fn open(
         executor: Executor,
-        target: &Target,
+        target: &Endpoint,
         known: &[Address],
     ) -> Result<Self, String> {
         let cluster = Self {
@@ -117,7 +116,7 @@ impl Cluster {
             .collect();
         let asked = to_all
             .iter()
-            .map(|group| self.ask(group, slice::from_ref(command), deadline));
+            .map(|group| self.send_group(group, slice::from_ref(command), deadline));
         let mut answers = Vec::new();
         for answer in all(asked).await {
             answers.extend(answer?);
@@ -129,7 +128,9 @@ impl Cluster {
     pub async fn send_apart(&self, command: &Cmd, deadline: Instant) -> Result<Value, RedisError> {
         if let Some(other) = self.other() {
             let group = alone(other, command);
-            let answer = self.ask(&group, slice::from_ref(command), deadline).await;
+            let answer = self
+                .send_group(&group, slice::from_ref(command), deadline)
+                .await;
             if let Some(answer) = answer.ok().and_then(|mut answers| answers.pop()) {
                 return Ok(answer);
             }
@@ -161,7 +162,7 @@ impl Cluster {
         let up = self.learn(&[]).await?;
         let (home, nodes) = (self.home(), self.nodes());
         self.members
-            .keep(|address| *address == home || nodes.contains(address));
+            .retain(|address| *address == home || nodes.contains(address));
         self.members.reopen(self.masters()).await;
         Ok(self.note(self.lack(up)))
     }
@@ -194,7 +195,8 @@ impl Cluster {
 
     /// The map of one node, and whether it finds the Cluster up.
     async fn map_of(&self, address: &Address) -> Result<(Slots, bool), String> {
-        let node = within(self.target.connect_timeout, self.members.reach(address)).await?;
+        let timeout = self.target.connect_timeout;
+        let node = answer_within(timeout, self.members.reach(address)).await?;
         let commands = ["INFO", "SLOTS"].map(|what| {
             let mut command = redis::cmd("CLUSTER");
             command.arg(what);
@@ -269,12 +271,11 @@ async fn by<T>(
     work: impl Future<Output = Result<T, String>>,
 ) -> Result<T, RedisError> {
     let away = |why| io::Error::new(io::ErrorKind::NotConnected, why).into();
-    let work = async { work.await.map_err(away) };
-    let late = async {
-        smol::Timer::at(deadline).await;
-        Err(io::Error::from(io::ErrorKind::TimedOut).into())
-    };
-    or(work, late).await
+    let left = deadline.saturating_duration_since(Instant::now());
+    match within(left, work).await {
+        Some(done) => done.map_err(away),
+        None => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+    }
 }
 
 /// Waits for all of them at once.

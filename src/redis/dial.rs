@@ -1,14 +1,14 @@
 //! One connection to one server: TCP, kept alive by the kernel, then the login.
 
-use super::address::{Address, Target};
+use super::address::{Address, Endpoint};
 use super::stream::Stream;
+use crate::ground::net;
+use crate::ground::tasks::within;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, RedisError, Value};
-use smol::Async;
-use smol::net::{self, TcpStream};
+use smol::net::TcpStream;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::Duration;
 use tokio_util::compat::FuturesAsyncReadCompatExt as _;
@@ -22,7 +22,7 @@ const UNCONFIRMED: Duration = Duration::from_secs(30);
 pub type Driver = Pin<Box<dyn Future<Output = ()>>>;
 
 /// Connects, within the target's deadline.
-pub async fn dial(target: &Target, address: &Address, tls: bool) -> Result<Stream, String> {
+pub async fn dial(target: &Endpoint, address: &Address, tls: bool) -> Result<Stream, String> {
     let work = async {
         let stream = tcp(address).await.map_err(|e| e.to_string())?;
         match tls {
@@ -30,63 +30,45 @@ pub async fn dial(target: &Target, address: &Address, tls: bool) -> Result<Strea
             false => Ok(Stream::Plain(stream)),
         }
     };
-    within(target.connect_timeout, work).await
+    answer_within(target.connect_timeout, work).await
 }
 
 #[cfg(feature = "tls")]
-async fn secure(target: &Target, address: &Address, stream: TcpStream) -> Result<Stream, String> {
-    // Sooner than the connection as a whole, so that what is said then is why.
+async fn secure(target: &Endpoint, address: &Address, stream: TcpStream) -> Result<Stream, String> {
+    // Sooner than the connection as a whole, so that the error names the reason.
     let limit = target.connect_timeout.mul_f64(0.8);
-    let late = async {
-        smol::Timer::after(limit).await;
+    let late = || {
         let seconds = limit.as_secs_f64();
-        Err(format!(
-            "no TLS handshake within {seconds} s; one without TLS is reached as redis://"
-        ))
+        format!("no TLS handshake within {seconds} s; one without TLS is reached as redis://")
     };
-    let work = super::tls::connect(&target.certificates, address, stream);
-    futures_lite::future::or(work, late).await.map(Stream::Tls)
+    let work = super::tls::connect(&target.certificates, &address.host, stream);
+    let stream = within(limit, work).await.unwrap_or_else(|| Err(late()));
+    stream.map(Stream::Tls)
 }
 
 #[cfg(not(feature = "tls"))]
-async fn secure(_: &Target, _: &Address, _: TcpStream) -> Result<Stream, String> {
+async fn secure(_: &Endpoint, _: &Address, _: TcpStream) -> Result<Stream, String> {
     Err("this siskin is built without TLS".into())
 }
 
-/// Runs `work`, but no longer than this.
-pub async fn within<T>(
+/// Waits for `work`, no longer than `limit`; taking longer is an error that says so.
+pub async fn answer_within<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, String>>,
 ) -> Result<T, String> {
-    let late = async {
-        smol::Timer::after(limit).await;
-        Err(format!("no answer within {} s", limit.as_secs_f64()))
-    };
-    futures_lite::future::or(work, late).await
+    let late = || format!("no answer within {} s", limit.as_secs_f64());
+    within(limit, work).await.unwrap_or_else(|| Err(late()))
 }
 
 async fn tcp(address: &Address) -> io::Result<TcpStream> {
-    // An address needs no thread that resolves it.
-    let found = match address.host.parse() {
-        Ok(ip) => vec![SocketAddr::new(ip, address.port)],
-        Err(_) => net::resolve((address.host.as_str(), address.port)).await?,
-    };
-    let mut error = io::Error::other("the name has no address");
-    for at in found {
-        match Async::<std::net::TcpStream>::connect(at).await {
-            Ok(stream) => {
-                settle(stream.get_ref())?;
-                return Ok(stream.into());
-            }
-            Err(e) => error = e,
-        }
-    }
-    Err(error)
+    let stream = net::dial(&address.host, address.port).await?;
+    set_keepalive(stream.get_ref())?;
+    Ok(stream.into())
 }
 
-fn settle(socket: &std::net::TcpStream) -> io::Result<()> {
+/// Lets the kernel end the connection when the other side is gone.
+fn set_keepalive(socket: &std::net::TcpStream) -> io::Result<()> {
     use rustix::net::sockopt;
-    socket.set_nodelay(true)?;
     sockopt::set_socket_keepalive(socket, true)?;
     sockopt::set_tcp_keepidle(socket, KEEPALIVE)?;
     sockopt::set_tcp_keepintvl(socket, KEEPALIVE / 3)?;
@@ -97,7 +79,7 @@ fn settle(socket: &std::net::TcpStream) -> io::Result<()> {
 
 /// Logs in for commands.
 pub async fn log_in(
-    target: &Target,
+    target: &Endpoint,
     stream: Stream,
 ) -> Result<(MultiplexedConnection, Driver), String> {
     let broken = |why: String| match target.tls {

@@ -23,7 +23,7 @@ pub struct Outage {
 }
 
 /// Runs as long as the server does.
-pub async fn keep(redis: Rc<Inner>) {
+pub async fn keep_connected(redis: Rc<Inner>) {
     let mut pause = PAUSE;
     let mut known = Vec::new();
     loop {

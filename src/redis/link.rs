@@ -1,6 +1,6 @@
 //! The servers that a command goes to: one, or those of a Cluster.
 
-use super::address::{Address, Target};
+use super::address::{Address, Endpoint};
 use super::cluster::Cluster;
 use super::node::Node;
 use super::sentinel;
@@ -20,7 +20,7 @@ impl Link {
     /// Connects to what the target names; `known`: nodes of the Cluster as it was before.
     pub async fn open(
         executor: Executor,
-        target: &Target,
+        target: &Endpoint,
         known: &[Address],
     ) -> Result<Self, String> {
         if target.cluster {

@@ -28,8 +28,8 @@ pub use script::Script;
 pub use subscriber::Subscriber;
 
 use crate::config;
-use crate::ground::tasks::{Bell, Executor, Tasks};
-use address::{Address, Target};
+use crate::ground::tasks::{Bell, Executor, Tasks, within};
+use address::{Address, Endpoint};
 use keeper::Outage;
 use link::Link;
 use redis::{Cmd, FromRedisValue, RedisError, Value};
@@ -45,7 +45,7 @@ pub struct Redis(Rc<Inner>);
 struct Inner {
     executor: Executor,
     tasks: Tasks,
-    target: Target,
+    target: Endpoint,
     prefix: String,
     link: RefCell<Option<Link>>,
     /// How often it was connected.
@@ -60,7 +60,7 @@ struct Inner {
 
 /// Why a command has no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum CommandError {
     /// Redis is not connected, or went before it answered: it may have done it or not.
     Away,
     /// It did not answer in time: it may have done it or not.
@@ -69,7 +69,7 @@ pub enum Fault {
     Refused(String),
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Away => f.write_str("Redis is away"),
@@ -84,14 +84,14 @@ impl Redis {
     ///
     /// # Errors
     /// What is wrong with the settings; whether the server is there is another matter.
-    pub fn start(executor: Executor, config: &config::Redis) -> Result<Self, String> {
+    pub fn start(executor: Executor, config: &config::RedisSettings) -> Result<Self, String> {
         let host_id = host_id();
         // Below the backplane's channel, so that an ACL for that one covers it.
         let subscriber = Rc::new(Subscriber::new(own_channel(&host_id)));
         let inner = Rc::new(Inner {
             executor,
             tasks: Tasks::new(executor),
-            target: Target::new(config)?,
+            target: Endpoint::new(config)?,
             prefix: config.key_prefix.clone(),
             link: RefCell::default(),
             connections: Cell::new(0),
@@ -101,9 +101,12 @@ impl Redis {
             subscriber: subscriber.clone(),
         });
         let tasks = inner.tasks.clone();
-        tasks.spawn("keeps Redis connected", keeper::keep(inner.clone()));
+        tasks.spawn(
+            "keeps Redis connected",
+            keeper::keep_connected(inner.clone()),
+        );
         let redis = Self(inner);
-        tasks.spawn("listens to Redis", subscriber.keep(redis.clone()));
+        tasks.spawn("listens to Redis", subscriber.run(redis.clone()));
         Ok(redis)
     }
 
@@ -111,14 +114,14 @@ impl Redis {
     ///
     /// # Errors
     /// What is wrong with the URL.
-    pub fn check(config: &config::Redis) -> Result<(), String> {
-        Target::new(config).map(|_| ())
+    pub fn check(config: &config::RedisSettings) -> Result<(), String> {
+        Endpoint::new(config).map(|_| ())
     }
 
     /// One command and its answer, within the deadline (`socket_timeout`, 5 s).
-    pub async fn query<T: FromRedisValue>(&self, command: Cmd) -> Result<T, Fault> {
+    pub async fn query<T: FromRedisValue>(&self, command: Cmd) -> Result<T, CommandError> {
         let mut answer = self.0.try_send(&command).await;
-        if answer == Err(Fault::Timeout) && self.0.target.retry_on_timeout {
+        if answer == Err(CommandError::Timeout) && self.0.target.retry_on_timeout {
             self.0.wait_for_link().await;
             answer = self.0.try_send(&command).await;
         }
@@ -127,7 +130,7 @@ impl Redis {
 
     /// Several commands in one write (one to each server of a Cluster), within one deadline; not a transaction.
     /// A refused one is a `Value::ServerError` in its place.
-    pub async fn pipeline(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, Fault> {
+    pub async fn pipeline(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, CommandError> {
         if commands.is_empty() {
             return Ok(Vec::new());
         }
@@ -146,9 +149,9 @@ impl Redis {
         script: &Script,
         keys: &[&str],
         args: &[&[u8]],
-    ) -> Result<T, Fault> {
+    ) -> Result<T, CommandError> {
         match self.query(script.by_hash(keys, args)).await {
-            Err(Fault::Refused(why)) if why.starts_with("NOSCRIPT") => {
+            Err(CommandError::Refused(why)) if why.starts_with("NOSCRIPT") => {
                 self.query(script.in_full(keys, args)).await
             }
             answer => answer,
@@ -214,7 +217,7 @@ impl Redis {
     }
 
     /// How many listen to each of these channels, on all servers.
-    pub async fn listeners(&self, channels: &[String]) -> Result<Vec<u64>, Fault> {
+    pub async fn listeners(&self, channels: &[String]) -> Result<Vec<u64>, CommandError> {
         let mut command = redis::cmd("PUBSUB");
         command.arg("NUMSUB").arg(channels);
         let link = self.0.link()?;
@@ -254,7 +257,7 @@ impl Redis {
 }
 
 impl Redis {
-    fn target(&self) -> &Target {
+    fn target(&self) -> &Endpoint {
         &self.0.target
     }
 
@@ -264,7 +267,7 @@ impl Redis {
     }
 
     /// Publishes by another server of a Cluster than the subscriber's, so that what is between them is tried, too.
-    async fn publish_apart(&self, publish: &Cmd) -> Result<(), Fault> {
+    async fn publish_apart(&self, publish: &Cmd) -> Result<(), CommandError> {
         let link = self.0.link()?;
         let answer = link.send_apart(publish, self.0.deadline()).await;
         read(answer.map_err(|e| fault(&e))?)
@@ -284,11 +287,11 @@ impl Redis {
 }
 
 impl Inner {
-    fn link(&self) -> Result<Link, Fault> {
-        self.link.borrow().clone().ok_or(Fault::Away)
+    fn link(&self) -> Result<Link, CommandError> {
+        self.link.borrow().clone().ok_or(CommandError::Away)
     }
 
-    async fn try_send(&self, command: &Cmd) -> Result<Value, Fault> {
+    async fn try_send(&self, command: &Cmd) -> Result<Value, CommandError> {
         let link = self.link()?;
         let answer = link.send(command, self.deadline()).await;
         let answer = answer.map_err(|e| fault(&e))?;
@@ -316,10 +319,7 @@ impl Inner {
         let back = self
             .changed
             .until(|| self.link.borrow().as_ref().map(|_| ()));
-        let late = async {
-            smol::Timer::after(self.target.connect_timeout).await;
-        };
-        futures_lite::future::or(back, late).await;
+        within(self.target.connect_timeout, back).await;
     }
 }
 
@@ -334,16 +334,16 @@ fn host_id() -> String {
     data_encoding::HEXLOWER.encode(&bytes)
 }
 
-fn read<T: FromRedisValue>(value: Value) -> Result<T, Fault> {
+fn read<T: FromRedisValue>(value: Value) -> Result<T, CommandError> {
     let value = value.extract_error().map_err(|e| fault(&e))?;
-    redis::from_redis_value(value).map_err(|e| Fault::Refused(e.to_string()))
+    redis::from_redis_value(value).map_err(|e| CommandError::Refused(e.to_string()))
 }
 
-fn fault(error: &RedisError) -> Fault {
+fn fault(error: &RedisError) -> CommandError {
     match error {
-        e if e.is_timeout() => Fault::Timeout,
-        e if e.code().is_some() => Fault::Refused(dial::describe(e)),
-        e if e.is_io_error() || e.is_unrecoverable_error() => Fault::Away,
-        e => Fault::Refused(dial::describe(e)),
+        e if e.is_timeout() => CommandError::Timeout,
+        e if e.code().is_some() => CommandError::Refused(dial::describe(e)),
+        e if e.is_io_error() || e.is_unrecoverable_error() => CommandError::Away,
+        e => CommandError::Refused(dial::describe(e)),
     }
 }

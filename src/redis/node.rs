@@ -1,8 +1,8 @@
 //! One server that takes our commands, in one write where several wait.
 
-use super::address::{Address, Target};
+use super::address::{Address, Endpoint};
 use super::dial;
-use crate::ground::tasks::{Bell, Executor, Tasks};
+use crate::ground::tasks::{Bell, Executor, Tasks, within};
 use futures_lite::future::{or, pending};
 use redis::aio::{ConnectionLike as _, MultiplexedConnection};
 use redis::{Cmd, Pipeline, RedisError, Value};
@@ -53,14 +53,14 @@ impl Node {
     /// Connects and logs in, within the target's deadline.
     pub async fn open(
         executor: Executor,
-        target: &Target,
+        target: &Endpoint,
         address: &Address,
     ) -> Result<Self, String> {
         let work = async {
             let stream = dial::dial(target, address, target.tls).await?;
             dial::log_in(target, stream).await
         };
-        let (connection, driver) = dial::within(target.connect_timeout, work).await?;
+        let (connection, driver) = dial::answer_within(target.connect_timeout, work).await?;
         let end = Rc::new(End::default());
         let health = health(connection.clone(), target.health_check, target.timeout);
         let ending = end.clone();
@@ -115,14 +115,14 @@ impl Node {
         work: impl Future<Output = Result<T, RedisError>>,
     ) -> Result<T, RedisError> {
         let began = Instant::now();
-        let late = async {
-            smol::Timer::at(deadline).await;
-            if began.elapsed() >= self.timeout / 2 {
-                self.give_up(LATE);
-            }
-            Err(io::Error::from(io::ErrorKind::TimedOut).into())
-        };
-        or(work, late).await
+        let left = deadline.saturating_duration_since(began);
+        if let Some(done) = within(left, work).await {
+            return done;
+        }
+        if began.elapsed() >= self.timeout / 2 {
+            self.give_up(LATE);
+        }
+        Err(io::Error::from(io::ErrorKind::TimedOut).into())
     }
 
     /// Whether it has not ended.
@@ -152,17 +152,9 @@ async fn health(
     };
     loop {
         smol::Timer::after(interval).await;
-        let late = async {
-            smol::Timer::after(timeout).await;
-            false
-        };
-        let ping = async {
-            connection
-                .send_packed_command(&redis::cmd("PING"))
-                .await
-                .is_ok()
-        };
-        if !or(ping, late).await {
+        let ping = redis::cmd("PING");
+        let answer = within(timeout, connection.send_packed_command(&ping)).await;
+        if !matches!(answer, Some(Ok(_))) {
             return LATE.into();
         }
     }

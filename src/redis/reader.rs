@@ -33,7 +33,7 @@ pub struct Reader {
 
 /// Not what Redis sends to a subscriber.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed;
+pub struct BadReply;
 
 /// A reply: its elements, each without its length. An error keeps its `-`.
 pub struct Reply<'a> {
@@ -65,7 +65,7 @@ impl Reader {
     }
 
     /// The next whole reply, if it is there.
-    pub fn next(&mut self) -> Result<Option<Reply<'_>>, Malformed> {
+    pub fn next(&mut self) -> Result<Option<Reply<'_>>, BadReply> {
         if self.missing == Some(0) {
             self.start = self.at;
             self.parts.clear();
@@ -73,7 +73,7 @@ impl Reader {
         }
         while self.missing != Some(0) {
             if self.filled - self.start > MOST {
-                return Err(Malformed);
+                return Err(BadReply);
             }
             if !self.element()? {
                 return Ok(None);
@@ -86,7 +86,7 @@ impl Reader {
     }
 
     /// Reads one element, or an array's length. `false`: it is not whole yet.
-    fn element(&mut self) -> Result<bool, Malformed> {
+    fn element(&mut self) -> Result<bool, BadReply> {
         let Some((line, after)) = self.line()? else {
             return Ok(false);
         };
@@ -95,19 +95,19 @@ impl Reader {
         let part = match kind {
             b'*' if self.missing.is_none() => {
                 let count = number()?.filter(|count| (1..=MOST_PARTS).contains(count));
-                self.missing = Some(count.ok_or(Malformed)?);
+                self.missing = Some(count.ok_or(BadReply)?);
                 self.at = after;
                 return Ok(true);
             }
             b'$' => match number()? {
-                Some(length) if length > MOST => return Err(Malformed),
+                Some(length) if length > MOST => return Err(BadReply),
                 Some(length) if self.filled < after + length + 2 => return Ok(false),
                 Some(length) => after..after + length,
                 None => after..after,
             },
             b'+' | b':' => line.start + 1..line.end,
             b'-' => line.clone(),
-            _ => return Err(Malformed),
+            _ => return Err(BadReply),
         };
         let bulk = kind == b'$' && number()?.is_some();
         self.at = if bulk { part.end + 2 } else { after };
@@ -117,18 +117,18 @@ impl Reader {
     }
 
     /// The line at `at` with what follows it.
-    fn line(&self) -> Result<Option<(Range<usize>, usize)>, Malformed> {
+    fn line(&self) -> Result<Option<(Range<usize>, usize)>, BadReply> {
         let rest = &self.buffer[self.at..self.filled];
         let Some(length) = rest.iter().take(MOST_LINE).position(|byte| *byte == b'\n') else {
             return if rest.len() < MOST_LINE {
                 Ok(None)
             } else {
-                Err(Malformed)
+                Err(BadReply)
             };
         };
         match length > 1 && rest[length - 1] == b'\r' {
             true => Ok(Some((self.at..self.at + length - 1, self.at + length + 1))),
-            false => Err(Malformed),
+            false => Err(BadReply),
         }
     }
 
@@ -177,11 +177,11 @@ impl Reader {
 }
 
 /// A length; `None` for nil.
-fn number(digits: &[u8]) -> Result<Option<usize>, Malformed> {
+fn number(digits: &[u8]) -> Result<Option<usize>, BadReply> {
     match std::str::from_utf8(digits) {
         Ok("-1") => Ok(None),
-        Ok(text) => text.parse().map(Some).map_err(|_| Malformed),
-        Err(_) => Err(Malformed),
+        Ok(text) => text.parse().map(Some).map_err(|_| BadReply),
+        Err(_) => Err(BadReply),
     }
 }
 

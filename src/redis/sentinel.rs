@@ -1,14 +1,14 @@
 //! Sentinel: where the master of a service is now.
 
-use super::address::{Address, Target};
-use super::dial::describe;
+use super::address::{Address, Endpoint};
+use super::dial::{answer_within, describe};
 use super::node::Node;
 use crate::ground::tasks::Executor;
 use redis::Value;
 use std::time::Instant;
 
 /// Asks one Sentinel after the other, and connects to the master that one names and that says so itself.
-pub async fn open(executor: Executor, target: &Target) -> Result<Node, String> {
+pub async fn open(executor: Executor, target: &Endpoint) -> Result<Node, String> {
     let mut last = String::new();
     for sentinel in &target.sentinels {
         match follow(executor, target, sentinel).await {
@@ -19,8 +19,8 @@ pub async fn open(executor: Executor, target: &Target) -> Result<Node, String> {
     Err(last)
 }
 
-async fn follow(executor: Executor, target: &Target, sentinel: &Address) -> Result<Node, String> {
-    let master = ask(executor, target, sentinel).await?;
+async fn follow(executor: Executor, target: &Endpoint, sentinel: &Address) -> Result<Node, String> {
+    let master = find_master(executor, target, sentinel).await?;
     let node = Node::open(executor, target, &master).await?;
     let role = answer(&node, target, &redis::cmd("ROLE")).await?;
     let parts: Vec<Value> = redis::from_redis_value(role).map_err(|e| e.to_string())?;
@@ -34,7 +34,11 @@ async fn follow(executor: Executor, target: &Target, sentinel: &Address) -> Resu
     }
 }
 
-async fn ask(executor: Executor, target: &Target, sentinel: &Address) -> Result<Address, String> {
+async fn find_master(
+    executor: Executor,
+    target: &Endpoint,
+    sentinel: &Address,
+) -> Result<Address, String> {
     let node = log_in(executor, target, sentinel).await?;
     let service = &target.address.host;
     let mut command = redis::cmd("SENTINEL");
@@ -48,7 +52,7 @@ async fn ask(executor: Executor, target: &Target, sentinel: &Address) -> Result<
 }
 
 /// With the user and password of the URL, as the reference does; without them at a Sentinel that wants none.
-async fn log_in(executor: Executor, target: &Target, sentinel: &Address) -> Result<Node, String> {
+async fn log_in(executor: Executor, target: &Endpoint, sentinel: &Address) -> Result<Node, String> {
     let mut settings = target.clone();
     settings.login = settings.login.set_db(0);
     match Node::open(executor, &settings, sentinel).await {
@@ -60,12 +64,12 @@ async fn log_in(executor: Executor, target: &Target, sentinel: &Address) -> Resu
     }
 }
 
-async fn answer(node: &Node, target: &Target, command: &redis::Cmd) -> Result<Value, String> {
+async fn answer(node: &Node, target: &Endpoint, command: &redis::Cmd) -> Result<Value, String> {
     let work = async {
         let deadline = Instant::now() + target.timeout;
         let value = node.send(command, deadline).await;
         let value = value.map_err(|e| describe(&e))?;
         value.extract_error().map_err(|e| describe(&e))
     };
-    super::dial::within(target.timeout, work).await
+    answer_within(target.timeout, work).await
 }

@@ -6,11 +6,12 @@
 //! publishes. When it is not seen, and nothing else came, for 5 s, the connection is given up; so it is when a
 //! subscription is not confirmed.
 
-use super::address::Target;
-use super::dial::{self, within};
+use super::address::Endpoint;
+use super::dial::{self, answer_within};
 use super::reader::{Reader, Reply};
 use super::stream::Stream;
 use super::{Bell, Redis};
+use crate::ground::tasks::within;
 use futures_lite::future::{or, yield_now};
 use futures_lite::io::{
     AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf, split,
@@ -38,7 +39,7 @@ const SETTLE: Duration = Duration::from_millis(100);
 const BATCH: usize = 1000;
 
 /// Takes a message: its channel and what was published.
-type Message = Box<dyn Fn(&[u8], &[u8])>;
+type RoomListener = Box<dyn Fn(&[u8], &[u8])>;
 /// Takes what was published on one channel.
 type Listener = Rc<dyn Fn(&[u8])>;
 /// Names all channels that come and go, as they are wanted now.
@@ -51,7 +52,7 @@ pub struct Subscriber {
     /// Channels that stay, with who listens to each.
     listeners: RefCell<BTreeMap<String, Listener>>,
     /// Those that come and go.
-    rooms: RefCell<Option<(Wanted, Message)>>,
+    rooms: RefCell<Option<(Wanted, RoomListener)>>,
     /// What is to be subscribed (`true`) or unsubscribed next.
     pending: RefCell<BTreeMap<String, bool>>,
     /// The number that the next command will carry, and the last that was answered.
@@ -120,13 +121,8 @@ impl Subscriber {
         }
     }
 
-    /// The channel that only this instance listens to.
-    pub fn own_channel(&self) -> &str {
-        &self.own_channel
-    }
-
     /// Waits until all changes so far are confirmed; not while Redis is away, and no longer than 5 s.
-    pub async fn settled(&self, redis: &Redis) {
+    pub async fn confirmed(&self, redis: &Redis) {
         let waits = !self.pending.borrow().is_empty();
         let round = self.round.get() - u64::from(!waits);
         if self.confirmed.get() >= round || redis.is_away() {
@@ -135,10 +131,7 @@ impl Subscriber {
         let confirmed = self
             .changed
             .until(|| (self.confirmed.get() >= round).then_some(()));
-        let late = async {
-            smol::Timer::after(DEADLINE).await;
-        };
-        or(confirmed, or(redis.away(), late)).await;
+        within(DEADLINE, or(confirmed, redis.away())).await;
     }
 
     /// The number of the connection that hears now.
@@ -153,7 +146,7 @@ impl Subscriber {
     }
 
     /// Runs as long as the server does.
-    pub(super) async fn keep(self: Rc<Self>, redis: Redis) {
+    pub(super) async fn run(self: Rc<Self>, redis: Redis) {
         let mut pause = PAUSE;
         loop {
             redis.connected(0).await;
@@ -202,7 +195,7 @@ impl Subscriber {
         let target = redis.target();
         let mut stream = dial::dial(target, &address, target.tls).await?;
         let mut reader = Reader::default();
-        within(DEADLINE, log_in(target, &mut stream, &mut reader)).await?;
+        answer_within(DEADLINE, log_in(target, &mut stream, &mut reader)).await?;
         Ok((stream, reader))
     }
 
@@ -373,7 +366,7 @@ async fn send(output: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Resul
     output.flush().await
 }
 
-async fn log_in(target: &Target, stream: &mut Stream, reader: &mut Reader) -> Result<(), String> {
+async fn log_in(target: &Endpoint, stream: &mut Stream, reader: &mut Reader) -> Result<(), String> {
     let mut login = Vec::new();
     let mut answers = 1;
     if let Some(password) = target.login.password() {

@@ -1,25 +1,16 @@
 //! `rediss://`: a TLS connection over TCP, with certificates as redis-py's `ssl_` options name them.
 //!
-//! - `trust` for the server's certificate, `client_key` for ours
-//! - `suites` for the cryptography: `exchange`, `signature`, `record`, `hash`, of RustCrypto's crates
-//!
-//! The files are read for each connection: nothing of them stays in memory, and a renewed one counts from the next on.
+//! The protocol is rustls's, the cryptography its provider's, `ring`; `trust` says whose certificate a server may show. The files are read for each connection: nothing of them stays in memory, and a renewed one counts from the next on.
 
-mod client_key;
-mod exchange;
-mod hash;
-mod record;
-mod signature;
-mod suites;
 mod trust;
 
-use super::address::Address;
 use crate::config::RedisTls;
 use futures_lite::io::{AsyncRead, AsyncWrite};
 use rustls::client::Resumption;
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{AlertDescription, CertificateError, ClientConfig, Error, RootCertStore};
+use rustls::{AlertDescription, CertificateError, CipherSuite, ClientConfig, Error, RootCertStore};
 use smol::net::TcpStream;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -29,7 +20,7 @@ use std::task::{Context, Poll, ready};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt as _, TokioAsyncReadCompatExt as _};
-use trust::Trust;
+use trust::{Trust, Verifier};
 
 /// Where systems keep the certificates of the authorities that they trust.
 const SYSTEM: [&str; 4] = [
@@ -39,18 +30,20 @@ const SYSTEM: [&str; 4] = [
     "/etc/ssl/cert.pem",
 ];
 
+const CHACHA: [CipherSuite; 3] = [
+    CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
+    CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+    CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+];
+
 /// Bytes to and from a server, sealed.
 pub struct Stream(Box<Compat<TlsStream<Compat<TcpStream>>>>);
 
 /// Shakes hands. The caller sets the deadline.
-pub async fn connect(
-    options: &RedisTls,
-    address: &Address,
-    tcp: TcpStream,
-) -> Result<Stream, String> {
+pub async fn connect(options: &RedisTls, host: &str, tcp: TcpStream) -> Result<Stream, String> {
     let config = configure(options)?;
-    let name = ServerName::try_from(address.host.clone())
-        .map_err(|_| format!("{} is no name that a certificate could bear", address.host))?;
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_| format!("{host} is no name that a certificate could bear"))?;
     let connector = TlsConnector::from(Arc::new(config));
     match connector.connect(name, tcp.compat()).await {
         Ok(stream) => Ok(Stream(Box::new(stream.compat()))),
@@ -64,11 +57,16 @@ pub fn check(options: &RedisTls) -> Result<(), String> {
 }
 
 fn configure(options: &RedisTls) -> Result<ClientConfig, String> {
-    let config = ClientConfig::builder_with_provider(Arc::new(suites::provider()))
+    let provider = provider();
+    let verifier = Verifier {
+        trust: trust(options)?,
+        algorithms: provider.signature_verification_algorithms,
+    };
+    let config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()
         .map_err(|e| e.to_string())?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(trust(options)?));
+        .with_custom_certificate_verifier(Arc::new(verifier));
     let mut config = match &options.certificate {
         None => config.with_no_client_auth(),
         Some(certificate) => {
@@ -95,6 +93,18 @@ fn configure(options: &RedisTls) -> Result<ClientConfig, String> {
     // Connections are few: a ticket would only stay in memory.
     config.resumption = Resumption::disabled();
     Ok(config)
+}
+
+/// `ring`, and the order in which we prefer its cipher suites.
+fn provider() -> CryptoProvider {
+    let mut provider = ring::default_provider();
+    if cfg!(not(target_arch = "x86_64")) {
+        // Most ARM boards have no instructions for AES.
+        provider
+            .cipher_suites
+            .sort_by_key(|suite| !CHACHA.contains(&suite.suite()));
+    }
+    provider
 }
 
 fn trust(options: &RedisTls) -> Result<Trust, String> {

@@ -1,6 +1,8 @@
 //! Arguments of events and acks: raw JSON that passes through unparsed, and binary attachments.
 
 use super::Object;
+use crate::ground::json;
+use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -54,7 +56,7 @@ impl<'a> Args<'a> {
     /// Whether every placeholder has its attachment. A client's parser takes one that has none for a breach of the
     /// protocol, and disconnects.
     pub fn placeholders_fit(&self) -> bool {
-        let read = |value: &RawValue| serde_json::from_str::<Value>(value.get());
+        let read = |value: &RawValue| json::owned::<Value>(value.get());
         let fits = |value: &RawValue| read(value).is_ok_and(|v| fit(&v, self.attachments.len()));
         self.values().into_iter().all(fits)
     }
@@ -74,10 +76,32 @@ impl<'a> Args<'a> {
         }
     }
 
+    /// The first argument with attachments in their places as base64 text: for who speaks JSON alone. `None` when there is no
+    /// argument.
+    pub fn first_as_json(&self) -> Option<Box<RawValue>> {
+        if self.attachments.is_empty() {
+            return self.first();
+        }
+        let first: Box<RawValue> = self.first()?;
+        let mut value = json::owned(first.get()).ok()?;
+        fill(&mut value, &self.attachments);
+        serde_json::value::to_raw_value(&value).ok()
+    }
+
     /// The first argument read as `T`; `None` when it is missing or of another shape.
     pub fn first<'s, T: Deserialize<'s>>(&'s self) -> Option<T> {
         let mut stream = serde_json::Deserializer::from_str(&self.json).into_iter::<T>();
-        stream.next()?.ok()
+        match stream.next()? {
+            Ok(first) => Some(first),
+            Err(_) => self.first_deep(),
+        }
+    }
+
+    /// The same for one that may nest deeper than serde_json reads at once.
+    fn first_deep<'s, T: Deserialize<'s>>(&'s self) -> Option<T> {
+        let mut stream = serde_json::Deserializer::from_str(&self.json).into_iter::<&RawValue>();
+        let first = stream.next()?.ok()?;
+        json::text(first.get()).ok()
     }
 
     /// The first argument, an object, read as `T`; `None` when it is missing or anything else.
@@ -91,6 +115,20 @@ impl<'a> Args<'a> {
             json: Cow::Owned(self.json.into_owned()),
             attachments: self.attachments,
         }
+    }
+}
+
+/// Puts base64 of the attachments in place of their placeholders; null where there is none.
+fn fill(value: &mut Value, attachments: &[Vec<u8>]) {
+    match value {
+        Value::Object(map) if map.get("_placeholder") == Some(&Value::Bool(true)) => {
+            let number = map.get("num").and_then(Value::as_u64);
+            let bytes = number.and_then(|number| attachments.get(usize::try_from(number).ok()?));
+            *value = bytes.map(|bytes| BASE64.encode(bytes)).into();
+        }
+        Value::Object(map) => map.values_mut().for_each(|value| fill(value, attachments)),
+        Value::Array(values) => values.iter_mut().for_each(|value| fill(value, attachments)),
+        _ => {}
     }
 }
 
@@ -120,5 +158,16 @@ mod tests {
         assert_eq!(args.first::<u8>(), Some(1));
         assert_eq!(args.first::<String>(), None);
         assert_eq!(args.object::<(u8,)>(), None);
+    }
+
+    #[test]
+    fn bytes_become_base64_for_who_speaks_json_alone() {
+        let json = r#"[{"_placeholder":true,"num":1},{"a":{"_placeholder":true,"num":0}},{"_placeholder":true,"num":7},1],2"#;
+        let args = Args::from_json(json).with_attachments(vec![b"\x00\xff".to_vec(), Vec::new()]);
+        let filled = args.first_as_json().unwrap();
+        assert_eq!(filled.get(), r#"["",{"a":"AP8="},null,1]"#);
+        let plain = Args::from_json(r#"{"_placeholder": true, "num":0}"#);
+        assert_eq!(plain.first_as_json().unwrap().get(), plain.json());
+        assert!(Args::none().first_as_json().is_none());
     }
 }

@@ -1,36 +1,15 @@
 //! One client: the packets of an Engine.IO session, taken apart and given to the namespaces' sockets.
 
-use super::packet::{Kind, Malformed, Packet};
+use super::packet::{Kind, Malformed, Packet, is_too_deep};
+use super::partial::{Client, Partial};
 use super::{Args, Event, Hub, Reason, Sid, encode};
 use crate::engine::{self, Closed, Message, Session, Step};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::rc::Rc;
 
-/// What the hub keeps of a session.
-#[derive(Default)]
-pub(super) struct Client {
-    /// Its sockets, at most one a namespace.
-    pub sockets: Vec<(Rc<str>, Sid)>,
-    /// A packet whose attachments are not all here yet.
-    partial: Option<Box<Partial>>,
-}
-
 /// Namespaces of one client at most.
 const MAX_NAMESPACES: usize = 16;
-
-struct Partial {
-    packet: String,
-    missing: usize,
-    attachments: Vec<Vec<u8>>,
-}
-
-impl Partial {
-    /// What has come of it; all of it together is no larger than one message may be.
-    fn bytes(&self) -> usize {
-        self.packet.len() + self.attachments.iter().map(Vec::len).sum::<usize>()
-    }
-}
 
 impl engine::Handler for Hub {
     fn opened(&self, session: &Rc<Session>) {
@@ -137,6 +116,10 @@ impl Hub {
                     .for_each(|sid| self.remove(sid, Reason::ClientDisconnect));
                 Ok(None)
             }
+            (Kind::Event | Kind::Ack, Some(sid)) if is_too_deep(packet.data) => {
+                self.handler().too_deep(sid);
+                Ok(None)
+            }
             (Kind::Event, Some(sid)) => {
                 let (name, args) = Packet::event(packet.data)?;
                 let args = Args::from_json(args).with_attachments(attachments);
@@ -157,7 +140,6 @@ impl Hub {
             }
             (Kind::Connect, Some(_)) => Err(Malformed("second CONNECT")),
             (Kind::Event | Kind::Ack, None) => Err(Malformed("a namespace without CONNECT")),
-            (Kind::ConnectError, _) => Err(Malformed("packet type")),
         }
     }
 

@@ -3,15 +3,15 @@
 //! Every method but `call` is synchronous, so nothing interleaves; no borrow is held while the application is
 //! called. A socket costs a slab entry, a table entry, and one `u32` in each room it is in.
 
-use super::client::Client;
 use super::encode;
+use super::partial::Client;
 use super::rooms::Rooms;
 use super::{Args, CallError, Handler, Reason, Sid, Target, To};
 use crate::engine::{BySid, Closed, Session};
+use crate::ground::tasks::within;
 use crate::metrics::{self, Counter, Gauge};
-use futures_lite::FutureExt as _;
 use slab::Slab;
-use smol::{Timer, channel};
+use smol::channel;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
@@ -133,16 +133,11 @@ impl Hub {
             .emit_with_ack(sid, event, args, done)
             .ok_or(CallError::Gone)?;
         let _forget = ForgetOnDrop { hub: self, sid, id };
-        let wait = async {
-            let args = answered.recv().await.ok().flatten();
-            args.ok_or(CallError::Gone)
-        };
-        let late = async {
-            Timer::after(timeout).await;
+        let Some(answer) = within(timeout, answered.recv()).await else {
             metrics::add(Counter::AckTimeouts, 1);
-            Err(CallError::Timeout)
+            return Err(CallError::Timeout);
         };
-        wait.or(late).await
+        answer.ok().flatten().ok_or(CallError::Gone)
     }
 
     /// Answers a client's event.

@@ -6,6 +6,7 @@ mod encode;
 mod hub;
 mod object;
 mod packet;
+mod partial;
 #[cfg(test)]
 mod random_tests;
 mod rooms;
@@ -14,7 +15,7 @@ mod types;
 
 pub use crate::engine::Sid;
 pub use args::Args;
-pub use hub::{Done, Hub};
+pub use hub::Hub;
 pub use object::Object;
 pub use packet::{Kind, MAX_ATTACHMENTS, MAX_DEPTH, Packet, depth, is_reserved};
 pub use types::{CallError, Event, Handler, Lateness, Reason, Step, Target, To};

@@ -1,13 +1,16 @@
 //! Socket.IO packets as text (Socket.IO protocol revision 5, "Packet encoding"):
 //! `<type>[<attachments>-][<namespace>,][<ack id>][JSON]`.
 
+pub use crate::ground::json::{MAX_DEPTH, depth, is_too_deep};
+
+use crate::ground::json;
 use std::borrow::Cow;
 
 /// Attachments of one packet at most.
 pub const MAX_ATTACHMENTS: usize = 64;
 
-/// Nesting of a packet's JSON at most.
-pub const MAX_DEPTH: usize = 128;
+/// Bytes of a namespace at most: whom a refusal is about is sent back to the client.
+const MAX_NAMESPACE: usize = 256;
 
 /// The largest ack id: JavaScript's largest exact integer.
 const MAX_ID: u64 = (1 << 53) - 1;
@@ -36,7 +39,6 @@ pub enum Kind {
     Event,
     /// ACK and BINARY_ACK.
     Ack,
-    ConnectError,
 }
 
 /// A packet, its JSON still text.
@@ -59,7 +61,7 @@ impl<'a> Packet<'a> {
     /// Reads a packet from a client.
     ///
     /// # Errors
-    /// What breaks the protocol. JSON inside is not looked at, but for its depth.
+    /// What breaks the protocol. JSON inside is not looked at.
     pub fn decode(text: &'a str) -> Result<Self, Malformed> {
         let mut kind = text.bytes().next().ok_or(Malformed("empty packet"))?;
         let mut rest = text.get(1..).ok_or(Malformed("packet type"))?;
@@ -69,10 +71,10 @@ impl<'a> Packet<'a> {
             kind -= 3;
         }
         let (nsp, rest) = split_namespace(rest);
-        let (id, data) = split_id(rest)?;
-        if is_too_deep(data) {
-            return Err(Malformed("JSON depth"));
+        if nsp.len() > MAX_NAMESPACE {
+            return Err(Malformed("namespace"));
         }
+        let (id, data) = split_id(rest)?;
         let kind = match kind {
             b'0' => Kind::Connect,
             b'1' if data.is_empty() => Kind::Disconnect,
@@ -89,7 +91,8 @@ impl<'a> Packet<'a> {
         })
     }
 
-    /// The name and the arguments (comma-separated JSON) of an EVENT.
+    /// The name and the arguments (comma-separated JSON) of an EVENT. A name that is a number, which Socket.IO allows
+    /// (socket.io-parser 4.0.1), is the number's text.
     ///
     /// # Errors
     /// Data that is not an array beginning with a name, or a reserved name.
@@ -102,7 +105,8 @@ impl<'a> Packet<'a> {
         };
         let name: Cow<'a, str> = match plain(first.get()) {
             Some(name) => Cow::Borrowed(name),
-            None => serde_json::from_str(first.get())
+            None if is_number(first.get()) => Cow::Borrowed(first.get()),
+            None => json::owned(first.get())
                 .map(Cow::Owned)
                 .map_err(|_| Malformed("event name"))?,
         };
@@ -132,6 +136,11 @@ fn array(data: &str) -> Result<&str, Malformed> {
         .strip_prefix('[')
         .and_then(|d| d.strip_suffix(']'));
     inner.ok_or(Malformed("JSON"))
+}
+
+/// Whether a JSON value is a number.
+fn is_number(json: &str) -> bool {
+    json.starts_with(|first: char| first == '-' || first.is_ascii_digit())
 }
 
 /// A JSON string without escapes, as it stands.
@@ -168,41 +177,6 @@ fn split_id(text: &str) -> Result<(Option<u64>, &str), Malformed> {
         Ok(id) if id <= MAX_ID => Ok((Some(id), rest)),
         _ => Err(Malformed("ack id")),
     }
-}
-
-/// Whether JSON nests deeper than it may. Most has fewer brackets in all than that.
-fn is_too_deep(json: &str) -> bool {
-    let brackets = memchr::memchr2_iter(b'[', b'{', json.as_bytes()).skip(MAX_DEPTH);
-    brackets.take(1).count() > 0 && depth(json) > MAX_DEPTH
-}
-
-/// How deep arrays and objects of JSON nest, brackets in strings aside.
-pub fn depth(json: &str) -> usize {
-    let (mut depth, mut deepest) = (0usize, 0);
-    let mut rest = json.as_bytes();
-    while let Some((byte, after)) = rest.split_first() {
-        rest = after;
-        match byte {
-            b'[' | b'{' => depth += 1,
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            b'"' => rest = after_string(rest),
-            _ => {}
-        }
-        deepest = deepest.max(depth);
-    }
-    deepest
-}
-
-/// What follows the string that has begun. Most of a packet is text, so its end is searched for, not walked to.
-fn after_string(mut rest: &[u8]) -> &[u8] {
-    while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
-        let escape = usize::from(rest[at] == b'\\');
-        rest = rest.get(at + 1 + escape..).unwrap_or_default();
-        if escape == 0 {
-            return rest;
-        }
-    }
-    &[]
 }
 
 #[cfg(test)]
@@ -262,7 +236,7 @@ mod tests {
 
     #[test]
     fn refuses_what_breaks_the_protocol() {
-        let deep = format!("2[\"e\",{}{}]", "[".repeat(128), "]".repeat(128));
+        let far = format!("0/{}", "x".repeat(256));
         let cases = [
             "",
             "7",
@@ -277,7 +251,7 @@ mod tests {
             "3[]",
             "29007199254740992[\"x\"]",
             "1{}",
-            &deep,
+            &far,
         ];
         for text in cases {
             assert!(Packet::decode(text).is_err(), "{text}");
@@ -295,12 +269,16 @@ mod tests {
             Packet::event("[\"f\\u006fo\",\"]\"]"),
             Ok(("foo".into(), "\"]\""))
         );
+        for (data, name) in [("[1]", "1"), ("[-2.5e3,\"x\"]", "-2.5e3")] {
+            assert_eq!(Packet::event(data).unwrap().0, name);
+        }
         for data in [
             "",
             "{}",
             "[]",
-            "[1]",
             "[null]",
+            "[true]",
+            "[[1]]",
             "[\"foo\"",
             "[\"foo\",]",
             "[\"foo\" 1]",
@@ -309,11 +287,5 @@ mod tests {
         ] {
             assert!(Packet::event(data).is_err(), "{data}");
         }
-    }
-
-    #[test]
-    fn depth_counts_no_brackets_in_strings() {
-        assert_eq!(depth("[{\"a\":\"[[[\\\"{{\"}]"), 2);
-        assert_eq!(depth(""), 0);
     }
 }

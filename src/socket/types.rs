@@ -43,6 +43,8 @@ pub trait Handler {
     fn connected(&self, sid: Sid, nsp: &str, auth: Args<'_>) -> Step;
     /// An event arrived. Events of one client come one at a time, in order: the next one waits for the step.
     fn event(&self, event: Event<'_>) -> Step;
+    /// A packet of the client is dropped: its JSON nests deeper than [`MAX_DEPTH`](super::MAX_DEPTH).
+    fn too_deep(&self, _sid: Sid) {}
     /// The socket has left all rooms and is gone.
     fn disconnected(&self, sid: Sid, nsp: &str, reason: Reason);
     /// A socket that is still here has left a room, by whoever's word.

@@ -3,24 +3,20 @@
 //! redb is copy-on-write with checksums: a commit is one write of new pages and one fsync, and a file that
 //! lost power opens as the last commit that was whole.
 
-use super::error::{Fault, OpenError};
+use super::error::OpenError;
+pub(super) use super::error::{Error, boxed, fault};
+pub(super) use super::rename::{rename, with_suffix};
 use super::schema;
 use super::table::{Change, Table};
-use super::tail;
 use redb::{Builder, Database, ReadOnlyTable, ReadTransaction, ReadableDatabase};
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// redb's own page cache, in bytes; its default is 1 GiB.
 const CACHE_BYTES: usize = 1 << 20;
 
-/// Why redb didn't do it.
-pub(super) type Error = Box<redb::Error>;
-
-/// Boxed, since redb's error is large and rare.
-pub(super) fn boxed(error: impl Into<redb::Error>) -> Error {
-    Box::new(error.into())
-}
+/// The bytes of a page. A file is a whole number of pages: redb lengthens and shortens it by pages only.
+pub(super) const PAGE: usize = 4096;
 
 /// How every file of ours is opened.
 pub(super) fn builder() -> Builder {
@@ -168,25 +164,30 @@ pub(super) fn free_bytes(database: &Database, path: &Path) -> Result<u64, Error>
     Ok(length(path).saturating_sub(used))
 }
 
+/// `length` without a part of a page at the end: it was never written by redb, which refuses a file that has one.
+pub(super) fn whole_pages(length: u64) -> u64 {
+    length - length % PAGE as u64
+}
+
+/// Mends the end of a file: gives it the length that `verify` found it whole with.
+pub(super) fn mend_end(path: &Path, whole: u64) -> std::io::Result<()> {
+    let file = fs::OpenOptions::new().write(true).open(path)?;
+    let length = file.metadata()?.len();
+    if whole == length || file.try_lock().is_err() {
+        // Another siskin that has it since says so when it is opened.
+        return Ok(());
+    }
+    log::warn!(
+        "store: the end of {} is not as it was written: made {whole} bytes of {length}",
+        path.display()
+    );
+    file.set_len(whole)?;
+    file.sync_all()
+}
+
 /// The file's length; 0 if it can't be told.
 pub(super) fn length(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |metadata| metadata.len())
-}
-
-/// Renames within a folder, durably.
-pub(super) fn rename(from: &Path, to: &Path) -> std::io::Result<()> {
-    fs::rename(from, to)?;
-    match to.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
-        _ => File::open(".")?.sync_all(),
-    }
-}
-
-/// `path` with something behind its name.
-pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 /// Opens a whole file for reading and writing, makes it if it isn't there, brings it to our schema.
@@ -194,7 +195,6 @@ pub(super) fn open(path: &Path) -> Result<Database, OpenError> {
     if !path.try_exists().map_err(|e| OpenError::disk(path, &e))? {
         create(path).map_err(|e| OpenError::of(path, *e))?;
     }
-    tail::mend(path).map_err(|e| OpenError::disk(path, &e))?;
     let opened = builder().open(path);
     let database = opened.map_err(|e| OpenError::of(path, e.into()))?;
     schema::migrate(&database, schema::MIGRATIONS, path)?;
@@ -212,13 +212,4 @@ fn create(path: &Path) -> Result<(), Error> {
     transaction.commit().map_err(boxed)?;
     database.close().map_err(boxed)?;
     rename(&fresh, path).map_err(boxed)
-}
-
-/// What an error means to those who wait.
-pub(super) fn fault(error: &redb::Error) -> Fault {
-    match error {
-        redb::Error::Io(error) => Fault::of(error),
-        redb::Error::Corrupted(_) => Fault::Damaged,
-        _ => Fault::Failed,
-    }
 }

@@ -1,17 +1,17 @@
 //! What can go wrong with the store, in the words that a user gets.
 
 use std::fmt;
-use std::io::{Error, ErrorKind};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// Why something was not saved or read. The details are in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum StoreError {
     /// No space, over the quota, or over the largest file allowed.
     Full,
     /// The file system or the file may not be written.
     ReadOnly,
-    /// More waits for the disk than [`super::MAX_PENDING_BYTES`].
+    /// More waits for the disk than [`super::overlay::MAX_BYTES`].
     Backlog,
     /// One change is larger than all that may wait.
     TooLarge,
@@ -23,8 +23,8 @@ pub enum Fault {
     Failed,
 }
 
-impl Fault {
-    pub(super) fn of(error: &Error) -> Self {
+impl StoreError {
+    pub(super) fn of(error: &io::Error) -> Self {
         match error.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
                 Self::Full
@@ -36,7 +36,7 @@ impl Fault {
     }
 
     /// One sentence without a full stop.
-    pub fn sentence(self) -> &'static str {
+    pub(crate) fn sentence(self) -> &'static str {
         match self {
             Self::Full => "the disk is full: nothing is saved until there is space",
             Self::ReadOnly => "the disk is read-only: nothing is saved",
@@ -49,13 +49,13 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.sentence())
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for StoreError {}
 
 /// Why the store didn't open. Each ends a start with its sentence, but for those that
 /// [`super::Store::open`] lives with.
@@ -72,19 +72,38 @@ pub enum OpenError {
     /// The file is no store, or not a whole one.
     Damaged(PathBuf, String),
     /// The disk said no.
-    Disk(PathBuf, Fault, String),
+    Disk(PathBuf, StoreError, String),
+}
+
+/// Why redb didn't do it.
+pub(super) type Error = Box<redb::Error>;
+
+/// Boxed, since redb's error is large and rare.
+pub(super) fn boxed(error: impl Into<redb::Error>) -> Error {
+    Box::new(error.into())
+}
+
+/// What an error means to those who wait.
+pub(super) fn fault(error: &redb::Error) -> StoreError {
+    match error {
+        redb::Error::Io(error) => StoreError::of(error),
+        redb::Error::Corrupted(_) => StoreError::Damaged,
+        // No siskin wrote files of a format that this redb would have to upgrade.
+        redb::Error::UpgradeRequired(_) => StoreError::Damaged,
+        _ => StoreError::Failed,
+    }
 }
 
 impl OpenError {
-    pub(super) fn disk(path: &Path, error: &Error) -> Self {
-        Self::Disk(path.to_owned(), Fault::of(error), error.to_string())
+    pub(super) fn disk(path: &Path, error: &io::Error) -> Self {
+        Self::Disk(path.to_owned(), StoreError::of(error), error.to_string())
     }
 
     pub(super) fn of(path: &Path, error: redb::Error) -> Self {
         let text = error.to_string();
-        match (super::disk::fault(&error), error) {
+        match (fault(&error), error) {
             (_, redb::Error::DatabaseAlreadyOpen) => Self::InUse(path.to_owned()),
-            (Fault::Damaged, _) => Self::Damaged(path.to_owned(), text),
+            (StoreError::Damaged, _) => Self::Damaged(path.to_owned(), text),
             (fault, _) => Self::Disk(path.to_owned(), fault, text),
         }
     }

@@ -8,55 +8,59 @@
 //!   the disk together or not at all.
 //! - **Durable** ([`Store::durable`]) waits until everything written so far is on disk. Who tells anybody
 //!   "saved" awaits it first. All that wait share one commit, which is one fsync (group commit).
-//! - **The flusher** (one task) sleeps while nothing is pending: no timer, no write. It commits at once when
-//!   somebody waits or half of [`MAX_PENDING_BYTES`] is used, else [`LINGER`] after the first write. The database itself moves
-//!   to the blocking pool for each commit and comes back with a new snapshot.
+//! - **The flusher** (one task) owns the file. It sleeps while nothing is pending: no timer, no write. It commits at
+//!   once when somebody waits or half of [`overlay::MAX_BYTES`] is used, else [`flush::LINGER`] after the first write. The
+//!   file goes to the blocking pool for each commit and comes back with a new snapshot.
+//! - **What the store does now** is one of five words ([`state`]): saving, failing, read-only, closing, closed.
 //! - **Failing**: a commit that fails (disk full, read-only, broken) tells those who wait, and stays
 //!   pending: readers see it, the flusher tries again, after a second and then up to every 30 s. At
-//!   [`MAX_PENDING_BYTES`] new writes are refused; what was taken stays.
+//!   [`overlay::MAX_BYTES`] new writes are refused; what was taken stays.
 //! - **Growth**: when the file has doubled since it was looked at last, or an eighth of it was deleted, it is looked at
 //!   as soon as nothing is pending, or when it is twice as much; and rewritten (a copy, renamed over it) when more than
 //!   half of it is free. The same at start.
 
 mod disk;
 mod error;
+mod file;
 mod flush;
 mod open;
 mod overlay;
+mod rename;
 mod schema;
+mod state;
 mod table;
-mod tail;
 mod verify;
 mod view;
 
 #[cfg(test)]
 mod tests;
 
-pub use error::{Fault, OpenError};
-pub use flush::LINGER;
-pub use open::passing_name;
-pub use overlay::MAX_BYTES as MAX_PENDING_BYTES;
-pub use schema::current as schema_version;
-pub use table::{Batch, Change, Table, key};
-pub use verify::{Report, verify};
+pub use error::{OpenError, StoreError};
+pub(crate) use open::passing_name;
+pub(crate) use table::{Batch, Table, key};
+pub(crate) use verify::{Report, verify};
 
-use crate::ground::tasks::Executor;
-use disk::Snapshot;
-use overlay::Overlay;
-use redb::Database;
+use crate::ground::tasks::{Executor, Tasks};
+use flush::Flusher;
+use state::State;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::task::Waker;
 
 /// The name of the file in the data folder.
-pub const FILE_NAME: &str = "siskin.redb";
+pub(crate) const FILE_NAME: &str = "siskin.redb";
 
 /// The store. Dropping it without [`Store::close`] loses what was not yet durable, as a crash would.
 pub struct Store {
     shared: Rc<Shared>,
-    /// Commits what is pending; ends with the store.
-    _flusher: smol::Task<()>,
+    /// Owns the file; ends with the store.
+    flusher: Tasks,
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.flusher.end();
+    }
 }
 
 /// What the store and its flusher share.
@@ -65,113 +69,55 @@ struct Shared {
     state: RefCell<State>,
 }
 
-struct State {
-    overlay: Overlay,
-    /// The last commit; `None` when nothing can be read.
-    snapshot: Option<Snapshot>,
-    /// `None` while it is on the blocking pool, and when it can't be opened for writing.
-    database: Option<Database>,
-    /// Is it on the blocking pool?
-    is_out: bool,
-    /// Holds the view of a file that can't be written to.
-    reader: Option<Database>,
-    /// Everything up to this generation is on disk.
-    on_disk: u64,
-    /// Commits that succeeded, ever.
-    commits: u64,
-    /// Commits that failed, ever; the generation that the last one tried; why; is it still so.
-    failures: u64,
-    failed: u64,
-    fault: Option<Fault>,
-    /// Why the store opened degraded, if it did. For ever.
-    degraded: Option<String>,
-    /// Nothing may be written at all, since the start.
-    read_only: Option<Fault>,
-    /// Those who wait for a commit, and how many they are.
-    waiters: Vec<Waker>,
-    waiting: usize,
-    /// The flusher, when it sleeps.
-    flusher: Option<Waker>,
-    /// No more commits: the store is closing.
-    closing: bool,
-    /// The file's length when its free space was looked at last.
-    measured: u64,
-    /// By how many bytes the values have become more since; less than 0 when they became fewer.
-    growth: i64,
-}
-
 impl Store {
     /// Opens the store in the folder `folder` (made if it isn't there). Blocks; for the start.
     ///
     /// A damaged file is moved aside and an empty store opened; on a read-only or full disk the store
     /// opens for reading. Both are said in the log and by [`Store::degraded`].
-    pub fn open(executor: Executor, folder: &Path) -> Result<Self, OpenError> {
-        let opened = open::open(folder)?;
-        let path = folder.join(FILE_NAME);
-        let state = State {
-            overlay: Overlay::new(),
-            snapshot: opened.snapshot,
-            database: opened.database,
-            is_out: false,
-            reader: opened.reader,
-            on_disk: 0,
-            commits: 0,
-            failures: 0,
-            failed: 0,
-            fault: None,
-            degraded: opened.degraded,
-            read_only: opened.read_only,
-            waiters: Vec::new(),
-            waiting: 0,
-            flusher: None,
-            closing: false,
-            measured: disk::length(&path),
-            growth: 0,
-        };
+    pub(crate) fn open(executor: Executor, folder: &Path) -> Result<Self, OpenError> {
+        let (file, state) = open::open(folder)?;
         let shared = Rc::new(Shared {
-            path,
+            path: folder.join(FILE_NAME),
             state: RefCell::new(state),
         });
-        let flusher = executor.spawn(flush::run(shared.clone()));
-        Ok(Self {
-            shared,
-            _flusher: flusher,
-        })
+        let flusher = Tasks::new(executor);
+        flusher.spawn("writes the store", Flusher::new(shared.clone(), file).run());
+        Ok(Self { shared, flusher })
     }
 
     /// The value of `key`.
-    pub fn get(&self, table: Table, key: &str) -> Result<Option<Vec<u8>>, Fault> {
+    pub(crate) fn get(&self, table: Table, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let state = self.shared.state.borrow();
         if let Some(pending) = state.overlay.get(table, key) {
             return Ok(pending.map(<[u8]>::to_vec));
         }
-        let snapshot = state.snapshot.as_ref().ok_or(state.unreadable())?;
+        let snapshot = state.snapshot()?;
         snapshot.get(table, key).map_err(read_fault)
     }
 
     /// Is there a value of `key`?
-    pub fn contains(&self, table: Table, key: &str) -> Result<bool, Fault> {
+    pub(crate) fn contains(&self, table: Table, key: &str) -> Result<bool, StoreError> {
         let state = self.shared.state.borrow();
         if let Some(pending) = state.overlay.get(table, key) {
             return Ok(pending.is_some());
         }
-        let snapshot = state.snapshot.as_ref().ok_or(state.unreadable())?;
+        let snapshot = state.snapshot()?;
         snapshot.contains(table, key).map_err(read_fault)
     }
 
     /// Up to `limit` entries whose keys begin with `prefix` and come after `after` (exclusive; empty: from the
     /// first), in the order of their keys.
-    pub fn scan(
+    pub(crate) fn scan(
         &self,
         table: Table,
         prefix: &str,
         after: &str,
         limit: usize,
-    ) -> Result<Vec<(String, Vec<u8>)>, Fault> {
+    ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         let state = self.shared.state.borrow();
         let mut pending = state.overlay.scan(table, prefix, after).peekable();
         let mut found: Vec<(String, Vec<u8>)> = Vec::new();
-        let snapshot = state.snapshot.as_ref().ok_or(state.unreadable())?;
+        let snapshot = state.snapshot()?;
         let scanned = snapshot.scan(table, prefix, after, |key, value| {
             // What is pending before this key comes first; what is pending for it replaces it.
             while let Some((newer, value)) = pending.next_if(|(newer, _)| *newer < key) {
@@ -195,7 +141,7 @@ impl Store {
     }
 
     /// Takes the changes: readers see them from now on, the disk has them after [`Store::durable`].
-    pub fn write(&self, batch: Batch) -> Result<(), Fault> {
+    pub(crate) fn write(&self, batch: Batch) -> Result<(), StoreError> {
         let bytes = batch
             .0
             .iter()
@@ -208,7 +154,7 @@ impl Store {
     }
 
     /// Appends to the value of `key`. `false` if there is none.
-    pub fn append(&self, table: Table, key: &str, tail: &[u8]) -> Result<bool, Fault> {
+    pub(crate) fn append(&self, table: Table, key: &str, tail: &[u8]) -> Result<bool, StoreError> {
         {
             let mut state = self.shared.state.borrow_mut();
             state.admit(tail.len())?;
@@ -227,76 +173,51 @@ impl Store {
     }
 
     /// Waits until everything written so far is on disk, or a commit of it has failed.
-    pub async fn durable(&self) -> Result<(), Fault> {
-        flush::durable(&self.shared).await
+    pub(crate) async fn durable(&self) -> Result<(), StoreError> {
+        let answer = self.shared.state.borrow_mut().wait_for_commit();
+        match answer {
+            Some(answer) => answer.get().await,
+            None => Ok(()),
+        }
     }
 
     /// Writes a consistent copy of everything written so far to `path`, which appears there whole and synced or
     /// not at all. Others go on reading and writing meanwhile. Returns its length in bytes.
-    pub async fn backup(&self, path: &Path) -> Result<u64, Fault> {
-        flush::backup(&self.shared, path).await
+    pub(crate) async fn backup(&self, path: &Path) -> Result<u64, StoreError> {
+        self.durable().await?;
+        let snapshot = self.shared.state.borrow().on_disk.clone()?;
+        let path = PathBuf::from(path);
+        let copied = smol::unblock(move || {
+            disk::backup(&snapshot, &path)?;
+            Ok(disk::length(&path))
+        });
+        copied.await.map_err(|error: disk::Error| {
+            log::error!("store: can't back up: {error}");
+            disk::fault(&error)
+        })
     }
 
-    /// Bytes of keys and values that wait for the disk.
-    pub fn pending_bytes(&self) -> usize {
-        self.shared.state.borrow().overlay.bytes()
-    }
-
-    /// Commits (and so syncs) since the start.
-    pub fn commits(&self) -> u64 {
-        self.shared.state.borrow().commits
-    }
-
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.shared.path
+    /// Commits tried since the start.
+    #[cfg(test)]
+    pub(crate) fn commits(&self) -> u64 {
+        self.shared.state.borrow().overlay.sealed()
     }
 
     /// What is wrong with the store, if something is: a sentence for `/ready`.
-    pub fn degraded(&self) -> Option<String> {
-        let state = self.shared.state.borrow();
-        let fault = state.fault.map(|fault| fault.sentence().to_owned());
-        fault.or_else(|| state.degraded.clone())
+    pub(crate) fn degraded(&self) -> Option<String> {
+        self.shared.state.borrow().degraded()
     }
 
-    /// Brings what is pending to disk and closes the file, so that the next start needn't repair it.
-    pub async fn close(&self) -> Result<(), Fault> {
-        flush::close(&self.shared).await
-    }
-}
-
-impl State {
-    /// May `bytes` more be pending?
-    fn admit(&self, bytes: usize) -> Result<(), Fault> {
-        if let Some(fault) = self.read_only {
-            return Err(fault);
-        }
-        if self.closing {
-            return Err(Fault::Closed);
-        }
-        if bytes > MAX_PENDING_BYTES {
-            return Err(Fault::TooLarge);
-        }
-        if self.overlay.has_room(bytes) {
-            return Ok(());
-        }
-        // While the disk fails, that is the reason, and waiting a moment no help.
-        Err(self.fault.unwrap_or(Fault::Backlog))
-    }
-
-    fn unreadable(&self) -> Fault {
-        self.fault.or(self.read_only).unwrap_or(Fault::Closed)
-    }
-
-    fn wake_flusher(&mut self) {
-        if let Some(waker) = self.flusher.take() {
-            waker.wake();
-        }
+    /// Brings what is pending to disk and closes the file, so that the next start needn't repair it. Whoever reads or
+    /// writes from now on is refused.
+    pub(crate) async fn close(&self) -> Result<(), StoreError> {
+        let answer = self.shared.state.borrow_mut().wait_for_close();
+        answer.get().await
     }
 }
 
 /// Says in the log what a reader can't be told.
-fn read_fault(error: disk::Error) -> Fault {
+fn read_fault(error: disk::Error) -> StoreError {
     log::error!("store: can't read: {error}");
     disk::fault(&error)
 }

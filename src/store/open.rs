@@ -1,8 +1,10 @@
 //! Opening the store at start: whole, or degraded and saying why.
 
 use super::FILE_NAME;
-use super::disk::{self, Snapshot};
-use super::error::{Fault, OpenError};
+use super::disk;
+use super::error::{OpenError, StoreError};
+use super::file::{self, File, Open};
+use super::state::{State, Status};
 use super::verify::{self, Lock};
 use redb::Database;
 use std::fs::{self, DirBuilder};
@@ -11,30 +13,18 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Below this length a file isn't worth a rewrite, however empty it is.
-pub(super) const SMALL: u64 = 4 << 20;
-
 /// What the name of a backup begins and ends with that is only there to be sent.
 const PASSING: (&str, &str) = ("backup-", ".part");
 const UUID_CHARS: usize = 36;
 
 /// The name of such a backup; the next start removes it if it is still there.
-pub fn passing_name(uuid: &str) -> String {
+pub(crate) fn passing_name(uuid: &str) -> String {
     let (before, after) = PASSING;
     format!("{before}{uuid}{after}")
 }
 
-/// What a start found.
-pub(super) struct Opened {
-    pub(super) snapshot: Option<Snapshot>,
-    pub(super) database: Option<Database>,
-    pub(super) reader: Option<Database>,
-    pub(super) degraded: Option<String>,
-    pub(super) read_only: Option<Fault>,
-}
-
 /// Opens the store of `folder` as well as it can be opened.
-pub(super) fn open(folder: &Path) -> Result<Opened, OpenError> {
+pub(super) fn open(folder: &Path) -> Result<(File, State), OpenError> {
     let path = folder.join(FILE_NAME);
     remove_parts(folder);
     let opened = make_folder(folder).and_then(|()| open_file(&path));
@@ -44,7 +34,7 @@ pub(super) fn open(folder: &Path) -> Result<Opened, OpenError> {
             let degraded = move_aside(&path, &why)?;
             whole(disk::open(&path)?, &path, Some(degraded))
         }
-        Err(OpenError::Disk(_, fault @ (Fault::ReadOnly | Fault::Full), why)) => {
+        Err(OpenError::Disk(_, fault @ (StoreError::ReadOnly | StoreError::Full), why)) => {
             Ok(for_reading(&path, fault, &why))
         }
         Err(error) => Err(error),
@@ -55,7 +45,8 @@ pub(super) fn open(folder: &Path) -> Result<Opened, OpenError> {
 /// changed under us (bit rot, an editor) is told apart here, not by a panic later.
 fn open_file(path: &Path) -> Result<Database, OpenError> {
     if path.try_exists().map_err(|e| OpenError::disk(path, &e))? {
-        verify::open_for_reading(path, Lock::Shared)?;
+        let (_, whole) = verify::open_for_check(path, Lock::Shared)?;
+        disk::mend_end(path, whole).map_err(|e| OpenError::disk(path, &e))?;
     }
     disk::open(path)
 }
@@ -89,21 +80,21 @@ fn make_folder(folder: &Path) -> Result<(), OpenError> {
     })
 }
 
-fn whole(database: Database, path: &Path, degraded: Option<String>) -> Result<Opened, OpenError> {
-    let snapshot = Snapshot::take(&database).map_err(|e| OpenError::of(path, *e))?;
-    Ok(Opened {
-        snapshot: Some(snapshot),
-        database: Some(database),
-        reader: None,
-        degraded,
-        read_only: None,
-    })
+fn whole(
+    database: Database,
+    path: &Path,
+    degraded: Option<String>,
+) -> Result<(File, State), OpenError> {
+    let open = Open::new(database).map_err(|e| OpenError::of(path, *e))?;
+    let file = File::Writable(open);
+    let state = State::new(Status::Saving, file.on_disk(StoreError::Failed), degraded);
+    Ok((file, state))
 }
 
 /// Rewrites the file if most of it is free.
 fn shrunk(database: Database, path: &Path) -> Result<Database, OpenError> {
-    match compacted(&database, path) {
-        Ok(Some(compacted)) => Ok(compacted),
+    match file::rewritten(&database, path) {
+        Ok(Some(rewritten)) => Ok(rewritten),
         Ok(None) => Ok(database),
         // The old file is still whole; a full disk is no reason not to start.
         Err(error) => {
@@ -112,21 +103,6 @@ fn shrunk(database: Database, path: &Path) -> Result<Database, OpenError> {
             disk::open(path)
         }
     }
-}
-
-/// The rewritten file, if it was worth it.
-pub(super) fn compacted(database: &Database, path: &Path) -> Result<Option<Database>, disk::Error> {
-    let before = disk::length(path);
-    if before < SMALL || disk::free_bytes(database, path)? < before / 2 {
-        return Ok(None);
-    }
-    let compacted = disk::compact(database, path)?;
-    let after = disk::length(path);
-    log::info!(
-        "store: rewrote {}: {before} -> {after} bytes",
-        path.display()
-    );
-    Ok(Some(compacted))
 }
 
 /// Gives the damaged file another name, and says so.
@@ -143,37 +119,29 @@ fn move_aside(path: &Path, why: &str) -> Result<String, OpenError> {
     Ok(degraded)
 }
 
-fn read_only(path: &Path) -> Result<(Snapshot, Database), OpenError> {
-    let reader = verify::open_for_reading(path, Lock::Shared)?;
-    let snapshot = Snapshot::take(&reader).map_err(|e| OpenError::of(path, *e))?;
-    Ok((snapshot, reader))
-}
-
 /// What can be had of a file that can't be written to.
-fn for_reading(path: &Path, fault: Fault, why: &str) -> Opened {
-    let (snapshot, reader, reads) = match read_only(path) {
-        Ok((snapshot, reader)) => (Some(snapshot), Some(reader), "it is only read".to_owned()),
+fn for_reading(path: &Path, fault: StoreError, why: &str) -> (File, State) {
+    let opened = verify::open_for_reading(path, Lock::Shared)
+        .and_then(|database| Open::new(database).map_err(|e| OpenError::of(path, *e)));
+    let (file, reads) = match opened {
+        Ok(open) => (File::Readable(open), "it is only read".to_owned()),
         Err(_) if path.try_exists().is_ok_and(|there| !there) => {
-            (None, None, "there is none yet".to_owned())
+            (File::Unopened, "there is none yet".to_owned())
         }
-        Err(error) => (None, None, format!("it can't be read either: {error}")),
+        Err(error) => (File::Unopened, format!("it can't be read either: {error}")),
     };
     let degraded = format!("the store can't be written to ({why}): {reads}");
     let way = match fault {
-        Fault::Full => "make room on its disk",
+        StoreError::Full => "make room on its disk",
         _ => "let siskin's user write to its folder, or set SISKIN_DATA_DIR to another",
     };
     log::error!(
         "{}: {degraded}; {way}, and start siskin again",
         path.display()
     );
-    Opened {
-        snapshot,
-        database: None,
-        reader,
-        degraded: Some(degraded),
-        read_only: Some(fault),
-    }
+    let on_disk = file.on_disk(fault);
+    let state = State::new(Status::ReadOnly(fault), on_disk, Some(degraded));
+    (file, state)
 }
 
 #[cfg(test)]

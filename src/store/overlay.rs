@@ -11,7 +11,7 @@ use std::ops::Bound;
 
 /// The most that waits for the disk, in bytes of keys and values. At the bound writes are refused;
 /// what was taken before stays.
-pub const MAX_BYTES: usize = 16 << 20;
+pub(super) const MAX_BYTES: usize = 16 << 20;
 
 struct Entry {
     /// `None`: deleted.
@@ -137,8 +137,14 @@ impl Overlay {
         (sealed, changes.collect())
     }
 
-    /// `generation` is on disk: drops what it brought there.
-    pub(super) fn settle(&mut self, generation: u64) {
+    /// How often [`Self::seal`] was called.
+    #[cfg(test)]
+    pub(super) fn sealed(&self) -> u64 {
+        self.generation - 1
+    }
+
+    /// `generation` is on disk: forgets what it brought there.
+    pub(super) fn forget(&mut self, generation: u64) {
         let mut bytes = 0;
         for entries in self.tables.values_mut() {
             entries.retain(|key, entry| {
@@ -178,12 +184,12 @@ mod tests {
         assert_eq!((sealed, changes.len(), overlay.newest()), (1, 2, 1));
         put(&mut overlay, "a", "22");
         assert_eq!(overlay.newest(), 2);
-        overlay.settle(sealed);
+        overlay.forget(sealed);
         assert_eq!(overlay.get(Table::Users, "a"), Some(Some(&b"22"[..])));
         assert_eq!(overlay.get(Table::Users, "b"), None);
         assert_eq!(overlay.bytes(), 3);
         let (sealed, _) = overlay.seal();
-        overlay.settle(sealed);
+        overlay.forget(sealed);
         assert!(overlay.is_empty());
         assert_eq!(overlay.bytes(), 0);
     }
@@ -206,7 +212,7 @@ mod tests {
         put(&mut overlay, "a", "1");
         let (sealed, _) = overlay.seal();
         assert!(overlay.append(Table::Users, "a", b"23"));
-        overlay.settle(sealed);
+        overlay.forget(sealed);
         assert_eq!(overlay.get(Table::Users, "a"), Some(Some(&b"123"[..])));
         assert_eq!(overlay.bytes(), 4);
     }

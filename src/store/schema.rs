@@ -4,8 +4,9 @@
 //! of [`MIGRATIONS`], each in one transaction with the new number, so a crash leaves the old version or
 //! the new one. Before the first step the file is copied to `NAME.schema-n`.
 
-use super::disk::{self, Error, boxed};
 use super::error::OpenError;
+use super::error::{Error, boxed};
+use super::rename::{rename, with_suffix};
 use super::table::Table;
 use redb::{Database, ReadableDatabase, TableDefinition, WriteTransaction};
 use std::path::Path;
@@ -20,7 +21,7 @@ const META: TableDefinition<'static, &'static str, u64> = TableDefinition::new("
 const VERSION: &str = "schema";
 
 /// The version that this program writes.
-pub fn current() -> u64 {
+pub(super) fn current() -> u64 {
     version_after(MIGRATIONS)
 }
 
@@ -94,9 +95,9 @@ fn advance(database: &Database, step: Migration, to: u64) -> Result<(), Error> {
 
 /// A copy of the file as it was. Nothing writes to it now, so it is what a crash would leave: it opens.
 fn keep_copy(path: &Path, version: u64) -> std::io::Result<()> {
-    let copy = disk::with_suffix(path, &format!(".schema-{version}"));
-    let partial = disk::with_suffix(&copy, ".partial");
+    let copy = with_suffix(path, &format!(".schema-{version}"));
+    let partial = with_suffix(&copy, ".partial");
     std::fs::copy(path, &partial)?;
     std::fs::File::open(&partial)?.sync_all()?;
-    disk::rename(&partial, &copy)
+    rename(&partial, &copy)
 }

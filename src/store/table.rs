@@ -10,7 +10,7 @@ pub(super) type Definition = TableDefinition<'static, &'static str, &'static [u8
 
 /// What is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Table {
+pub(crate) enum Table {
     /// user id -> the user's record
     Users,
     /// channel id -> the channel
@@ -38,7 +38,7 @@ pub enum Table {
 
 impl Table {
     /// Every table, in the order of the file's directory.
-    pub const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Users,
         Self::Channels,
         Self::Members,
@@ -53,7 +53,7 @@ impl Table {
     ];
 
     /// The table's name in the file. Part of the format: never changed, only migrated.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Users => "users",
             Self::Channels => "channels",
@@ -80,40 +80,40 @@ impl Table {
 }
 
 /// A key of two parts.
-pub fn key(first: &str, second: &str) -> String {
+pub(crate) fn key(first: &str, second: &str) -> String {
     [first, second].join("\0")
 }
 
 /// One change. `None` deletes.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Change {
-    pub table: Table,
-    pub key: String,
-    pub value: Option<Vec<u8>>,
+pub(crate) struct Change {
+    pub(super) table: Table,
+    pub(super) key: String,
+    pub(super) value: Option<Vec<u8>>,
 }
 
 /// Changes that are saved together or not at all.
 #[derive(Clone, Debug, Default)]
-pub struct Batch(pub(super) Vec<Change>);
+pub(crate) struct Batch(pub(super) Vec<Change>);
 
 impl Batch {
     /// No changes yet.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Nothing to do?
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Sets a value.
-    pub fn put(&mut self, table: Table, key: impl Into<String>, value: impl Into<Vec<u8>>) {
+    pub(crate) fn put(&mut self, table: Table, key: impl Into<String>, value: impl Into<Vec<u8>>) {
         self.push(table, key.into(), Some(value.into()));
     }
 
     /// Deletes a value, if it is there.
-    pub fn delete(&mut self, table: Table, key: impl Into<String>) {
+    pub(crate) fn delete(&mut self, table: Table, key: impl Into<String>) {
         self.push(table, key.into(), None);
     }
 

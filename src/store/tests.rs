@@ -1,8 +1,13 @@
 //! The store as its users see it, on real files.
 
+use super::disk::Snapshot;
+use super::flush::LINGER;
+use super::overlay::MAX_BYTES;
 use super::*;
 use std::future::Future;
 use std::time::{Duration, Instant};
+
+mod damage;
 
 /// Runs `test` with an executor and a folder of its own.
 fn with_folder<F: Future>(test: impl FnOnce(Executor, PathBuf) -> F) -> F::Output {
@@ -25,6 +30,10 @@ fn get(store: &Store, key: &str) -> Option<String> {
     value.map(|value| String::from_utf8(value).unwrap())
 }
 
+fn path(store: &Store) -> &Path {
+    &store.shared.path
+}
+
 #[test]
 fn what_is_durable_is_there_after_a_crash() {
     with_folder(async |executor, folder| {
@@ -36,7 +45,7 @@ fn what_is_durable_is_there_after_a_crash() {
         // What a crash would leave now.
         let crashed = folder.join("crashed");
         std::fs::create_dir(&crashed).unwrap();
-        std::fs::copy(store.path(), crashed.join(FILE_NAME)).unwrap();
+        std::fs::copy(path(&store), crashed.join(FILE_NAME)).unwrap();
         assert!(!verify(&crashed.join(FILE_NAME)).unwrap().closed);
         let store = Store::open(executor, &crashed).unwrap();
         assert_eq!(get(&store, "a").as_deref(), Some("\"1\""));
@@ -52,7 +61,10 @@ fn what_nobody_waits_for_is_on_disk_after_the_linger() {
         put(&store, "a", "1");
         assert_eq!(store.commits(), 0);
         smol::Timer::after(LINGER + Duration::from_millis(700)).await;
-        assert_eq!((store.commits(), store.pending_bytes()), (1, 0));
+        assert_eq!(
+            (store.commits(), store.shared.state.borrow().overlay.bytes()),
+            (1, 0)
+        );
         smol::Timer::after(LINGER + Duration::from_millis(500)).await;
         assert_eq!(store.commits(), 1, "nothing pending, nothing written");
     });
@@ -119,7 +131,10 @@ fn appending_works_in_memory_and_on_disk() {
         assert!(store.append(Table::Users, "a", b"3").unwrap());
         assert_eq!(get(&store, "a").as_deref(), Some("123"));
         store.close().await.unwrap();
-        assert_eq!(store.append(Table::Users, "a", b"4"), Err(Fault::Closed));
+        assert_eq!(
+            store.append(Table::Users, "a", b"4"),
+            Err(StoreError::Closed)
+        );
         let store = Store::open(executor, &folder).unwrap();
         assert_eq!(get(&store, "a").as_deref(), Some("123"));
     });
@@ -141,100 +156,13 @@ fn too_much_at_once_is_refused_and_the_rest_stays() {
         let store = Store::open(executor, &folder).unwrap();
         put(&store, "a", "1");
         let mut batch = Batch::new();
-        batch.put(Table::Users, "b", vec![b'1'; MAX_PENDING_BYTES + 1]);
-        assert_eq!(store.write(batch), Err(Fault::TooLarge));
+        batch.put(Table::Users, "b", vec![b'1'; MAX_BYTES + 1]);
+        assert_eq!(store.write(batch), Err(StoreError::TooLarge));
         let mut batch = Batch::new();
-        batch.put(Table::Users, "b", vec![b'1'; MAX_PENDING_BYTES - 1]);
-        assert_eq!(store.write(batch), Err(Fault::Backlog));
+        batch.put(Table::Users, "b", vec![b'1'; MAX_BYTES - 1]);
+        assert_eq!(store.write(batch), Err(StoreError::Backlog));
         store.durable().await.unwrap();
         assert_eq!(get(&store, "a").as_deref(), Some("1"));
-    });
-}
-
-#[test]
-fn a_file_that_is_no_store_is_moved_aside() {
-    with_folder(async |executor, folder| {
-        std::fs::create_dir_all(&folder).unwrap();
-        for content in [&b""[..], b"hello", &[0; 100_000]] {
-            std::fs::write(folder.join(FILE_NAME), content).unwrap();
-            let store = Store::open(executor, &folder).unwrap();
-            assert!(store.degraded().unwrap().contains("damaged"));
-            put(&store, "a", "1");
-            store.durable().await.unwrap();
-            let names = std::fs::read_dir(&folder).unwrap();
-            let aside = names
-                .map(|n| n.unwrap().path())
-                .find(|path| path.to_string_lossy().contains(".damaged-"));
-            let aside = aside.unwrap();
-            assert_eq!(std::fs::read(&aside).unwrap(), content);
-            std::fs::remove_file(aside).unwrap();
-            store.close().await.unwrap();
-        }
-    });
-}
-
-/// A file with a few hundred entries, closed.
-async fn some_file(executor: Executor, folder: &Path) -> Vec<u8> {
-    let store = Store::open(executor, folder).unwrap();
-    for i in 0..400 {
-        put(
-            &store,
-            &format!("{i:04}"),
-            &format!("\"{}\"", "x".repeat(i)),
-        );
-    }
-    store.close().await.unwrap();
-    std::fs::read(folder.join(FILE_NAME)).unwrap()
-}
-
-#[test]
-fn a_damaged_file_never_panics_and_never_lies() {
-    with_folder(async |executor, folder| {
-        let whole = some_file(executor, &folder).await;
-        let path = folder.join(FILE_NAME);
-        let mut seed = 7u64;
-        let mut random = move |below: usize| {
-            seed = seed
-                .wrapping_mul(6364136223846793005)
-                .wrapping_add(1442695040888963407);
-            (seed >> 33) as usize % below
-        };
-        let (mut kept, mut moved) = (0, 0);
-        for round in 0..120 {
-            let mut damaged = whole.clone();
-            match round % 4 {
-                // A cut, garbage at the end, a sector of garbage, a changed byte.
-                0 => damaged.truncate(random(whole.len())),
-                1 => damaged.extend((0..random(9000)).map(|_| random(256) as u8)),
-                2 => {
-                    let at = random(whole.len() - 512);
-                    for byte in &mut damaged[at..at + 512] {
-                        *byte = random(256) as u8;
-                    }
-                }
-                _ => damaged[random(whole.len())] ^= 1 << random(8),
-            }
-            std::fs::write(&path, damaged).unwrap();
-            let _ = verify(&path);
-            let store = Store::open(executor, &folder).unwrap();
-            let found = store.scan(Table::Users, "", "", 1000).unwrap();
-            // Bytes behind the end never hold anything.
-            assert!(round % 4 != 1 || store.degraded().is_none());
-            if store.degraded().is_some() {
-                moved += 1;
-                assert_eq!(found.len(), 0);
-            } else {
-                kept += 1;
-                assert_eq!(found.len(), 400);
-                assert!(found.iter().enumerate().all(|(i, e)| e.1.len() == i + 2));
-            }
-            store.close().await.unwrap();
-            for entry in std::fs::read_dir(&folder).unwrap() {
-                std::fs::remove_file(entry.unwrap().path()).unwrap();
-            }
-        }
-        println!("{kept} damages did no harm, {moved} files were moved aside");
-        assert!(kept > 10 && moved > 10, "{kept} {moved}");
     });
 }
 
@@ -344,7 +272,7 @@ fn a_backup_is_one_moment_while_others_write() {
             let of = |table| copy.get(table, "a").unwrap();
             assert_eq!(of(Table::Users), of(Table::Notes));
         }
-        assert!(matches!(verify(store.path()), Err(OpenError::InUse(_))));
+        assert!(matches!(verify(path(&store)), Err(OpenError::InUse(_))));
         drop(writer);
     });
 }
@@ -354,13 +282,13 @@ fn a_file_that_is_mostly_free_is_rewritten() {
     with_folder(async |executor, folder| {
         let store = Store::open(executor, &folder).unwrap();
         put_megabytes(&store, 24).await;
-        let full = disk::length(store.path());
+        let full = disk::length(path(&store));
         delete_megabytes(&store, 24);
         put(&store, "a", "1");
         store.close().await.unwrap();
         let started = Instant::now();
         let store = Store::open(executor, &folder).unwrap();
-        let small = disk::length(store.path());
+        let small = disk::length(path(&store));
         println!("{full} -> {small} bytes in {:?}", started.elapsed());
         assert!(full > 24 << 20 && small < 1 << 20, "{full} {small}");
         assert_eq!(get(&store, "a").as_deref(), Some("1"));
@@ -376,11 +304,11 @@ fn a_file_is_rewritten_when_most_of_it_was_deleted() {
         let store = Store::open(executor, &folder).unwrap();
         // As much comes as goes: nothing to look for.
         put_megabytes(&store, 12).await;
-        let full = disk::length(store.path());
+        let full = disk::length(path(&store));
         delete_megabytes(&store, 11);
         store.durable().await.unwrap();
         let deadline = Instant::now() + Duration::from_secs(60);
-        while disk::length(store.path()) >= full / 4 {
+        while disk::length(path(&store)) >= full / 4 {
             assert!(Instant::now() < deadline, "{full} bytes stay");
             smol::Timer::after(Duration::from_millis(5)).await;
         }
@@ -416,7 +344,7 @@ fn rewriting_the_same_value_does_not_grow_the_file() {
             put(&store, "a", &format!("{round:>60000}"));
             store.durable().await.unwrap();
         }
-        let length = disk::length(store.path());
+        let length = disk::length(path(&store));
         println!("{length} bytes after 300 commits of 60 kB");
         assert!(length < 3 << 20, "{length}");
     });

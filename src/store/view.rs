@@ -2,15 +2,13 @@
 //!
 //! Shape: the file, and the changed pages over it. Cost: 4 KiB a changed page, nothing for the rest.
 
-use super::tail;
+use super::disk::PAGE;
 use redb::StorageBackend;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-
-const PAGE: usize = 4096;
 
 /// The file under its changes. redb asks for `Sync`, hence a lock; nobody else is there to wait for it.
 #[derive(Debug)]
@@ -30,17 +28,15 @@ struct Changes {
 }
 
 impl View {
-    /// The file as the next start will see it: with its end mended. `mended`: whether it had to be.
-    pub(super) fn new(file: File) -> io::Result<(Self, bool)> {
-        let len = file.metadata()?.len();
-        let wanted = tail::wanted(&file)?;
+    /// The file as if it had this length: cut, or with zeros at its end.
+    pub(super) fn new(file: File, len: u64) -> io::Result<Self> {
         let changes = Changes {
-            len: wanted.unwrap_or(len),
-            file_len: wanted.map_or(len, |wanted| wanted.min(len)),
+            len,
+            file_len: file.metadata()?.len().min(len),
             pages: HashMap::new(),
         };
         let changes = Mutex::new(changes);
-        Ok((Self { file, changes }, wanted.is_some()))
+        Ok(Self { file, changes })
     }
 
     fn changes(&self) -> MutexGuard<'_, Changes> {
@@ -148,18 +144,19 @@ mod tests {
     fn changes_lie_over_the_file_and_never_reach_it() {
         let random = getrandom::u64().unwrap();
         let path = std::env::temp_dir().join(format!("siskin-view-{random:016x}"));
-        std::fs::write(&path, vec![1; 10_000]).unwrap();
-        let (view, mended) = View::new(File::open(&path).unwrap()).unwrap();
-        assert!(!mended && view.len().unwrap() == 10_000);
+        std::fs::write(&path, vec![1; 13_000]).unwrap();
+        let longer = View::new(File::open(&path).unwrap(), 14_000).unwrap();
+        assert_eq!(read(&longer, 12_999, 3), [1, 0, 0]);
+        let view = View::new(File::open(&path).unwrap(), 12_288).unwrap();
         view.write(4090, &[2; 4200]).unwrap();
         assert_eq!(read(&view, 4089, 3), [1, 2, 2]);
         assert_eq!(read(&view, 8289, 3), [2, 1, 1]);
-        assert!(view.read(9_999, &mut [0; 2]).is_err());
+        assert!(view.read(12_287, &mut [0; 2]).is_err());
         view.set_len(9_000).unwrap();
         view.set_len(20_000).unwrap();
         assert_eq!(read(&view, 8_999, 3), [1, 0, 0]);
         assert_eq!(read(&view, 19_990, 10), [0; 10]);
-        assert_eq!(std::fs::read(&path).unwrap(), vec![1; 10_000]);
+        assert_eq!(std::fs::read(&path).unwrap(), vec![1; 13_000]);
         std::fs::remove_file(path).unwrap();
     }
 }

@@ -139,7 +139,7 @@ def test_lines_of_all_lengths_arrive_as_they_were_written(siskin, browse):
 def test_bad_lines_are_named_and_harm_no_others(siskin, browse):
     ann = browse("ann")
     stream = Stream(siskin, "user_id=ann&chat_id=c1&save=false")
-    deep = "[" * 200 + "]" * 200
+    deep = "[" * 600 + "]" * 600
     lines = ['{"type":"a"}', "nonsense", "", "[]", '{"type":1}', "\r", '{"type":"b"}\r', '{"type":"d","data":' + deep + "}"]
     stream.write("\n".join(lines).encode() + b"\n\xff\xfe\n" + b'{"type":"c"}')
     status, told = stream.end()

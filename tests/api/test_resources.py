@@ -281,7 +281,7 @@ def test_what_is_no_request_gets_a_problem(siskin):
         problem("GET", path, 422)
     for body, status in ((b"", 400), (b"{", 400), (b"\xff", 400), (b'{"a":1}{', 400), (b"[]", 422), (b"1", 422), (b"{}", 422)):
         problem("POST", "/emit", status, data=body, headers={"Content-Type": "application/json"})
-    problem("POST", "/emit", 422, data=b'{"event":"x","room":"r","data":' + b"[" * 200 + b"]" * 200 + b"}")
+    problem("POST", "/emit", 422, data=b'{"event":"x","room":"r","data":' + b"[" * 600 + b"]" * 600 + b"}")
     problem("POST", "/emit", 415, data=b"event=x", headers={"Content-Type": "application/x-www-form-urlencoded"})
     problem("POST", "/chat/stream?user_id=a&chat_id=c", 415, data=b"{}", headers={"Content-Type": "application/json"})
     problem("GET", "/status?x=1", 422)

@@ -130,7 +130,7 @@ def signs_in(siskin, token):
 
 def test_the_tools_are_here():
     """A missing one must not look like a passed test."""
-    for tool in ["qemu-aarch64-static", "qemu-arm-static", "qemu-arm", "arm-linux-gnueabihf-objdump"]:
+    for tool in ["qemu-aarch64-static", "qemu-arm-static", "qemu-arm", "arm-linux-gnueabihf-objdump", "clang"]:
         assert shutil.which(tool), f"{tool} is missing: bash tests/install.sh"
     wrong = subprocess.run([*cross.runner(ARMV7), shutil.which("true")], capture_output=True)
     assert wrong.returncode != 0, "an x86-64 program ran where ARM ones should"

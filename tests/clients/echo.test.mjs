@@ -76,8 +76,10 @@ for (const [name, transports] of Object.entries(ways)) {
   test(`${name}: stays for many heartbeats`, async (t) => {
     const socket = await connect(t, transports);
     let gone;
+    let beats = 0;
     socket.on("disconnect", (reason) => (gone = reason));
-    await sleep(1500);
+    socket.io.on("ping", () => beats++);
+    await waitFor(() => beats >= 4 || gone, { what: "four heartbeats" });
     assert.equal(gone, undefined);
     assert.deepEqual(await ask(socket, 1), [1]);
   });

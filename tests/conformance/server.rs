@@ -2,11 +2,11 @@
 //! Built on the two protocol layers alone; its arguments are the port (default 3000) and pingTimeout in ms (default 200).
 
 use http_body_util::Full;
-use siskin::engine::{self, Closed, Engine, Message, Session, Settings, Transports, frame};
-use siskin::ground::tasks::block_on;
-use siskin::http::listen::Answering;
-use siskin::http::{Answer, Connections, Limits};
-use siskin::socket::{Args, Event, Handler, Hub, Reason, Sid, Step, Target};
+use siskin::protocol::{
+    Answer, Answering, Args, Closed, Connections, Engine, Event, Handler, Hub, Limits, Message,
+    MessageHandler, Reason, Session, Settings, Sid, Step, Target, Transports, binary_frame,
+    block_on, text_frame,
+};
 use smol::{Async, Timer};
 use std::borrow::Cow;
 use std::net::TcpListener;
@@ -16,13 +16,13 @@ use std::time::Duration;
 /// Sends every message back.
 struct Echo;
 
-impl engine::Handler for Echo {
+impl MessageHandler for Echo {
     fn opened(&self, _session: &Rc<Session>) {}
 
     fn message(&self, session: &Rc<Session>, message: Message<'_>) -> Step {
         session.send(&match message {
-            Message::Text(text) => frame::packet(&["4", text], &[]),
-            Message::Binary(data) => frame::binary(data),
+            Message::Text(text) => text_frame(&["4", text], &[]),
+            Message::Binary(data) => binary_frame(data),
         });
         None
     }
@@ -93,6 +93,7 @@ fn settings(ping_timeout: Duration) -> Settings {
         max_payload: 1_000_000,
         outbox_bytes: 1024 * 1024,
         messages_per_second: None,
+        sessions: 10_000,
         sessions_per_address: 10_000,
         transports: Transports::Both,
     }
@@ -104,8 +105,10 @@ fn limits() -> Limits {
         per_address: 10_000,
         proxies: Box::new(|_| false),
         upgraded: Box::new(|| 0),
+        idle_timeout: Duration::from_secs(150),
         head_timeout: Duration::from_secs(10),
         head_bytes: 16 * 1024,
+        head_lines: 100,
     }
 }
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import socket
 import threading
 import time
 
@@ -129,6 +130,16 @@ def test_polling_carries_binary_as_base64(engine):
     assert engine.get(session).content == b"4text\x1eb" + base64.b64encode(data)
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_polling_takes_base64_in_lines(engine, end):
+    session = engine.open_polling()
+    data = bytes(range(256)) * 3
+    lines = base64.encodebytes(data).decode().replace("\n", end)
+    assert engine.post(session, f"4before\x1eb{lines}\x1e4after").text == "ok"
+    whole = "b" + base64.b64encode(data).decode()
+    assert engine.get(session).text.split("\x1e") == ["4before", whole, "4after"]
+
+
 def test_a_poll_waits_for_a_message(engine):
     session = engine.open_polling()
     poll, got = waiting_poll(engine, session, 0.1)
@@ -188,9 +199,30 @@ def test_heartbeats_keep_a_poll_alive(engine):
 
 
 def test_a_polling_client_without_pong_is_dropped(engine):
+    silent, session = engine.open_polling(), engine.open_polling()
+    assert engine.get(session).text == "2"
+    ended = wait_for(lambda: (answer := engine.get(session)).status_code == 400 and answer.json(), what="end of the session")
+    assert ended["code"] == 1
+    # And the one before it, which does not even poll.
+    assert engine.get(silent).json()["code"] == 1
+
+
+def test_polls_alone_keep_nobody_alive(engine):
     session = engine.open_polling()
-    time.sleep(INTERVAL + TIMEOUT + 1)
-    assert engine.get(session).json()["code"] == 1
+    began = time.monotonic()
+    while (answer := engine.get(session)).status_code == 200 and time.monotonic() - began < 5:
+        pass
+    assert answer.status_code == 400
+    assert INTERVAL + TIMEOUT - 0.1 < time.monotonic() - began < 2
+
+
+def test_what_a_client_sends_is_a_sign_of_life(engine):
+    session = engine.open_polling()
+    end = time.monotonic() + 3 * (INTERVAL + TIMEOUT)
+    while time.monotonic() < end:
+        assert engine.post(session, "4x").text == "ok"
+        assert engine.get(session).status_code == 200
+        time.sleep(TIMEOUT / 4)
 
 
 def test_heartbeats_keep_a_websocket_alive(engine):
@@ -269,6 +301,35 @@ def test_a_waiting_poll_is_released_by_the_probe(engine):
     assert recv_message(socket) == "4up"
 
 
+def polls_answered(engine, session, seconds):
+    """How many polls, one after the other, are answered in this time. Heartbeats are answered, too."""
+    count, end = 0, time.monotonic() + seconds
+    while time.monotonic() < end:
+        answer = engine.get(session)
+        assert answer.status_code == 200, answer.text
+        if "2" in answer.text.split("\x1e"):
+            engine.post(session, "3")
+        count += 1
+    return count
+
+
+def test_a_poll_waits_while_a_websocket_says_nothing(engine):
+    session = engine.open_polling()
+    silent = engine.websocket(session.replace("&transport=polling", ""))
+    # Nothing comes but the heartbeat.
+    assert polls_answered(engine, session, 1) <= 5
+    silent.send("2probe")
+    assert silent.recv() == "3probe"
+
+
+def test_polls_are_not_answered_in_a_storm_while_a_websocket_takes_over(engine):
+    session, socket = upgrade(engine)
+    assert polls_answered(engine, session, 1) <= 15
+    socket.send("5")
+    socket.send("4up")
+    assert recv_message(socket) == "4up"
+
+
 def test_a_poll_that_still_waits_is_let_go_without_what_is_the_websockets(engine):
     session = engine.open_polling()
     poll, got = waiting_poll(engine, session)
@@ -326,3 +387,22 @@ def test_a_websocket_for_an_unknown_session_is_refused(engine):
     with pytest.raises(websocket.WebSocketBadStatusException) as refused:
         engine.websocket("&sid=AAAAAAAAAAAAAAAAAAAA")
     assert refused.value.status_code == 400
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_a_websocket_that_a_proxy_spoiled_is_refused_in_words(engine, version):
+    """A proxy that speaks HTTP/1.0, or does not hand the upgrade on."""
+    upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\n" if version == "1.0" else ""
+    address = engine.http.split("/")[2].split(":")
+    with socket.create_connection((address[0], int(address[1])), 5) as raw:
+        raw.sendall(
+            f"GET /engine.io/?EIO=4&transport=websocket HTTP/{version}\r\nHost: x\r\nConnection: close\r\n{upgrade}"
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+        )
+        answer = b""
+        while data := raw.recv(4096):
+            answer += data
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.split()[1] == b"400", head
+    message = {"1.0": "A websocket needs HTTP/1.1", "1.1": "Bad request"}[version]
+    assert json.loads(body) == {"code": 3, "message": message}

@@ -33,7 +33,7 @@ NO_BYTES = [
 NO_UPDATE = ["[9,9,9]", "[255,255,255,255]", "[1,1,7,0]", "[0]", "[0,0,0]", str([1, 255, 255, 255, 127]), str(list(range(256)))]
 NO_AUTH = [
     *NO_OBJECT, '["TOKEN"]', "{}", '{"token":["TOKEN"]}', '{"token":{"token":"TOKEN"}}', '{"token":""}', '{"token":"TOKENx"}', '{"token":"a.b.c"}',
-    '{"token":"ANOTHER"}', '{"token":"TOKEN","token":"TOKEN"}', '{"Token":"TOKEN"}', f'{{"token":"{"x" * 100_000}"}}',
+    '{"token":"ANOTHER"}', '{"token":"TOKEN","token":"TOKEN"}', '{"Token":"TOKEN"}', f'{{"token":"{"x" * 50_000}"}}',
 ]  # fmt: skip
 
 TYPING = '{"type":"typing","data":{"typing":true}}'

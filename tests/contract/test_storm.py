@@ -7,6 +7,7 @@ import time
 import aiohttp
 import socketio
 from scene import prepare
+from siskin import chance
 from test_bad_input import ROWS, SPOILT, fields, filled, spoil
 
 CLIENTS = 40
@@ -38,8 +39,7 @@ async def live(siskin, chance):
         await io.eio.disconnect(abort=True)
 
 
-async def storm(siskin, seed):
-    chance = random.Random(seed)
+async def storm(siskin, chance):
     async with aiohttp.ClientSession(siskin.url, headers={"Authorization": f"Bearer {siskin.api_key}"}) as http:
         await prepare(http)
     await asyncio.gather(*(live(siskin, random.Random(chance.random())) for _ in range(CLIENTS)))
@@ -47,9 +47,7 @@ async def storm(siskin, seed):
 
 def test_nothing_is_left_of_a_storm(start_siskin):
     siskin = start_siskin(WEBSOCKET_SERVER_PING_INTERVAL="1", WEBSOCKET_SERVER_PING_TIMEOUT="2")
-    seed = time.time_ns()
-    print("seed", seed)
-    asyncio.run(storm(siskin, seed))
+    asyncio.run(storm(siskin, chance("storm")))
     end = time.monotonic() + 20
     while time.monotonic() < end:
         rooms = siskin.api("GET", "/rooms").json()["rooms"]

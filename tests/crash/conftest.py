@@ -1,19 +1,16 @@
-"""Lets the tests of this folder import their neighbours; the seed of random choices."""
+"""Lets the tests of this folder import their neighbours; random choices."""
 
-import os
 import pathlib
-import random
 import sys
-import time
 
 import pytest
+
+import siskin
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 
 @pytest.fixture
-def chance():
-    """Random choices; its seed is printed."""
-    seed = int(os.environ.get("SISKIN_SEED") or time.time_ns())
-    print(f"SISKIN_SEED={seed}")
-    return random.Random(seed)
+def chance(request):
+    """Random choices of this test."""
+    return siskin.chance(request.node.name)

@@ -118,14 +118,15 @@ def test_rest_writes_nothing(siskin):
     asyncio.run(load.prepare(siskin))
 
     async def rest():
-        io = socketio.AsyncClient(reconnection=False)
+        io, saved = socketio.AsyncClient(reconnection=False), asyncio.Event()
+        io.on("events:note", lambda note: saved.set())
         token = siskin.token("ann")
         await io.connect(siskin.url, auth={"token": token}, socketio_path="/ws/socket.io", transports=["websocket"])
         await io.call("user-join", {"auth": {"token": token}})
+        await io.emit("join-note", {"auth": {"token": token}, "note_id": "n0"})
         await io.emit("ydoc:document:join", {"document_id": "note:n0"})
         await io.emit("ydoc:document:update", {"document_id": "note:n0", "data": {"content": {"md": "1"}}})
-        # Its save is over before.
-        await asyncio.sleep(2)
+        await asyncio.wait_for(saved.wait(), 30)
         before = written(siskin)
         await asyncio.sleep(5)
         after = written(siskin)

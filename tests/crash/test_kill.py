@@ -22,10 +22,16 @@ class Lane:
         self.siskin = Siskin()
         self.kills = 0
 
+    def rewritten(self):
+        """How often the file was rewritten."""
+        return self.siskin.log().count("store: rewrote")
+
     async def live(self, lanes):
+        """All kills, and as many more as a slow machine needs until the file that grows was rewritten."""
         await self.load.prepare(self.siskin)
-        while sum(lane.kills for lane in lanes) < KILLS:
-            await self.load.run(self.siskin, self.moment())
+        enough = lambda: sum(lane.kills for lane in lanes) >= KILLS  # noqa: E731
+        while not enough() or (self.load.grows and not self.rewritten()):
+            await self.load.run(self.siskin, self.chance.uniform(2, 8) if enough() else self.moment())
             await self.dead()
             if self.kills % 7 == 0:
                 await self.die_at_start()
@@ -71,7 +77,7 @@ def test_what_was_acknowledged_survives_sigkill(chance):
         for lane in lanes:
             lane.siskin.stop()
             check(lane.siskin.data_dir)
-        rewritten = sum(lane.siskin.log().count("store: rewrote") for lane in lanes)
+        rewritten = sum(lane.rewritten() for lane in lanes)
         print(f"{sum(lane.kills for lane in lanes)} kills, {sum(lane.load.acks for lane in lanes)} acknowledgements, {rewritten} files rewritten")
         notes = sum(count.acked for lane in lanes for count in lane.load.notes)
         assert notes > 0 and rewritten > 0 and sum(lane.kills for lane in lanes) >= KILLS

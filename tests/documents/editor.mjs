@@ -4,8 +4,9 @@ import { io } from "socket.io-client";
 import * as Y from "yjs";
 import { token, waitFor } from "../harness.mjs";
 
-/** Repeatable random numbers from 0 to 1 (mulberry32). */
-export function random(seed) {
+/** Random numbers from 0 to 1 (mulberry32): the same in every run, others with each SISKIN_SEED. */
+export function random(what) {
+  let seed = (what + 1000 * (process.env.SISKIN_SEED ?? 0)) | 0;
   return () => {
     seed = (seed + 0x6d2b79f5) | 0;
     let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);

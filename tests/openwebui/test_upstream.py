@@ -11,19 +11,6 @@ from siskin import free_port, wait_for
 from upstream import CHAT, NOTE, Upstream
 
 
-@pytest.fixture
-def upstream():
-    server = Upstream()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def beside(start_siskin, upstream):
-    """siskin with this upstream as its directory."""
-    return start_siskin(SISKIN_DIRECTORY=upstream.url, SISKIN_LOG="debug")
-
-
 SAYS = {
     "html": "is answered with 200 without a token: is this Open WebUI?",
     "500": "is answered with 500",

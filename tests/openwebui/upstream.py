@@ -16,6 +16,8 @@ class Upstream:
         self.asked = []
         self.connections = 0
         self.saved = []
+        # Who saved what: the id in the token, the token, the fields.
+        self.saves = []
         self.content = {"md": "saved"}
         self.server = ThreadingHTTPServer(("127.0.0.1", port), self.handler())
         self.server.daemon_threads = True
@@ -51,6 +53,7 @@ class Upstream:
             return 200, {"id": NOTE, "user_id": "ann", "title": "T", "data": {"content": self.content}, "write_access": True}
         if path == f"/api/v1/notes/{NOTE}/update" and method == "POST":
             self.saved.append(json.loads(body)["data"])
+            self.saves.append((user["id"], token, self.saved[-1]))
             return 200, {"id": NOTE, "user_id": "ann", "title": "T", "data": self.saved[-1]}
         if path == f"/api/v1/chats/{CHAT}":
             return 200, {"id": CHAT, "user_id": "ann", "chat": {"share_mode": "continue"}}

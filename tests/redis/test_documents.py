@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import random
 import socket
 import threading
 import time
@@ -13,7 +12,7 @@ from proxy import Proxy
 from redis import Redis
 from redis.lock import Lock
 from shared import eventually
-from siskin import wait_for
+from siskin import chance, wait_for
 from wire import WebSocket
 
 
@@ -208,11 +207,11 @@ def test_two_never_hold_a_document_at_once(start, redis_server, reference):
     back for longer than the lock lives, and arrives when somebody else has it: nothing may come of it.
     """
     lifetime, rounds, typing = 0.2, 8500, 250
-    chance = random.Random(5)
+    choices = chance("lock")
 
     def delay(data):
         under_lock = b":lock" in data and (b":updates" in data or b":size" in data)
-        return lifetime * 1.3 if under_lock and chance.random() < 0.05 else 0
+        return lifetime * 1.3 if under_lock and choices.random() < 0.05 else 0
 
     def edit(editor, client):
         for clock in range(typing):
@@ -242,7 +241,7 @@ def test_two_never_hold_a_document_at_once(start, redis_server, reference):
                 lock = Lock(redis, name, timeout=lifetime, blocking_timeout=20, sleep=0.0005)
                 assert lock.acquire()
                 before = look()
-                time.sleep(lifetime * 1.5 if held % 500 == 250 else chance.random() * 0.004)
+                time.sleep(lifetime * 1.5 if held % 500 == 250 else choices.random() * 0.004)
                 after = look()
                 held += 1
                 if before[0] == after[0] == lock.local.token:
@@ -251,7 +250,7 @@ def test_two_never_hold_a_document_at_once(start, redis_server, reference):
                     if own % 4 == 0:
                         reference.append("board", typed(99, own // 4 - 1))
                 redis.eval("if redis.call('get', KEYS[1]) == ARGV[1] then redis.call('del', KEYS[1]) end", 1, name, lock.local.token)
-                time.sleep(chance.random() * 0.002)
+                time.sleep(choices.random() * 0.002)
         finally:
             for thread in threads:
                 thread.join(60)

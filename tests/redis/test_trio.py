@@ -6,11 +6,11 @@ fences the model knows exactly who must get what, and anything too much or too l
 """
 
 import asyncio
-import random
 import time
 from collections import defaultdict
 
 from parts import Api, Client, PythonServer, settings, until, writer
+from siskin import chance
 
 CLIENTS = 30
 # About a hundred operations each.
@@ -166,13 +166,13 @@ def senders(a, b, p, w):
     return {"a": api(a, "a"), "b": api(b, "b"), "python": manager(p.io.emit, "python"), "writer": manager(w.emit, "writer")}
 
 
-async def run(seed, start_siskin, url, mode):
+async def run(choices, start_siskin, url, mode):
     a, b = start_siskin(**settings(url, mode)), start_siskin(**settings(url, mode))
     async with Api(a) as at_a, Api(b) as at_b, PythonServer(url, mode) as p, writer(url, mode) as w:
         for api in (at_a, at_b):
             await until(lambda api=api: _ready(api), what="readiness")
         servers = [Server("a", a, at_a), Server("b", b, at_b), Server("python", p)]
-        trio = Trio(random.Random(seed), servers, senders(at_a, at_b, p, w), [p.manager, w])
+        trio = Trio(choices, servers, senders(at_a, at_b, p, w), [p.manager, w])
         began = time.monotonic()
         try:
             await trio.start()
@@ -189,6 +189,4 @@ async def _ready(api):
 
 
 def test_three_servers_are_one(mode, start_siskin, redis_server):
-    seed = time.time_ns()
-    print("seed", seed)
-    asyncio.run(run(seed, start_siskin, redis_server.url, mode))
+    asyncio.run(run(chance("trio"), start_siskin, redis_server.url, mode))

@@ -4,6 +4,8 @@
 # Call it as root: unshare --mount --pid --fork --ipc --uts --net --cgroup --kill-child=KILL bash boot.sh FOLDER
 set -euo pipefail
 folder=$1
+# Inside there is a /tmp of its own.
+unset TMPDIR
 mount --make-rprivate /
 mount -t tmpfs none "$folder"/layers
 mkdir "$folder"/layers/{upper,work,root}

@@ -1,5 +1,6 @@
 //! A document's one name, and its room.
 
+use crate::ground::names::{document_of_note, note_of_document};
 use crate::ground::rooms;
 
 /// A document as a client named it: `note_X` is `note:X`.
@@ -12,7 +13,7 @@ pub struct Document {
 impl Document {
     pub fn new(id: &str) -> Self {
         let id = match id.strip_prefix("note_") {
-            Some(note_id) => format!("note:{note_id}"),
+            Some(note_id) => document_of_note(note_id),
             None => id.to_owned(),
         };
         let room = rooms::of_document(&id);
@@ -21,11 +22,11 @@ impl Document {
 
     /// The document that a note is edited as.
     pub fn of_note(note_id: &str) -> Self {
-        Self::new(&format!("note:{note_id}"))
+        Self::new(&document_of_note(note_id))
     }
 
     /// The note that it is.
     pub fn note(&self) -> Option<&str> {
-        self.id.strip_prefix("note:")
+        note_of_document(&self.id)
     }
 }

@@ -12,8 +12,8 @@ mod model_tests;
 mod note;
 
 use super::core::{Core, Fault, Sender};
-use crate::directory::local::is_empty_content;
-use crate::directory::{Access, Emptying, Refusal};
+use crate::directory::{Access, Emptying, Refusal, is_empty_content};
+use crate::ground::names::document_of_note;
 use crate::ground::rooms;
 use crate::ground::tasks::{Bell, Tasks, within};
 use crate::metrics;
@@ -36,14 +36,9 @@ const MAX_DATA_BYTES: usize = 8 << 20;
 /// All that may wait to be saved, in bytes.
 const MAX_DIRTY_BYTES: usize = 32 << 20;
 
-/// The id of the document that a note is edited as, and of the task that saves it (redis.md, Tasks).
-pub fn document_id(note_id: &str) -> String {
-    format!("note:{note_id}")
-}
-
 /// Does a note's content show nothing?
 pub fn is_empty(content: &RawValue) -> bool {
-    let content = serde_json::from_str(content.get());
+    let content = crate::ground::json::owned(content.get());
     content.is_ok_and(|content| is_empty_content(Some(&content)))
 }
 
@@ -139,7 +134,7 @@ impl Notes {
     /// Saves these fields as their author's, a moment after the author's last change. Other instances that are about to save
     /// the note don't: this is newer.
     pub async fn save_later(&'static self, from: &Sender, note_id: &str, fields: Fields) {
-        self.core.peers.begin_task(&document_id(note_id)).await;
+        self.core.peers.begin_task(&document_of_note(note_id)).await;
         let change = Change::new(from.who.clone(), from.sid, fields, Instant::now());
         if self.put(note_id, change) {
             return self.keep_saving(note_id);
@@ -181,7 +176,8 @@ impl Notes {
 
     /// Saves until everything is saved, then forgets the document if nobody has it open.
     async fn save_all(&self, note_id: &Rc<str>) {
-        let item = document_id(note_id);
+        // The document is what the task is about, for all instances (tests/contract/REDIS.md, Tasks).
+        let item = document_of_note(note_id);
         loop {
             let mut next = Next::Nothing;
             self.with(note_id, |note| next = note.next(Instant::now()));

@@ -12,7 +12,7 @@
 //!           ^                                                     |-----> refused: dropped, its author is told
 //!           +---------------------- failed, again in 5 s <--------+
 //! ```
-//! One save is in flight at a time. Nothing here waits or sends: the room's task does.
+//! One save is in flight at a time. Nothing here waits or sends: the task of `Notes` does.
 
 use super::change::Change;
 use crate::directory::{Access, Emptying};

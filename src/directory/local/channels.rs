@@ -1,9 +1,9 @@
 //! Channels and their members.
 
-use super::super::{Identity, Refusal};
-use super::{Local, Record, Wrong, check_id, denied, encode, text};
+use super::records::{Local, Record, RecordError, check_id, denied, encode, text};
+use crate::directory::types::{Identity, Refusal};
 use crate::ground::clock::now;
-use crate::store::{Batch, Fault, Table, key};
+use crate::store::{Batch, StoreError, Table, key};
 use serde_json::Value;
 
 /// What putting a channel changed.
@@ -11,18 +11,18 @@ use serde_json::Value;
 pub struct ChannelChange {
     pub created: bool,
     pub channel: Record,
-    /// Users that came in and that were put out.
+    /// Users that became members, and that are members no more.
     pub added: Vec<String>,
     pub removed: Vec<String>,
 }
 
-/// What events ask.
+/// What events of clients need.
 impl Local {
-    pub(in super::super) fn channels(&self, who: &Identity) -> Result<Vec<String>, Refusal> {
+    pub(in crate::directory) fn channels(&self, who: &Identity) -> Result<Vec<String>, Refusal> {
         Ok(self.seconds(Table::Memberships, &who.user.id)?)
     }
 
-    pub(in super::super) fn mark_channel_read(
+    pub(in crate::directory) fn mark_channel_read(
         &self,
         who: &Identity,
         channel_id: &str,
@@ -41,12 +41,12 @@ impl Local {
 /// What backends do.
 impl Local {
     /// A channel.
-    pub fn channel(&self, id: &str) -> Result<Option<Record>, Fault> {
+    pub fn channel(&self, id: &str) -> Result<Option<Record>, StoreError> {
         self.record(Table::Channels, id)
     }
 
     /// Up to `limit` channels by id, those after `after`.
-    pub fn all_channels(&self, after: &str, limit: usize) -> Result<Vec<Record>, Fault> {
+    pub fn all_channels(&self, after: &str, limit: usize) -> Result<Vec<Record>, StoreError> {
         let found = self.records(Table::Channels, "", after, limit)?;
         Ok(found.into_iter().map(|(_, record)| record).collect())
     }
@@ -57,7 +57,7 @@ impl Local {
         id: &str,
         after: &str,
         limit: usize,
-    ) -> Result<Option<Vec<Record>>, Fault> {
+    ) -> Result<Option<Vec<Record>>, StoreError> {
         if self.channel(id)?.is_none() {
             return Ok(None);
         }
@@ -75,7 +75,7 @@ impl Local {
         id: &str,
         mut channel: Record,
         members: Option<Vec<String>>,
-    ) -> Result<ChannelChange, Wrong> {
+    ) -> Result<ChannelChange, RecordError> {
         check_id("a channel's id", id)?;
         let name = text(&channel, "name")?.unwrap_or(id).to_owned();
         let before = self.channel(id)?;
@@ -113,9 +113,9 @@ impl Local {
     }
 
     /// Removes the channel; returns who was in it.
-    pub fn delete_channel(&self, id: &str) -> Result<Vec<String>, Wrong> {
+    pub fn delete_channel(&self, id: &str) -> Result<Vec<String>, RecordError> {
         if self.channel(id)?.is_none() {
-            return Err(Wrong::Missing("no such channel"));
+            return Err(RecordError::Missing("no such channel"));
         }
         let members = self.seconds(Table::Members, id)?;
         let mut batch = Batch::new();
@@ -128,10 +128,10 @@ impl Local {
     }
 
     /// Lets a user into a channel; `false` if they are in it.
-    pub fn put_member(&self, id: &str, user_id: &str) -> Result<bool, Wrong> {
+    pub fn put_member(&self, id: &str, user_id: &str) -> Result<bool, RecordError> {
         check_id("a user's id", user_id)?;
         if self.channel(id)?.is_none() {
-            return Err(Wrong::Missing("no such channel"));
+            return Err(RecordError::Missing("no such channel"));
         }
         if self.record(Table::Members, &key(id, user_id))?.is_some() {
             return Ok(false);
@@ -142,10 +142,10 @@ impl Local {
         Ok(true)
     }
 
-    /// Puts a user out of a channel.
-    pub fn delete_member(&self, id: &str, user_id: &str) -> Result<(), Wrong> {
+    /// Removes a user from a channel.
+    pub fn delete_member(&self, id: &str, user_id: &str) -> Result<(), RecordError> {
         if self.record(Table::Members, &key(id, user_id))?.is_none() {
-            return Err(Wrong::Missing("no such member"));
+            return Err(RecordError::Missing("no such member"));
         }
         let mut batch = Batch::new();
         delete_member(&mut batch, id, user_id);

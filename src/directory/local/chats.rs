@@ -1,14 +1,15 @@
 //! Chats: who may read and write them, and who has read them.
 
-use super::super::{Access, Identity, Refusal, is_saved_chat};
-use super::{Local, Record, Wrong, check_id, denied, encode, grants, owner, text};
+use super::grants;
+use super::records::{Local, Record, RecordError, check_id, denied, encode, owner, second, text};
+use crate::directory::types::{Access, Identity, Refusal, is_saved_chat};
 use crate::ground::clock::now;
-use crate::store::{Batch, Fault, Table, key};
+use crate::store::{Batch, StoreError, Table, key};
 use serde_json::{Value, json};
 
-/// What events ask.
+/// What events of clients need.
 impl Local {
-    pub(in super::super) fn chat_access(
+    pub(in crate::directory) fn chat_access(
         &self,
         who: &Identity,
         chat_id: &str,
@@ -27,7 +28,7 @@ impl Local {
         Ok(by_role.max(grants::granted(&chat, &who.user.id)))
     }
 
-    pub(in super::super) fn mark_chat_read(
+    pub(in crate::directory) fn mark_chat_read(
         &self,
         who: &Identity,
         chat_id: &str,
@@ -46,7 +47,7 @@ impl Local {
 /// What backends do.
 impl Local {
     /// A chat without its messages.
-    pub fn chat(&self, id: &str) -> Result<Option<Record>, Fault> {
+    pub fn chat(&self, id: &str) -> Result<Option<Record>, StoreError> {
         let Some(chat) = self.record(Table::Chats, id)? else {
             return Ok(None);
         };
@@ -59,7 +60,7 @@ impl Local {
         user_id: Option<&str>,
         after: &str,
         limit: usize,
-    ) -> Result<Vec<Record>, Fault> {
+    ) -> Result<Vec<Record>, StoreError> {
         let Some(user_id) = user_id else {
             let found = self.records(Table::Chats, "", after, limit)?.into_iter();
             return found.map(|(id, chat)| self.with_read(&id, chat)).collect();
@@ -73,7 +74,7 @@ impl Local {
             .scan(Table::Owned, &key(user_id, ""), &after, limit)?;
         let mut chats = Vec::new();
         for (owned, _) in owned {
-            if let Some(id) = super::second(&owned) {
+            if let Some(id) = second(&owned) {
                 chats.extend(self.chat(&id)?);
             }
         }
@@ -81,7 +82,7 @@ impl Local {
     }
 
     /// Adds when the owner read the chat last.
-    fn with_read(&self, id: &str, mut chat: Record) -> Result<Record, Fault> {
+    fn with_read(&self, id: &str, mut chat: Record) -> Result<Record, StoreError> {
         let read = self.store.get(Table::Reads, &key(id, owner(&chat)))?;
         let read = read.and_then(|at| crate::ground::json::read::<Value>(&at).ok());
         chat.insert("last_read_at".to_owned(), read.unwrap_or(Value::Null));
@@ -89,11 +90,11 @@ impl Local {
     }
 
     /// Makes the chat or replaces it, not its messages; whether it was made, and the chat.
-    pub fn put_chat(&self, id: &str, mut chat: Record) -> Result<(bool, Record), Wrong> {
+    pub fn put_chat(&self, id: &str, mut chat: Record) -> Result<(bool, Record), RecordError> {
         check_id("a chat's id", id)?;
         if !is_saved_chat(id) {
             let why = "chats whose ids begin with temporary:, local: or channel: are not saved";
-            return Err(Wrong::Invalid(why.to_owned()));
+            return Err(RecordError::Invalid(why.to_owned()));
         }
         let user_id = text(&chat, "user_id")?.unwrap_or("").to_owned();
         check_id("user_id", &user_id)?;
@@ -120,9 +121,9 @@ impl Local {
     }
 
     /// Removes the chat and its messages.
-    pub fn delete_chat(&self, id: &str) -> Result<(), Wrong> {
+    pub fn delete_chat(&self, id: &str) -> Result<(), RecordError> {
         let Some(chat) = self.record(Table::Chats, id)? else {
-            return Err(Wrong::Missing("no such chat"));
+            return Err(RecordError::Missing("no such chat"));
         };
         let mut batch = Batch::new();
         batch.delete(Table::Chats, id);

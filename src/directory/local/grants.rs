@@ -1,10 +1,10 @@
 //! Who may read and write what somebody shared.
 //!
 //! A record's `access_grants` is a list of `{principal_type: "user", principal_id, permission}`; a principal_id of `*`
-//! means every user, permission is `read` or `write`. Entries of other types (groups) are kept but open nothing.
+//! means every user, permission is `read` or `write`. Entries of other types (groups) are retained but open nothing.
 
-use super::super::Access;
-use super::{Record, Wrong};
+use super::records::{Record, RecordError};
+use crate::directory::types::Access;
 use serde_json::Value;
 
 /// The most grants of one record.
@@ -32,13 +32,13 @@ fn text<'a>(grant: &'a Value, field: &str) -> Option<&'a str> {
 }
 
 /// Is `access_grants`, if there, a list of grants?
-pub(super) fn check(record: &Record) -> Result<(), Wrong> {
+pub(super) fn check(record: &Record) -> Result<(), RecordError> {
     let grants = match record.get("access_grants") {
         None | Some(Value::Null) => return Ok(()),
         Some(Value::Array(grants)) if grants.len() <= MAX_GRANTS => grants,
         Some(_) => {
             let why = format!("access_grants is a list of at most {MAX_GRANTS} grants");
-            return Err(Wrong::Invalid(why));
+            return Err(RecordError::Invalid(why));
         }
     };
     let whole = |grant: &Value| {
@@ -50,5 +50,5 @@ pub(super) fn check(record: &Record) -> Result<(), Wrong> {
         return Ok(());
     }
     let why = "a grant is {principal_type, principal_id, permission: read or write}".to_owned();
-    Err(Wrong::Invalid(why))
+    Err(RecordError::Invalid(why))
 }

@@ -9,17 +9,19 @@
 //!   version is [`VERSION_INTERVAL`] old, or when more than half of the text goes. A backend's always does, and so
 //!   does the first of editors who aren't known to work on the saved content ([`Emptying::Refuse`]).
 
-use super::super::{Access, Emptying, Identity, NoteView, Refusal};
-use super::{Local, Record, Wrong, check_id, content, denied, encode, grants, object, owner, text};
-use crate::store::{Batch, Fault, Table, key};
+use super::grants;
+use super::records::{Local, Record, RecordError, check_id, denied, encode, object, owner, text};
+use crate::directory::content;
+use crate::directory::types::{Access, Emptying, Identity, NoteView, Refusal};
+use crate::store::{Batch, StoreError, Table, key};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Earlier states kept of a note.
-pub const MAX_VERSIONS: usize = 10;
+/// The most versions of a note.
+const MAX_VERSIONS: usize = 10;
 
-/// While one user edits, the state before is kept this often.
+/// While one user edits, a version is made this often.
 const VERSION_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The fields of a note that make its versions.
@@ -27,15 +29,15 @@ const VERSIONED: [&str; 4] = ["title", "data", "updated_at", "updated_by"];
 
 /// Which saves make a version of the note as it was.
 #[derive(Clone, Copy, PartialEq)]
-enum Keep {
+enum Versioning {
     Always,
-    /// As the module says of editors.
-    Sparsely,
+    /// As the module's documentation says of editors.
+    Sparse,
 }
 
-/// What events ask.
+/// What events of clients need.
 impl Local {
-    pub(in super::super) fn note(
+    pub(in crate::directory) fn note(
         &self,
         who: &Identity,
         note_id: &str,
@@ -47,16 +49,13 @@ impl Local {
         if access < Access::Read {
             return Ok(None);
         }
-        let title = note.get("title").and_then(Value::as_str);
         Ok(Some(NoteView {
             access,
             content: raw(saved_content(&note).unwrap_or(&Value::Null))?,
-            user_id: owner(&note).to_owned(),
-            title: title.unwrap_or("").to_owned(),
         }))
     }
 
-    pub(in super::super) async fn save_note(
+    pub(in crate::directory) async fn save_note(
         &self,
         who: &Identity,
         note_id: &str,
@@ -69,7 +68,7 @@ impl Local {
         if access(who, &before) < Access::Write {
             return denied("no write access to the note");
         }
-        let Ok(data) = serde_json::from_str::<Record>(data.get()) else {
+        let Ok(data) = crate::ground::json::owned::<Record>(data.get()) else {
             return denied("the note's data is not an object");
         };
         let mut note = before.clone();
@@ -79,11 +78,11 @@ impl Local {
         if emptied && emptying == Emptying::Refuse {
             return denied("an empty document would replace the note's content");
         }
-        let keep = match emptying {
-            Emptying::Refuse => Keep::Always,
-            Emptying::Allow => Keep::Sparsely,
+        let versioning = match emptying {
+            Emptying::Refuse => Versioning::Always,
+            Emptying::Allow => Versioning::Sparse,
         };
-        self.save(note_id, Some(&before), &mut note, &who.user.id, keep)?;
+        self.save(note_id, Some(&before), &mut note, &who.user.id, versioning)?;
         let saved = raw(&Value::Object(note))?;
         self.store.durable().await?;
         Ok(saved)
@@ -93,12 +92,12 @@ impl Local {
 /// What backends do.
 impl Local {
     /// A note, whole.
-    pub fn note_record(&self, id: &str) -> Result<Option<Record>, Fault> {
+    pub fn note_record(&self, id: &str) -> Result<Option<Record>, StoreError> {
         self.record(Table::Notes, id)
     }
 
     /// Up to `limit` notes by id, those after `after`; without their data.
-    pub fn notes(&self, after: &str, limit: usize) -> Result<Vec<Record>, Fault> {
+    pub fn notes(&self, after: &str, limit: usize) -> Result<Vec<Record>, StoreError> {
         let found = self.records(Table::Notes, "", after, limit)?.into_iter();
         let bare = found.map(|(_, mut note)| {
             note.remove("data");
@@ -108,8 +107,8 @@ impl Local {
     }
 
     /// Makes the note or replaces it; whether it was made, and the note. Content may be emptied:
-    /// a backend that says so means it, and the version before is kept.
-    pub fn put_note(&self, id: &str, note: Record) -> Result<(bool, Record), Wrong> {
+    /// a backend that asks for it means it, and the note as it was becomes a version.
+    pub fn put_note(&self, id: &str, note: Record) -> Result<(bool, Record), RecordError> {
         check_id("a note's id", id)?;
         check_note(&note)?;
         let user_id = text(&note, "user_id")?.unwrap_or("").to_owned();
@@ -126,15 +125,15 @@ impl Local {
                 note.insert(field.to_owned(), value);
             }
         }
-        self.save(id, before.as_ref(), &mut note, &user_id, Keep::Always)?;
+        self.save(id, before.as_ref(), &mut note, &user_id, Versioning::Always)?;
         Ok((before.is_none(), note))
     }
 
     /// Changes what `changes` names: `data` and `meta` are merged field by field, all else is replaced.
-    pub fn patch_note(&self, id: &str, changes: Record) -> Result<Record, Wrong> {
+    pub fn patch_note(&self, id: &str, changes: Record) -> Result<Record, RecordError> {
         check_note(&changes)?;
         let Some(before) = self.record(Table::Notes, id)? else {
-            return Err(Wrong::Missing("no such note"));
+            return Err(RecordError::Missing("no such note"));
         };
         let mut note = before.clone();
         for (field, value) in changes {
@@ -149,14 +148,14 @@ impl Local {
         }
         check_id("user_id", owner(&note))?;
         let by = owner(&note).to_owned();
-        self.save(id, Some(&before), &mut note, &by, Keep::Always)?;
+        self.save(id, Some(&before), &mut note, &by, Versioning::Always)?;
         Ok(note)
     }
 
     /// Removes the note and its versions.
-    pub fn delete_note(&self, id: &str) -> Result<(), Wrong> {
+    pub fn delete_note(&self, id: &str) -> Result<(), RecordError> {
         if self.record(Table::Notes, id)?.is_none() {
-            return Err(Wrong::Missing("no such note"));
+            return Err(RecordError::Missing("no such note"));
         }
         let mut batch = Batch::new();
         batch.delete(Table::Notes, id);
@@ -167,21 +166,21 @@ impl Local {
     }
 
     /// The earlier states of a note, oldest first.
-    pub fn versions(&self, id: &str) -> Result<Vec<Record>, Wrong> {
+    pub fn versions(&self, id: &str) -> Result<Vec<Record>, RecordError> {
         if self.record(Table::Notes, id)?.is_none() {
-            return Err(Wrong::Missing("no such note"));
+            return Err(RecordError::Missing("no such note"));
         }
         let found = self.records(Table::Versions, &key(id, ""), "", usize::MAX)?;
         Ok(found.into_iter().map(|(_, version)| version).collect())
     }
 
     /// Makes an earlier state the present one; the present one becomes a version.
-    pub fn restore_note(&self, id: &str, version: u64) -> Result<Record, Wrong> {
+    pub fn restore_note(&self, id: &str, version: u64) -> Result<Record, RecordError> {
         let Some(before) = self.record(Table::Notes, id)? else {
-            return Err(Wrong::Missing("no such note"));
+            return Err(RecordError::Missing("no such note"));
         };
         let Some(old) = self.record(Table::Versions, &version_key(id, version))? else {
-            return Err(Wrong::Missing("no such version"));
+            return Err(RecordError::Missing("no such version"));
         };
         let mut note = before.clone();
         for field in ["title", "data"] {
@@ -190,7 +189,7 @@ impl Local {
             }
         }
         let by = owner(&note).to_owned();
-        self.save(id, Some(&before), &mut note, &by, Keep::Always)?;
+        self.save(id, Some(&before), &mut note, &by, Versioning::Always)?;
         Ok(note)
     }
 
@@ -201,8 +200,8 @@ impl Local {
         before: Option<&Record>,
         note: &mut Record,
         by: &str,
-        keep: Keep,
-    ) -> Result<(), Fault> {
+        versioning: Versioning,
+    ) -> Result<(), StoreError> {
         let created_at = before.and_then(|b| b.get("created_at").cloned());
         note.insert(
             "created_at".to_owned(),
@@ -212,20 +211,21 @@ impl Local {
         note.insert("updated_by".to_owned(), by.into());
         let mut batch = Batch::new();
         if let Some(before) = before {
-            self.keep_version(&mut batch, id, before, note, keep)?;
+            self.add_version(&mut batch, id, before, note, versioning)?;
         }
         batch.put(Table::Notes, id, encode(note));
         self.store.write(batch)
     }
 
-    fn keep_version(
+    /// Adds the note as it was to its versions, and removes the oldest beyond the limit.
+    fn add_version(
         &self,
         batch: &mut Batch,
         id: &str,
         before: &Record,
         after: &Record,
-        keep: Keep,
-    ) -> Result<(), Fault> {
+        versioning: Versioning,
+    ) -> Result<(), StoreError> {
         if ["title", "data"]
             .iter()
             .all(|field| before.get(*field) == after.get(*field))
@@ -234,10 +234,10 @@ impl Local {
         }
         let numbers = self.seconds(Table::Versions, id)?;
         let newest = numbers.last().and_then(|number| number.parse::<u64>().ok());
-        if keep == Keep::Sparsely {
+        if versioning == Versioning::Sparse {
             let newest =
                 newest.map(|newest| self.record(Table::Versions, &version_key(id, newest)));
-            if !is_worth_keeping(before, after, newest.transpose()?.flatten().as_ref()) {
+            if !makes_version(before, after, newest.transpose()?.flatten().as_ref()) {
                 return Ok(());
             }
         }
@@ -258,7 +258,7 @@ impl Local {
 }
 
 /// Does an editor's save make a version?
-fn is_worth_keeping(before: &Record, after: &Record, newest: Option<&Record>) -> bool {
+fn makes_version(before: &Record, after: &Record, newest: Option<&Record>) -> bool {
     let size = |note| content::size(saved_content(note));
     if size(before) == 0 {
         return false;
@@ -290,7 +290,7 @@ fn merge(note: &mut Record, field: &str, changes: Record) {
     }
 }
 
-fn check_note(note: &Record) -> Result<(), Wrong> {
+fn check_note(note: &Record) -> Result<(), RecordError> {
     text(note, "title")?;
     text(note, "user_id")?;
     object(note, "data")?;

@@ -1,10 +1,13 @@
 //! The local directory as events and backends see it.
 
 use super::*;
-use crate::directory::{Access, Directory, Emptying, Identity, List};
+use crate::directory::{Access, Directory, Emptying, Identity, MessageEvent, Refusal, Saved};
+use crate::ground::tasks::Executor;
+use crate::store::Store;
 use crate::token::Claims;
-use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, json};
+use std::rc::Rc;
 
 /// Runs `test` with a directory of its own.
 fn with_local(trust: bool, test: impl AsyncFnOnce(&Rc<Local>, Directory)) {
@@ -98,14 +101,17 @@ fn a_user_has_a_public_record_and_loses_a_role_at_once() {
         assert!(directory.recheck(&who).await.is_err());
         assert!(matches!(
             local.put_user("u", record(json!({"role": "x"}))),
-            Err(Wrong::Invalid(_))
+            Err(RecordError::Invalid(_))
         ));
         assert!(matches!(
             local.put_user("a\nb", record(json!({}))),
-            Err(Wrong::Invalid(_))
+            Err(RecordError::Invalid(_))
         ));
         local.delete_user("u").unwrap();
-        assert_eq!(local.delete_user("u"), Err(Wrong::Missing("no such user")));
+        assert_eq!(
+            local.delete_user("u"),
+            Err(RecordError::Missing("no such user"))
+        );
         assert!(directory.recheck(&who).await.is_err());
     });
 }
@@ -115,16 +121,16 @@ fn being_seen_is_readable_at_once_and_written_once() {
     with_local(false, async |local, directory| {
         let who = user(local, &directory, "u", "user").await;
         directory.durable().await.unwrap();
-        let commits = local.store().commits();
+        let commits = local.store.commits();
         for _ in 0..100 {
             directory.seen(&who);
         }
         assert!(local.user("u").unwrap().unwrap()["last_active_at"].is_i64());
         directory.durable().await.unwrap();
-        assert_eq!(local.store().commits(), commits, "kept in memory");
+        assert_eq!(local.store.commits(), commits, "kept in memory");
         local.write_seen().unwrap();
         directory.durable().await.unwrap();
-        assert_eq!(local.store().commits(), commits + 1);
+        assert_eq!(local.store.commits(), commits + 1);
         assert!(local.user("u").unwrap().unwrap()["last_active_at"].is_i64());
     });
 }
@@ -222,7 +228,7 @@ fn grants_open_notes_and_chats() {
         assert!(local.chat("c").unwrap().unwrap()["last_read_at"].is_i64());
         assert!(matches!(
             local.put_note("n", record(json!({"user_id": "o", "access_grants": [{}]}))),
-            Err(Wrong::Invalid(_))
+            Err(RecordError::Invalid(_))
         ));
     });
 }
@@ -310,62 +316,92 @@ fn the_last_ten_versions_stay() {
             .unwrap();
         assert_eq!(texts(local.versions("n").unwrap()).last().unwrap(), "t");
         local.delete_note("n").unwrap();
-        assert_eq!(local.versions("n"), Err(Wrong::Missing("no such note")));
+        assert_eq!(
+            local.versions("n"),
+            Err(RecordError::Missing("no such note"))
+        );
     });
 }
 
 #[test]
-fn the_emitter_persists_by_type() {
+fn an_event_is_saved_as_its_type_says() {
     with_local(false, async |local, directory| {
-        let d = &directory;
+        let save = async |chat: &str, message: &str, kind: &str, data: Value| {
+            let event = raw(json!({"type": kind, "data": data}));
+            let event = MessageEvent::read(&event, event.get()).unwrap();
+            let saved = directory.save_event(None, chat, message, &event).await;
+            saved.unwrap()
+        };
+        let text = |content: &str| json!({"content": content});
+        let message = |id| local.message_record("c", id).unwrap();
         local
             .put_chat("c", record(json!({"user_id": "o"})))
             .unwrap();
         // Content is appended to messages that exist only.
-        assert!(!d.append_content("c", "m", "x").await.unwrap());
-        assert!(
-            !d.append_status("d", "m", &raw(json!({}))).await.unwrap(),
-            "no such chat"
-        );
-        assert!(
-            d.append_status("c", "m", &raw(json!({"done": false})))
-                .await
-                .unwrap()
-        );
-        assert!(d.append_content("c", "m", "Hel").await.unwrap());
-        assert!(d.append_content("c", "m", "lo").await.unwrap());
-        assert!(
-            d.append_status("c", "m", &raw(json!({"done": true})))
-                .await
-                .unwrap()
-        );
-        assert!(d.append_source("c", "m", &raw(json!(1))).await.unwrap());
-        for list in [List::Embeds, List::Files] {
-            let (one, two) = (raw(json!(1)), raw(json!(2)));
-            assert!(d.prepend_list("c", "m", list, &[&one]).await.unwrap());
-            assert!(d.prepend_list("c", "m", list, &[&two, &one]).await.unwrap());
+        let saved = save("c", "m", "message", text("x")).await;
+        assert_eq!(saved, Saved::NoMessage);
+        let saved = save("d", "m", "status", json!({})).await;
+        assert_eq!(saved, Saved::NoMessage, "no such chat");
+        for (kind, data) in [
+            ("status", json!({"done": false})),
+            ("message", text("Hel")),
+            ("message", text("lo")),
+            ("status", json!({"done": true})),
+            ("source", json!({"id": 1})),
+            ("citation", json!({"id": 2})),
+            ("embeds", json!({"embeds": [1]})),
+            ("embeds", json!({"embeds": [2, 1]})),
+            ("files", json!({"files": [1]})),
+            ("files", json!({"files": [2, 1]})),
+        ] {
+            let saved = save("c", "m", kind, data).await;
+            assert_eq!(saved, Saved::Yes, "{kind}");
         }
-        let message = d.message("c", "m").await.unwrap().unwrap();
         assert_eq!(
-            Value::Object(message),
+            Value::Object(message("m").unwrap()),
             json!({"id": "m", "content": "Hello", "statusHistory": [{"done": false}, {"done": true}],
-                "sources": [1], "embeds": [2, 1, 1], "files": [2, 1, 1]})
+                "sources": [{"id": 1}, {"id": 2}], "embeds": [2, 1, 1], "files": [2, 1, 1]})
         );
-        assert!(d.replace_content("c", "m", "Bye").await.unwrap());
-        assert!(d.replace_content("c", "new", "Made").await.unwrap());
-        assert_eq!(
-            d.message("c", "m").await.unwrap().unwrap()["content"],
-            "Bye"
-        );
-        let ids: Vec<_> = local.messages("c", "", 9).unwrap().unwrap();
-        assert_eq!((ids.len(), ids[1]["content"].as_str()), (2, Some("Made")));
+        assert_eq!(save("c", "m", "replace", text("Bye")).await, Saved::Yes);
+        assert_eq!(save("c", "new", "replace", text("Made")).await, Saved::Yes);
+        assert_eq!(message("m").unwrap()["content"], "Bye");
+        let all: Vec<_> = local.messages("c", "", 9).unwrap().unwrap();
+        assert_eq!((all.len(), all[1]["content"].as_str()), (2, Some("Made")));
         // Content that isn't text is left alone.
         let parts = json!({"content": [{"type": "text"}]});
         local.put_message("c", "p", record(parts)).unwrap();
-        assert!(!d.append_content("c", "p", "x").await.unwrap());
-        assert!(d.message("c", "p").await.unwrap().unwrap()["content"].is_array());
+        let saved = save("c", "p", "message", text("x")).await;
+        assert_eq!(saved, Saved::NoMessage);
+        assert!(message("p").unwrap()["content"].is_array());
         local.delete_chat("c").unwrap();
-        assert!(d.message("c", "m").await.unwrap().is_none());
+        assert!(message("m").is_none());
         assert_eq!(local.chats(Some("o"), "", 9).unwrap(), Vec::<Record>::new());
+    });
+}
+
+#[test]
+fn an_event_of_another_shape_or_type_leaves_no_trace() {
+    with_local(false, async |local, directory| {
+        local
+            .put_chat("c", record(json!({"user_id": "o"})))
+            .unwrap();
+        local.put_message("c", "m", Record::new()).unwrap();
+        for event in [
+            json!({"type": "status"}),
+            json!({"type": "message"}),
+            json!({"type": "message", "data": {"content": 7}}),
+            json!({"type": "replace", "data": "x"}),
+            json!({"type": "files", "data": {"files": {}}}),
+            json!({"type": "source", "data": {"type": "code_execution"}}),
+            json!({"type": "citation", "data": 1}),
+            json!({"type": "chat:title", "data": "x"}),
+        ] {
+            let event = raw(event);
+            let event = MessageEvent::read(&event, event.get()).unwrap();
+            let saved = directory.save_event(None, "c", "m", &event).await;
+            assert_eq!(saved, Ok(Saved::No), "{}", event.raw);
+        }
+        let message = local.message_record("c", "m").unwrap();
+        assert_eq!(message, Some(record(json!({"id": "m"}))));
     });
 }

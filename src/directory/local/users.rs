@@ -1,9 +1,9 @@
 //! Users: who a token's bearer is, and when they were here last.
 
-use super::super::{Identity, Refusal, User};
-use super::{Local, Record, Wrong, check_id, denied, encode, text};
+use super::records::{Local, Record, RecordError, check_id, denied, encode, text};
+use crate::directory::types::{Identity, Refusal, User};
 use crate::ground::clock::now;
-use crate::store::{Batch, Fault, Table, key};
+use crate::store::{Batch, StoreError, Table, key};
 use crate::token::Claims;
 use serde_json::Value;
 use std::rc::Rc;
@@ -30,9 +30,9 @@ pub struct UserChange {
     pub user: Record,
 }
 
-/// What events ask.
+/// What events of clients need.
 impl Local {
-    pub(in super::super) fn identify(
+    pub(in crate::directory) fn identify(
         &self,
         token: &str,
         claims: &Claims,
@@ -49,7 +49,7 @@ impl Local {
         })
     }
 
-    pub(in super::super) fn recheck(&self, who: &Identity) -> Result<(), Refusal> {
+    pub(in crate::directory) fn recheck(&self, who: &Identity) -> Result<(), Refusal> {
         let role = match self.record(Table::Users, &who.user.id)? {
             Some(record) => user_of(&who.user.id, &record)?.role,
             None if self.trust_claims => user_of_claims(&who.claims)?.role,
@@ -61,15 +61,13 @@ impl Local {
         denied("the user's role has changed")
     }
 
-    pub(in super::super) fn seen(self: &Rc<Self>, who: &Identity) {
+    pub(in crate::directory) fn seen(self: &Rc<Self>, who: &Identity) {
         self.seen.borrow_mut().insert(who.user.id.clone(), now());
-        let local = Rc::downgrade(self);
+        let local = self.clone();
         let write = || async move {
             smol::Timer::after(SEEN_DELAY).await;
-            if let Some(local) = local.upgrade() {
-                // The store has said in the log what is wrong; this is not worth more.
-                let _ = local.write_seen();
-            }
+            // The store has logged what is wrong, and this is not worth a second line.
+            let _ = local.write_seen();
         };
         self.writing_seen
             .start(&self.tasks, "writes who was active", write);
@@ -79,7 +77,7 @@ impl Local {
 /// What backends do.
 impl Local {
     /// Writes `last_active_at` of everybody seen since the last time.
-    pub(super) fn write_seen(&self) -> Result<(), Fault> {
+    pub(super) fn write_seen(&self) -> Result<(), StoreError> {
         let seen = self.seen.take();
         let mut batch = Batch::new();
         for (id, at) in seen {
@@ -97,13 +95,13 @@ impl Local {
     }
 
     /// A user, whole.
-    pub fn user(&self, id: &str) -> Result<Option<Record>, Fault> {
+    pub fn user(&self, id: &str) -> Result<Option<Record>, StoreError> {
         let record = self.record(Table::Users, id)?;
         Ok(record.map(|record| self.as_seen(id, record)))
     }
 
     /// Up to `limit` users by id, those after `after`.
-    pub fn users(&self, after: &str, limit: usize) -> Result<Vec<Record>, Fault> {
+    pub fn users(&self, after: &str, limit: usize) -> Result<Vec<Record>, StoreError> {
         let found = self.records(Table::Users, "", after, limit)?.into_iter();
         let users = found.map(|(id, record)| self.as_seen(&id, record));
         Ok(users.collect())
@@ -117,13 +115,13 @@ impl Local {
     }
 
     /// Makes the user or replaces them.
-    pub fn put_user(&self, id: &str, mut user: Record) -> Result<UserChange, Wrong> {
+    pub fn put_user(&self, id: &str, mut user: Record) -> Result<UserChange, RecordError> {
         check_id("a user's id", id)?;
         let name = text(&user, "name")?.unwrap_or(id).to_owned();
         let role = text(&user, "role")?.unwrap_or("user").to_owned();
         if !["user", "admin", "pending"].contains(&role.as_str()) {
             let why = "role is one of user, admin, pending".to_owned();
-            return Err(Wrong::Invalid(why));
+            return Err(RecordError::Invalid(why));
         }
         let before = self.user(id)?;
         let field = |record: &Record, field: &str| record.get(field).cloned();
@@ -149,9 +147,9 @@ impl Local {
 
     /// Removes the user from the directory and from every channel; returns those channels. What the
     /// user wrote stays.
-    pub fn delete_user(&self, id: &str) -> Result<Vec<String>, Wrong> {
+    pub fn delete_user(&self, id: &str) -> Result<Vec<String>, RecordError> {
         if self.record(Table::Users, id)?.is_none() {
-            return Err(Wrong::Missing("no such user"));
+            return Err(RecordError::Missing("no such user"));
         }
         self.seen.borrow_mut().remove(id);
         let channels = self.seconds(Table::Memberships, id)?;
@@ -198,7 +196,7 @@ fn user_of_claims(claims: &Claims) -> Result<User, Refusal> {
     })
 }
 
-/// A session keeps it as long as it lives: as text it is smallest.
+/// A session holds it as long as it lives: as text it is smallest.
 fn json_text(record: &Record) -> Rc<str> {
     String::from_utf8(encode(record)).unwrap_or_default().into()
 }

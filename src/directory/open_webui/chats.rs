@@ -1,12 +1,15 @@
-//! Saved chats: what may be done with them.
+//! Saved chats: what may be done with them, and events of their messages.
 
-use super::super::{Access, Identity, Refusal};
-use super::client::Question;
-use super::{HOLDS, OpenWebui, Says, is_id, key};
+use super::client::UpstreamRequest;
+use super::rest::{Outcome, is_uuid};
+use super::webui::{ACCESS_HOLDS, OpenWebui, access_key};
+use crate::directory::types::{Access, Identity, Refusal, Saved};
+use crate::metrics;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::rc::Rc;
 use std::time::Instant;
+
+const NO_SESSION: Refusal = Refusal::Unavailable("the user has no session here to save it with");
 
 #[derive(Deserialize)]
 struct Chat {
@@ -21,62 +24,82 @@ struct Inner {
 }
 
 impl OpenWebui {
-    pub(in super::super) async fn chat_access(
-        self: &Rc<Self>,
+    pub(in crate::directory) async fn chat_access(
+        &self,
         who: &Identity,
         chat_id: &str,
     ) -> Result<Access, Refusal> {
-        if !is_id(chat_id) {
+        if !is_uuid(chat_id) {
             return Ok(Access::None);
         }
-        let key = key(&who.user, "chat", chat_id);
-        if let Some(access) = self.access.get(&key, HOLDS, Instant::now()) {
+        let key = access_key(&who.user, "chat", chat_id);
+        if let Some(access) = self.access.get(&key, ACCESS_HOLDS, Instant::now()) {
             return Ok(access);
         }
         match self.fetch_chat_access(who, chat_id).await {
             Ok(access) => {
-                self.learn(key, access);
+                self.remember(key, access);
                 Ok(access)
             }
             Err(refusal) => self.access.last(&key, Instant::now()).ok_or(refusal),
         }
     }
 
-    /// Hands an event of a message to Open WebUI's own emitter: it saves it by type, and emits it to the user, whose chat it
-    /// must be. `false`: there is no such chat, or it did not take it.
-    pub async fn save_event(
-        self: &Rc<Self>,
-        who: &Identity,
+    /// Hands an event of a message to Open WebUI's own emitter, which saves it by type and emits it to the user, whose
+    /// chat it must be and with whose token it goes.
+    pub(in crate::directory) async fn save_event(
+        &self,
+        author: Option<&Identity>,
+        chat_id: &str,
+        message_id: &str,
+        event: &RawValue,
+    ) -> Result<Saved, Refusal> {
+        let author = author.ok_or(NO_SESSION)?;
+        let saved = match is_uuid(chat_id) && is_uuid(message_id) {
+            true => self.post_event(author, chat_id, message_id, event).await?,
+            false => false,
+        };
+        if !saved {
+            metrics::refused("event save");
+            return Ok(Saved::NoMessage);
+        }
+        Ok(Saved::Yes)
+    }
+
+    /// `false`: there is no such chat, or it did not take the event.
+    async fn post_event(
+        &self,
+        author: &Identity,
         chat_id: &str,
         message_id: &str,
         event: &RawValue,
     ) -> Result<bool, Refusal> {
-        if !is_id(chat_id) || !is_id(message_id) {
-            return Ok(false);
-        }
         let path = format!("/api/v1/chats/{chat_id}/messages/{message_id}/event");
-        let question = Question {
-            // Twice would be twice in the message.
+        let request = UpstreamRequest {
+            // Sent twice it would be in the message twice.
             repeatable: false,
-            ..Question::post(&path, &who.token, event.get().to_owned())
+            ..UpstreamRequest::post(&path, &author.token, event.get().to_owned())
         };
-        match self.ask(question).await? {
-            Says::Yes(body) => Ok(self.read::<Option<bool>>(&path, &body)? == Some(true)),
-            Says::TooMuch | Says::No(_) => Ok(false),
+        match self.rest.send(request).await? {
+            Outcome::Success(body) => {
+                let taken: Option<bool> = self.rest.parse(&path, &body)?;
+                Ok(taken == Some(true))
+            }
+            Outcome::TooLarge | Outcome::Refused(_) => Ok(false),
         }
     }
 
-    async fn fetch_chat_access(
-        self: &Rc<Self>,
-        who: &Identity,
-        chat_id: &str,
-    ) -> Result<Access, Refusal> {
+    async fn fetch_chat_access(&self, who: &Identity, chat_id: &str) -> Result<Access, Refusal> {
         let path = format!("/api/v1/chats/{chat_id}");
-        match self.ask(Question::get(&path, &who.token)).await? {
-            Says::Yes(body) => Ok(access(&self.read(&path, &body)?, chat_id)),
-            // Who may not read it gets nothing; whether they may write stands somewhere in too much.
-            Says::TooMuch => Ok(Access::Read),
-            Says::No(_) => Ok(Access::None),
+        match self
+            .rest
+            .send(UpstreamRequest::get(&path, &who.token))
+            .await?
+        {
+            Outcome::Success(body) => Ok(access(&self.rest.parse(&path, &body)?, chat_id)),
+            // Who may not read it gets nothing; whether they may write is somewhere in a body that is too large.
+            Outcome::TooLarge => Ok(Access::Read),
+            Outcome::Refused(_) => Ok(Access::None),
         }
     }
 }
@@ -94,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_chat_is_read_as_open_webui_tells_it() {
+    fn a_chat_is_read_as_open_webui_answers_it() {
         let read = |json: &str| access(&serde_json::from_str(json).unwrap(), "a1");
         let write = r#"{"id":"a1","user_id":"u","chat":{"title":"T","share_mode":"continue"}}"#;
         assert_eq!(read(write), Access::Write);

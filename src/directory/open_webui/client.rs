@@ -1,48 +1,45 @@
-//! HTTP to Open WebUI: a few kept-alive connections, one question on each at a time.
+//! HTTP to Open WebUI: a few persistent connections, one request on each at a time.
 //!
-//! Redirects are not followed, answers are bounded, every question has a deadline. What goes wrong is told without
-//! the token.
+//! Redirects are not followed, responses are bounded, every request has a deadline. No error contains the token.
 
 use crate::config::HttpUrl;
-use crate::ground::net::Io;
+use crate::ground::net::{Io, dial};
 use crate::ground::tasks::{Executor, Tasks, within};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
-use hyper::{Method, Request, Response, StatusCode};
-use smol::Async;
+use hyper::{Method, StatusCode};
 use smol::lock::Semaphore;
 use std::cell::RefCell;
-use std::net::{SocketAddr, TcpStream};
+use std::fmt;
 use std::time::Duration;
-use std::{fmt, io};
 
-/// How long a question may take once it has a connection's place,
+/// How long a request may take once it is one of those at a time.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// and how long it may wait for one.
+/// How long it may wait until it is.
 const QUEUE: Duration = Duration::from_secs(15);
-/// Questions at a time.
-const PLACES: usize = 8;
-/// The largest answer, in bytes: a chat comes whole.
-const MAX_ANSWER: usize = 16 << 20;
+/// Requests at a time.
+const CONCURRENT: usize = 8;
+/// The largest body of a response, in bytes: a chat comes whole.
+const MAX_BODY: usize = 16 << 20;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("siskin/", env!("CARGO_PKG_VERSION")));
 
-/// What is asked, of which path, in whose name.
-pub struct Question<'a> {
+/// A request, in the name of whoever the token belongs to.
+pub struct UpstreamRequest<'a> {
     pub method: Method,
     /// Behind the address; ids in it are checked.
     pub path: &'a str,
     pub token: Option<&'a str>,
     /// JSON.
     pub body: Option<String>,
-    /// May it be asked twice? Only then it goes over a connection that Open WebUI may be closing.
+    /// May it arrive twice? Only then it goes over a connection that Open WebUI may be closing.
     pub repeatable: bool,
 }
 
-impl<'a> Question<'a> {
+impl<'a> UpstreamRequest<'a> {
     pub fn get(path: &'a str, token: &'a str) -> Self {
         Self {
             method: Method::GET,
@@ -65,17 +62,17 @@ impl<'a> Question<'a> {
 }
 
 /// What came back.
-pub struct Answer {
+pub struct UpstreamResponse {
     pub status: StatusCode,
-    /// `None`: larger than is taken.
+    /// `None`: larger than the bound.
     pub body: Option<Bytes>,
 }
 
 /// Why nothing usable came back: one sentence, for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble(pub String);
+pub struct UpstreamError(pub String);
 
-impl fmt::Display for Trouble {
+impl fmt::Display for UpstreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -87,7 +84,7 @@ pub struct Client {
     url: HttpUrl,
     host: HeaderValue,
     idle: RefCell<Vec<SendRequest<Full<Bytes>>>>,
-    places: Semaphore,
+    permits: Semaphore,
 }
 
 impl Client {
@@ -99,81 +96,92 @@ impl Client {
             host: HeaderValue::from_str(&host).unwrap_or(HeaderValue::from_static("")),
             url,
             idle: RefCell::default(),
-            places: Semaphore::new(PLACES),
+            permits: Semaphore::new(CONCURRENT),
         }
     }
 
-    /// Asks, and reads the whole answer.
-    pub async fn ask(&self, question: &Question<'_>) -> Result<Answer, Trouble> {
-        let place = within(QUEUE, self.places.acquire()).await;
-        let _place = place.ok_or_else(|| Trouble("too many questions wait for it".into()))?;
-        let late = || Trouble(format!("no answer within {} s", DEADLINE.as_secs()));
-        let answer = within(DEADLINE, self.exchange(question)).await;
-        answer.unwrap_or_else(|| Err(late()))
+    /// Sends a request and reads the whole response.
+    pub async fn send(
+        &self,
+        request: &UpstreamRequest<'_>,
+    ) -> Result<UpstreamResponse, UpstreamError> {
+        let permit = within(QUEUE, self.permits.acquire()).await;
+        let _permit =
+            permit.ok_or_else(|| UpstreamError("too many requests wait for it".into()))?;
+        let late = || UpstreamError(format!("no answer within {} s", DEADLINE.as_secs()));
+        let response = within(DEADLINE, self.exchange(request)).await;
+        response.unwrap_or_else(|| Err(late()))
     }
 
-    async fn exchange(&self, question: &Question<'_>) -> Result<Answer, Trouble> {
-        while question.repeatable
-            && let Some(mut kept) = self.kept()
+    async fn exchange(
+        &self,
+        request: &UpstreamRequest<'_>,
+    ) -> Result<UpstreamResponse, UpstreamError> {
+        while request.repeatable
+            && let Some(mut idle) = self.idle_connection()
         {
-            if kept.ready().await.is_err() {
+            if idle.ready().await.is_err() {
                 continue;
             }
             // Open WebUI ends connections that were idle for a while, maybe just now: then a new one is made.
-            if let Ok(response) = kept.send_request(self.request(question)?).await {
-                return self.read(kept, response).await;
+            if let Ok(response) = idle.send_request(self.encode(request)?).await {
+                return self.read(idle, response).await;
             }
         }
         let mut fresh = self.connect().await?;
-        let response = fresh.send_request(self.request(question)?).await;
+        let response = fresh.send_request(self.encode(request)?).await;
         self.read(fresh, response.map_err(|e| broken(&e))?).await
     }
 
-    fn kept(&self) -> Option<SendRequest<Full<Bytes>>> {
+    fn idle_connection(&self) -> Option<SendRequest<Full<Bytes>>> {
         self.idle.borrow_mut().pop()
     }
 
-    fn request(&self, question: &Question<'_>) -> Result<Request<Full<Bytes>>, Trouble> {
-        let path = format!("{}{}", self.url.path, question.path);
-        let mut request = Request::builder()
-            .method(question.method.clone())
+    fn encode(
+        &self,
+        request: &UpstreamRequest<'_>,
+    ) -> Result<hyper::Request<Full<Bytes>>, UpstreamError> {
+        let path = format!("{}{}", self.url.path, request.path);
+        let mut encoded = hyper::Request::builder()
+            .method(request.method.clone())
             .uri(path)
             .header(HOST, self.host.clone())
             .header(USER_AGENT, AGENT)
             .header(ACCEPT, JSON);
-        if let Some(token) = question.token {
+        if let Some(token) = request.token {
             let value = HeaderValue::from_str(&format!("Bearer {token}"));
-            let mut value = value.map_err(|_| Trouble("the token is no header".into()))?;
+            let mut value = value.map_err(|_| UpstreamError("the token is no header".into()))?;
             value.set_sensitive(true);
-            request = request.header(AUTHORIZATION, value);
+            encoded = encoded.header(AUTHORIZATION, value);
         }
-        if question.body.is_some() {
-            request = request.header(CONTENT_TYPE, JSON);
+        if request.body.is_some() {
+            encoded = encoded.header(CONTENT_TYPE, JSON);
         }
-        let body = question.body.clone().unwrap_or_default();
-        let request = request.body(Full::new(Bytes::from(body)));
-        request.map_err(|_| Trouble("the question is no HTTP request".into()))
+        let body = request.body.clone().unwrap_or_default();
+        let encoded = encoded.body(Full::new(Bytes::from(body)));
+        encoded.map_err(|_| UpstreamError("it can't be encoded as an HTTP request".into()))
     }
 
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, Trouble> {
-        let stream = dial(&self.url).await.map_err(|e| Trouble(e.to_string()))?;
+    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, UpstreamError> {
+        let connected = dial(&self.url.host, self.url.port).await;
+        let stream = connected.map_err(|e| UpstreamError(e.to_string()))?;
         let made = http1::handshake(Io::new(stream)).await;
         let (sender, connection) = made.map_err(|e| broken(&e))?;
-        let converse = async move {
+        let drive = async move {
             if let Err(e) = connection.await {
                 log::debug!("a connection to Open WebUI ends: {e}");
             }
         };
-        self.tasks.spawn("a connection to Open WebUI", converse);
+        self.tasks.spawn("a connection to Open WebUI", drive);
         Ok(sender)
     }
 
-    /// Reads the body; the connection is kept when it was read to its end.
+    /// Reads the body. The connection serves another request when it was read to its end.
     async fn read(
         &self,
         sender: SendRequest<Full<Bytes>>,
-        response: Response<Incoming>,
-    ) -> Result<Answer, Trouble> {
+        response: hyper::Response<Incoming>,
+    ) -> Result<UpstreamResponse, UpstreamError> {
         let status = response.status();
         let mut body = response.into_body();
         let mut bytes = Vec::new();
@@ -182,8 +190,8 @@ impl Client {
             let Some(data) = frame.data_ref() else {
                 continue;
             };
-            if bytes.len() + data.len() > MAX_ANSWER {
-                return Ok(Answer { status, body: None });
+            if bytes.len() + data.len() > MAX_BODY {
+                return Ok(UpstreamResponse { status, body: None });
             }
             bytes.extend_from_slice(data);
         }
@@ -191,11 +199,11 @@ impl Client {
             self.idle.borrow_mut().push(sender);
         }
         let body = Some(bytes.into());
-        Ok(Answer { status, body })
+        Ok(UpstreamResponse { status, body })
     }
 }
 
-/// What stands in a Host header.
+/// The value of a Host header.
 pub fn host(url: &HttpUrl) -> String {
     let bare = HttpUrl {
         path: String::new(),
@@ -204,28 +212,8 @@ pub fn host(url: &HttpUrl) -> String {
     bare.to_string().replacen("http://", "", 1)
 }
 
-/// A connection to Open WebUI.
-pub async fn dial(url: &HttpUrl) -> io::Result<Async<TcpStream>> {
-    let addresses = match url.host.parse() {
-        // An address needs no thread that looks it up.
-        Ok(ip) => vec![SocketAddr::new(ip, url.port)],
-        Err(_) => smol::net::resolve((url.host.as_str(), url.port)).await?,
-    };
-    let mut error = io::Error::other("its name has no address");
-    for address in addresses {
-        match Async::<TcpStream>::connect(address).await {
-            Ok(stream) => {
-                stream.get_ref().set_nodelay(true)?;
-                return Ok(stream);
-            }
-            Err(e) => error = e,
-        }
-    }
-    Err(error)
-}
-
-fn broken(error: &hyper::Error) -> Trouble {
-    Trouble(match error {
+fn broken(error: &hyper::Error) -> UpstreamError {
+    UpstreamError(match error {
         e if e.is_incomplete_message() => "it broke off in the middle of an answer".into(),
         e if e.is_parse() => "it does not speak HTTP".into(),
         e => format!("the connection failed: {e}"),

@@ -1,23 +1,22 @@
 //! Notes: what may be done with them, what is in them, saving.
 
-use super::super::local::is_empty_content;
-use super::super::{Access, Emptying, Identity, NoteView, Refusal};
-use super::client::Question;
-use super::{AWAY, HOLDS, OpenWebui, Says, is_id, key};
+use super::client::UpstreamRequest;
+use super::rest::{Outcome, is_uuid};
+use super::watch::AWAY;
+use super::webui::{ACCESS_HOLDS, OpenWebui, access_key};
+use crate::directory::content::is_empty;
+use crate::directory::types::{Access, Emptying, Identity, NoteView, Refusal};
+use crate::ground::json;
 use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::time::Instant;
 
 #[derive(Deserialize)]
 struct Note {
     id: String,
-    user_id: String,
-    #[serde(default)]
-    title: String,
     data: Option<BTreeMap<String, Box<RawValue>>>,
     #[serde(default)]
     write_access: bool,
@@ -25,24 +24,24 @@ struct Note {
 
 impl OpenWebui {
     /// Never from the cache: an editor that opens the note begins with this content.
-    pub(in super::super) async fn note(
-        self: &Rc<Self>,
+    pub(in crate::directory) async fn note(
+        &self,
         who: &Identity,
         note_id: &str,
     ) -> Result<Option<NoteView>, Refusal> {
-        match self.watch.is_away() {
+        match self.rest.watch.is_away() {
             true => Err(AWAY),
             false => self.fetch(who, note_id).await,
         }
     }
 
-    pub(in super::super) async fn note_access(
-        self: &Rc<Self>,
+    pub(in crate::directory) async fn note_access(
+        &self,
         who: &Identity,
         note_id: &str,
     ) -> Result<Access, Refusal> {
-        let key = key(&who.user, "note", note_id);
-        if let Some(access) = self.access.get(&key, HOLDS, Instant::now()) {
+        let key = access_key(&who.user, "note", note_id);
+        if let Some(access) = self.access.get(&key, ACCESS_HOLDS, Instant::now()) {
             return Ok(access);
         }
         match self.note(who, note_id).await {
@@ -51,41 +50,41 @@ impl OpenWebui {
         }
     }
 
-    async fn fetch(
-        self: &Rc<Self>,
-        who: &Identity,
-        note_id: &str,
-    ) -> Result<Option<NoteView>, Refusal> {
-        if !is_id(note_id) {
+    async fn fetch(&self, who: &Identity, note_id: &str) -> Result<Option<NoteView>, Refusal> {
+        if !is_uuid(note_id) {
             return Ok(None);
         }
         let path = format!("/api/v1/notes/{note_id}");
-        let view = match self.ask_anyway(Question::get(&path, &who.token)).await? {
-            Says::Yes(body) => Some(view(self.read(&path, &body)?, note_id)?),
-            Says::TooMuch => return Err(Refusal::Denied("the note is too large")),
-            Says::No(_) => None,
+        let view = match self
+            .rest
+            .send_anyway(UpstreamRequest::get(&path, &who.token))
+            .await?
+        {
+            Outcome::Success(body) => Some(view(self.rest.parse(&path, &body)?, note_id)?),
+            Outcome::TooLarge => return Err(Refusal::Denied("the note is too large")),
+            Outcome::Refused(_) => None,
         };
         let access = view.as_ref().map_or(Access::None, |view| view.access);
-        let key = key(&who.user, "note", note_id);
-        self.learn(key, access);
+        let key = access_key(&who.user, "note", note_id);
+        self.remember(key, access);
         Ok(view)
     }
 
     /// Tried also while Open WebUI counts as away: whoever saves has nothing better to do.
-    pub(in super::super) async fn save_note(
-        self: &Rc<Self>,
+    pub(in crate::directory) async fn save_note(
+        &self,
         who: &Identity,
         note_id: &str,
         data: &RawValue,
         emptying: Emptying,
     ) -> Result<Option<Box<RawValue>>, Refusal> {
-        if !is_id(note_id) {
+        if !is_uuid(note_id) {
             return Err(Refusal::Denied("no such note"));
         }
         if emptying == Emptying::Refuse && empties(data) {
             let saved = self.fetch(who, note_id).await?;
-            let content = saved.and_then(|note| serde_json::from_str(note.content.get()).ok());
-            if !is_empty_content(content.as_ref()) {
+            let content = saved.and_then(|note| json::owned(note.content.get()).ok());
+            if !is_empty(content.as_ref()) {
                 let why = "an empty document would replace the note's content";
                 return Err(Refusal::Denied(why));
             }
@@ -93,14 +92,15 @@ impl OpenWebui {
         let path = format!("/api/v1/notes/{note_id}/update");
         let body = format!(r#"{{"data":{}}}"#, data.get());
         match self
-            .ask_anyway(Question::post(&path, &who.token, body))
+            .rest
+            .send_anyway(UpstreamRequest::post(&path, &who.token, body))
             .await?
         {
-            // Over Redis it tells everybody itself.
-            Says::Yes(_) if self.shares_redis => Ok(None),
-            Says::Yes(note) => self.read(&path, &note).map(Some),
-            Says::TooMuch => Ok(None),
-            Says::No(status) => Err(Refusal::Denied(match status {
+            // Over Redis it emits to everybody itself.
+            Outcome::Success(_) if self.shares_redis() => Ok(None),
+            Outcome::Success(note) => self.rest.parse(&path, &note).map(Some),
+            Outcome::TooLarge => Ok(None),
+            Outcome::Refused(status) => Err(Refusal::Denied(match status {
                 StatusCode::NOT_FOUND => "no such note",
                 StatusCode::PAYLOAD_TOO_LARGE => "the note is too large",
                 StatusCode::UNPROCESSABLE_ENTITY => "Open WebUI does not take the note's data",
@@ -113,9 +113,9 @@ impl OpenWebui {
 
 /// Does it set content that shows nothing?
 fn empties(data: &RawValue) -> bool {
-    let data: Option<Value> = serde_json::from_str(data.get()).ok();
+    let data: Option<Value> = json::owned(data.get()).ok();
     let content = data.as_ref().and_then(|data| data.get("content"));
-    content.is_some() && is_empty_content(content)
+    content.is_some() && is_empty(content)
 }
 
 fn view(note: Note, note_id: &str) -> Result<NoteView, Refusal> {
@@ -129,8 +129,6 @@ fn view(note: Note, note_id: &str) -> Result<NoteView, Refusal> {
             false => Access::Read,
         },
         content: content.unwrap_or_else(|| RawValue::NULL.to_owned()),
-        user_id: note.user_id,
-        title: note.title,
     })
 }
 
@@ -139,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_note_is_read_as_open_webui_tells_it() {
+    fn a_note_is_read_as_open_webui_answers_it() {
         let json = r#"{"id":"A1","user_id":"u","title":"T","data":{"content":{"md":"x"},"files":null},"write_access":true,"meta":null}"#;
         let note = view(serde_json::from_str(json).unwrap(), "a1").unwrap();
         assert_eq!(

@@ -1,15 +1,17 @@
 //! Who bears a token, and the channels that they are in.
 
-use super::super::{Identity, Refusal, User};
-use super::client::Question;
-use super::{OpenWebui, Says, WHO_AM_I};
+use super::client::UpstreamRequest;
+use super::rest::Outcome;
+use super::watch::WHO_AM_I;
+use super::webui::OpenWebui;
+use crate::directory::types::{Identity, Refusal, User};
 use crate::token::Claims;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// How long an accepted token is accepted without asking (contract, Identity).
+/// How long an accepted token is accepted without a request (contract, Identity).
 const ACCEPTED: Duration = Duration::from_secs(30);
 /// The same for the check of those who are here already, who are checked every 30 s.
 const CHECKED: Duration = Duration::from_secs(5);
@@ -35,8 +37,8 @@ struct Channel {
 }
 
 impl OpenWebui {
-    pub(in super::super) async fn identify(
-        self: &Rc<Self>,
+    pub(in crate::directory) async fn identify(
+        &self,
         token: &str,
         claims: &Claims,
     ) -> Result<Identity, Refusal> {
@@ -51,7 +53,7 @@ impl OpenWebui {
         })
     }
 
-    pub(in super::super) async fn recheck(self: &Rc<Self>, who: &Identity) -> Result<(), Refusal> {
+    pub(in crate::directory) async fn recheck(&self, who: &Identity) -> Result<(), Refusal> {
         let user = match self.users.get(&who.token, CHECKED, Instant::now()) {
             Some(user) => user,
             None => self.who_is(&who.token, &who.claims).await?,
@@ -62,37 +64,41 @@ impl OpenWebui {
         }
     }
 
-    /// Every question makes its user active; so there is something to do only for who caused none lately.
-    pub(in super::super) fn seen(self: &Rc<Self>, who: &Identity) {
+    /// Every request makes its user active; so there is something to do only for who caused none lately.
+    pub(in crate::directory) fn seen(self: &Rc<Self>, who: &Identity) {
         let now = Instant::now();
-        if self.watch.is_away() || self.users.get(&who.token, SEEN, now).is_some() {
+        if self.rest.watch.is_away() || self.users.get(&who.token, SEEN, now).is_some() {
             return;
         }
         let (webui, who) = (self.clone(), who.clone());
-        let ask = async move {
+        let report = async move {
             if let Err(refusal) = webui.who_is(&who.token, &who.claims).await {
-                log::debug!("{} is not told active: {refusal}", who.user.id);
+                log::debug!("{} is not reported active: {refusal}", who.user.id);
             }
         };
-        self.tasks.spawn("tells a user active", ask);
+        self.tasks.spawn("reports a user active", report);
     }
 
-    /// Asked each time: clients ask again just when a channel was made.
-    pub(in super::super) async fn channels(
-        self: &Rc<Self>,
+    /// Requested each time: clients do so just when a channel was made.
+    pub(in crate::directory) async fn channels(
+        &self,
         who: &Identity,
     ) -> Result<Vec<String>, Refusal> {
-        match self.ask(Question::get(CHANNELS, &who.token)).await {
-            Ok(Says::Yes(body)) => {
-                let channels: Vec<Channel> = self.read(CHANNELS, &body)?;
+        match self
+            .rest
+            .send(UpstreamRequest::get(CHANNELS, &who.token))
+            .await
+        {
+            Ok(Outcome::Success(body)) => {
+                let channels: Vec<Channel> = self.rest.parse(CHANNELS, &body)?;
                 let ids: Vec<String> = channels.into_iter().map(|channel| channel.id).collect();
                 let now = Instant::now();
                 self.channels.put(who.token.clone(), ids.clone(), now);
                 Ok(ids)
             }
             // Channels are off, or not for this user.
-            Ok(Says::No(_)) => Ok(Vec::new()),
-            Ok(Says::TooMuch) => Err(self.too_much(CHANNELS)),
+            Ok(Outcome::Refused(_)) => Ok(Vec::new()),
+            Ok(Outcome::TooLarge) => Err(self.rest.too_large(CHANNELS)),
             Err(refusal) => self
                 .channels
                 .last(&who.token, Instant::now())
@@ -100,11 +106,15 @@ impl OpenWebui {
         }
     }
 
-    async fn who_is(self: &Rc<Self>, token: &str, claims: &Claims) -> Result<User, Refusal> {
-        let known = match self.ask(Question::get(WHO_AM_I, token)).await? {
-            Says::Yes(body) => user(self.read(WHO_AM_I, &body)?, claims),
-            Says::TooMuch => return Err(self.too_much(WHO_AM_I)),
-            Says::No(_) => Err(Refusal::Denied("Open WebUI refuses the token")),
+    async fn who_is(&self, token: &str, claims: &Claims) -> Result<User, Refusal> {
+        let known = match self
+            .rest
+            .send(UpstreamRequest::get(WHO_AM_I, token))
+            .await?
+        {
+            Outcome::Success(body) => user(self.rest.parse(WHO_AM_I, &body)?, claims),
+            Outcome::TooLarge => return Err(self.rest.too_large(WHO_AM_I)),
+            Outcome::Refused(_) => Err(Refusal::Denied("Open WebUI refuses the token")),
         };
         match &known {
             Ok(user) => self.users.put(token.into(), user.clone(), Instant::now()),

@@ -1,12 +1,15 @@
 //! A TCP stream of our executor in the shape that hyper reads and writes.
 
 use super::Socket;
+use super::reactor::{Key, Reactor};
 use futures_lite::{AsyncRead, AsyncWrite};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use smol::Timer;
-use std::future::Future as _;
+use std::future::{Future as _, poll_fn};
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -19,6 +22,8 @@ const CHUNK: usize = 8192;
 /// What an HTTP connection runs on, and what an upgrade hands over.
 pub struct Io<S = Socket> {
     stream: S,
+    /// Something was read since [`Watch::expect`].
+    heard: Arc<AtomicBool>,
     patience: Duration,
     /// Runs while a write waits.
     stalled: Option<Timer>,
@@ -28,6 +33,7 @@ impl<S> Io<S> {
     pub fn new(stream: S) -> Self {
         Self {
             stream,
+            heard: Arc::default(),
             patience: PATIENCE,
             stalled: None,
         }
@@ -55,6 +61,41 @@ impl<S> Io<S> {
     }
 }
 
+impl Io {
+    /// What others may know of it.
+    pub fn watch(&self) -> Watch {
+        Watch {
+            key: self.stream.key(),
+            heard: self.heard.clone(),
+        }
+    }
+}
+
+/// Sees what happens on a connection, for as long as it lives. Atomic only because hyper wants what it is given to be `Send`.
+#[derive(Clone)]
+pub struct Watch {
+    key: Key,
+    heard: Arc<AtomicBool>,
+}
+
+impl Watch {
+    /// Forgets what was read before.
+    pub fn expect(&self) {
+        self.heard.store(false, Relaxed);
+    }
+
+    /// Whether something was read since.
+    pub fn has_heard(&self) -> bool {
+        self.heard.load(Relaxed)
+    }
+
+    /// Waits until the other side has closed, at least for what it sends, also when not all of that is read. One task at a
+    /// time may wait.
+    pub async fn left(&self) {
+        poll_fn(|cx| Reactor::with(|reactor| reactor.poll_ended(self.key, cx))).await;
+    }
+}
+
 impl<S: AsyncRead + Unpin> Read for Io<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -65,6 +106,9 @@ impl<S: AsyncRead + Unpin> Read for Io<S> {
         let mut chunk = [0; CHUNK];
         let room = buf.remaining().min(CHUNK);
         let n = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut chunk[..room]))?;
+        if n > 0 {
+            self.heard.store(true, Relaxed);
+        }
         buf.put_slice(&chunk[..n]);
         Poll::Ready(Ok(()))
     }
@@ -105,9 +149,9 @@ impl<S: AsyncWrite + Unpin> Write for Io<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ground::tasks::block_on;
-    use std::future::poll_fn;
-    use std::io::Read as _;
+    use crate::ground::tasks::{block_on, within};
+    use rustix::net::{SendFlags, send};
+    use std::io::{Read as _, Write as _};
     use std::net::{TcpListener, TcpStream};
 
     async fn write(io: &mut Io) -> io::Result<usize> {
@@ -137,5 +181,34 @@ mod tests {
         assert!(block_on(|_| async move {
             write(&mut io).await.is_ok() && io.stalled.is_none()
         }));
+    }
+
+    #[test]
+    fn the_end_is_seen_behind_what_is_still_to_be_read() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut theirs = listener.accept().unwrap().0;
+        let mut io = Io::new(Socket::new(ours).unwrap());
+        let watch = io.watch();
+        block_on(|_| async move {
+            let soon = Duration::from_millis(50);
+            let mut early = Box::pin(watch.left());
+            assert!(within(soon, &mut early).await.is_none(), "nothing is sent");
+            theirs.write_all(b"the rest of a request").unwrap();
+            send(&theirs, b"!", SendFlags::OOB).unwrap();
+            assert!(within(soon, &mut early).await.is_none(), "bytes are no end");
+            theirs.shutdown(std::net::Shutdown::Write).unwrap();
+            early.await;
+            // Once seen, it stays so; what was sent before is read all the same.
+            watch.left().await;
+            let mut space = [0; 64];
+            let mut buffer = hyper::rt::ReadBuf::new(&mut space);
+            let read = poll_fn(|cx| Pin::new(&mut io).poll_read(cx, buffer.unfilled())).await;
+            assert!(read.is_ok() && buffer.filled().starts_with(b"the rest"));
+            watch.left().await;
+            drop(io);
+            // Whose socket is closed has left.
+            watch.left().await;
+        });
     }
 }

@@ -5,9 +5,11 @@
 //! - [`turns`]: how long one thing may keep it busy
 //! - [`socket`]: a TCP stream in the epoll
 //! - [`io`]: the same as hyper reads and writes it
+//! - [`dial`](dial()): a connection to a host
 //! - [`tally`]: how many of something each address has
 
 mod bell;
+mod dial;
 mod io;
 #[cfg(test)]
 mod random_tests;
@@ -16,7 +18,8 @@ mod socket;
 mod tally;
 mod turns;
 
-pub use io::Io;
+pub use dial::dial;
+pub use io::{Io, Watch};
 pub use reactor::{Hold, Reactor, Serve};
 pub use socket::Socket;
 pub use tally::Tally;

@@ -29,22 +29,24 @@ const FLUSH_TIME: Duration = Duration::from_millis(2);
 const FLUSHES: usize = 32;
 
 /// There may be something to read.
-const READABLE: u8 = 1;
+const READABLE: u16 = 1;
 /// The kernel may take something.
-const WRITABLE: u8 = 2;
+const WRITABLE: u16 = 2;
 /// The end of the stream, an error or an urgent byte has come: a short read does not mean that nothing is left.
-const ENDING: u8 = 4;
+const ENDING: u16 = 4;
 /// In the ready list.
-const LISTED: u8 = 8;
+const LISTED: u16 = 8;
 /// What was read is not handled to its end.
-const MORE: u8 = 16;
+const MORE: u16 = 16;
 /// It is not read: a handler waits for something.
-const WAITS: u8 = 32;
+const WAITS: u16 = 32;
 /// It is not read: what was written to it is not taken by the kernel.
-const FULL: u8 = 64;
+const FULL: u16 = 64;
 /// It is not read: it has sent more than it may.
-const PAUSED: u8 = 128;
-const HELD: u8 = WAITS | FULL | PAUSED;
+const PAUSED: u16 = 128;
+const HELD: u16 = WAITS | FULL | PAUSED;
+/// The other side has closed, at least for what it sends, whether or not all that it sent is read.
+const ENDED: u16 = 256;
 
 const INTEREST: EventFlags = EventFlags::IN
     .union(EventFlags::OUT)
@@ -53,8 +55,7 @@ const INTEREST: EventFlags = EventFlags::IN
     .union(EventFlags::ET);
 const ENDS: EventFlags = EventFlags::RDHUP
     .union(EventFlags::HUP)
-    .union(EventFlags::ERR)
-    .union(EventFlags::PRI);
+    .union(EventFlags::ERR);
 /// The bell's place.
 const BELL: u64 = u64::MAX;
 
@@ -69,8 +70,8 @@ pub trait Serve {
 }
 
 enum Who {
-    /// Tasks that wait: to read, to write.
-    Tasks([Option<Waker>; 2]),
+    /// Tasks that wait: to read, to write, for the end.
+    Tasks([Option<Waker>; 3]),
     Served(Rc<dyn Serve>),
     /// Closed while it was in the list: the place is free when the list has passed it.
     Closed,
@@ -78,7 +79,7 @@ enum Who {
 
 struct Slot {
     generation: u32,
-    flags: u8,
+    flags: u16,
     who: Who,
 }
 
@@ -96,8 +97,11 @@ pub enum Direction {
     Write = 1,
 }
 
+/// The place of whoever waits for the end.
+const END: usize = 2;
+
 impl Direction {
-    fn flag(self) -> u8 {
+    fn flag(self) -> u16 {
         match self {
             Self::Read => READABLE,
             Self::Write => WRITABLE,
@@ -179,7 +183,7 @@ impl Reactor {
         let slot = slots.insert(Slot {
             generation,
             flags: WRITABLE,
-            who: Who::Tasks([None, None]),
+            who: Who::Tasks([None, None, None]),
         });
         let data = EventData::new_u64(u64::from(generation) << 32 | slot as u64);
         match epoll::add(&self.epoll, source, data, INTEREST) {
@@ -220,19 +224,19 @@ impl Reactor {
             // Whether it can be written to is unknown: a try tells.
             slot.flags |= WRITABLE;
             slot.flags &= !(HELD | MORE);
-            std::mem::replace(&mut slot.who, Who::Tasks([None, None]))
+            std::mem::replace(&mut slot.who, Who::Tasks([None, None, None]))
         });
         drop(before);
     }
 
     /// It is not read any more until it is let go.
     pub(super) fn hold(&self, key: Key, why: Hold) {
-        self.change(key, |slot| slot.flags |= why as u8);
+        self.change(key, |slot| slot.flags |= why as u16);
     }
 
     /// Takes back one reason not to read it.
     pub(super) fn let_go(&self, key: Key, why: Hold) {
-        self.change(key, |slot| slot.flags &= !(why as u8));
+        self.change(key, |slot| slot.flags &= !(why as u16));
         self.list(key);
     }
 
@@ -276,6 +280,22 @@ impl Reactor {
         match ready {
             Some(false) => Poll::Pending,
             _ => Poll::Ready(()),
+        }
+    }
+
+    /// Whether the other side has closed, at least for what it sends; if not, the task is woken when it does. One task at
+    /// a time may wait so, beside those that read and write. Who is served in turns sees the end itself.
+    pub(super) fn poll_ended(&self, key: Key, cx: &Context<'_>) -> Poll<()> {
+        let waits = self.change(key, |slot| match &mut slot.who {
+            Who::Tasks(wakers) if slot.flags & ENDED == 0 => {
+                wakers[END] = Some(cx.waker().clone());
+                true
+            }
+            Who::Tasks(_) | Who::Served(_) | Who::Closed => false,
+        });
+        match waits {
+            Some(true) => Poll::Pending,
+            Some(false) | None => Poll::Ready(()),
         }
     }
 
@@ -335,18 +355,21 @@ impl Reactor {
             slot: data as u32,
             generation: (data >> 32) as u32,
         };
-        let mut woken = [None, None];
+        let mut woken = [None, None, None];
         let writable = self.change(key, |slot| {
-            let readable = events.intersects(EventFlags::IN | ENDS);
+            let (ends, urgent) = (events.intersects(ENDS), events.contains(EventFlags::PRI));
+            let readable = ends || urgent || events.contains(EventFlags::IN);
             slot.flags |= if readable { READABLE } else { 0 };
-            slot.flags |= if events.intersects(ENDS) { ENDING } else { 0 };
-            let ended = events.intersects(EventFlags::HUP | EventFlags::ERR);
-            let writable = ended || events.contains(EventFlags::OUT);
+            slot.flags |= if ends || urgent { ENDING } else { 0 };
+            slot.flags |= if ends { ENDED } else { 0 };
+            let broken = events.intersects(EventFlags::HUP | EventFlags::ERR);
+            let writable = broken || events.contains(EventFlags::OUT);
             match &mut slot.who {
                 Who::Tasks(wakers) => {
                     slot.flags |= if writable { WRITABLE } else { 0 };
                     woken[0] = wakers[0].take_if(|_| readable);
                     woken[1] = wakers[1].take_if(|_| writable);
+                    woken[END] = wakers[END].take_if(|_| ends);
                     None
                 }
                 // That it could be written to rides on every event.

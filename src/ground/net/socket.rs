@@ -35,6 +35,11 @@ impl Socket {
         Ok(Self { stream, place })
     }
 
+    /// Its place, for who watches it without holding it.
+    pub(super) fn key(&self) -> Key {
+        self.place.0
+    }
+
     /// The stream below.
     pub fn get_ref(&self) -> &TcpStream {
         &self.stream

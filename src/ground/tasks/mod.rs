@@ -6,16 +6,18 @@
 //! - [`within`]: no longer than that
 
 mod bell;
+mod deadline;
 mod single;
 #[cfg(test)]
 mod tests;
 
 pub use bell::Bell;
+pub use deadline::within;
 pub use single::Single;
 
 use super::net::Reactor;
 use slab::Slab;
-use smol::{LocalExecutor, Task, Timer};
+use smol::{LocalExecutor, Task};
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -121,7 +123,7 @@ impl Tasks {
         &self,
         name: &'static str,
         work: impl Future<Output = T> + 'static,
-    ) -> Answer<T> {
+    ) -> Outcome<T> {
         let answer = Rc::new(Slot {
             value: Cell::new(None),
             filled: Bell::default(),
@@ -131,10 +133,11 @@ impl Tasks {
             slot.value.set(Some(work.await));
             slot.filled.ring();
         });
-        Answer(answer)
+        Outcome(answer)
     }
 
     /// How many tasks run.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.0.running.borrow().len()
     }
@@ -189,26 +192,17 @@ impl Drop for Place {
 }
 
 /// The answer of a task; never comes when the task was ended.
-pub struct Answer<T>(Rc<Slot<T>>);
+pub struct Outcome<T>(Rc<Slot<T>>);
 
 struct Slot<T> {
     value: Cell<Option<T>>,
     filled: Bell,
 }
 
-impl<T> Future for Answer<T> {
+impl<T> Future for Outcome<T> {
     type Output = T;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         self.0.filled.poll(cx, || self.0.value.take())
     }
-}
-
-/// Waits for `work`, no longer than `limit`; `None` when it took longer.
-pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
-    let late = async {
-        Timer::after(limit).await;
-        None
-    };
-    futures_lite::future::or(async { Some(work.await) }, late).await
 }

@@ -31,6 +31,7 @@ impl Single {
     }
 
     /// Whether it runs.
+    #[cfg(test)]
     pub fn is_running(&self) -> bool {
         self.0.get()
     }

@@ -1,5 +1,8 @@
+//! Tasks, waiting and deadlines.
+
 use super::*;
 use std::cell::Cell;
+use std::time::Duration;
 
 fn with_tasks<T: 'static, F: Future<Output = T> + 'static>(
     work: impl FnOnce(Tasks) -> F + 'static,

@@ -5,7 +5,8 @@
 //! connection ends with it). Of a host that did not speak up, which is not one of ours, only the socket can be asked
 //! after: by its own channel with room channels, else by its entry in the session pool.
 
-use crate::redis::{Fault, Redis, own_channel};
+use crate::ground::tasks::{Single, Tasks};
+use crate::redis::{CommandError, Redis, own_channel};
 use crate::socket::Args;
 use smol::channel::{Receiver, Sender, bounded};
 use std::cell::{Cell, RefCell};
@@ -23,7 +24,7 @@ const MISSES: u8 = 2;
 pub struct Calls {
     last: Cell<u64>,
     open: RefCell<HashMap<u64, Call>>,
-    looking: Cell<bool>,
+    looking: Single,
 }
 
 struct Call {
@@ -83,24 +84,29 @@ impl Calls {
     }
 
     /// Looks after those who should answer, until nobody waits. `channel` names a socket's own channel, if it has one.
-    pub async fn look(self: Rc<Self>, redis: Redis, channel: impl Fn(&str) -> Option<String>) {
-        if self.looking.replace(true) {
-            return;
-        }
-        while !self.open.borrow().is_empty() {
-            smol::Timer::after(LOOK).await;
-            if let Err(fault) = self.look_once(&redis, &channel).await {
-                log::debug!("who should answer can't be looked after: {fault}");
+    pub fn keep_looking(
+        self: &Rc<Self>,
+        tasks: &Tasks,
+        redis: &Redis,
+        channel: impl Fn(&str) -> Option<String> + 'static,
+    ) {
+        let (calls, redis) = (self.clone(), redis.clone());
+        let look = || async move {
+            while !calls.open.borrow().is_empty() {
+                smol::Timer::after(LOOK).await;
+                if let Err(fault) = calls.look_once(&redis, &channel).await {
+                    log::debug!("who should answer can't be looked after: {fault}");
+                }
             }
-        }
-        self.looking.set(false);
+        };
+        self.looking.start(tasks, "looks after calls", look);
     }
 
     async fn look_once(
         &self,
         redis: &Redis,
         channel: &impl Fn(&str) -> Option<String>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), CommandError> {
         let (mut by_channel, mut by_entry) = (Vec::new(), Vec::new());
         for (id, call) in &*self.open.borrow() {
             let host = call.host.as_deref().map(own_channel);

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use calls::Calls;
 use publisher::Publisher;
-use wire::{Emit, Message, ReplyTo};
+use wire::{Emit, PeerMessage, ReplyTo};
 
 /// The channel of all instances.
 const CHANNEL: &str = "socketio";
@@ -64,7 +64,7 @@ impl Backplane {
             said: Cell::new(None),
             redis,
         });
-        let keep = backplane.publisher.clone().keep(backplane.redis.clone());
+        let keep = backplane.publisher.clone().run(backplane.redis.clone());
         backplane.tasks.spawn("publishes", keep);
         backplane.listen();
         backplane.take_streams(streams);
@@ -73,21 +73,11 @@ impl Backplane {
 
     fn listen(self: &Rc<Self>) {
         let subscriber = self.redis.subscriber();
-        let take = self.taker();
-        subscriber.listen(CHANNEL, take.clone());
-        let weak = Rc::downgrade(self);
-        let channels = move || weak.upgrade().map_or_else(Vec::new, |this| this.channels());
-        subscriber.set_rooms(channels, move |_, message| take(message));
-    }
-
-    /// Redis, which we hold, doesn't hold us.
-    fn taker(self: &Rc<Self>) -> impl Fn(&[u8]) + Clone + 'static {
-        let weak = Rc::downgrade(self);
-        move |message| {
-            if let Some(this) = weak.upgrade() {
-                this.incoming(message);
-            }
-        }
+        // Redis and this hold each other: both are made once and never dropped.
+        let [all, ours, rooms] = [self.clone(), self.clone(), self.clone()];
+        subscriber.listen(CHANNEL, move |message| all.incoming(message));
+        let channels = move || ours.channels();
+        subscriber.set_rooms(channels, move |_, message| rooms.incoming(message));
     }
 
     /// The channels of all rooms and sockets here.
@@ -120,13 +110,13 @@ impl Backplane {
     /// Waits until no event to a room that was entered before can be missed.
     pub async fn subscribed(&self) {
         if self.room_channels {
-            self.redis.subscriber().settled(&self.redis).await;
+            self.redis.subscriber().confirmed(&self.redis).await;
         }
     }
 
     /// Waits until the others have been told all that they should know.
     pub async fn published(&self) {
-        self.publisher.settled(&self.redis).await;
+        self.publisher.flushed(&self.redis).await;
     }
 
     /// Tells the others of an emit, unless its only receiver is here.
@@ -173,8 +163,7 @@ impl Backplane {
         self.publisher.publish(self.channel(&target), message);
         let by_channel = self.room_channels;
         let channel = move |sid: &str| by_channel.then(|| room_channel("/", sid));
-        let look = self.calls.clone().look(self.redis.clone(), channel);
-        self.tasks.spawn("looks after a call", look);
+        self.calls.keep_looking(&self.tasks, &self.redis, channel);
         match within(timeout, waiting.answer.recv()).await {
             Some(answer) => answer.ok().flatten().ok_or(CallError::Gone),
             None => {
@@ -186,22 +175,22 @@ impl Backplane {
 
     /// Whoever has this socket disconnects it.
     pub fn disconnect(&self, sid: &str) {
-        self.tell(wire::disconnect_message(self.redis.host_id(), sid));
+        self.publish(wire::disconnect_message(self.redis.host_id(), sid));
     }
 
     /// Whoever has this socket lets it enter a room.
     pub fn enter(&self, sid: &str, room: &str) {
-        self.tell(wire::enter_message(self.redis.host_id(), sid, room));
+        self.publish(wire::enter_message(self.redis.host_id(), sid, room));
     }
 
     /// Whoever has this socket lets it leave a room.
     pub fn leave(&self, sid: &str, room: &str) {
-        self.tell(wire::leave_message(self.redis.host_id(), sid, room));
+        self.publish(wire::leave_message(self.redis.host_id(), sid, room));
     }
 
     /// Everybody leaves the room.
     pub fn close_room(&self, room: &str) {
-        self.tell(wire::close_message(self.redis.host_id(), room));
+        self.publish(wire::close_message(self.redis.host_id(), room));
     }
 
     /// Hands an event of a stream to whoever has it open.
@@ -215,21 +204,22 @@ impl Backplane {
     /// Takes the events of streams that other instances' clients send to a backend of this one.
     fn take_streams(&self, streams: Rc<Streams>) {
         #[derive(serde::Deserialize)]
-        struct Event<'a> {
+        struct StreamEvent<'a> {
             channel: String,
             #[serde(borrow)]
             data: &'a RawValue,
         }
-        let listener = move |message: &[u8]| match crate::ground::json::read::<Event<'_>>(message) {
-            Ok(event) => drop(streams.push(&event.channel, event.data)),
-            Err(_) => metrics::refused("backplane message"),
-        };
+        let listener =
+            move |message: &[u8]| match crate::ground::json::read::<StreamEvent<'_>>(message) {
+                Ok(event) => drop(streams.push(&event.channel, event.data)),
+                Err(_) => metrics::refused("backplane message"),
+            };
         self.redis
             .subscriber()
             .listen(&self.redis.key(STREAMS), listener);
     }
 
-    fn tell(&self, message: String) {
+    fn publish(&self, message: String) {
         self.publisher.publish(CHANNEL.into(), message);
     }
 
@@ -241,31 +231,31 @@ impl Backplane {
         metrics::add(Counter::BackplaneIn, 1);
         match wire::decode(message, self.redis.host_id()) {
             Ok(message) => self.obey(message),
-            Err(wire::Malformed(what)) => self.complain(what, message.len()),
+            Err(wire::BadMessage(what)) => self.complain(what, message.len()),
         }
     }
 
-    fn obey(self: &Rc<Self>, message: Message<'_>) {
+    fn obey(self: &Rc<Self>, message: PeerMessage<'_>) {
         let here = |sid: &str| Sid::parse(sid).filter(|sid| self.hub.is_connected(*sid));
         match message {
-            Message::Emit(emit) => self.emit_here(&emit),
-            Message::Callback(callback) => {
+            PeerMessage::Emit(emit) => self.emit_here(&emit),
+            PeerMessage::Callback(callback) => {
                 self.calls
                     .finish(callback.id, Some(callback.args.into_owned()));
             }
-            Message::Here { id, host } => self.calls.found(id, &host),
-            Message::Gone { id } => self.calls.finish(id, None),
-            Message::Disconnect { sid, nsp } if &*nsp == "/" => {
+            PeerMessage::Here { id, host } => self.calls.found(id, &host),
+            PeerMessage::Gone { id } => self.calls.finish(id, None),
+            PeerMessage::Disconnect { sid, nsp } if &*nsp == "/" => {
                 here(&sid).map(|sid| self.hub.disconnect(sid, true));
             }
-            Message::Enter { sid, room } => {
+            PeerMessage::Enter { sid, room } => {
                 here(&sid).map(|sid| self.hub.enter(sid, &room));
             }
-            Message::Leave { sid, room } => {
+            PeerMessage::Leave { sid, room } => {
                 here(&sid).map(|sid| self.hub.leave(sid, &room));
             }
-            Message::Close { nsp, room } => self.hub.close_room(&nsp, &room),
-            Message::Disconnect { .. } | Message::NotForUs => {}
+            PeerMessage::Close { nsp, room } => self.hub.close_room(&nsp, &room),
+            PeerMessage::Disconnect { .. } | PeerMessage::NotForUs => {}
         }
     }
 
@@ -291,19 +281,17 @@ impl Backplane {
     fn ask_here(self: &Rc<Self>, target: &Target<'_>, emit: &Emit<'_>, reply: &ReplyTo<'_>) {
         for sid in self.hub.select(target) {
             let to = reply.clone().into_owned();
-            let weak = Rc::downgrade(self);
+            let this = self.clone();
             let done = Box::new(move |args: Option<Args<'static>>| {
-                if let Some(this) = weak.upgrade() {
-                    this.tell(match args {
-                        Some(args) => wire::callback_message(&to, &args),
-                        None => wire::gone_message(&to),
-                    });
-                }
+                this.publish(match args {
+                    Some(args) => wire::callback_message(&to, &args),
+                    None => wire::gone_message(&to),
+                });
             });
             let Some(ack) = self.hub.emit_with_ack(sid, &emit.event, &emit.args, done) else {
                 continue;
             };
-            self.tell(wire::here_message(reply, self.redis.host_id()));
+            self.publish(wire::here_message(reply, self.redis.host_id()));
             let hub = self.hub.clone();
             let forget = async move {
                 smol::Timer::after(PATIENCE).await;

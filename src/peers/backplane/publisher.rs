@@ -5,7 +5,7 @@
 
 use crate::ground::tasks::Bell;
 use crate::metrics::{self, Counter};
-use crate::redis::{Fault, Redis};
+use crate::redis::{CommandError, Redis};
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -55,7 +55,7 @@ impl Publisher {
     }
 
     /// Runs as long as the server does.
-    pub async fn keep(self: Rc<Self>, redis: Redis) {
+    pub async fn run(self: Rc<Self>, redis: Redis) {
         loop {
             let some = || (!self.queue.borrow().is_empty()).then_some(());
             self.filled.until(some).await;
@@ -68,7 +68,7 @@ impl Publisher {
                     redis.subscriber().published();
                     self.count(&answers);
                 }
-                Err(Fault::Refused(why)) => self.lose(count, &why),
+                Err(CommandError::Refused(why)) => self.lose(count, &why),
                 Err(fault) => self.lose(count, &fault.to_string()),
             }
             self.busy.set(false);
@@ -77,7 +77,7 @@ impl Publisher {
     }
 
     /// Waits until all that was emitted is written, unless Redis is away. The caller limits the time.
-    pub async fn settled(&self, redis: &Redis) {
+    pub async fn flushed(&self, redis: &Redis) {
         let none = || (!self.busy.get() && self.queue.borrow().is_empty()).then_some(());
         futures_lite::future::or(self.emptied.until(none), redis.away()).await;
     }

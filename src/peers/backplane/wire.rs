@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 
 /// A message of another instance.
 #[derive(Debug, PartialEq)]
-pub enum Message<'a> {
+pub enum PeerMessage<'a> {
     Emit(Emit<'a>),
     Callback(Callback<'a>),
     Disconnect {
@@ -86,7 +86,7 @@ pub struct Callback<'a> {
 
 /// Why a message is skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed(pub &'static str);
+pub struct BadMessage(pub &'static str);
 
 /// All fields of all methods, unparsed.
 #[derive(Deserialize)]
@@ -125,52 +125,52 @@ struct Fields<'a> {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn decode<'a>(bytes: &'a [u8], me: &str) -> Result<Message<'a>, Malformed> {
-    let text = std::str::from_utf8(bytes).map_err(|_| Malformed("UTF-8"))?;
-    let fields: Fields<'a> = serde_json::from_str(text).map_err(|_| Malformed("JSON"))?;
+pub fn decode<'a>(bytes: &'a [u8], me: &str) -> Result<PeerMessage<'a>, BadMessage> {
+    let text = std::str::from_utf8(bytes).map_err(|_| BadMessage("UTF-8"))?;
+    let fields: Fields<'a> = serde_json::from_str(text).map_err(|_| BadMessage("JSON"))?;
     let host = fields.host_id.and_then(string);
     let ours = host.as_deref() == Some(me);
     let addressed = matches!(&*fields.method, "callback" | "siskin:here" | "siskin:gone");
     if ours != addressed {
-        return Ok(Message::NotForUs);
+        return Ok(PeerMessage::NotForUs);
     }
-    let sid = || fields.sid.and_then(string).ok_or(Malformed("sid"));
+    let sid = || fields.sid.and_then(string).ok_or(BadMessage("sid"));
     let nsp = || {
         fields
             .namespace
             .and_then(string)
             .unwrap_or(Cow::Borrowed("/"))
     };
-    let id = || fields.id.and_then(read).ok_or(Malformed("id"));
-    let room = || fields.room.and_then(string).ok_or(Malformed("room"));
+    let id = || fields.id.and_then(read).ok_or(BadMessage("id"));
+    let room = || fields.room.and_then(string).ok_or(BadMessage("room"));
     Ok(match &*fields.method {
         "emit" => return emit(&fields, host, nsp()),
-        "callback" => Message::Callback(Callback {
+        "callback" => PeerMessage::Callback(Callback {
             id: id()?,
             args: answer(&fields)?,
         }),
-        "disconnect" => Message::Disconnect {
+        "disconnect" => PeerMessage::Disconnect {
             sid: sid()?,
             nsp: nsp(),
         },
-        "enter_room" => Message::Enter {
+        "enter_room" => PeerMessage::Enter {
             sid: sid()?,
             room: room()?,
         },
-        "leave_room" => Message::Leave {
+        "leave_room" => PeerMessage::Leave {
             sid: sid()?,
             room: room()?,
         },
-        "close_room" => Message::Close {
+        "close_room" => PeerMessage::Close {
             nsp: nsp(),
             room: room()?,
         },
-        "siskin:here" => Message::Here {
+        "siskin:here" => PeerMessage::Here {
             id: id()?,
-            host: fields.by.and_then(string).ok_or(Malformed("by"))?,
+            host: fields.by.and_then(string).ok_or(BadMessage("by"))?,
         },
-        "siskin:gone" => Message::Gone { id: id()? },
-        _ => return Err(Malformed("method")),
+        "siskin:gone" => PeerMessage::Gone { id: id()? },
+        _ => return Err(BadMessage("method")),
     })
 }
 
@@ -178,13 +178,13 @@ fn emit<'a>(
     fields: &Fields<'a>,
     host: Option<Cow<'a, str>>,
     nsp: Cow<'a, str>,
-) -> Result<Message<'a>, Malformed> {
+) -> Result<PeerMessage<'a>, BadMessage> {
     let rooms = match fields.room.map(RawValue::get) {
         None | Some("null") => None,
         Some(_) => match fields.room.and_then(strings) {
             Some(rooms) => Some(rooms),
             // Python's rooms may be anything; ours are text.
-            None => return Ok(Message::NotForUs),
+            None => return Ok(PeerMessage::NotForUs),
         },
     };
     let except = fields.skip_sid.and_then(strings).unwrap_or_default();
@@ -193,8 +193,8 @@ fn emit<'a>(
         Some(data) if fields.binary => with_attachments(data)?,
         Some(data) => arguments(data),
     };
-    let event = fields.event.and_then(string).ok_or(Malformed("event"))?;
-    Ok(Message::Emit(Emit {
+    let event = fields.event.and_then(string).ok_or(BadMessage("event"))?;
+    Ok(PeerMessage::Emit(Emit {
         event,
         args,
         nsp,
@@ -207,16 +207,16 @@ fn emit<'a>(
 fn reply_to<'a>(
     callback: Option<&'a RawValue>,
     host: Option<Cow<'a, str>>,
-) -> Result<Option<ReplyTo<'a>>, Malformed> {
+) -> Result<Option<ReplyTo<'a>>, BadMessage> {
     let Some(callback) = callback.filter(|raw| raw.get() != "null") else {
         return Ok(None);
     };
-    let parts: (&RawValue, &RawValue, u64) = read(callback).ok_or(Malformed("callback"))?;
+    let parts: (&RawValue, &RawValue, u64) = read(callback).ok_or(BadMessage("callback"))?;
     let (room, nsp) = (string(parts.0), string(parts.1));
     Ok(Some(ReplyTo {
-        host: host.ok_or(Malformed("host_id"))?,
-        room: room.ok_or(Malformed("callback"))?,
-        nsp: nsp.ok_or(Malformed("callback"))?,
+        host: host.ok_or(BadMessage("host_id"))?,
+        room: room.ok_or(BadMessage("callback"))?,
+        nsp: nsp.ok_or(BadMessage("callback"))?,
         id: parts.2,
     }))
 }
@@ -235,42 +235,42 @@ fn arguments(data: &RawValue) -> Args<'_> {
 }
 
 /// `[arguments with placeholders, base64, ...]`.
-fn with_attachments(data: &RawValue) -> Result<Args<'_>, Malformed> {
-    let parts: Vec<&RawValue> = read(data).ok_or(Malformed("binary data"))?;
+fn with_attachments(data: &RawValue) -> Result<Args<'_>, BadMessage> {
+    let parts: Vec<&RawValue> = read(data).ok_or(BadMessage("binary data"))?;
     let Some((args, attachments)) = parts.split_first() else {
-        return Err(Malformed("binary data"));
+        return Err(BadMessage("binary data"));
     };
     attach(arguments(args), attachments)
 }
 
 /// A callback's arguments; `attachments` beside them is ours, python-socketio has none there.
-fn answer<'a>(fields: &Fields<'a>) -> Result<Args<'a>, Malformed> {
-    let args = fields.args.ok_or(Malformed("args"))?;
+fn answer<'a>(fields: &Fields<'a>) -> Result<Args<'a>, BadMessage> {
+    let args = fields.args.ok_or(BadMessage("args"))?;
     let inner = args
         .get()
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'));
-    let args = Args::from_json(inner.ok_or(Malformed("args"))?.trim());
+    let args = Args::from_json(inner.ok_or(BadMessage("args"))?.trim());
     match fields.attachments {
         None => Ok(args),
         Some(raw) => attach(
             args,
-            &read::<Vec<&RawValue>>(raw).ok_or(Malformed("attachments"))?,
+            &read::<Vec<&RawValue>>(raw).ok_or(BadMessage("attachments"))?,
         ),
     }
 }
 
-fn attach<'a>(args: Args<'a>, attachments: &[&RawValue]) -> Result<Args<'a>, Malformed> {
+fn attach<'a>(args: Args<'a>, attachments: &[&RawValue]) -> Result<Args<'a>, BadMessage> {
     let placeholders = args.json().matches("\"_placeholder\"").count();
     if attachments.len() > MAX_ATTACHMENTS || placeholders < attachments.len() {
-        return Err(Malformed("attachments"));
+        return Err(BadMessage("attachments"));
     }
     let bytes = |raw: &&RawValue| BASE64.decode(string(raw)?.as_bytes()).ok();
     let decoded: Option<Vec<Vec<u8>>> = attachments.iter().map(bytes).collect();
-    let args = args.with_attachments(decoded.ok_or(Malformed("base64"))?);
+    let args = args.with_attachments(decoded.ok_or(BadMessage("base64"))?);
     match args.placeholders_fit() {
         true => Ok(args),
-        false => Err(Malformed("attachments")),
+        false => Err(BadMessage("attachments")),
     }
 }
 

@@ -4,7 +4,7 @@
 //! says the same as one block of both texts: it is how an implementation splits that one when somebody
 //! writes into it. So nothing is lost, and a typed character takes about one byte instead of fifteen.
 
-use super::reader::{Malformed, put_bytes, put_number};
+use super::reader::{BadUpdate, put_bytes, put_number};
 use super::update::{Block, Id, walk};
 
 /// A block that is to be written: its first bytes up to its text, then the texts joined.
@@ -24,7 +24,7 @@ pub struct Compacted {
 }
 
 /// The same update with as few blocks as typing allows.
-pub fn compact(update: &[u8]) -> Result<Compacted, Malformed> {
+pub fn compact(update: &[u8]) -> Result<Compacted, BadUpdate> {
     let sections = std::cell::RefCell::new(Vec::<Vec<Joined<'_>>>::new());
     let deletions = walk(
         update,

@@ -83,6 +83,7 @@ impl History {
     }
 
     /// Updates in the list.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.ends.len()
     }

@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 /// A document that somebody has open, or that is not saved yet.
 #[derive(Default)]
-struct Document {
+struct Stored {
     history: History,
     /// Who has it open.
     users: Vec<Sid>,
@@ -20,7 +20,7 @@ struct Document {
 /// All of them by id, and what each session has open.
 #[derive(Default)]
 pub struct Memory {
-    documents: RefCell<HashMap<Rc<str>, Document>>,
+    documents: RefCell<HashMap<Rc<str>, Stored>>,
     open: Open,
 }
 
@@ -66,7 +66,7 @@ impl Memory {
         match documents.get_mut(id) {
             Some(document) => document.history.append(update),
             None => {
-                let mut document = Document::default();
+                let mut document = Stored::default();
                 let contents = document.history.append(update)?;
                 documents.insert(id.into(), document);
                 Ok(contents)

@@ -29,7 +29,7 @@ pub mod update;
 
 use crate::peers::outgoing::Outgoing;
 use crate::socket::Sid;
-pub use history::{EMPTY, MAX_BYTES, Rejected};
+pub use history::{EMPTY, Rejected};
 #[cfg(feature = "redis")]
 pub use in_redis::InRedis;
 use memory::Memory;

@@ -8,7 +8,7 @@ const MAX_VALUE_DEPTH: usize = 64;
 
 /// The bytes are not what they should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed;
+pub struct BadUpdate;
 
 /// A place in some bytes; it only moves forward.
 pub struct Reader<'a> {
@@ -25,20 +25,20 @@ impl<'a> Reader<'a> {
         self.rest
     }
 
-    pub fn byte(&mut self) -> Result<u8, Malformed> {
-        let (first, rest) = self.rest.split_first().ok_or(Malformed)?;
+    pub fn byte(&mut self) -> Result<u8, BadUpdate> {
+        let (first, rest) = self.rest.split_first().ok_or(BadUpdate)?;
         self.rest = rest;
         Ok(*first)
     }
 
-    pub fn take(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
-        let (taken, rest) = self.rest.split_at_checked(len).ok_or(Malformed)?;
+    pub fn take(&mut self, len: usize) -> Result<&'a [u8], BadUpdate> {
+        let (taken, rest) = self.rest.split_at_checked(len).ok_or(BadUpdate)?;
         self.rest = rest;
         Ok(taken)
     }
 
     /// An unsigned number, seven bits a byte, the lowest first.
-    pub fn number(&mut self) -> Result<u64, Malformed> {
+    pub fn number(&mut self) -> Result<u64, BadUpdate> {
         let mut number = 0;
         for shift in (0..56).step_by(7) {
             let byte = self.byte()?;
@@ -47,39 +47,39 @@ impl<'a> Reader<'a> {
                 return if number <= MAX_SAFE {
                     Ok(number)
                 } else {
-                    Err(Malformed)
+                    Err(BadUpdate)
                 };
             }
         }
-        Err(Malformed)
+        Err(BadUpdate)
     }
 
     /// How many things follow, each at least `bytes` long: never more than can be there.
-    pub fn count(&mut self, bytes: usize) -> Result<usize, Malformed> {
-        let count = usize::try_from(self.number()?).map_err(|_| Malformed)?;
+    pub fn count(&mut self, bytes: usize) -> Result<usize, BadUpdate> {
+        let count = usize::try_from(self.number()?).map_err(|_| BadUpdate)?;
         if count <= self.rest.len() / bytes {
             Ok(count)
         } else {
-            Err(Malformed)
+            Err(BadUpdate)
         }
     }
 
     /// Bytes after their length.
-    pub fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
+    pub fn bytes(&mut self) -> Result<&'a [u8], BadUpdate> {
         let len = self.count(1)?;
         self.take(len)
     }
 
-    pub fn text(&mut self) -> Result<&'a str, Malformed> {
-        std::str::from_utf8(self.bytes()?).map_err(|_| Malformed)
+    pub fn text(&mut self) -> Result<&'a str, BadUpdate> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| BadUpdate)
     }
 
     /// A value, nested no deeper than [`MAX_VALUE_DEPTH`].
-    pub fn value(&mut self) -> Result<(), Malformed> {
+    pub fn value(&mut self) -> Result<(), BadUpdate> {
         self.value_within(MAX_VALUE_DEPTH)
     }
 
-    fn value_within(&mut self, depth: usize) -> Result<(), Malformed> {
+    fn value_within(&mut self, depth: usize) -> Result<(), BadUpdate> {
         match self.byte()? {
             // undefined, null, false, true
             127 | 126 | 121 | 120 => {}
@@ -101,19 +101,19 @@ impl<'a> Reader<'a> {
                     self.value_within(depth - 1)?;
                 }
             }
-            _ => return Err(Malformed),
+            _ => return Err(BadUpdate),
         }
         Ok(())
     }
 
     /// Up to 53 bits and a sign.
-    fn signed(&mut self) -> Result<(), Malformed> {
+    fn signed(&mut self) -> Result<(), BadUpdate> {
         for _ in 0..8 {
             if self.byte()? < 0x80 {
                 return Ok(());
             }
         }
-        Err(Malformed)
+        Err(BadUpdate)
     }
 }
 

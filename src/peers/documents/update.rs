@@ -5,7 +5,7 @@
 //! suggests. Left out of the format is what editors don't produce and implementations disagree on: JSON content (replaced
 //! by values in 2020), XML hooks, and documents inside documents.
 
-use super::reader::{Malformed, Reader};
+use super::reader::{BadUpdate, Reader};
 use std::collections::BTreeSet;
 
 /// The last clock of a client. Implementations compute with signed 32 bits.
@@ -63,7 +63,7 @@ pub struct Block<'a> {
 ///
 /// # Errors
 /// When it is not one that yrs can be trusted with.
-pub fn inspect(bytes: &[u8]) -> Result<Contents, Malformed> {
+pub fn inspect(bytes: &[u8]) -> Result<Contents, BadUpdate> {
     let mut contents = Contents::default();
     let deletions = walk(
         bytes,
@@ -82,7 +82,7 @@ pub fn walk<'a>(
     bytes: &'a [u8],
     mut section: impl FnMut(),
     mut block: impl FnMut(Block<'a>),
-) -> Result<&'a [u8], Malformed> {
+) -> Result<&'a [u8], BadUpdate> {
     let mut reader = Reader::new(bytes);
     let mut clients = BTreeSet::new();
     for _ in 0..reader.count(3)? {
@@ -90,14 +90,14 @@ pub fn walk<'a>(
         let client = reader.number()?;
         let mut clock = reader.number()?;
         if blocks == 0 || !clients.insert(client) {
-            return Err(Malformed);
+            return Err(BadUpdate);
         }
         section();
         for _ in 0..blocks {
             let next = read_block(&mut reader, Id { client, clock })?;
             clock += next.len;
             if next.len == 0 || clock > MAX_CLOCK {
-                return Err(Malformed);
+                return Err(BadUpdate);
             }
             block(next);
         }
@@ -105,19 +105,19 @@ pub fn walk<'a>(
     Ok(reader.rest())
 }
 
-fn inspect_deletions(bytes: &[u8]) -> Result<usize, Malformed> {
+fn inspect_deletions(bytes: &[u8]) -> Result<usize, BadUpdate> {
     let mut reader = Reader::new(bytes);
     let mut clients = BTreeSet::new();
     let mut ranges = 0;
     for _ in 0..reader.count(2)? {
         if !clients.insert(reader.number()?) {
-            return Err(Malformed);
+            return Err(BadUpdate);
         }
         let mut end = 0;
         for _ in 0..reader.count(2)? {
             let (clock, len) = (reader.number()?, reader.number()?);
             if clock < end || len == 0 || clock.max(len) > MAX_CLOCK || clock + len > MAX_CLOCK {
-                return Err(Malformed);
+                return Err(BadUpdate);
             }
             end = clock + len;
             ranges += 1;
@@ -125,11 +125,11 @@ fn inspect_deletions(bytes: &[u8]) -> Result<usize, Malformed> {
     }
     match reader.rest() {
         [] => Ok(ranges),
-        _ => Err(Malformed),
+        _ => Err(BadUpdate),
     }
 }
 
-fn read_block<'a>(reader: &mut Reader<'a>, id: Id) -> Result<Block<'a>, Malformed> {
+fn read_block<'a>(reader: &mut Reader<'a>, id: Id) -> Result<Block<'a>, BadUpdate> {
     let start = reader.rest();
     let info = reader.byte()?;
     let mut block = Block {
@@ -146,7 +146,7 @@ fn read_block<'a>(reader: &mut Reader<'a>, id: Id) -> Result<Block<'a>, Malforme
         _ => read_item(reader, info, &mut block)?,
     }
     let len = start.len() - reader.rest().len();
-    block.bytes = start.get(..len).ok_or(Malformed)?;
+    block.bytes = start.get(..len).ok_or(BadUpdate)?;
     Ok(block)
 }
 
@@ -154,7 +154,7 @@ fn read_item<'a>(
     reader: &mut Reader<'a>,
     info: u8,
     block: &mut Block<'a>,
-) -> Result<(), Malformed> {
+) -> Result<(), BadUpdate> {
     if info & HAS_ORIGIN != 0 {
         block.origin = Some(read_id(reader)?);
     }
@@ -165,7 +165,7 @@ fn read_item<'a>(
         match reader.number()? {
             1 => drop(reader.text()?),
             0 => drop(read_id(reader)?),
-            _ => return Err(Malformed),
+            _ => return Err(BadUpdate),
         }
         if info & HAS_PARENT_SUB != 0 {
             reader.text()?;
@@ -178,7 +178,7 @@ fn read_content<'a>(
     reader: &mut Reader<'a>,
     kind: u8,
     block: &mut Block<'a>,
-) -> Result<(), Malformed> {
+) -> Result<(), BadUpdate> {
     block.len = 1;
     match kind {
         // Deleted, and no longer known.
@@ -208,7 +208,7 @@ fn read_content<'a>(
             3 => drop(reader.text()?),
             // Array, map, text, XML fragment, XML text.
             0 | 1 | 2 | 4 | 6 => {}
-            _ => return Err(Malformed),
+            _ => return Err(BadUpdate),
         },
         8 => {
             let values = reader.count(1)?;
@@ -218,22 +218,22 @@ fn read_content<'a>(
             block.len = values as u64;
             block.visible = true;
         }
-        _ => return Err(Malformed),
+        _ => return Err(BadUpdate),
     }
     Ok(())
 }
 
-fn read_id(reader: &mut Reader<'_>) -> Result<Id, Malformed> {
+fn read_id(reader: &mut Reader<'_>) -> Result<Id, BadUpdate> {
     let (client, clock) = (reader.number()?, reader.number()?);
     match clock <= MAX_CLOCK {
         true => Ok(Id { client, clock }),
-        false => Err(Malformed),
+        false => Err(BadUpdate),
     }
 }
 
 /// JSON as text; serde_json itself refuses what is nested too deep.
-fn read_json(reader: &mut Reader<'_>) -> Result<(), Malformed> {
+fn read_json(reader: &mut Reader<'_>) -> Result<(), BadUpdate> {
     let json = reader.text()?;
     let read = serde_json::from_str::<serde::de::IgnoredAny>(json);
-    read.map(drop).map_err(|_| Malformed)
+    read.map(drop).map_err(|_| BadUpdate)
 }

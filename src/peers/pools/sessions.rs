@@ -6,17 +6,21 @@
 
 use super::changes::Changes;
 use crate::directory::{Identity, User};
+use crate::ground::clock::Moment;
 use crate::socket::Sid;
 use serde_json::{Map, Value};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
 
 /// One signed-in socket.
 struct Session {
     who: Rc<Identity>,
-    /// Epoch seconds of CONNECT, `user-join` or the last heartbeat.
-    last_seen_at: i64,
+    /// CONNECT, `user-join` or the last heartbeat.
+    last_seen: Moment,
+    /// When its token expires: the token was valid at `user-join`, and is for so long, however the time of day is set.
+    expires: Option<Instant>,
     /// Whether it counts as present. Reaped ones don't.
     pooled: bool,
     /// Saved chats that it has open.
@@ -41,17 +45,20 @@ pub struct SessionPool {
 
 impl SessionPool {
     /// Signs a socket in, or again with a fresh identity; what it had open stays open.
-    pub fn sign_in(&self, sid: Sid, who: Identity, now: i64) -> Rc<Identity> {
+    pub fn sign_in(&self, sid: Sid, who: Identity, now: Moment) -> Rc<Identity> {
         let who = self.share(who);
+        let expires = who.claims.exp.and_then(|exp| now.of(exp));
         let mut entries = self.entries.borrow_mut();
         let entry = entries.entry(sid).or_insert_with(|| Session {
             who: who.clone(),
-            last_seen_at: now,
+            last_seen: now,
+            expires,
             pooled: true,
             chats: Vec::new(),
         });
         entry.who = who.clone();
-        entry.last_seen_at = now;
+        entry.last_seen = now;
+        entry.expires = expires;
         entry.pooled = true;
         drop(entries);
         self.changes.note_urgent(sid);
@@ -73,13 +80,20 @@ impl SessionPool {
         Some(self.entries.borrow().get(&sid)?.who.clone())
     }
 
+    /// Whether the token that it signed in with has expired.
+    pub fn is_expired(&self, sid: Sid) -> bool {
+        let entries = self.entries.borrow();
+        let expires = entries.get(&sid).and_then(|session| session.expires);
+        expires.is_some_and(|expires| expires <= Instant::now())
+    }
+
     /// Heard of it. `false` for an anonymous socket.
-    pub fn seen(&self, sid: Sid, now: i64) -> bool {
+    pub fn seen(&self, sid: Sid, now: Moment) -> bool {
         let mut entries = self.entries.borrow_mut();
         let Some(session) = entries.get_mut(&sid) else {
             return false;
         };
-        session.last_seen_at = now;
+        session.last_seen = now;
         let back = !std::mem::replace(&mut session.pooled, true);
         drop(entries);
         match back {
@@ -140,10 +154,11 @@ impl SessionPool {
         entries.iter().find(fits).map(|(sid, _)| *sid)
     }
 
-    /// Takes entries out of the pool that were last heard of before `since`; returns them with their chats.
-    pub fn reap(&self, since: i64) -> Vec<(Sid, Vec<Rc<str>>)> {
+    /// Takes entries out of the pool that were not heard of for longer than `timeout`; returns them with their chats.
+    pub fn reap(&self, now: Instant, timeout: Duration) -> Vec<(Sid, Vec<Rc<str>>)> {
         let mut entries = self.entries.borrow_mut();
-        let late = |s: &Session| s.pooled && s.last_seen_at < since;
+        let late =
+            |s: &Session| s.pooled && now.saturating_duration_since(s.last_seen.at) > timeout;
         let mut reaped = Vec::new();
         for (sid, session) in entries.iter_mut().filter(|(_, s)| late(s)) {
             session.pooled = false;
@@ -161,7 +176,7 @@ impl SessionPool {
         let entries = self.entries.borrow();
         let session = entries.get(&sid).filter(|s| s.pooled)?;
         let mut entry: Map<String, Value> = serde_json::from_str(&session.who.user.record).ok()?;
-        entry.insert("last_seen_at".into(), session.last_seen_at.into());
+        entry.insert("last_seen_at".into(), session.last_seen.told.into());
         let chats = session.chats.iter().map(|id| Value::from(&**id)).collect();
         entry.insert("chat_ids".into(), Value::Array(chats));
         Some(entry)
@@ -239,8 +254,8 @@ mod tests {
     fn sessions_of_one_token_share_their_identity() {
         let pool = SessionPool::default();
         let (a, b) = (Sid::random(), Sid::random());
-        let one = pool.sign_in(a, identity("u", "t"), 1);
-        let two = pool.sign_in(b, identity("u", "t"), 1);
+        let one = pool.sign_in(a, identity("u", "t"), Moment::now());
+        let two = pool.sign_in(b, identity("u", "t"), Moment::now());
         assert!(Rc::ptr_eq(&one, &two));
         assert_eq!(pool.by_identity().len(), 1);
         drop((one, two));
@@ -253,16 +268,23 @@ mod tests {
     fn a_reaped_session_is_absent_until_its_next_heartbeat() {
         let pool = SessionPool::default();
         let sid = Sid::random();
-        pool.sign_in(sid, identity("u", "t"), 100);
+        let now = Moment::now();
+        let timeout = Duration::from_secs(120);
+        let late = now.at + timeout + Duration::from_secs(1);
+        pool.sign_in(sid, identity("u", "t"), now);
         assert!(pool.open_chat(sid, "c"));
         assert_eq!(pool.viewers("c", &[sid]).len(), 1);
-        assert!(pool.reap(100).is_empty());
-        let reaped = pool.reap(101);
+        assert!(pool.reap(now.at + timeout, timeout).is_empty());
+        let reaped = pool.reap(late, timeout);
         assert_eq!(reaped, vec![(sid, vec![Rc::from("c")])]);
-        assert!(pool.reap(101).is_empty());
+        assert!(pool.reap(late, timeout).is_empty());
         assert!(pool.entry(sid).is_none() && pool.viewers("c", &[sid]).is_empty());
         assert!(!pool.open_chat(sid, "c"));
-        assert!(pool.seen(sid, 200) && pool.open_chat(sid, "c"));
+        let again = Moment {
+            told: 200,
+            at: late,
+        };
+        assert!(pool.seen(sid, again) && pool.open_chat(sid, "c"));
         let entry = Value::Object(pool.entry(sid).unwrap());
         let expected = serde_json::json!({"id": "u", "last_seen_at": 200, "chat_ids": ["c"]});
         assert_eq!(entry, expected);
@@ -272,14 +294,33 @@ mod tests {
     fn a_chat_is_found_open_on_another_session_of_that_user_only() {
         let pool = SessionPool::default();
         let (a, b, c) = (Sid::random(), Sid::random(), Sid::random());
-        pool.sign_in(a, identity("u", "t"), 1);
-        pool.sign_in(b, identity("u", "t2"), 1);
-        pool.sign_in(c, identity("v", "t3"), 1);
+        pool.sign_in(a, identity("u", "t"), Moment::now());
+        pool.sign_in(b, identity("u", "t2"), Moment::now());
+        pool.sign_in(c, identity("v", "t3"), Moment::now());
         pool.open_chat(a, "x");
         pool.open_chat(c, "x");
         assert_eq!(pool.with_chat_open("u", "x", a.as_str()), None);
         pool.open_chat(b, "x");
         assert_eq!(pool.with_chat_open("u", "x", a.as_str()), Some(b));
         assert!(pool.close_chat(b, "x") && !pool.close_chat(b, "x"));
+    }
+
+    #[test]
+    fn a_session_lasts_as_its_token_however_the_clock_is_set() {
+        const MONTH: i64 = 30 * 86_400;
+        let (pool, sid) = (SessionPool::default(), Sid::random());
+        let now = Moment::now();
+        for (exp, expired) in [(now.told + 60, false), (now.told - 60, true)] {
+            let mut who = identity("u", &exp.to_string());
+            who.claims.exp = Some(exp);
+            pool.sign_in(sid, who, now);
+            // Only the time of day changes.
+            for step in [-MONTH, 0, MONTH] {
+                let told = now.told + step;
+                pool.seen(sid, Moment { told, ..now });
+                assert_eq!(pool.is_expired(sid), expired);
+                assert!(pool.reap(now.at, Duration::from_secs(120)).is_empty());
+            }
+        }
     }
 }

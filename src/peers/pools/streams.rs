@@ -3,6 +3,7 @@
 //! A client that answers for a model itself sends its answer as events named `{user}:{session}:{request}`. Whoever asked
 //! opens the stream before it asks, takes what came, and closes it; what comes for a stream that is not open here isn't kept.
 
+use crate::ground::tasks::within;
 use serde_json::value::RawValue;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -115,11 +116,10 @@ impl Streams {
             }
             answer => Poll::Ready(answer),
         });
-        let late = async {
-            smol::Timer::after(patience).await;
-            self.take_now(name)
-        };
-        futures_lite::future::or(some, late).await
+        match within(patience, some).await {
+            Some(taken) => taken,
+            None => self.take_now(name),
+        }
     }
 
     /// Closes a stream. `false` when it is not open.

@@ -1,24 +1,26 @@
 //! The usage pool: which models are in use, by which sessions, since when.
 
 use super::changes::Changes;
+use crate::ground::clock::Moment;
 use crate::socket::Sid;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 /// Seconds after which an entry that was not renewed is dropped, and between two sweeps (contract, Periodic work).
-pub const LIFETIME: i64 = 3;
+pub const LIFETIME: Duration = Duration::from_secs(3);
 
 /// `usage_pool[model][sid] = updated_at` of this instance's sessions.
 #[derive(Default)]
 pub struct UsagePool {
-    models: RefCell<BTreeMap<String, BTreeMap<Sid, i64>>>,
+    models: RefCell<BTreeMap<String, BTreeMap<Sid, Moment>>>,
     /// For whoever copies the pool elsewhere; the keys are models.
     pub changes: Changes<String>,
 }
 
 impl UsagePool {
-    /// This session uses this model at `now` (epoch seconds).
-    pub fn touch(&self, model: &str, sid: Sid, now: i64) {
+    /// This session uses this model.
+    pub fn touch(&self, model: &str, sid: Sid, now: Moment) {
         let mut models = self.models.borrow_mut();
         match models.get_mut(model) {
             Some(sessions) => drop(sessions.insert(sid, now)),
@@ -34,10 +36,10 @@ impl UsagePool {
     }
 
     /// Drops what was not renewed in time, then models that nobody uses. Returns whether any is left.
-    pub fn sweep(&self, now: i64) -> bool {
+    pub fn sweep(&self, now: Instant) -> bool {
         self.drop_where(|sessions| {
             let before = sessions.len();
-            sessions.retain(|_, updated_at| now - *updated_at <= LIFETIME);
+            sessions.retain(|_, updated| now.saturating_duration_since(updated.at) <= LIFETIME);
             sessions.len() < before
         });
         !self.is_empty()
@@ -48,11 +50,11 @@ impl UsagePool {
         self.models.borrow().keys().cloned().collect()
     }
 
-    /// The sessions that use a model, with their last sign; empty when nobody does.
+    /// The sessions that use a model, with their last sign in epoch seconds; empty when nobody does.
     pub fn sessions(&self, model: &str) -> Vec<(Sid, i64)> {
         let models = self.models.borrow();
         let sessions = models.get(model).into_iter().flatten();
-        sessions.map(|(sid, at)| (*sid, *at)).collect()
+        sessions.map(|(sid, last)| (*sid, last.told)).collect()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -60,7 +62,7 @@ impl UsagePool {
     }
 
     /// `drop` takes entries of a model out and tells whether there were some.
-    fn drop_where(&self, drop: impl Fn(&mut BTreeMap<Sid, i64>) -> bool) {
+    fn drop_where(&self, drop: impl Fn(&mut BTreeMap<Sid, Moment>) -> bool) {
         self.models.borrow_mut().retain(|model, sessions| {
             if drop(sessions) {
                 self.changes.note(model.clone());
@@ -78,15 +80,22 @@ mod tests {
     fn entries_age_and_models_vanish_with_their_last_session() {
         let usage = UsagePool::default();
         let (a, b) = (Sid::random(), Sid::random());
-        usage.touch("m", a, 10);
-        usage.touch("m", b, 12);
-        usage.touch("n", b, 12);
-        assert!(usage.sweep(13));
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        // The time of day is set back in between: it decides nothing.
+        let moment = |told, seconds| Moment {
+            told,
+            at: at(seconds),
+        };
+        usage.touch("m", a, moment(1000, 10));
+        usage.touch("m", b, moment(12, 12));
+        usage.touch("n", b, moment(12, 12));
+        assert!(usage.sweep(at(13)));
         assert_eq!(usage.sessions("m").len(), 2);
-        assert!(usage.sweep(14));
+        assert!(usage.sweep(at(14)));
         assert_eq!(usage.sessions("m"), vec![(b, 12)]);
         assert_eq!(usage.models(), ["m", "n"]);
         usage.forget(b);
-        assert!(!usage.sweep(14) && usage.models().is_empty());
+        assert!(!usage.sweep(at(14)) && usage.models().is_empty());
     }
 }

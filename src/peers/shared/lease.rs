@@ -5,7 +5,7 @@
 //! what must not happen twice is either a step that Redis refuses once the token is another one (a fence, where lock
 //! and value are on one server), or is not begun any more after half of the lock's time ([`Lease::is_sure`]).
 
-use crate::redis::{Fault, Redis, Script};
+use crate::redis::{CommandError, Redis, Script};
 use data_encoding::HEXLOWER;
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,11 @@ pub struct Lease {
 
 impl Lease {
     /// Takes the lock if nobody has it.
-    pub async fn take(redis: &Redis, key: &str, lifetime: Duration) -> Result<Option<Self>, Fault> {
+    pub async fn take(
+        redis: &Redis,
+        key: &str,
+        lifetime: Duration,
+    ) -> Result<Option<Self>, CommandError> {
         let (token, asked) = (token(), Instant::now());
         let mut set = redis::cmd("SET");
         set.arg(key).arg(&token).arg("NX").arg("PX");
@@ -44,7 +48,7 @@ impl Lease {
     }
 
     /// Its time begins again. `false`: it is not ours any more.
-    pub async fn renew(&mut self, redis: &Redis) -> Result<bool, Fault> {
+    pub async fn renew(&mut self, redis: &Redis) -> Result<bool, CommandError> {
         let asked = Instant::now();
         let lifetime = milliseconds(self.lifetime).to_string();
         let args = [self.token.as_bytes(), lifetime.as_bytes()];

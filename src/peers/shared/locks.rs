@@ -6,7 +6,8 @@
 //! different servers, it is not begun after half of the lock's time. Work that lost its lock begins again.
 
 use super::lease::{Lease, scattered};
-use crate::redis::{Fault, Redis, Script};
+use crate::ground::tasks::within;
+use crate::redis::{CommandError, Redis, Script};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -29,12 +30,12 @@ const LOST: i64 = -1;
 pub enum Trouble {
     /// The lock is not ours any more.
     Lost,
-    Fault(Fault),
+    CommandError(CommandError),
 }
 
-impl From<Fault> for Trouble {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
+impl From<CommandError> for Trouble {
+    fn from(fault: CommandError) -> Self {
+        Self::CommandError(fault)
     }
 }
 
@@ -70,12 +71,9 @@ impl Locks {
 
     /// Waits for the first connection, but only right after the start: clients are sometimes quicker than Redis.
     pub async fn started(&self) {
-        if self.redis.connections() == 0 && Instant::now() < self.start {
-            let late = async {
-                smol::Timer::at(self.start).await;
-                0
-            };
-            futures_lite::future::or(self.redis.connected(0), late).await;
+        let left = self.start.saturating_duration_since(Instant::now());
+        if self.redis.connections() == 0 && !left.is_zero() {
+            within(left, self.redis.connected(0)).await;
         }
     }
 
@@ -84,7 +82,7 @@ impl Locks {
         &self,
         key: &str,
         work: impl AsyncFn(&Lease) -> Result<T, Trouble>,
-    ) -> Result<T, Fault> {
+    ) -> Result<T, CommandError> {
         let turn = self
             .turns
             .borrow_mut()
@@ -104,7 +102,7 @@ impl Locks {
         &self,
         key: &str,
         work: impl AsyncFn(&Lease) -> Result<T, Trouble>,
-    ) -> Result<T, Fault> {
+    ) -> Result<T, CommandError> {
         self.started().await;
         let late = Instant::now() + self.patience;
         while Instant::now() < late {
@@ -116,13 +114,13 @@ impl Locks {
             lease.release(&self.redis).await;
             match done {
                 Ok(value) => return Ok(value),
-                Err(Trouble::Fault(fault)) => return Err(fault),
+                Err(Trouble::CommandError(fault)) => return Err(fault),
                 Err(Trouble::Lost) => {
                     log::warn!("{key} was lost in the middle of the work, which begins again")
                 }
             }
         }
-        Err(Fault::Timeout)
+        Err(CommandError::Timeout)
     }
 
     /// One step under a lock: a script that begins with [`fenced`]'s words. Returns its number.

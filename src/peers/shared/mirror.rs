@@ -5,10 +5,10 @@
 //! write. What could not be written is compared as a whole when Redis is back: entries of living sockets
 //! are written again, those of sockets that left meanwhile are removed.
 
-use super::{Shared, first_refusal};
-use crate::ground::tasks::Bell;
+use super::{SharedPools, first_refusal};
+use crate::ground::tasks::{Bell, within};
 use crate::peers::pools::changes::{Batch, Changes};
-use crate::redis::Fault;
+use crate::redis::CommandError;
 use crate::socket::Sid;
 use futures_lite::future::or;
 use redis::Cmd;
@@ -71,7 +71,7 @@ impl Mirror {
     }
 }
 
-impl Shared {
+impl SharedPools {
     /// Writes until the process ends.
     pub(super) async fn keep_mirror(&self) {
         self.sessions.changes.watch();
@@ -129,7 +129,7 @@ impl Shared {
     }
 
     /// Writes what changed. Returns entries written, entries removed, models.
-    async fn write(&self) -> Result<(usize, usize, usize), Fault> {
+    async fn write(&self) -> Result<(usize, usize, usize), CommandError> {
         let mirror = &self.mirror;
         mirror.taken.set(mirror.taken.get() + 1);
         let batch = mirror.taken.get();
@@ -225,7 +225,7 @@ impl Shared {
     }
 
     /// Waits until what changed up to now is written, unless Redis, or a part of it, is away.
-    pub async fn settled(&self) {
+    pub async fn mirrored(&self) {
         let mirror = &self.mirror;
         let pending = self.sessions.changes.is_some() || self.usage.changes.is_some();
         if !self.redis.is_whole() || !pending && mirror.taken == mirror.written {
@@ -237,9 +237,6 @@ impl Shared {
             let over = mirror.written.get() >= target || !self.redis.is_whole();
             over.then_some(())
         });
-        let late = async {
-            smol::Timer::after(SETTLE).await;
-        };
-        or(written, late).await;
+        within(SETTLE, written).await;
     }
 }

@@ -22,8 +22,9 @@ use super::pools::Pools;
 use super::pools::sessions::{Reaped, SessionPool};
 use super::pools::usage::UsagePool;
 use crate::config;
-use crate::ground::tasks::{Executor, Tasks as Owner};
-use crate::redis::{Fault, Redis};
+use crate::ground::clock::Steps;
+use crate::ground::tasks::{Executor, Tasks};
+use crate::redis::{CommandError, Redis};
 use lease::Lease;
 use locks::Locks;
 use mirror::Mirror;
@@ -34,49 +35,48 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
-use tasks::Tasks;
+use tasks::SaveTasks;
 
 /// State in Redis. Made once.
-pub struct Shared {
-    owner: Owner,
+pub struct SharedPools {
+    owner: Tasks,
     redis: Redis,
     sessions: Rc<SessionPool>,
     usage: Rc<UsagePool>,
-    /// Seconds after which a session that was not heard of is none.
-    session_timeout: i64,
+    /// How long a session may not be heard of.
+    session_timeout: Duration,
+    /// What others wrote can't be compared with a clock that was just set.
+    steps: Steps,
     /// How long a lock is held that nobody renews.
     lock_timeout: Duration,
     mirror: Mirror,
     questions: Questions,
     pub locks: Rc<Locks>,
-    pub tasks: Rc<Tasks>,
+    pub tasks: Rc<SaveTasks>,
     /// Locks of the sweepers that this instance holds.
     held: RefCell<HashMap<&'static str, Lease>>,
     /// What sweeps for all instances.
-    sweepers: Owner,
+    sweepers: Tasks,
     reaped: (Sender<Reaped>, Receiver<Reaped>),
     /// Whether the last look for revoked tokens failed.
     blind: Cell<bool>,
 }
 
-impl Shared {
+impl SharedPools {
     /// Starts writing behind and sweeping.
     pub fn start(
         executor: Executor,
         redis: Redis,
-        config: &config::Redis,
+        config: &config::RedisSettings,
         session_timeout: Duration,
         pools: &Pools,
     ) -> Rc<Self> {
         let locks = Locks::new(redis.clone(), config.cluster, config.lock_timeout);
-        let owner = Owner::new(executor);
-        let tasks = Tasks::new(owner.clone(), redis.clone(), locks.clone(), config.task_ttl);
-        let commanded = Rc::downgrade(&tasks);
-        let command = move |message: &[u8]| {
-            if let Some(tasks) = commanded.upgrade() {
-                tasks.command(message);
-            }
-        };
+        let owner = Tasks::new(executor);
+        let tasks = SaveTasks::new(owner.clone(), redis.clone(), locks.clone(), config.task_ttl);
+        // Redis and these hold each other: both are made once and never dropped.
+        let commanded = tasks.clone();
+        let command = move |message: &[u8]| commanded.command(message);
         redis
             .subscriber()
             .listen(&redis.key("tasks:commands"), command);
@@ -85,14 +85,15 @@ impl Shared {
             redis,
             sessions: pools.sessions.clone(),
             usage: pools.usage.clone(),
-            session_timeout: session_timeout.as_secs().cast_signed(),
+            session_timeout,
+            steps: Steps::default(),
             lock_timeout: config.lock_timeout,
             mirror: Mirror::default(),
             questions: Questions::default(),
             locks,
             tasks,
             held: RefCell::default(),
-            sweepers: Owner::new(executor),
+            sweepers: Tasks::new(executor),
             reaped: bounded(1),
             blind: Cell::new(false),
         });
@@ -131,7 +132,7 @@ impl Shared {
         but: &str,
     ) -> Option<String> {
         let entries = self.foreign(&[chat_id]).await;
-        let fits = |entry: &&scan::Entry| {
+        let fits = |entry: &&scan::PoolEntry| {
             entry.id == user_id && entry.sid != but && entry.has_open(chat_id)
         };
         entries.iter().find(fits).map(|entry| entry.sid.clone())
@@ -151,7 +152,7 @@ impl Shared {
         let mut get = redis::cmd("HGET");
         get.arg(self.redis.key("session_pool")).arg(sid);
         match self.redis.query::<Option<String>>(get).await {
-            Ok(entry) => Some(serde_json::from_str::<scan::Entry>(&entry?).ok()?.id),
+            Ok(entry) => Some(serde_json::from_str::<scan::PoolEntry>(&entry?).ok()?.id),
             Err(fault) => {
                 log::debug!("the owner of {sid} can't be read: {fault}");
                 None
@@ -188,17 +189,17 @@ impl Shared {
         }
     }
 
-    /// See [`Tasks::begin`].
+    /// See [`SaveTasks::begin`].
     pub async fn begin_task(&self, item: &str) {
         self.tasks.begin(item, &self.locks.of_document(item)).await;
     }
 
-    /// See [`Tasks::end`].
+    /// See [`SaveTasks::end`].
     pub async fn end_task(&self, item: &str) {
         self.tasks.end(item).await;
     }
 
-    /// See [`Tasks::stopped`].
+    /// See [`SaveTasks::stopped`].
     pub async fn task_stopped(&self, item: &str) {
         self.tasks.stopped(item).await;
     }
@@ -208,16 +209,16 @@ impl Shared {
         self.sweepers.end();
         self.release_locks().await;
         self.tasks.end_all().await;
-        self.settled().await;
+        self.mirrored().await;
     }
 }
 
 /// The first command of a pipeline that Redis refused.
-pub fn first_refusal(values: Vec<Value>) -> Result<(), Fault> {
+pub fn first_refusal(values: Vec<Value>) -> Result<(), CommandError> {
     for value in values {
         value
             .extract_error()
-            .map_err(|e| Fault::Refused(e.to_string()))?;
+            .map_err(|e| CommandError::Refused(e.to_string()))?;
     }
     Ok(())
 }

@@ -1,17 +1,17 @@
 //! Tokens that Open WebUI has revoked: one by one, or all of a user up to a second.
 
-use super::Shared;
+use super::SharedPools;
 use crate::directory::Identity;
-use crate::redis::Fault;
+use crate::redis::CommandError;
 use redis::{Value, from_redis_value};
 use std::borrow::Borrow;
 
-impl Shared {
+impl SharedPools {
     /// Which of these tokens were revoked since they were made; two keys each, all in one pipeline. While Redis can't tell,
     /// none are (contract, Identity), and the log says so once.
     pub async fn revoked(&self, all: &[impl Borrow<Identity>]) -> Vec<bool> {
         self.locks.started().await;
-        match self.look(all).await {
+        match self.read_revoked(all).await {
             Ok(revoked) => {
                 self.blind.set(false);
                 revoked
@@ -25,7 +25,7 @@ impl Shared {
         }
     }
 
-    async fn look(&self, all: &[impl Borrow<Identity>]) -> Result<Vec<bool>, Fault> {
+    async fn read_revoked(&self, all: &[impl Borrow<Identity>]) -> Result<Vec<bool>, CommandError> {
         let get = |key: String| {
             let mut get = redis::cmd("GET");
             get.arg(self.redis.key(&key));

@@ -6,9 +6,9 @@
 //! time, which answers all questions that were asked before it began, and pauses between
 //! readings of three times as long as they took, so that they cost Redis at most a quarter of its time.
 
-use super::Shared;
+use super::SharedPools;
 use crate::ground::tasks::{Single, within};
-use crate::redis::{Fault, Script};
+use crate::redis::{CommandError, Script};
 use serde::Deserialize;
 use smol::channel::{Sender, bounded};
 use std::cell::RefCell;
@@ -43,7 +43,7 @@ return found
 
 /// A session entry as another instance wrote it.
 #[derive(Debug, Deserialize)]
-pub struct Entry {
+pub struct PoolEntry {
     #[serde(skip)]
     pub sid: String,
     pub id: String,
@@ -55,13 +55,13 @@ pub struct Entry {
     pub chat_ids: Option<Vec<String>>,
 }
 
-impl Entry {
+impl PoolEntry {
     pub fn has_open(&self, chat_id: &str) -> bool {
         self.chat_ids.iter().flatten().any(|id| id == chat_id)
     }
 }
 
-type Entries = Rc<Vec<Entry>>;
+type Entries = Rc<Vec<PoolEntry>>;
 
 /// Questions that wait for a reading.
 #[derive(Default)]
@@ -70,12 +70,12 @@ pub struct Questions {
     reading: Single,
 }
 
-impl Shared {
+impl SharedPools {
     /// Entries of other instances' sessions that hold one of these texts (maybe some more), if they were heard of in time.
     /// What this instance has not written yet is written first, so that others who ask find it. Empty when Redis
     /// can't tell.
     pub async fn foreign(self: &Rc<Self>, texts: &[&str]) -> Entries {
-        self.settled().await;
+        self.mirrored().await;
         if !self.redis.is_steady() {
             return Entries::default();
         }
@@ -120,20 +120,25 @@ impl Shared {
         }
     }
 
-    async fn read_foreign(&self, needles: &BTreeSet<&str>) -> Result<Vec<Entry>, Fault> {
+    async fn read_foreign(&self, needles: &BTreeSet<&str>) -> Result<Vec<PoolEntry>, CommandError> {
         let key = self.redis.key("session_pool");
         let mut len = redis::cmd("HLEN");
         len.arg(&key);
         if self.redis.query::<usize>(len).await? <= self.mirror.sessions() {
             return Ok(Vec::new());
         }
-        let since = (crate::ground::clock::now() - self.session_timeout) as f64;
+        // Right after the clock was set nobody's entry can be judged by it.
+        let timeout = self.session_timeout;
+        let since = match self.steps.none_for(timeout) {
+            true => crate::ground::clock::now() as f64 - timeout.as_secs_f64(),
+            false => f64::MIN,
+        };
         let mut entries = Vec::new();
         let needles: Vec<&str> = needles.iter().copied().collect();
         self.scan(&key, &needles, |sid, value| {
             let ours =
                 crate::socket::Sid::parse(sid).is_some_and(|sid| self.sessions.who(sid).is_some());
-            let Ok(mut entry) = serde_json::from_str::<Entry>(value) else {
+            let Ok(mut entry) = serde_json::from_str::<PoolEntry>(value) else {
                 return;
             };
             entry.sid = sid.to_owned();
@@ -154,7 +159,7 @@ impl Shared {
         key: &str,
         needles: &[&str],
         mut each: impl FnMut(&str, &str),
-    ) -> Result<(), Fault> {
+    ) -> Result<(), CommandError> {
         let mut cursor = "0".to_owned();
         loop {
             let mut args = vec![cursor.as_bytes(), STEP.as_bytes()];
@@ -206,10 +211,10 @@ mod tests {
     #[test]
     fn entries_of_the_reference_are_read() {
         let one = r#"{"id": "u", "name": "U", "role": "user", "last_seen_at": 12, "settings": {"ui": {"id": 1}}}"#;
-        let entry: Entry = serde_json::from_str(one).unwrap();
+        let entry: PoolEntry = serde_json::from_str(one).unwrap();
         assert!(entry.id == "u" && !entry.has_open("c"));
         let two = r#"{"id":"u","name":null,"last_seen_at":12.5,"chat_ids":["c"]}"#;
-        let entry: Entry = serde_json::from_str(two).unwrap();
+        let entry: PoolEntry = serde_json::from_str(two).unwrap();
         assert!(entry.has_open("c") && entry.last_seen_at == Some(12.5));
     }
 }

@@ -1,15 +1,18 @@
 //! What one instance does for all: drops models that nobody uses any more, and sessions that were not heard of.
 //!
+//! Others write the time of day. While the clock was just set here, nothing is judged: whoever lives writes again before it
+//! is. What lies in the future by more than clocks differ was written before a clock was set back: it is made to be of now.
+//!
 //! Whoever holds the lock does it, and stops when it is lost. Should two hold it for a moment, nothing happens twice: each
 //! entry is judged and removed in one step.
 
-use super::Shared;
+use super::SharedPools;
 use super::lease::{Lease, scattered};
-use super::scan::Entry;
+use super::scan::PoolEntry;
 use crate::ground::clock::now;
 use crate::peers::pools::sessions::Reaped;
 use crate::peers::pools::usage;
-use crate::redis::{Fault, Script};
+use crate::redis::{CommandError, Script};
 use std::time::{Duration, Instant};
 
 /// Entries of a step.
@@ -22,16 +25,20 @@ local page = redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])
 for i = 1, #page[2], 2 do
   local known, entry = pcall(cjson.decode, page[2][i + 1])
   if known and type(entry) == 'table' then
-    local dropped = false
+    local changed = false
     for sid, use in pairs(entry) do
       local at = type(use) == 'table' and tonumber(use.updated_at) or 0
-      if tonumber(ARGV[3]) - at > tonumber(ARGV[4]) then
+      local age = tonumber(ARGV[3]) - at
+      if age > tonumber(ARGV[4]) then
         entry[sid] = nil
-        dropped = true
+        changed = true
+      elseif -age > tonumber(ARGV[4]) + 300 then
+        use.updated_at = tonumber(ARGV[3])
+        changed = true
       end
     end
     if not next(entry) then redis.call('HDEL', KEYS[1], page[2][i])
-    elseif dropped then redis.call('HSET', KEYS[1], page[2][i], cjson.encode(entry)) end
+    elseif changed then redis.call('HSET', KEYS[1], page[2][i], cjson.encode(entry)) end
   end
 end
 return page[1]
@@ -40,29 +47,34 @@ return page[1]
 
 /// The same arguments. Returns the next cursor, then sid and entry of each session that is removed.
 static REAP: Script = Script::new(
-    r"
+    r#"
 local page = redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])
 local reaped = {page[1]}
 for i = 1, #page[2], 2 do
   local known, entry = pcall(cjson.decode, page[2][i + 1])
-  if known and type(entry) == 'table'
-      and tonumber(ARGV[3]) - (tonumber(entry.last_seen_at) or 0) > tonumber(ARGV[4]) then
-    redis.call('HDEL', KEYS[1], page[2][i])
-    reaped[#reaped + 1] = page[2][i]
-    reaped[#reaped + 1] = page[2][i + 1]
+  if known and type(entry) == 'table' then
+    local age = tonumber(ARGV[3]) - (tonumber(entry.last_seen_at) or 0)
+    if age > tonumber(ARGV[4]) then
+      redis.call('HDEL', KEYS[1], page[2][i])
+      reaped[#reaped + 1] = page[2][i]
+      reaped[#reaped + 1] = page[2][i + 1]
+    elseif -age > tonumber(ARGV[4]) + 300 then
+      local now = string.gsub(page[2][i + 1], '("last_seen_at":%s*)[%d.eE+-]+', '%1' .. ARGV[3], 1)
+      redis.call('HSET', KEYS[1], page[2][i], now)
+    end
   end
 end
 return reaped
-",
+"#,
 );
 
 const USAGE_LOCK: &str = "usage_cleanup_lock";
 const SESSION_LOCK: &str = "session_cleanup_lock";
 
-impl Shared {
+impl SharedPools {
     /// Sweeps the usage pool every 3 s while this instance holds the lock.
     pub(super) async fn keep_sweeping(&self) {
-        let every = Duration::from_secs(usage::LIFETIME.unsigned_abs());
+        let every = usage::LIFETIME;
         loop {
             self.wait_for_lock(USAGE_LOCK).await;
             while self.is_held_for(USAGE_LOCK, every).await && self.sweep().await.is_ok() {
@@ -73,7 +85,7 @@ impl Shared {
 
     /// Reaps sessions while this instance holds the lock.
     pub(super) async fn keep_reaping(&self) {
-        let every = Duration::from_secs(self.session_timeout.unsigned_abs());
+        let every = self.session_timeout;
         loop {
             self.wait_for_lock(SESSION_LOCK).await;
             let mut next = Instant::now();
@@ -134,9 +146,12 @@ impl Shared {
         false
     }
 
-    async fn sweep(&self) -> Result<(), Fault> {
+    async fn sweep(&self) -> Result<(), CommandError> {
+        if !self.steps.none_for(usage::LIFETIME) {
+            return Ok(());
+        }
         let key = self.redis.key("usage_pool");
-        let (now, lifetime) = (now().to_string(), usage::LIFETIME.to_string());
+        let (now, lifetime) = (now().to_string(), usage::LIFETIME.as_secs().to_string());
         let mut cursor = "0".to_owned();
         loop {
             let args = [&*cursor, STEP, &now, &lifetime].map(str::as_bytes);
@@ -147,9 +162,15 @@ impl Shared {
         }
     }
 
-    async fn reap(&self) -> Result<(), Fault> {
+    async fn reap(&self) -> Result<(), CommandError> {
+        if !self.steps.none_for(self.session_timeout) {
+            return Ok(());
+        }
         let key = self.redis.key("session_pool");
-        let (now, timeout) = (now().to_string(), self.session_timeout.to_string());
+        let (now, timeout) = (
+            now().to_string(),
+            self.session_timeout.as_secs().to_string(),
+        );
         let mut cursor = "0".to_owned();
         loop {
             let args = [&*cursor, STEP, &now, &timeout].map(str::as_bytes);
@@ -158,7 +179,7 @@ impl Shared {
             cursor = page.next().unwrap_or_else(|| "0".into());
             let mut sessions = Vec::new();
             while let (Some(sid), Some(entry)) = (page.next(), page.next()) {
-                let entry: Option<Entry> = serde_json::from_str(&entry).ok();
+                let entry: Option<PoolEntry> = serde_json::from_str(&entry).ok();
                 let chats = entry.and_then(|entry| entry.chat_ids);
                 sessions.push((sid, chats.unwrap_or_default()));
             }

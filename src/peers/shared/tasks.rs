@@ -9,8 +9,8 @@ use super::lease;
 use super::locks::Locks;
 use super::{first_refusal, number};
 use crate::ground::tasks::Bell;
-use crate::ground::tasks::{Single, Tasks as Owner};
-use crate::redis::{Fault, Redis};
+use crate::ground::tasks::{Single, Tasks};
+use crate::redis::{CommandError, Redis};
 use serde_json::json;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -18,26 +18,26 @@ use std::rc::Rc;
 use std::time::Duration;
 
 /// A task of this instance.
-struct Task {
+struct SaveTask {
     id: String,
     stopped: bool,
 }
 
 /// The tasks of this instance by item, and what Redis knows of all.
-pub struct Tasks {
-    owner: Owner,
+pub struct SaveTasks {
+    owner: Tasks,
     redis: Redis,
     locks: Rc<Locks>,
     /// How long a task is believed to run that nobody renews.
     lifetime: Duration,
-    here: RefCell<HashMap<Rc<str>, Task>>,
+    here: RefCell<HashMap<Rc<str>, SaveTask>>,
     /// Rung when one is stopped.
     stops: Bell,
     renewing: Single,
 }
 
-impl Tasks {
-    pub fn new(owner: Owner, redis: Redis, locks: Rc<Locks>, lifetime: Duration) -> Rc<Self> {
+impl SaveTasks {
+    pub fn new(owner: Tasks, redis: Redis, locks: Rc<Locks>, lifetime: Duration) -> Rc<Self> {
         Rc::new(Self {
             owner,
             redis,
@@ -62,7 +62,7 @@ impl Tasks {
         self.keep_renewing();
     }
 
-    async fn replace(&self, item: &str) -> Result<(), Fault> {
+    async fn replace(&self, item: &str) -> Result<(), CommandError> {
         let ours = self
             .here
             .borrow()
@@ -83,7 +83,7 @@ impl Tasks {
         }
         commands.extend(known.iter().flat_map(|id| self.removal(id, item)));
         commands.extend(self.creation(&id, item));
-        let task = Task { id, stopped: false };
+        let task = SaveTask { id, stopped: false };
         self.here.borrow_mut().insert(item.into(), task);
         first_refusal(self.redis.pipeline(commands).await?)
     }
@@ -139,7 +139,7 @@ impl Tasks {
     }
 
     /// Whether any instance has something to save for the item.
-    pub async fn is_any(&self, item: &str) -> Result<bool, Fault> {
+    pub async fn is_any(&self, item: &str) -> Result<bool, CommandError> {
         let known = self.of(item).await?;
         let exists = |id: &String| {
             let mut exists = redis::cmd("EXISTS");
@@ -162,7 +162,7 @@ impl Tasks {
         Ok(any)
     }
 
-    async fn of(&self, item: &str) -> Result<Vec<String>, Fault> {
+    async fn of(&self, item: &str) -> Result<Vec<String>, CommandError> {
         let mut members = redis::cmd("SMEMBERS");
         members.arg(self.redis.key(&format!("tasks:item:{item}")));
         self.redis.query(members).await
@@ -217,8 +217,8 @@ impl Tasks {
         self.renewing.start(&self.owner, "renews tasks", renew);
     }
 
-    async fn renew(&self) -> Result<(), Fault> {
-        let expire = |task: &Task| {
+    async fn renew(&self) -> Result<(), CommandError> {
+        let expire = |task: &SaveTask| {
             let mut expire = redis::cmd("EXPIRE");
             expire
                 .arg(self.redis.key(&format!("tasks:{}", task.id)))

@@ -1,7 +1,7 @@
 //! The nodes of a Cluster that something was for: connected to when first needed, and looked after from then on.
 
 use crate::ground::tasks::{Bell, Executor, Tasks};
-use crate::redis::address::{Address, Target};
+use crate::redis::address::{Address, Endpoint};
 use crate::redis::node::Node;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use std::rc::Rc;
 pub struct Members {
     executor: Executor,
     tasks: Tasks,
-    target: Target,
+    target: Endpoint,
     all: RefCell<Vec<(Address, Member)>>,
     /// Rung when one of them comes or goes.
     pub changed: Bell,
@@ -25,7 +25,7 @@ enum Member {
 }
 
 impl Members {
-    pub fn new(executor: Executor, target: &Target) -> Rc<Self> {
+    pub fn new(executor: Executor, target: &Endpoint) -> Rc<Self> {
         Rc::new(Self {
             executor,
             tasks: Tasks::new(executor),
@@ -46,7 +46,7 @@ impl Members {
         let look = || {
             self.lost(address)
                 .map(Err)
-                .or_else(|| self.settled(address))
+                .or_else(|| self.outcome(address))
         };
         self.changed.until(look).await
     }
@@ -56,22 +56,22 @@ impl Members {
     /// # Errors
     /// Why it is still lost.
     pub async fn reach(self: &Rc<Self>, address: &Address) -> Result<Rc<Node>, String> {
-        if !matches!(self.settled(address), None | Some(Ok(_))) {
+        if !matches!(self.outcome(address), None | Some(Ok(_))) {
             self.connect(address);
         }
-        self.changed.until(|| self.settled(address)).await
+        self.changed.until(|| self.outcome(address)).await
     }
 
     /// Connects again to those of these nodes that are lost, to all at once.
     pub async fn reopen(self: &Rc<Self>, mut nodes: Vec<Address>) {
         nodes.retain(|address| self.lost(address).is_some());
         for address in &nodes {
-            if self.settled(address).is_some() {
+            if self.outcome(address).is_some() {
                 self.connect(address);
             }
         }
         for address in &nodes {
-            let _ = self.changed.until(|| self.settled(address)).await;
+            let _ = self.changed.until(|| self.outcome(address)).await;
         }
     }
 
@@ -95,7 +95,7 @@ impl Members {
     }
 
     /// Lets go of all but these.
-    pub fn keep(&self, wanted: impl Fn(&Address) -> bool) {
+    pub fn retain(&self, wanted: impl Fn(&Address) -> bool) {
         self.all.borrow_mut().retain(|(address, member)| {
             let stays = wanted(address) || matches!(member, Member::Opening(_));
             if let (false, Member::Open(node)) = (stays, member) {
@@ -106,7 +106,7 @@ impl Members {
     }
 
     /// What has become of it; `None` while it is being connected to.
-    fn settled(&self, address: &Address) -> Option<Result<Rc<Node>, String>> {
+    fn outcome(&self, address: &Address) -> Option<Result<Rc<Node>, String>> {
         let node = |member: &Member| match member {
             Member::Opening(_) => None,
             Member::Open(node) if node.lives() => Some(Ok(node.clone())),
@@ -165,6 +165,6 @@ impl Members {
 
 impl Drop for Members {
     fn drop(&mut self) {
-        self.keep(|_| false);
+        self.retain(|_| false);
     }
 }

@@ -102,7 +102,7 @@ impl Cluster {
     ) -> Result<Again, RedisError> {
         let asked = groups
             .iter()
-            .map(|group| self.ask(group, commands, deadline));
+            .map(|group| self.send_group(group, commands, deadline));
         let results = all(asked).await;
         let mut again = Again::default();
         for ((address, parts), result) in groups.into_iter().zip(results) {
@@ -129,7 +129,7 @@ impl Cluster {
     }
 
     /// Asks one node, in one write.
-    pub(super) async fn ask(
+    pub(super) async fn send_group(
         &self,
         (address, parts): &Group,
         commands: &[Cmd],

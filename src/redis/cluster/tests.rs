@@ -83,8 +83,8 @@ fn words(command: &str) -> String {
     lines.join(" ")
 }
 
-fn target(address: &Address) -> Target {
-    let settings = config::Redis {
+fn target(address: &Address) -> Endpoint {
+    let settings = config::RedisSettings {
         url: Secret::new(format!("redis://{address}/0")),
         sentinels: Vec::new(),
         cluster: true,
@@ -95,8 +95,8 @@ fn target(address: &Address) -> Target {
         key_prefix: "p".into(),
         task_ttl: Duration::from_secs(1),
     };
-    let target = Target::new(&settings).unwrap();
-    Target {
+    let target = Endpoint::new(&settings).unwrap();
+    Endpoint {
         timeout: Duration::from_secs(2),
         ..target
     }

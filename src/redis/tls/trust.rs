@@ -1,14 +1,21 @@
 //! Whose certificate a server may show.
 
-use super::signature::ALGORITHMS;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
-use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{
     CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
 };
+
+/// Checks a server's certificate, and that the server has the certificate's key.
+#[derive(Debug)]
+pub struct Verifier {
+    pub trust: Trust,
+    /// The signatures that the provider can verify.
+    pub algorithms: WebPkiSupportedAlgorithms,
+}
 
 /// What is asked of a server's certificate.
 #[derive(Debug)]
@@ -25,7 +32,7 @@ pub enum Trust {
     },
 }
 
-impl ServerCertVerifier for Trust {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -34,7 +41,7 @@ impl ServerCertVerifier for Trust {
         _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let Self::Known { roots, named, name } = self else {
+        let Trust::Known { roots, named, name } = &self.trust else {
             return Ok(ServerCertVerified::assertion());
         };
         let parsed = ParsedCertificate::try_from(certificate)?;
@@ -43,7 +50,7 @@ impl ServerCertVerifier for Trust {
             roots,
             intermediates,
             now,
-            ALGORITHMS.all,
+            self.algorithms.all,
         );
         match chain {
             // A self-signed certificate, as `openssl req -x509` makes them, is its own authority. Its dates were looked at before.
@@ -63,7 +70,7 @@ impl ServerCertVerifier for Trust {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &ALGORITHMS)
+        verify_tls12_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -72,11 +79,11 @@ impl ServerCertVerifier for Trust {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &ALGORITHMS)
+        verify_tls13_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        ALGORITHMS.supported_schemes()
+        self.algorithms.supported_schemes()
     }
 }
 

@@ -1,9 +1,11 @@
+//! Messages between instances, as they are written and read.
+
 use super::*;
 use crate::ground::random_input::{Random, rounds};
 
 fn emitted(message: &str) -> Emit<'_> {
     match decode(message.as_bytes(), "me").unwrap() {
-        Message::Emit(emit) => emit,
+        PeerMessage::Emit(emit) => emit,
         other => panic!("{other:?}"),
     }
 }
@@ -53,7 +55,7 @@ fn rooms_and_data_come_in_all_shapes() {
     assert_eq!(emit.except, ["c", "d"]);
     assert_eq!(
         decode(with("[]", "5", "null").as_bytes(), "me"),
-        Ok(Message::NotForUs)
+        Ok(PeerMessage::NotForUs)
     );
 }
 
@@ -81,23 +83,23 @@ fn what_we_write_is_what_we_read() {
         ..reply
     };
     let answer = callback_message(&reply, &args);
-    let expected = Message::Callback(Callback {
+    let expected = PeerMessage::Callback(Callback {
         id: 3,
         args: args.clone(),
     });
     assert_eq!(decode(answer.as_bytes(), "me"), Ok(expected));
-    assert_eq!(decode(answer.as_bytes(), "else"), Ok(Message::NotForUs));
+    assert_eq!(decode(answer.as_bytes(), "else"), Ok(PeerMessage::NotForUs));
     let here = here_message(&reply, "b");
     assert_eq!(
         decode(here.as_bytes(), "me"),
-        Ok(Message::Here {
+        Ok(PeerMessage::Here {
             id: 3,
             host: "b".into()
         })
     );
     assert_eq!(
         decode(gone_message(&reply).as_bytes(), "me"),
-        Ok(Message::Gone { id: 3 })
+        Ok(PeerMessage::Gone { id: 3 })
     );
 }
 
@@ -137,7 +139,7 @@ fn our_messages_have_the_fields_of_pythons() {
 #[test]
 fn our_own_come_back_and_are_not_for_us() {
     let own = emit_message("me", &Target::room("r"), "e", &Args::none(), None);
-    assert_eq!(decode(own.as_bytes(), "me"), Ok(Message::NotForUs));
+    assert_eq!(decode(own.as_bytes(), "me"), Ok(PeerMessage::NotForUs));
 }
 
 #[test]

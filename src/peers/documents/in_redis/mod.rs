@@ -16,14 +16,14 @@ use super::history::{MAX_BLOCKS, MAX_BYTES, Rejected, SQUASH_AT, check};
 use super::open::Open;
 use super::update::Contents;
 use super::{Away, Seed, Tell};
-use crate::ground::tasks::{Executor, Tasks as Owner};
+use crate::ground::tasks::{Executor, Tasks};
 use crate::metrics::{self, Counter};
 use crate::peers::outgoing::Outgoing;
-use crate::peers::shared::Shared;
+use crate::peers::shared::SharedPools;
 use crate::peers::shared::lease::Lease;
 use crate::peers::shared::locks::{Locks, Trouble};
-use crate::peers::shared::tasks::Tasks;
-use crate::redis::{Fault, Redis, Script};
+use crate::peers::shared::tasks::SaveTasks;
+use crate::redis::{CommandError, Redis, Script};
 use crate::socket::Sid;
 use scripts::{PUSH, REMOVE, RESERVE};
 use squash::{merge_all, merge_good};
@@ -43,10 +43,10 @@ struct Known {
 
 /// The documents.
 pub struct InRedis {
-    owner: Owner,
+    owner: Tasks,
     redis: Redis,
     locks: Rc<Locks>,
-    tasks: Rc<Tasks>,
+    tasks: Rc<SaveTasks>,
     open: Open,
     known: RefCell<HashMap<Rc<str>, Known>>,
     /// Closed while Redis could not be told, by document and session; without a session, it may have to be cleared.
@@ -58,9 +58,9 @@ pub struct InRedis {
 }
 
 impl InRedis {
-    pub fn start(executor: Executor, redis: Redis, shared: &Shared) -> Rc<Self> {
+    pub fn start(executor: Executor, redis: Redis, shared: &SharedPools) -> Rc<Self> {
         let documents = Rc::new(Self {
-            owner: Owner::new(executor),
+            owner: Tasks::new(executor),
             redis,
             locks: shared.locks.clone(),
             tasks: shared.tasks.clone(),
@@ -253,14 +253,14 @@ impl InRedis {
         }
     }
 
-    async fn len(&self, id: &str) -> Result<usize, Fault> {
+    async fn len(&self, id: &str) -> Result<usize, CommandError> {
         let mut len = redis::cmd("LLEN");
         len.arg(self.key(id, "updates"));
         self.redis.query(len).await
     }
 
     /// The updates up to this one, as they are stored.
-    async fn read(&self, id: &str, last: isize) -> Result<Vec<Vec<u8>>, Fault> {
+    async fn read(&self, id: &str, last: isize) -> Result<Vec<Vec<u8>>, CommandError> {
         let mut range = redis::cmd("LRANGE");
         range.arg(self.key(id, "updates")).arg(0).arg(last);
         self.redis.query(range).await
@@ -289,7 +289,7 @@ impl InRedis {
         }
     }
 
-    fn fault(&self, id: &str, fault: &Fault) -> Away {
+    fn fault(&self, id: &str, fault: &CommandError) -> Away {
         if !self.away.replace(true) {
             log::warn!("document {id:?} and maybe others can't be reached: {fault}");
         }

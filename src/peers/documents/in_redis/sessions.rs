@@ -5,7 +5,7 @@ use crate::peers::documents::Away;
 use crate::peers::documents::open::Entered;
 use crate::peers::shared::first_refusal;
 use crate::peers::shared::lease::Lease;
-use crate::redis::Fault;
+use crate::redis::CommandError;
 use crate::socket::Sid;
 use redis::Cmd;
 
@@ -95,7 +95,7 @@ impl InRedis {
     }
 
     /// Redis could not be told that somebody left: it is told when it is back.
-    pub(super) fn owe(&self, id: &str, sid: Option<Sid>, fault: &Fault) {
+    pub(super) fn owe(&self, id: &str, sid: Option<Sid>, fault: &CommandError) {
         log::debug!("document {id:?} is not left yet: {fault}");
         let mut owed = self.owed.borrow_mut();
         if owed.len() < MOST_OWED {

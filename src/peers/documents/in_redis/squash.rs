@@ -7,7 +7,7 @@ use crate::peers::documents::bytes::{ints, read_ints};
 use crate::peers::documents::compact::Compacted;
 use crate::peers::documents::history::{SQUASH_AT, check, merge};
 use crate::peers::shared::lease::Lease;
-use crate::redis::Fault;
+use crate::redis::CommandError;
 use data_encoding::HEXLOWER;
 use sha1::{Digest as _, Sha1};
 use std::rc::Rc;
@@ -46,7 +46,7 @@ impl InRedis {
     }
 
     /// Makes one update of the first ones. `false` when somebody else did meanwhile, or they can't be merged.
-    async fn squash(&self, id: &str, count: usize) -> Result<bool, Fault> {
+    async fn squash(&self, id: &str, count: usize) -> Result<bool, CommandError> {
         let old = self.read(id, count as isize - 1).await?;
         let updates: Vec<&[u8]> = old.iter().map(Vec::as_slice).collect();
         let hash = HEXLOWER.encode(&Sha1::digest(updates.join(&b'\n')));

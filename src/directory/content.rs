@@ -74,7 +74,7 @@ fn is_blank_node(node: &Value) -> bool {
 }
 
 /// About how much there is, in bytes of text.
-pub(super) fn size(content: Option<&Value>) -> usize {
+pub fn size(content: Option<&Value>) -> usize {
     match content {
         None => 0,
         Some(content) if is_empty(Some(content)) => 0,

@@ -1,0 +1,50 @@
+//! An event of a message: its type decides whether and how it is saved (contract, Emitter).
+
+use crate::socket::Object;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// Types that are saved to the message.
+const SAVED: [&str; 7] = [
+    "status", "message", "replace", "embeds", "files", "source", "citation",
+];
+
+/// An event as it came, with its two fields found. Borrowed, since a stream brings one for each token.
+pub struct MessageEvent<'a> {
+    /// The whole event.
+    pub raw: &'a RawValue,
+    /// Its `type`.
+    pub kind: Cow<'a, str>,
+    pub data: Option<&'a RawValue>,
+}
+
+/// Not an object with a text `type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAnEvent;
+
+#[derive(Deserialize)]
+struct Fields<'a> {
+    #[serde(borrow)]
+    r#type: Cow<'a, str>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+}
+
+impl<'a> MessageEvent<'a> {
+    /// Finds the fields of an event in `text`: the event, with text that can be saved.
+    pub fn read(raw: &'a RawValue, text: &'a str) -> Result<Self, NotAnEvent> {
+        let Object(fields): Object<Fields<'a>> =
+            serde_json::from_str(text).map_err(|_| NotAnEvent)?;
+        Ok(Self {
+            raw,
+            kind: fields.r#type,
+            data: fields.data,
+        })
+    }
+
+    /// Is its type one that is saved?
+    pub fn is_saved(&self) -> bool {
+        SAVED.contains(&&*self.kind)
+    }
+}

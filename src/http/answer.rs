@@ -1,0 +1,29 @@
+//! The answer to a request, and answers of fixed text.
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Response, StatusCode};
+
+/// The answer to a request.
+pub type Answer = Response<Full<Bytes>>;
+
+/// An answer that is its status and says so in words.
+pub fn status(code: StatusCode) -> Answer {
+    let words = format!(
+        "{} {}\n",
+        code.as_u16(),
+        code.canonical_reason().unwrap_or_default()
+    );
+    text(code, words, "text/plain; charset=utf-8")
+}
+
+/// An answer of text of a fixed type.
+pub fn text(code: StatusCode, body: impl Into<Bytes>, content_type: &'static str) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = code;
+    answer
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer
+}

@@ -1,0 +1,27 @@
+//! What the hub keeps of a session: its sockets, and a packet that is not whole yet.
+
+use super::Sid;
+use std::rc::Rc;
+
+/// What the hub keeps of a session.
+#[derive(Default)]
+pub(super) struct Client {
+    /// Its sockets, at most one a namespace.
+    pub sockets: Vec<(Rc<str>, Sid)>,
+    /// A packet whose attachments are not all here yet.
+    pub partial: Option<Box<Partial>>,
+}
+
+/// A packet that waits for its attachments.
+pub(super) struct Partial {
+    pub packet: String,
+    pub missing: usize,
+    pub attachments: Vec<Vec<u8>>,
+}
+
+impl Partial {
+    /// What has come of it; all of it together is no larger than one message may be.
+    pub fn bytes(&self) -> usize {
+        self.packet.len() + self.attachments.iter().map(Vec::len).sum::<usize>()
+    }
+}
