@@ -12,6 +12,7 @@ mod random_tests;
 mod request;
 mod session;
 mod sid;
+mod stream;
 mod turn;
 mod websocket;
 mod wire;

@@ -2,8 +2,7 @@
 
 use super::beat::Beat;
 use super::packet::{CLOSE, NOOP};
-use super::turn::Input;
-use super::websocket::{Wire, say_farewell};
+use super::stream::{Input, Wire};
 use super::{Allowance, Engine, Message, Packet, Sid, Step, frame};
 use crate::ground::net::Reactor;
 use crate::metrics::{self, Counter, Gauge};
@@ -52,7 +51,7 @@ pub enum Closed {
 
 impl Closed {
     /// The websocket close code; `None` where nobody would read it.
-    fn code(self) -> Option<u16> {
+    pub(super) fn code(self) -> Option<u16> {
         match self {
             Self::ByClient | Self::ByServer => Some(1000),
             Self::Shutdown => Some(1001),
@@ -251,23 +250,6 @@ impl Session {
             self.engine.forget(self);
         }
         self.wake();
-    }
-
-    fn end_websocket(self: &Rc<Self>, why: Closed) {
-        self.engine.forget(self);
-        if let Some(code) = why.code() {
-            self.outbox.borrow_mut().push_last(frame::close(code));
-        }
-        self.flush();
-        let wire = self.wire.take();
-        match (wire, why) {
-            (None, _) | (_, Closed::Transport | Closed::Overflow | Closed::PingTimeout) => {}
-            (Some(wire), _) => {
-                wire.socket.release();
-                let farewell = say_farewell(self.clone(), wire);
-                self.engine.tasks.spawn("a farewell", farewell);
-            }
-        }
     }
 
     /// Handles a text packet from the current transport.

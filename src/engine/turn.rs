@@ -4,6 +4,7 @@
 
 use super::decoder::{Decoder, Fault, Item};
 use super::session::{Closed, Session};
+use super::stream::Input;
 use super::{Step, frame};
 use crate::ground::net::{Reactor, Serve};
 use crate::metrics::{self, Counter};
@@ -19,16 +20,6 @@ pub(super) const READ_BUFFER: usize = 16 * 1024;
 /// Messages that one turn handles at most, and how long it goes on to a next one.
 const MESSAGES: usize = 64;
 const TIME: Duration = Duration::from_millis(1);
-
-/// What has come of a client and is not handled yet.
-#[derive(Default)]
-pub(super) struct Input {
-    pub decoder: Decoder,
-    /// The start of a frame whose rest is not here yet, or what a turn had no time for.
-    pub bytes: Vec<u8>,
-    /// There may be whole frames in `bytes`.
-    pub more: bool,
-}
 
 /// Why a turn handles no more.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -65,10 +56,6 @@ impl Serve for Session {
 }
 
 impl Input {
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty() && !self.decoder.is_unfinished()
-    }
-
     fn read(&mut self, session: &Rc<Session>) -> Stop {
         let engine = session.engine();
         let mut buffer = engine.read_buffer.take();

@@ -1,9 +1,9 @@
 //! The websocket transport: handshake, probe, and the last words.
 
 use super::decoder::{Decoder, Item};
-use super::session::{Session, Transport};
-use super::turn::Input;
-use super::{Engine, frame};
+use super::frame;
+use super::session::{Closed, Session, Transport};
+use super::stream::{Counted, Input, Wire};
 use crate::ground::net::Socket;
 use crate::ground::tasks::within;
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -71,31 +71,6 @@ pub(super) async fn serve(
     }
 }
 
-/// A session's websocket.
-pub(super) struct Wire {
-    pub socket: Socket,
-    counted: Counted,
-}
-
-/// One more stream of the engine while it lives.
-pub(super) struct Counted(Rc<Engine>);
-
-impl Counted {
-    pub(super) fn new(engine: Rc<Engine>) -> Self {
-        engine.streams.set(engine.streams.get() + 1);
-        Self(engine)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.streams.set(self.0.streams.get() - 1);
-        if self.0.streams.get() == 0 {
-            self.0.streams_closed.ring();
-        }
-    }
-}
-
 /// Closes a websocket that no session waits for.
 pub(super) fn turn_away(stream: &Socket) {
     // A new connection's buffer takes these few bytes; if not, it sees the end all the same.
@@ -148,8 +123,28 @@ async fn probe_word(socket: &Socket, input: &mut Input, frames: &mut usize) -> i
     }
 }
 
+impl Session {
+    /// Writes the last words, and gives the websocket up.
+    pub(super) fn end_websocket(self: &Rc<Self>, why: Closed) {
+        self.engine.forget(self);
+        if let Some(code) = why.code() {
+            self.outbox.borrow_mut().push_last(frame::close(code));
+        }
+        self.flush();
+        let wire = self.wire.take();
+        match (wire, why) {
+            (None, _) | (_, Closed::Transport | Closed::Overflow | Closed::PingTimeout) => {}
+            (Some(wire), _) => {
+                wire.socket.release();
+                let farewell = say_farewell(self.clone(), wire);
+                self.engine.tasks.spawn("a farewell", farewell);
+            }
+        }
+    }
+}
+
 /// Last words: what waits is written, our side is closed, and the client gets a moment to close its own.
-pub(super) async fn say_farewell(session: Rc<Session>, wire: Wire) {
+async fn say_farewell(session: Rc<Session>, wire: Wire) {
     let farewell = async {
         let socket = &wire.socket;
         poll_fn(|cx| socket.poll_send(cx, || session.write_rest(socket))).await?;

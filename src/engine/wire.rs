@@ -1,8 +1,8 @@
 //! A session's websocket: what is read and written, and why it is not read for a while.
 
 use super::session::{Closed, Session, Transport, shift_gauge};
-use super::turn::{Input, try_step};
-use super::websocket::Wire;
+use super::stream::{Input, Wire};
+use super::turn::try_step;
 use crate::ground::net::{Hold, Reactor, Socket};
 use crate::metrics::{self, Counter};
 use crate::outbox::Written;

@@ -60,7 +60,7 @@ routes! {
             .more("Keep the request open and write a line whenever there is something to say. A line that is no event is skipped and named in the reply. Empty lines mean nothing and can keep the connection alive.")
             .answers("Streamed");
     call::call => route("POST", "/api/v1/chat/call").takes(Json("Call")),
-        words("ChatCall", "events", "ApiRequest one browser and wait for its answer.")
+        words("ChatCall", "events", "Ask one browser and wait for its answer.")
             .more("The answer is what the browser acknowledges. It waits at most WEBSOCKET_EVENT_CALLER_TIMEOUT.")
             .answers("Called").or(&[404, 409, 410, 504]);
     rooms::list => route("GET", "/api/v1/rooms").query(ROOMS),
