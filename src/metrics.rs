@@ -3,6 +3,7 @@
 //! Plain cells of our one thread: counting costs one addition. A new one is a variant and a row in the table below it;
 //! rows of one name stand together, since the text names each only once.
 
+use crate::ground::net::Reactor;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -211,6 +212,13 @@ pub fn text() -> String {
             out.line("gauge", row, cell.get());
         }
     });
+    let longest = Reactor::with(|reactor| reactor.turns().longest());
+    let help = "The longest that all waited for one thing to be done.";
+    out.line(
+        "gauge",
+        &("siskin_longest_turn_seconds", "", help),
+        longest.as_secs_f64(),
+    );
     let version = concat!(r#"{version=""#, env!("CARGO_PKG_VERSION"), r#""}"#);
     out.line(
         "gauge",
@@ -264,7 +272,11 @@ mod tests {
         refused("events");
         refused("address");
         refused("events");
-        let fixed = |line: &&str| !line.starts_with("process_resident_memory_bytes ");
+        let measured = [
+            "process_resident_memory_bytes ",
+            "siskin_longest_turn_seconds ",
+        ];
+        let fixed = |line: &&str| !measured.iter().any(|name| line.starts_with(name));
         let text: Vec<_> = text().lines().filter(fixed).map(str::to_owned).collect();
         let golden = include_str!("../tests/golden/metrics.txt")
             .replace("VERSION", env!("CARGO_PKG_VERSION"));

@@ -1,13 +1,25 @@
 //! The bounded queue of encoded frames between hub and transport.
 //!
 //! A [`Frame`] is encoded once and shared by every receiver's outbox: one pointer each.
-//! The bound is in bytes; a frame that is larger than the bound still passes when the queue is empty.
+//! A reader is too slow when more waits than the bound (bytes) and nothing has been taken for a while, or when far more
+//! waits. A frame larger than the bound is not counted against what follows it: whoever reads it will come to the rest.
 //! What has been written to its last receiver lends its memory to the next frame: a stream of tokens allocates nothing.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Write};
 use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// How long nothing is taken of what waits until a reader has stopped: longer than the pauses of a mobile link that comes
+/// back (TCP tries again after 13 s at the latest when it has lost six times), shorter than from one heartbeat to the next.
+const STALLED: Duration = Duration::from_secs(20);
+
+/// How many times the bound may wait for one who reads, beside one frame of any size.
+const HARD: usize = 8;
+
+/// Senders whose last news are kept for a reader who is behind.
+const LATE: usize = 64;
 
 /// Encoded bytes, immutable and shared: one or more whole websocket frames of a server (RFC 6455, 5.2).
 pub type Frame = Rc<Vec<u8>>;
@@ -15,8 +27,9 @@ pub type Frame = Rc<Vec<u8>>;
 /// How many frames one write joins at most.
 const JOINED: usize = 64;
 
-/// What is left of the queue's buffer once it is empty, in frames: what a chunk of a stream brings fits.
-const KEPT: usize = 16;
+/// Emptied queues that are kept, and the largest of them in frames: what a chunk of a stream brings fits.
+const QUEUES_KEPT: usize = 64;
+const KEPT: usize = 64;
 
 /// Written frames that are kept to be filled again, as many as one write joins, and bytes of one at most.
 const SPARES: usize = JOINED;
@@ -24,6 +37,8 @@ const SPARE_BYTES: usize = 1024;
 
 thread_local! {
     static SPARE: RefCell<Vec<Frame>> = const { RefCell::new(Vec::new()) };
+    /// Empty queues: one that has nothing to hold holds no memory either.
+    static QUEUES: RefCell<Vec<VecDeque<Frame>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A frame of at most `length` bytes that `fill` appends, in the memory of one that has been written if there is one.
@@ -59,6 +74,13 @@ pub struct Outbox {
     bytes: usize,
     /// Bytes of the first frame that are already written.
     written: usize,
+    /// Bytes of the frames in `queue` that are larger than the bound, and of the largest since it was empty.
+    large: usize,
+    largest: usize,
+    /// When something was taken last, or began to wait.
+    taken: Option<Instant>,
+    /// The last news of senders, for when nothing waits any more.
+    late: VecDeque<(u64, Frame)>,
 }
 
 /// What a write left behind.
@@ -71,14 +93,69 @@ pub enum Written {
 }
 
 impl Outbox {
-    /// Adds a frame; `false` when the bound (bytes) forbids it and nothing was added.
-    pub fn push(&mut self, frame: Frame, bound: usize) -> bool {
-        if !self.queue.is_empty() && self.bytes + frame.len() > bound {
+    /// Adds a frame; `false` when the reader is too slow and nothing was added.
+    pub fn push(&mut self, frame: Frame, bound: usize, now: Instant) -> bool {
+        if self.queue.is_empty() {
+            self.start(now);
+        } else if self.is_too_slow(frame.len(), bound, now) {
             return false;
         }
-        self.bytes += frame.len();
-        self.queue.push_back(frame);
+        self.add(frame, bound);
         true
+    }
+
+    fn start(&mut self, now: Instant) {
+        self.taken = Some(now);
+        self.largest = 0;
+        if self.queue.capacity() == 0 {
+            self.queue = QUEUES.with_borrow_mut(Vec::pop).unwrap_or_default();
+        }
+    }
+
+    fn add(&mut self, frame: Frame, bound: usize) {
+        self.bytes += frame.len();
+        self.largest = self.largest.max(frame.len());
+        if frame.len() > bound {
+            self.large += frame.len();
+        }
+        self.queue.push_back(frame);
+    }
+
+    fn is_too_slow(&self, more: usize, bound: usize, now: Instant) -> bool {
+        let small = if more > bound { 0 } else { more };
+        let stalled = |taken| now.saturating_duration_since(taken) >= STALLED;
+        let bytes = self.bytes + more;
+        (bytes - self.largest.max(more) > bound.saturating_mul(HARD))
+            || (self.bytes - self.large + small > bound && self.taken.is_some_and(stalled))
+    }
+
+    /// The last words: no bound holds for them.
+    pub fn push_last(&mut self, frame: Frame) {
+        self.add(frame, usize::MAX);
+    }
+
+    /// Keeps the last news of a sender for when nothing waits any more.
+    pub fn keep_last(&mut self, sender: u64, frame: Frame) {
+        let late = &mut self.late;
+        match late.iter_mut().find(|(from, _)| *from == sender) {
+            Some((_, last)) => *last = frame,
+            None => {
+                if late.len() == LATE {
+                    late.pop_front();
+                }
+                late.push_back((sender, frame));
+            }
+        }
+    }
+
+    /// Adds the news that were kept; whether there were any.
+    pub fn add_late(&mut self, bound: usize, now: Instant) -> bool {
+        let late = std::mem::take(&mut self.late);
+        let any = !late.is_empty();
+        for (_, frame) in late {
+            self.push(frame, bound, now);
+        }
+        any
     }
 
     pub fn is_empty(&self) -> bool {
@@ -94,13 +171,18 @@ impl Outbox {
     ///
     /// # Errors
     /// Whatever the writer says, but for `WouldBlock` and `Interrupted`.
-    pub fn write_to(&mut self, writer: &mut impl Write, count: &mut u64) -> io::Result<Written> {
+    pub fn write_to(
+        &mut self,
+        writer: &mut impl Write,
+        count: &mut u64,
+        bound: usize,
+    ) -> io::Result<Written> {
         while !self.queue.is_empty() {
             match self.write_once(writer) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => {
                     *count += n as u64;
-                    self.consume(n);
+                    self.consume(n, bound);
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Written::Blocked),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -110,8 +192,19 @@ impl Outbox {
         Ok(Written::All)
     }
 
+    /// Notes that something has been taken.
+    pub fn was_taken(&mut self, now: Instant) {
+        self.taken = Some(now);
+    }
+
     /// Takes whole frames for a poller, at least one, else not over `limit` bytes and `most` of what `packets` counts.
-    pub fn take(&mut self, limit: usize, most: u64, packets: fn(&[u8]) -> u64) -> Vec<Frame> {
+    pub fn take(
+        &mut self,
+        limit: usize,
+        most: u64,
+        bound: usize,
+        packets: fn(&[u8]) -> u64,
+    ) -> Vec<Frame> {
         let mut taken = Vec::new();
         let (mut bytes, mut count) = (0, 0);
         while let Some(frame) = self.queue.front() {
@@ -121,6 +214,7 @@ impl Outbox {
             }
             bytes += frame.len();
             count += more;
+            self.large -= if frame.len() > bound { frame.len() } else { 0 };
             taken.extend(self.queue.pop_front());
         }
         self.bytes -= bytes;
@@ -144,7 +238,7 @@ impl Outbox {
         writer.write_vectored(&slices[..used])
     }
 
-    fn consume(&mut self, written: usize) {
+    fn consume(&mut self, written: usize, bound: usize) {
         self.written += written;
         while let Some(len) = self.queue.front().map(|f| f.len()) {
             if self.written < len {
@@ -152,6 +246,7 @@ impl Outbox {
             }
             self.written -= len;
             self.bytes -= len;
+            self.large = self.large.saturating_sub(if len > bound { len } else { 0 });
             if let Some(frame) = self.queue.pop_front() {
                 reuse(frame);
             }
@@ -159,10 +254,17 @@ impl Outbox {
         self.shrink();
     }
 
+    /// An empty queue lends its memory to the next.
     fn shrink(&mut self) {
-        if self.queue.is_empty() && self.queue.capacity() > KEPT {
-            self.queue = VecDeque::new();
+        if !self.queue.is_empty() {
+            return;
         }
+        let queue = std::mem::take(&mut self.queue);
+        QUEUES.with_borrow_mut(|queues| {
+            if queue.capacity() <= KEPT && queues.len() < QUEUES_KEPT {
+                queues.push(queue);
+            }
+        });
     }
 }
 
@@ -202,23 +304,46 @@ mod tests {
     }
 
     #[test]
-    fn the_bound_holds_but_for_a_single_large_frame() {
-        let mut outbox = Outbox::default();
-        assert!(outbox.push(frame(100), 50));
-        assert!(!outbox.push(frame(1), 50));
-        assert_eq!(outbox.bytes(), 100);
-        assert_eq!(outbox.take(10, 9, |_| 1).len(), 1);
-        assert!(outbox.push(frame(30), 50) && outbox.push(frame(20), 50));
-        assert_eq!(outbox.take(100, 3, |_| 2).len(), 1);
-        assert!(outbox.push(frame(30), 50));
-        assert!(!outbox.push(frame(1), 50));
+    fn a_reader_is_too_slow_when_it_has_stopped_or_far_too_much_waits() {
+        let (mut outbox, start) = (Outbox::default(), Instant::now());
+        let later = start + STALLED;
+        // A large frame is not counted against what follows it, however long it takes.
+        assert!(outbox.push(frame(500), 50, start));
+        assert!(outbox.push(frame(50), 50, later));
+        assert!(!outbox.push(frame(1), 50, later));
+        // It reads on: then more may wait, but not any amount.
+        outbox.was_taken(later);
+        assert!(outbox.push(frame(40), 50, later) && outbox.push(frame(310), 50, later));
+        assert!(!outbox.push(frame(1), 50, later), "400 beside the largest");
+        assert_eq!(
+            (outbox.bytes(), outbox.take(10, 9, 50, |_| 1).len()),
+            (900, 1)
+        );
+        assert_eq!(outbox.take(1000, 3, 50, |_| 2).len(), 1);
+        assert_eq!(
+            (outbox.take(1000, 9, 50, |_| 1).len(), outbox.bytes()),
+            (2, 0)
+        );
+        assert_eq!(outbox.large, 0);
+    }
+
+    #[test]
+    fn the_last_news_of_each_sender_wait_until_nothing_else_does() {
+        let (mut outbox, now) = (Outbox::default(), Instant::now());
+        for sender in 0..100 {
+            outbox.keep_last(sender, frame(1));
+            outbox.keep_last(sender, frame(2));
+        }
+        assert!(outbox.is_empty() && outbox.add_late(500, now));
+        assert_eq!(outbox.bytes(), 2 * LATE);
+        assert!(!outbox.add_late(500, now));
     }
 
     #[test]
     fn ten_frames_cost_one_write() {
         let mut outbox = Outbox::default();
         for _ in 0..10 {
-            assert!(outbox.push(frame(5), 100));
+            assert!(outbox.push(frame(5), 100, Instant::now()));
         }
         let mut writer = Narrow {
             room: 100,
@@ -227,7 +352,7 @@ mod tests {
         };
         let mut count = 0;
         assert_eq!(
-            outbox.write_to(&mut writer, &mut count).unwrap(),
+            outbox.write_to(&mut writer, &mut count, 100).unwrap(),
             Written::All
         );
         assert_eq!((writer.calls, writer.got.len(), count), (1, 50, 50));
@@ -240,11 +365,12 @@ mod tests {
             got: vec![],
             calls: 0,
         };
-        let mut write = |outbox: &mut Outbox| outbox.write_to(&mut writer, &mut 0).unwrap();
+        let mut write = |outbox: &mut Outbox| outbox.write_to(&mut writer, &mut 0, 100).unwrap();
         let (mut one, mut other) = (Outbox::default(), Outbox::default());
         let first = super::frame(3, |bytes| bytes.extend_from_slice(b"one"));
         let place = first.as_ptr();
-        assert!(one.push(first.clone(), 100) && other.push(first, 100));
+        let now = Instant::now();
+        assert!(one.push(first.clone(), 100, now) && other.push(first, 100, now));
         write(&mut one);
         let second = super::frame(3, |bytes| bytes.extend_from_slice(b"two"));
         assert_ne!(
@@ -258,7 +384,7 @@ mod tests {
         assert_eq!(&second[..], b"two");
         // A large one gives its memory back.
         let large = super::frame(5000, |bytes| bytes.resize(5000, 7));
-        assert!(one.push(large, 1));
+        assert!(one.push(large, 100, now));
         write(&mut one);
         assert!(super::frame(1, |_| ()).capacity() <= SPARE_BYTES);
         assert_eq!(writer.got.len(), 3 + 3 + 5000);
@@ -269,7 +395,7 @@ mod tests {
         let mut outbox = Outbox::default();
         let sent: Vec<u8> = (0..30).collect();
         for part in sent.chunks(10) {
-            assert!(outbox.push(Rc::new(part.to_vec()), 100));
+            assert!(outbox.push(Rc::new(part.to_vec()), 100, Instant::now()));
         }
         let mut writer = Narrow {
             room: 13,
@@ -278,13 +404,13 @@ mod tests {
         };
         let mut count = 0;
         assert_eq!(
-            outbox.write_to(&mut writer, &mut count).unwrap(),
+            outbox.write_to(&mut writer, &mut count, 100).unwrap(),
             Written::Blocked
         );
         assert_eq!(outbox.bytes(), 17);
         writer.room = 100;
         assert_eq!(
-            outbox.write_to(&mut writer, &mut count).unwrap(),
+            outbox.write_to(&mut writer, &mut count, 100).unwrap(),
             Written::All
         );
         assert_eq!(writer.got, sent);

@@ -177,6 +177,7 @@ fn settings(config: &Config) -> Settings {
         ping_timeout: config.ping_timeout,
         max_payload: config.max_payload,
         outbox_bytes: config.outbox_bytes,
+        messages_per_second: config.events_per_second,
         sessions: config.max_connections,
         sessions_per_address: config.max_connections_per_address,
         transports: config.transports,

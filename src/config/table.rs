@@ -154,7 +154,8 @@ settings! {
     /// Connections of one client address; more are refused.
     SISKIN_MAX_CONNECTIONS_PER_ADDRESS: usize = LIMIT, Computed("half of SISKIN_MAX_CONNECTIONS");
 
-    /// Events that one session may send a second, on average; ten times as many at once pass; 0 lifts the limit.
+    /// Messages that one session may send a second, on average, and four times as many all sessions of a user; ten times as
+    /// many at once pass. Who sends more is read more slowly, nothing is dropped; 0 lifts the limit.
     SISKIN_EVENTS_PER_SECOND: usize = COUNT, Value("200");
 
     /// Rooms that one session may be in.
@@ -169,8 +170,8 @@ settings! {
     /// Header lines that a request may have.
     SISKIN_MAX_HEADER_LINES: usize = LIMIT, Value("100");
 
-    /// What may wait for one slow client; over it the session is closed. A single larger message still passes when
-    /// nothing else waits.
+    /// What may wait for a client that has taken nothing for 20 s, and an eighth of what may wait for one that reads; over
+    /// it the session is closed. A larger message is not counted against what follows it.
     SISKIN_OUTBOX_BYTES: usize = BYTES, Value("1 MiB");
 
     /// redis joins all instances, of siskin and of Open WebUI, that share one Redis; unset, this instance is alone.

@@ -37,6 +37,11 @@ struct Fragments {
 }
 
 impl Decoder {
+    /// Whether a message has begun and has not ended.
+    pub fn is_unfinished(&self) -> bool {
+        self.fragments.is_some()
+    }
+
     /// Decodes the first frame of `bytes`, unmasking it there. `Ok(None)`: more bytes are needed.
     /// Otherwise the number of bytes used, and what it completed.
     ///

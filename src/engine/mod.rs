@@ -1,8 +1,8 @@
 //! Engine.IO v4 (protocol revision 4): sessions over HTTP long-polling and websocket. No Socket.IO word in it.
 
+mod allowance;
 mod beat;
 mod decoder;
-mod flusher;
 pub mod frame;
 mod heartbeat;
 mod packet;
@@ -12,21 +12,23 @@ mod random_tests;
 mod request;
 mod session;
 mod sid;
+mod stream;
+mod turn;
 mod websocket;
+mod wire;
 
 pub use crate::config::Transports;
+pub use allowance::Allowance;
 pub use packet::{Message, Packet};
 pub use session::{Closed, Session, Transport};
-pub use sid::Sid;
+pub use sid::{BySid, Sid};
 
 use crate::ground::net::Tally;
-use crate::ground::tasks::{Bell, Executor, Tasks};
+use crate::ground::tasks::{Bell, Executor, Tasks, within};
 use crate::outbox::Frame;
-use flusher::Flusher;
 use heartbeat::Heartbeats;
 use slab::Slab;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -44,6 +46,8 @@ pub trait Handler {
     fn message(&self, session: &Rc<Session>, message: Message<'_>) -> Step;
     /// The session has ended.
     fn closed(&self, session: &Rc<Session>, why: Closed);
+    /// The session sends more than it may: from now on it is read at its rate. Called once.
+    fn slowed(&self, _session: &Rc<Session>) {}
     /// Whether anything uses the session; one that is not in use for two heartbeats is closed.
     fn in_use(&self, session: &Rc<Session>) -> bool;
 }
@@ -59,6 +63,8 @@ pub struct Settings {
     pub max_payload: usize,
     /// Bytes that may wait for one session.
     pub outbox_bytes: usize,
+    /// Messages of one session a second; `None`: no limit.
+    pub messages_per_second: Option<usize>,
     /// Sessions at a time.
     pub sessions: usize,
     /// Sessions of one client address at a time.
@@ -70,18 +76,22 @@ pub struct Settings {
 pub struct Engine {
     settings: Settings,
     tasks: Tasks,
+    /// What messages of websockets wait for.
+    steps: Tasks,
     handler: Rc<dyn Handler>,
     sessions: RefCell<Slab<Rc<Session>>>,
-    by_sid: RefCell<HashMap<Sid, u32>>,
+    by_sid: RefCell<BySid<u32>>,
     /// How many sessions each client address has.
     by_address: Tally,
     /// Streams of websockets that are open, the ones that are being closed among them.
     streams: Cell<usize>,
     /// Rung when the last of them is closed.
     streams_closed: Bell,
+    /// Rung when the server is going down.
+    going: Bell,
+    is_going: Cell<bool>,
     /// The number of the next session; see `Session::key`.
     serial: Cell<u32>,
-    flusher: Flusher,
     heartbeats: Heartbeats,
     /// What all websockets read into, one at a time.
     read_buffer: Cell<Vec<u8>>,
@@ -90,27 +100,27 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine without sessions; its two tasks run on `executor`.
+    /// An engine without sessions; its tasks run on `executor`.
     pub fn new(executor: Executor, settings: Settings, handler: Rc<dyn Handler>) -> Rc<Self> {
         let engine = Rc::new(Self {
             heartbeats: Heartbeats::new(settings.ping_interval),
             settings,
             tasks: Tasks::new(executor),
+            steps: Tasks::new(executor),
             handler,
             sessions: RefCell::default(),
             by_sid: RefCell::default(),
             by_address: Tally::default(),
             streams: Cell::default(),
             streams_closed: Bell::default(),
+            going: Bell::default(),
+            is_going: Cell::default(),
             serial: Cell::default(),
-            flusher: Flusher::default(),
             read_buffer: Cell::default(),
             ping: frame::packet(&["2"], &[]),
         });
-        let (flushing, beating) = (engine.clone(), engine.clone());
-        let tasks = &engine.tasks;
-        tasks.spawn("writes", async move { flushing.flusher.run().await });
-        tasks.spawn("heartbeats", async move {
+        let beating = engine.clone();
+        engine.tasks.spawn("heartbeats", async move {
             beating.heartbeats.run(&beating).await;
         });
         engine
@@ -131,14 +141,17 @@ impl Engine {
         self.streams.get()
     }
 
-    /// Waits until no websocket is open. The caller limits the time.
+    /// Waits until no websocket is open, and what their messages began is done. The caller limits the time.
     pub async fn websockets_closed(&self) {
         let none = || (self.streams.get() == 0).then_some(());
         self.streams_closed.until(none).await;
+        self.steps.idle().await;
     }
 
     /// Ends every session: the server is going down.
     pub fn shutdown(&self) {
+        self.is_going.set(true);
+        self.going.ring();
         let all: Vec<_> = self
             .sessions
             .borrow()
@@ -148,6 +161,12 @@ impl Engine {
         for session in all {
             session.close(Closed::Shutdown);
         }
+    }
+
+    /// Waits for so long, or until the server is going down.
+    async fn pause(&self, time: Duration) {
+        let going = || self.is_going.get().then_some(());
+        within(time, self.going.until(going)).await;
     }
 
     fn handler(&self) -> &dyn Handler {

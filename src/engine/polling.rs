@@ -2,10 +2,11 @@
 
 use super::frame::SEPARATOR;
 use super::packet::{CLOSE, NOOP};
+use super::turn::try_step;
 use super::{Engine, Failure, Session, Transport};
 use crate::metrics::{self, Counter};
 use data_encoding::{BASE64, BASE64_NOPAD};
-use futures_lite::FutureExt as _;
+use futures_lite::{FutureExt as _, future};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Bytes, Incoming};
 use smol::Timer;
@@ -18,6 +19,9 @@ use std::time::Duration;
 
 /// How long a client may take to send the body of a POST.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Packets of a payload that are handled before the others have their turn.
+const HANDLED: usize = 64;
 
 /// Between two polls that are answered while a websocket takes over, however fast they come.
 const WHILE_UPGRADING: Duration = Duration::from_millis(100);
@@ -59,22 +63,32 @@ pub(super) async fn post(
         .inspect_err(|_| session.breach("payload"))?;
     metrics::add(Counter::BytesIn, body.len() as u64);
     session.beat.heard.set(true);
+    // To put a large body together takes a while, and so does to look at each of its bytes.
+    future::yield_now().await;
     let payload = std::str::from_utf8(&body).ok().filter(|p| !p.is_empty());
     let Some(payload) = payload else {
         session.breach("payload");
         return Err(Failure::BadRequest);
     };
-    for packet in payload.split(SEPARATOR as char) {
+    for (handled, packet) in payload.split(SEPARATOR as char).enumerate() {
+        if session.is_over() {
+            break;
+        }
+        if handled > 0 && handled % HANDLED == 0 {
+            future::yield_now().await;
+        }
         receive(engine, &busy, packet).await?;
+        // Who sends more than it may, or does not take its answers, waits for the answer to this.
+        if let Some(time) = session.take_pause() {
+            engine.pause(time).await;
+        }
+        poll_fn(|cx| session.poll_drained(cx)).await;
     }
     Ok(Bytes::from_static(b"ok"))
 }
 
 async fn receive(engine: &Engine, busy: &Rc<Turn>, packet: &str) -> Result<(), Failure> {
     let session = &busy.session;
-    if session.ended().is_some() {
-        return Ok(());
-    }
     let step = match packet.strip_prefix('b') {
         Some(encoded) => match unpack(encoded) {
             Some(data) => session.receive_binary(&data),
@@ -85,7 +99,7 @@ async fn receive(engine: &Engine, busy: &Rc<Turn>, packet: &str) -> Result<(), F
         },
         None => session.receive_text(packet),
     };
-    if let Some(step) = step {
+    if let Some(step) = step.and_then(try_step) {
         // Should the client hang up it goes on, as over a websocket, so that nothing stays half done; the session takes
         // no other POST before its end.
         let busy = busy.clone();

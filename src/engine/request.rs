@@ -1,5 +1,6 @@
 //! An HTTP request to the engine: which session, which transport, and the protocol's refusals.
 
+use super::stream::Counted;
 use super::{Engine, Failure, Session, Transport, Transports, polling, websocket};
 use crate::ground::net::Io;
 use crate::metrics;
@@ -126,7 +127,7 @@ impl Engine {
         let refused = session.as_ref().is_some_and(|s| !s.begin_probe());
         let upgrade = hyper::upgrade::on(&mut request);
         // From now on it is the engine's to count: the accept loop stops counting it with this answer.
-        let counted = websocket::Counted::new(self.clone());
+        let counted = Counted::new(self.clone());
         let tasks = self.tasks.clone();
         let hand_over = async move {
             let parts = match upgrade.await.map(|u| u.downcast::<Io>()) {
@@ -136,9 +137,7 @@ impl Engine {
             };
             // A task of its own: this one's memory, and hyper's buffer, go now.
             let early = parts.read_buf.to_vec();
-            let Some(stream) = parts.io.into_inner() else {
-                return session.iter().for_each(|s| s.end_probe());
-            };
+            let stream = parts.io.into_inner();
             if refused {
                 metrics::refused("second websocket");
                 return websocket::turn_away(&stream);

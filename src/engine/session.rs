@@ -2,17 +2,22 @@
 
 use super::beat::Beat;
 use super::packet::{CLOSE, NOOP};
-use super::{Engine, Message, Packet, Sid, Step, frame};
+use super::stream::{Input, Wire};
+use super::{Allowance, Engine, Message, Packet, Sid, Step, frame};
+use crate::ground::net::Reactor;
 use crate::metrics::{self, Counter, Gauge};
-use crate::outbox::{Frame, Outbox, Written};
-use smol::Async;
+use crate::outbox::{Frame, Outbox};
 use std::cell::{Cell, RefCell};
-use std::net::{IpAddr, TcpStream};
+use std::net::IpAddr;
 use std::rc::Rc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 /// Packets of one polling payload at most: python-engineio's clients refuse more than 16, and a close packet may follow.
 const POLLED: u64 = 15;
+
+/// Bytes that may wait between two polls before volatile news are left out.
+const POLL_BEHIND: usize = 16 * 1024;
 
 /// What carries a session now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +51,7 @@ pub enum Closed {
 
 impl Closed {
     /// The websocket close code; `None` where nobody would read it.
-    fn code(self) -> Option<u16> {
+    pub(super) fn code(self) -> Option<u16> {
         match self {
             Self::ByClient | Self::ByServer => Some(1000),
             Self::Shutdown => Some(1001),
@@ -76,20 +81,29 @@ pub struct Session {
     pub sid: Sid,
     /// The client's address.
     pub peer: IpAddr,
-    engine: Rc<Engine>,
+    pub(super) engine: Rc<Engine>,
     /// Place in the engine's table, and a number that no later session in that place has.
     pub(super) key: Cell<(u32, u32)>,
-    transport: Cell<Transport>,
-    ended: Cell<Option<Closed>>,
-    outbox: RefCell<Outbox>,
-    /// The websocket's stream, shared with its task.
-    stream: RefCell<Option<Rc<Async<TcpStream>>>>,
-    /// Who waits for something to happen here: the poll, or the websocket's task.
+    pub(super) transport: Cell<Transport>,
+    pub(super) ended: Cell<Option<Closed>>,
+    pub(super) outbox: RefCell<Outbox>,
+    /// The websocket, until its last words.
+    pub(super) wire: RefCell<Option<Wire>>,
+    /// What the websocket's turns left unfinished, while there is any.
+    pub(super) input: Cell<Option<Box<Input>>>,
+    /// The poll that waits for something to happen here.
     waker: Cell<Option<Waker>>,
-    /// In the flusher's list.
+    /// Among those who are flushed at the end of the round.
     dirty: Cell<bool>,
-    /// The kernel took no more: the websocket's task waits until it is writable again.
-    blocked: Cell<bool>,
+    /// The kernel took no more of what the websocket has to say.
+    pub(super) blocked: Cell<bool>,
+    /// How much it may send, and how long the next message has to wait for that.
+    allowance: Allowance,
+    pub(super) pause: Cell<Option<Duration>>,
+    /// It has been told that it is slowed down.
+    slowed: Cell<bool>,
+    /// The post that waits until polls have taken what waits.
+    drained: Cell<Option<Waker>>,
     /// Why the next flush ends this session; set where no handler may be called.
     doomed: Cell<Option<Closed>>,
     /// A poll waits; a post is being handled.
@@ -101,7 +115,13 @@ pub struct Session {
 impl Session {
     pub(super) fn new(engine: Rc<Engine>, peer: IpAddr, transport: Transport) -> Rc<Self> {
         shift_gauge(transport, 1);
+        let rate = engine.settings.messages_per_second.unwrap_or_default();
+        let now = Reactor::with(|reactor| reactor.turns().began());
         Rc::new(Self {
+            allowance: Allowance::new(rate as f32, now),
+            pause: Cell::default(),
+            slowed: Cell::default(),
+            drained: Cell::default(),
             sid: Sid::random(),
             peer,
             engine,
@@ -109,7 +129,8 @@ impl Session {
             transport: Cell::new(transport),
             ended: Cell::default(),
             outbox: RefCell::default(),
-            stream: RefCell::default(),
+            wire: RefCell::default(),
+            input: Cell::default(),
             waker: Cell::default(),
             dirty: Cell::default(),
             blocked: Cell::default(),
@@ -130,12 +151,17 @@ impl Session {
         self.ended.get()
     }
 
+    /// Whether it has ended, or is about to: then nothing more is handled.
+    pub(super) fn is_over(&self) -> bool {
+        self.ended.get().is_some() || self.doomed.get().is_some()
+    }
+
     pub(super) fn engine(&self) -> &Rc<Engine> {
         &self.engine
     }
 
     /// From one heartbeat to the next.
-    pub(super) fn interval(&self) -> std::time::Duration {
+    pub(super) fn interval(&self) -> Duration {
         self.engine.settings.ping_interval
     }
 
@@ -156,7 +182,8 @@ impl Session {
             return false;
         }
         let bound = self.engine.settings.outbox_bytes;
-        let taken = self.outbox.borrow_mut().push(frame.clone(), bound);
+        let now = Reactor::with(|reactor| reactor.turns().began());
+        let taken = self.outbox.borrow_mut().push(frame.clone(), bound, now);
         if taken {
             metrics::add(Counter::PacketsOut, 1);
             self.mark_dirty();
@@ -165,6 +192,35 @@ impl Session {
             self.doom(Closed::Overflow);
         }
         taken
+    }
+
+    /// Whether something waits that the client is slow to take: then volatile news are left out.
+    pub fn is_behind(&self) -> bool {
+        match self.transport.get() {
+            Transport::Websocket => self.blocked.get(),
+            _ => self.outbox.borrow().bytes() > POLL_BEHIND,
+        }
+    }
+
+    /// Keeps the last news of a sender until the client has taken what waits.
+    pub fn keep_last(&self, sender: u64, frame: &Frame) {
+        if self.ended.get().is_none() {
+            self.outbox.borrow_mut().keep_last(sender, frame.clone());
+        }
+    }
+
+    /// Whether more waits than the bound: then nothing more is handled until it has been taken.
+    pub(super) fn is_full(&self) -> bool {
+        self.outbox.borrow().bytes() > self.engine.settings.outbox_bytes
+    }
+
+    /// Waits until polls have taken so much that less than the bound is left, or the end.
+    pub(super) fn poll_drained(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.ended.get().is_some() || !self.is_full() {
+            return Poll::Ready(());
+        }
+        self.drained.set(Some(cx.waker().clone()));
+        Poll::Pending
     }
 
     /// Ends the session at the next flush, after what waits is written.
@@ -196,21 +252,14 @@ impl Session {
         self.wake();
     }
 
-    fn end_websocket(self: &Rc<Self>, why: Closed) {
-        self.engine.forget(self);
-        if let Some(code) = why.code() {
-            self.outbox
-                .borrow_mut()
-                .push(frame::close(code), usize::MAX);
-        }
-        self.flush();
-    }
-
     /// Handles a text packet from the current transport.
     pub(super) fn receive_text(self: &Rc<Self>, text: &str) -> Step {
         metrics::add(Counter::PacketsIn, 1);
         match Packet::decode(text) {
-            Some(Packet::Message(data)) => self.engine.handler().message(self, Message::Text(data)),
+            Some(Packet::Message(data)) => {
+                self.pay(data.len());
+                self.engine.handler().message(self, Message::Text(data))
+            }
             Some(Packet::Pong) => {
                 self.engine.heartbeats.pong(self);
                 None
@@ -230,7 +279,25 @@ impl Session {
     /// Handles a binary message from the current transport.
     pub(super) fn receive_binary(self: &Rc<Self>, data: &[u8]) -> Step {
         metrics::add(Counter::PacketsIn, 1);
+        self.pay(data.len());
         self.engine.handler().message(self, Message::Binary(data))
+    }
+
+    /// Pays for a message.
+    fn pay(self: &Rc<Self>, bytes: usize) {
+        let Some(rate) = self.engine.settings.messages_per_second else {
+            return;
+        };
+        let now = Reactor::with(|reactor| reactor.turns().began());
+        let cost = Allowance::cost(bytes);
+        let pause = self.allowance.pay(cost, rate as f32, now);
+        self.pause.set(pause);
+        if pause.is_some() {
+            metrics::refused("event rate");
+            if !self.slowed.replace(true) {
+                self.engine.handler().slowed(self);
+            }
+        }
     }
 
     /// Ends the session since the client broke the protocol.
@@ -239,7 +306,7 @@ impl Session {
         self.close(Closed::Protocol(1002));
     }
 
-    /// Writes what waits; called by the flusher at the end of a turn.
+    /// Writes what waits, at the end of a round.
     pub(super) fn flush_turn(self: &Rc<Self>) {
         self.dirty.set(false);
         match self.doomed.take() {
@@ -247,42 +314,6 @@ impl Session {
             None if self.transport.get() == Transport::Websocket => self.flush(),
             None => self.wake(),
         }
-    }
-
-    /// Writes what waits to the websocket, as far as the kernel takes it.
-    pub(super) fn flush(self: &Rc<Self>) {
-        if self.blocked.get() {
-            return;
-        }
-        let Some(stream) = self.stream.borrow().clone() else {
-            return;
-        };
-        let mut written = 0;
-        let result = self
-            .outbox
-            .borrow_mut()
-            .write_to(&mut stream.get_ref(), &mut written);
-        metrics::add(Counter::BytesOut, written);
-        match result {
-            Ok(Written::All) => {}
-            Ok(Written::Blocked) => {
-                self.blocked.set(true);
-                self.wake();
-            }
-            Err(_) => self.close(Closed::Transport),
-        }
-    }
-
-    /// The websocket's task: registers for wake-ups, and tells whether to wait for writability.
-    pub(super) fn is_blocked(&self, cx: &Context<'_>) -> bool {
-        self.waker.set(Some(cx.waker().clone()));
-        self.blocked.get()
-    }
-
-    /// The stream is writable again.
-    pub(super) fn unblock(self: &Rc<Self>) {
-        self.blocked.set(false);
-        self.flush();
     }
 
     /// Nothing waits to be written.
@@ -296,7 +327,7 @@ impl Session {
         let most = self.engine.settings.max_payload;
         let frames = match self.transport.get() {
             Transport::Websocket => Vec::new(),
-            _ => self.outbox.borrow_mut().take(most, POLLED, frame::packets),
+            _ => self.take_for_poll(most),
         };
         let mut payload = Vec::new();
         for frame in &frames {
@@ -313,6 +344,22 @@ impl Session {
             return None;
         }
         Some(self.finish_payload(payload))
+    }
+
+    fn take_for_poll(&self, most: usize) -> Vec<Frame> {
+        let now = Reactor::with(|reactor| reactor.turns().began());
+        let bound = self.engine.settings.outbox_bytes;
+        let mut outbox = self.outbox.borrow_mut();
+        let frames = outbox.take(most, POLLED, bound, frame::packets);
+        outbox.was_taken(now);
+        if outbox.bytes() <= POLL_BEHIND {
+            outbox.add_late(bound, now);
+        }
+        drop(outbox);
+        if let Some(waker) = self.drained.take() {
+            waker.wake();
+        }
+        frames
     }
 
     /// Adds the packet that tells a poller to go, or to come again.
@@ -365,42 +412,19 @@ impl Session {
         }
     }
 
-    /// The websocket takes over; what waits goes there.
-    pub(super) fn take_over(self: &Rc<Self>, stream: Rc<Async<TcpStream>>) {
-        if self.transport.get() != Transport::Websocket {
-            shift_gauge(self.transport.get(), -1);
-            shift_gauge(Transport::Websocket, 1);
-        }
-        self.transport.set(Transport::Websocket);
-        self.wake();
-        self.attach(stream);
-        self.mark_dirty();
-    }
-
-    /// The stream to write to.
-    pub(super) fn attach(&self, stream: Rc<Async<TcpStream>>) {
-        *self.stream.borrow_mut() = Some(stream);
-    }
-
-    /// Lets go of the stream; its task is done with it.
-    pub(super) fn detach(&self) {
-        self.stream.borrow_mut().take();
-    }
-
-    fn mark_dirty(self: &Rc<Self>) {
+    pub(super) fn mark_dirty(self: &Rc<Self>) {
         if !self.dirty.replace(true) {
-            self.engine.flusher.add(self.clone());
+            Reactor::with(|reactor| reactor.flush_later(self.clone()));
         }
     }
 
-    fn wake(&self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
+    pub(super) fn wake(&self) {
+        let waiting = [self.waker.take(), self.drained.take()];
+        waiting.into_iter().flatten().for_each(Waker::wake);
     }
 }
 
-fn shift_gauge(transport: Transport, by: i64) {
+pub(super) fn shift_gauge(transport: Transport, by: i64) {
     let gauge = match transport {
         Transport::Websocket => Gauge::Websockets,
         Transport::Polling | Transport::Probing | Transport::Upgrading => Gauge::Pollings,

@@ -83,6 +83,11 @@ pub fn update(house: &'static House, from: Sender, args: &Args<'_>) -> Work {
     let Some(change) = args.object::<Change<'_>>() else {
         return Work::refuse(Fault::Payload);
     };
+    // Before anything that takes as long as the payload is large.
+    let document = Document::new(&change.document_id);
+    if let Err(fault) = house.documents.check_open(from.sid, &document) {
+        return Work::refuse(fault);
+    }
     let bytes = match change.update {
         None => None,
         Some(raw) => match read_bytes(raw.get(), args.attachments()) {
@@ -93,7 +98,6 @@ pub fn update(house: &'static House, from: Sender, args: &Args<'_>) -> Work {
     let Ok(fields) = fields(change.data) else {
         return Work::refuse(Fault::Payload);
     };
-    let document = Document::new(&change.document_id);
     let update = Update {
         bytes,
         initialize: change.initialize == Some(true),

@@ -1,100 +1,87 @@
-//! How many events a socket may send: a token bucket each, made by its first event.
+//! How many events the sessions of a user may send together: who sends more is handled more slowly.
 
-use crate::socket::Sid;
-use std::cell::RefCell;
+use crate::engine::Allowance;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::time::Instant;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
-/// How many seconds' worth of events a rested socket may send at once.
-const BURST_SECONDS: f32 = 10.0;
+/// A user may have so many sessions that send as much as one may.
+const SESSIONS: f32 = 4.0;
 
-/// The buckets, 36 bytes each.
+/// Users from whom on those who are rested are forgotten.
+const MANY: usize = 256;
+
+/// The users who have sent something lately.
 pub struct Limit {
-    /// Events a second; `None`: no limit.
+    /// Events of one session a second; `None`: no limit.
     rate: Option<f32>,
-    buckets: RefCell<HashMap<Sid, Bucket>>,
-}
-
-struct Bucket {
-    left: f32,
-    at: Instant,
-    told: bool,
-}
-
-/// What is to be done with an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    Pass,
-    /// Too many; `first` the first time for this socket.
-    Drop {
-        first: bool,
-    },
+    users: RefCell<HashMap<Rc<str>, Allowance>>,
+    /// How many users there may be before the rested ones are looked for.
+    room: Cell<usize>,
 }
 
 impl Limit {
     pub fn new(events_per_second: Option<usize>) -> Self {
         Self {
-            rate: events_per_second.map(|rate| rate as f32),
-            buckets: RefCell::default(),
+            rate: events_per_second.map(|rate| rate as f32 * SESSIONS),
+            users: RefCell::default(),
+            room: Cell::new(MANY),
         }
     }
 
-    /// An event of this socket came at `now`.
-    pub fn pass(&self, sid: Sid, now: Instant) -> Verdict {
-        let Some(rate) = self.rate else {
-            return Verdict::Pass;
-        };
-        let depth = rate * BURST_SECONDS;
-        let mut buckets = self.buckets.borrow_mut();
-        let bucket = buckets.entry(sid).or_insert(Bucket {
-            left: depth,
-            at: now,
-            told: false,
-        });
-        let elapsed = now.saturating_duration_since(bucket.at).as_secs_f32();
-        bucket.left = depth.min(bucket.left + elapsed * rate);
-        bucket.at = now;
-        if bucket.left >= 1.0 {
-            bucket.left -= 1.0;
-            return Verdict::Pass;
-        }
-        let first = !std::mem::replace(&mut bucket.told, true);
-        Verdict::Drop { first }
+    /// Whether everybody may send as much as they like.
+    pub fn is_none(&self) -> bool {
+        self.rate.is_none()
     }
 
-    /// The socket is gone.
-    pub fn forget(&self, sid: Sid) {
-        self.buckets.borrow_mut().remove(&sid);
+    /// An event of this user came at `now`; how long the session's next one has to wait if there were too many.
+    pub fn pay(&self, user: &str, now: Instant) -> Option<Duration> {
+        let rate = self.rate?;
+        let mut users = self.users.borrow_mut();
+        if let Some(allowance) = users.get(user) {
+            return allowance.pay(1.0, rate, now);
+        }
+        if users.len() >= self.room.get() {
+            users.retain(|_, allowance| !allowance.is_rested(rate, now));
+            self.room.set(MANY.max(users.len() * 2));
+        }
+        let allowance = Allowance::new(rate, now);
+        let wait = allowance.pay(1.0, rate, now);
+        users.insert(user.into(), allowance);
+        wait
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
-    fn a_burst_passes_then_the_rate_holds() {
+    fn a_users_sessions_share_what_four_may_send() {
         let limit = Limit::new(Some(2));
-        let (sid, start) = (Sid::random(), Instant::now());
-        for _ in 0..20 {
-            assert_eq!(limit.pass(sid, start), Verdict::Pass);
+        let start = Instant::now();
+        assert!((0..80).all(|_| limit.pay("ann", start).is_none()));
+        assert!(limit.pay("ann", start).is_some() && limit.pay("bob", start).is_none());
+        let later = start + Duration::from_secs(1);
+        assert!(limit.pay("ann", later).is_none());
+    }
+
+    #[test]
+    fn who_is_rested_is_forgotten() {
+        let limit = Limit::new(Some(2));
+        let start = Instant::now();
+        for user in 0..2000 {
+            let at = start + Duration::from_secs(60 * user);
+            assert_eq!(limit.pay(&user.to_string(), at), None);
         }
-        assert_eq!(limit.pass(sid, start), Verdict::Drop { first: true });
-        assert_eq!(limit.pass(sid, start), Verdict::Drop { first: false });
-        assert_eq!(limit.pass(Sid::random(), start), Verdict::Pass);
-        let later = start + Duration::from_millis(500);
-        assert_eq!(limit.pass(sid, later), Verdict::Pass);
-        assert_eq!(limit.pass(sid, later), Verdict::Drop { first: false });
-        limit.forget(sid);
-        assert_eq!(limit.pass(sid, later), Verdict::Pass);
+        assert!(limit.users.borrow().len() <= MANY);
     }
 
     #[test]
     fn no_rate_is_no_limit() {
         let limit = Limit::new(None);
-        let (sid, now) = (Sid::random(), Instant::now());
-        assert!((0..10_000).all(|_| limit.pass(sid, now) == Verdict::Pass));
-        assert!(limit.buckets.borrow().is_empty());
+        assert!((0..10_000).all(|_| limit.pay("ann", Instant::now()).is_none()));
+        assert!(limit.users.borrow().is_empty());
     }
 }

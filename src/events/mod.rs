@@ -8,11 +8,13 @@
 //! - [`document`] for `ydoc:*`
 //! - [`stream`] for `{user}:{session}:{request}`
 //! - [`payload`] for what the fields of payloads may be
-//! - [`limit`] for how many events a socket may send
+//! - [`late`] for what becomes of an event for a slow client
+//! - [`limit`] for how many events the sessions of a user may send
 
 mod channel;
 mod chat;
 mod document;
+mod late;
 mod limit;
 mod note;
 mod payload;
@@ -23,14 +25,17 @@ mod usage;
 use crate::app::House;
 use crate::app::core::{Fault, Sender};
 use crate::app::streams;
+use crate::ground::net::Reactor;
 use crate::metrics;
-use crate::socket::{Args, Event, Handler, MAX_DEPTH, Reason, Sid, Step, Target};
-use limit::{Limit, Verdict};
+use crate::socket::{Args, Event, Handler, Lateness, MAX_DEPTH, Reason, Sid, Step, Target};
+use limit::Limit;
 use log::Level;
+use smol::Timer;
 use std::borrow::Cow;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::Duration;
 
 /// The ack's arguments, sent if the client asked for an ack.
 pub type EventResult = Result<Args<'static>, Fault>;
@@ -102,13 +107,14 @@ impl Dispatch {
         (label, work.unwrap_or_else(Work::refuse))
     }
 
-    fn too_many(&self, sid: Sid, first: bool) {
-        metrics::refused("event rate");
-        if first {
-            log::warn!("{sid} sends too many events, some are dropped");
-            let core = self.house.core;
-            core.send_error(sid, "Too many events, some are dropped");
+    /// How long the next event of this socket has to wait since its user's sessions send too many together.
+    fn pay(&self, sid: Sid) -> Option<Duration> {
+        if self.limit.is_none() {
+            return None;
         }
+        let who = self.house.core.pools.sessions.who(sid)?;
+        let now = Reactor::with(|reactor| reactor.turns().began());
+        self.limit.pay(&who.user.id, now)
     }
 }
 
@@ -126,23 +132,43 @@ impl Handler for Dispatch {
     }
 
     fn event(&self, event: Event<'_>) -> Step {
-        if let Verdict::Drop { first } = self.limit.pass(event.sid, Instant::now()) {
-            self.too_many(event.sid, first);
-            return None;
-        }
+        let pause = self.pay(event.sid);
         let (label, work) = self.handle(event.sid, &event.name, &event.args);
+        is_about(label, event.sid);
         metrics::event(label);
         let (house, sid, ack) = (self.house, event.sid, event.ack);
-        match work {
+        let work: Step = match work {
             Work::Now(answer) => {
                 finish(house, sid, label, ack, answer);
                 None
             }
-            Work::Later(future) => Some(Box::pin(async move {
-                let answer = future.await;
-                finish(house, sid, label, ack, answer);
+            Work::Later(mut future) => Some(Box::pin(async move {
+                let answer = poll_fn(|cx| {
+                    is_about(label, sid);
+                    future.as_mut().poll(cx)
+                });
+                finish(house, sid, label, ack, answer.await);
+            })),
+        };
+        match pause {
+            None => work,
+            Some(pause) => Some(Box::pin(async move {
+                if let Some(work) = work {
+                    work.await;
+                }
+                Timer::after(pause).await;
             })),
         }
+    }
+
+    fn lateness(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> Lateness {
+        late::lateness(target, event, args)
+    }
+
+    fn slowed(&self, sid: Sid) {
+        log::warn!("{sid} sends too many events and is read more slowly");
+        let message = "Too many events, they are handled more slowly";
+        self.house.core.send_error(sid, message);
     }
 
     fn too_deep(&self, sid: Sid) {
@@ -159,7 +185,6 @@ impl Handler for Dispatch {
     fn disconnected(&self, sid: Sid, nsp: &str, reason: Reason) {
         log::debug!("{sid} has gone: {reason:?}");
         self.house.core.peers.socket_changed(nsp, sid, false);
-        self.limit.forget(sid);
         self.house.forget(sid);
     }
 
@@ -174,6 +199,11 @@ impl Handler for Dispatch {
     fn room_changed(&self, nsp: &str, room: &Rc<str>, occupied: bool) {
         self.house.core.peers.room_changed(nsp, room, occupied);
     }
+}
+
+/// For the log, should it take long.
+fn is_about(label: &'static str, sid: Sid) {
+    Reactor::with(|reactor| reactor.turns().is_about(label, sid.as_bytes()));
 }
 
 /// Answers an event, or logs why there is no answer.

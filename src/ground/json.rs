@@ -97,6 +97,12 @@ fn surrogate(bytes: &[u8], at: usize) -> Option<Half> {
     }
 }
 
+/// Whether JSON nests deeper than it may. Most has fewer brackets in all than that.
+pub fn is_too_deep(json: &str) -> bool {
+    let brackets = memchr::memchr2_iter(b'[', b'{', json.as_bytes()).skip(MAX_DEPTH);
+    brackets.take(1).count() > 0 && depth(json) > MAX_DEPTH
+}
+
 /// How deep arrays and objects of JSON nest, brackets in strings aside.
 pub fn depth(json: &str) -> usize {
     let (mut depth, mut deepest) = (0usize, 0);

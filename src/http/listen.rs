@@ -2,7 +2,7 @@
 
 use super::answer::{Answer, text};
 use super::timer::HeadTimer;
-use crate::ground::net::{Io, Tally, Watch};
+use crate::ground::net::{Io, Socket, Tally, Watch};
 use crate::ground::tasks::{Bell, Executor, Tasks};
 use crate::metrics;
 use futures_lite::{FutureExt as _, future};
@@ -148,6 +148,10 @@ impl Connections {
             let _ = stream.get_ref().write(FULL);
             return;
         }
+        let stream = match stream.into_inner().and_then(Socket::new) {
+            Ok(stream) => stream,
+            Err(e) => return log::warn!("a connection can't be watched: {e}"),
+        };
         // Frames are joined before they are written: nothing is gained by waiting for more.
         let _ = stream.get_ref().set_nodelay(true);
         let place = Place::take(self.clone(), peer);
@@ -155,7 +159,7 @@ impl Connections {
         self.tasks.spawn("an HTTP connection", converse);
     }
 
-    async fn converse(self: Rc<Self>, stream: Async<TcpStream>, place: Rc<Place>) {
+    async fn converse(self: Rc<Self>, stream: Socket, place: Rc<Place>) {
         let peer = place.peer;
         let io = Io::new(stream);
         let watch = io.watch();

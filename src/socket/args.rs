@@ -90,6 +90,15 @@ impl<'a> Args<'a> {
 
     /// The first argument read as `T`; `None` when it is missing or of another shape.
     pub fn first<'s, T: Deserialize<'s>>(&'s self) -> Option<T> {
+        let mut stream = serde_json::Deserializer::from_str(&self.json).into_iter::<T>();
+        match stream.next()? {
+            Ok(first) => Some(first),
+            Err(_) => self.first_deep(),
+        }
+    }
+
+    /// The same for one that may nest deeper than serde_json reads at once.
+    fn first_deep<'s, T: Deserialize<'s>>(&'s self) -> Option<T> {
         let mut stream = serde_json::Deserializer::from_str(&self.json).into_iter::<&RawValue>();
         let first = stream.next()?.ok()?;
         json::text(first.get()).ok()

@@ -1,6 +1,6 @@
 //! One client: the packets of an Engine.IO session, taken apart and given to the namespaces' sockets.
 
-use super::packet::{Kind, MAX_DEPTH, Malformed, Packet, depth};
+use super::packet::{Kind, Malformed, Packet, is_too_deep};
 use super::partial::{Client, Partial};
 use super::{Args, Event, Hub, Reason, Sid, encode};
 use crate::engine::{self, Closed, Message, Session, Step};
@@ -34,6 +34,12 @@ impl engine::Handler for Hub {
         let client = self.state.borrow_mut().clients.remove(&session.sid);
         for (_, sid) in client.into_iter().flat_map(|c| c.sockets) {
             self.remove(sid, reason(why));
+        }
+    }
+
+    fn slowed(&self, session: &Rc<Session>) {
+        if let Some(sid) = self.sid_of(session, "/") {
+            self.handler().slowed(sid);
         }
     }
 
@@ -110,7 +116,7 @@ impl Hub {
                     .for_each(|sid| self.remove(sid, Reason::ClientDisconnect));
                 Ok(None)
             }
-            (Kind::Event | Kind::Ack, Some(sid)) if depth(packet.data) > MAX_DEPTH => {
+            (Kind::Event | Kind::Ack, Some(sid)) if is_too_deep(packet.data) => {
                 self.handler().too_deep(sid);
                 Ok(None)
             }

@@ -7,13 +7,12 @@ use super::encode;
 use super::partial::Client;
 use super::rooms::Rooms;
 use super::{Args, CallError, Handler, Reason, Sid, Target, To};
-use crate::engine::{Closed, Session};
+use crate::engine::{BySid, Closed, Session};
 use crate::ground::tasks::within;
 use crate::metrics::{self, Counter, Gauge};
 use slab::Slab;
 use smol::channel;
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -33,9 +32,9 @@ pub type Done = Box<dyn FnOnce(Option<Args<'static>>)>;
 #[derive(Default)]
 pub(super) struct State {
     pub sockets: Slab<Socket>,
-    pub by_sid: HashMap<Sid, u32>,
+    pub by_sid: BySid<u32>,
     /// The clients by the sid of their Engine.IO session.
-    pub clients: HashMap<Sid, Client>,
+    pub clients: BySid<Client>,
     pub rooms: Rooms,
 }
 
@@ -79,14 +78,18 @@ impl Hub {
     fn send(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> usize {
         let state = self.state.borrow();
         let encode = || encode::event(target.nsp, None, event, args);
+        let late = || self.handler().lateness(target, event, args);
         match target.to {
             To::Room(room) if target.except.is_empty() => {
                 match state.rooms.members(target.nsp, room) {
-                    Some(members) => state.send_all(members.iter().copied(), encode),
-                    None => state.send_all(state.key_of_text(target.nsp, room).into_iter(), encode),
+                    Some(members) => state.send_all(members.iter().copied(), encode, late),
+                    None => {
+                        let key = state.key_of_text(target.nsp, room);
+                        state.send_all(key.into_iter(), encode, late)
+                    }
                 }
             }
-            _ => state.send_all(state.select(target).into_iter(), encode),
+            _ => state.send_all(state.select(target).into_iter(), encode, late),
         }
     }
 

@@ -18,4 +18,4 @@ pub use args::Args;
 pub use hub::Hub;
 pub use object::Object;
 pub use packet::{Kind, MAX_ATTACHMENTS, MAX_DEPTH, Packet, depth, is_reserved};
-pub use types::{CallError, Event, Handler, Reason, Step, Target, To};
+pub use types::{CallError, Event, Handler, Lateness, Reason, Step, Target, To};

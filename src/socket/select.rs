@@ -1,7 +1,7 @@
 //! Who gets an event: from a target to the places of sockets in the hub's table.
 
 use super::hub::{Socket, State};
-use super::{Sid, Target, To};
+use super::{Lateness, Sid, Target, To};
 use crate::outbox::Frame;
 
 impl State {
@@ -61,18 +61,34 @@ impl State {
         keys
     }
 
-    /// One frame for all of them, encoded when there is a first one.
+    /// One frame for all of them, encoded when there is a first one. `late`: what becomes of it for those who are behind.
+    /// Returns how many it was for.
     pub(super) fn send_all(
         &self,
         keys: impl Iterator<Item = u32>,
         encode: impl FnOnce() -> Frame,
+        late: impl FnOnce() -> Lateness,
     ) -> usize {
         let mut keys = keys.peekable();
         if keys.peek().is_none() {
             return 0;
         }
-        let frame = encode();
-        keys.filter(|key| self.sockets[*key as usize].session.send(&frame))
-            .count()
+        let (frame, mut late, mut lateness) = (encode(), Some(late), Lateness::Waits);
+        keys.filter(|key| {
+            let session = &self.sockets[*key as usize].session;
+            if !session.is_behind() {
+                return session.send(&frame);
+            }
+            if let Some(late) = late.take() {
+                lateness = late();
+            }
+            match lateness {
+                Lateness::Waits => return session.send(&frame),
+                Lateness::LeftOut => {}
+                Lateness::Last(kind) => session.keep_last(kind, &frame),
+            }
+            true
+        })
+        .count()
     }
 }

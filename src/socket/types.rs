@@ -49,6 +49,12 @@ pub trait Handler {
     fn disconnected(&self, sid: Sid, nsp: &str, reason: Reason);
     /// A socket that is still here has left a room, by whoever's word.
     fn left(&self, _sid: Sid, _room: &str) {}
+    /// What becomes of an event for a socket that is behind. Must not call the hub.
+    fn lateness(&self, _target: &Target<'_>, _event: &str, _args: &Args<'_>) -> Lateness {
+        Lateness::Waits
+    }
+    /// A client sends more than it may; from now on it is read at its rate. Called once a session.
+    fn slowed(&self, _sid: Sid) {}
     /// An event was emitted to the sockets of a target here, by whichever instance.
     fn emitted(&self, _target: &Target<'_>, _event: &str, _args: &Args<'_>) {}
     /// A room got its first member (`true`) or lost its last (`false`) here.
@@ -95,6 +101,17 @@ impl<'a> Target<'a> {
     pub fn but(self, except: &'a [&'a str]) -> Self {
         Self { except, ..self }
     }
+}
+
+/// What becomes of an event for a socket that is slow to take what waits for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lateness {
+    /// It waits like all others.
+    Waits,
+    /// It is left out: soon it would be old.
+    LeftOut,
+    /// The last one of its kind, by this number, is sent when nothing else waits.
+    Last(u64),
 }
 
 /// Why a call brought no answer.

@@ -92,6 +92,7 @@ fn settings(ping_timeout: Duration) -> Settings {
         ping_timeout,
         max_payload: 1_000_000,
         outbox_bytes: 1024 * 1024,
+        messages_per_second: None,
         sessions: 10_000,
         sessions_per_address: 10_000,
         transports: Transports::Both,

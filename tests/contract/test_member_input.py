@@ -152,7 +152,8 @@ def spoil_all(siskin, row, ann, bob):
     assert ann.settled() == []
     assert view(siskin) == before
     if ANSWERED.get(row) != [False]:
-        said = lambda: [line for line in siskin.lines[lines:] if bob.sid in line]  # noqa: E731
+        # How long something took on this machine is not about it.
+        said = lambda: [line for line in siskin.lines[lines:] if bob.sid in line and "waited" not in line]  # noqa: E731
         wait_for(lambda: len(said()) >= len(sent), what="a line for each")
         assert len(said()) == len(sent)
     assert not [line for line in siskin.lines[lines:] if " WARN " in line or " ERROR " in line]

@@ -80,31 +80,27 @@ def test_a_user_who_loses_a_role_or_goes_is_disconnected_at_once(siskin):
     asyncio.run(play())
 
 
-def test_too_many_events_are_dropped_and_told_once(start_siskin):
-    siskin = start_siskin(SISKIN_EVENTS_PER_SECOND="5")
+def test_too_many_events_are_slowed_down_and_told_once(start_siskin):
+    siskin = start_siskin(SISKIN_EVENTS_PER_SECOND="50")
 
     async def play():
         loud = await Client.connect(siskin, siskin.token("ann"))
         other = await Client.connect(siskin, siskin.token("bob"))
-        acks = []
-        for _ in range(500):
+        acks, began = [], time.monotonic()
+        for _ in range(650):
             await loud.io.emit("heartbeat", {}, callback=lambda: acks.append(1))
         for _ in range(10):
             await other.io.call("heartbeat", {}, timeout=PATIENCE)
-        handled = lambda: len(acks) + siskin.metric('siskin_refused_total{reason="event rate"}') == 500  # noqa: E731
-        await asyncio.to_thread(wait_for, handled, PATIENCE, "all of them")
-        # Another one is allowed a fifth of a second later.
-        await asyncio.sleep(0.3)
         await loud.io.call("heartbeat", {}, timeout=PATIENCE)
-        # Ten seconds' worth at once, and what grew back while it sent.
-        assert 50 <= len(acks) <= 70
-        assert loud.heard == [("error", {"message": "Too many events, some are dropped"})]
+        # Ten seconds' worth at once, then at the rate; nothing is lost.
+        assert len(acks) == 650 and time.monotonic() - began > 2
+        assert loud.heard == [("error", {"message": "Too many events, they are handled more slowly"})]
         assert other.heard == []
         for client in (loud, other):
             await client.io.disconnect()
 
     asyncio.run(play())
-    assert siskin.metric('siskin_refused_total{reason="event rate"}') >= 430
+    assert siskin.metric('siskin_refused_total{reason="event rate"}') >= 1
 
 
 def test_a_session_is_in_so_many_rooms_and_no_more(start_siskin):

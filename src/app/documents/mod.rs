@@ -147,7 +147,11 @@ impl Documents {
         Ok(())
     }
 
-    fn check_open(&self, sid: Sid, document: &Document) -> Result<(), Fault> {
+    /// Whether a socket has the document open.
+    ///
+    /// # Errors
+    /// It has not.
+    pub fn check_open(&self, sid: Sid, document: &Document) -> Result<(), Fault> {
         let core = self.core;
         match core.hub.is_in(sid, &document.room) && core.documents.is_open(&document.id, sid) {
             true => Ok(()),

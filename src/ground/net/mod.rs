@@ -1,13 +1,25 @@
-//! Sockets of our executor.
+//! Sockets of our thread, and the epoll that it waits in.
 //!
+//! - [`reactor`]: who is ready, and in which order they are served
+//! - [`bell`]: what wakes the thread
+//! - [`turns`]: how long one thing may keep it busy
+//! - [`socket`]: a TCP stream in the epoll
+//! - [`io`]: the same as hyper reads and writes it
 //! - [`dial`](dial()): a connection to a host
-//! - [`io`]: a TCP stream as hyper reads and writes it
 //! - [`tally`]: how many of something each address has
 
+mod bell;
 mod dial;
 mod io;
+#[cfg(test)]
+mod random_tests;
+mod reactor;
+mod socket;
 mod tally;
+mod turns;
 
 pub use dial::dial;
 pub use io::{Io, Watch};
+pub use reactor::{Hold, Reactor, Serve};
+pub use socket::Socket;
 pub use tally::Tally;

@@ -15,26 +15,59 @@ pub use bell::Bell;
 pub use deadline::within;
 pub use single::Single;
 
+use super::net::Reactor;
 use pin_project_lite::pin_project;
 use slab::Slab;
 use smol::{LocalExecutor, Task};
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 /// The one executor. Everything of ours runs on it, on one thread.
 pub type Executor = &'static LocalExecutor<'static>;
 
+/// Tasks that run in one round at most, before connections have their turn, and how long.
+const RUNS: usize = 64;
+const RUN_TIME: Duration = Duration::from_millis(2);
+
 /// Makes the executor, which lives as long as the process, and runs `main` on it until that ends.
+///
+/// Our thread waits in its reactor. In a round of its loop tasks run that have been woken, what they and the connections
+/// have to say is written, and the connections that are ready are served.
 pub fn block_on<T: 'static, F: Future<Output = T> + 'static>(
     main: impl FnOnce(Executor) -> F,
 ) -> T {
     let executor: Executor = Box::leak(Box::new(LocalExecutor::new()));
+    let reactor = Reactor::current();
+    let waker = Waker::from(reactor.bell().clone());
+    let mut cx = Context::from_waker(&waker);
     // A task like all others, so that it isn't polled (and the signals' pipe read) whenever one of them wakes up.
-    let main = executor.spawn(main(executor));
-    smol::block_on(executor.run(main))
+    let mut main = executor.spawn(main(executor));
+    let mut tick = pin!(executor.tick());
+    reactor.bell().ring();
+    loop {
+        if reactor.bell().was_rung() {
+            let start = reactor.turns().began();
+            let mut runs = 0;
+            while tick.as_mut().poll(&mut cx).is_ready() {
+                tick.set(executor.tick());
+                runs += 1;
+                if reactor.turns().over("a task") - start > RUN_TIME || runs == RUNS {
+                    reactor.bell().ring();
+                    break;
+                }
+            }
+            if let Poll::Ready(end) = Pin::new(&mut main).poll(&mut cx) {
+                return end;
+            }
+        }
+        reactor.flush();
+        reactor.wait();
+        reactor.turn();
+    }
 }
 
 /// The tasks of one owner. A clone is the same owner.

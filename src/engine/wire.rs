@@ -1,0 +1,160 @@
+//! A session's websocket: what is read and written, and why it is not read for a while.
+
+use super::session::{Closed, Session, Transport, shift_gauge};
+use super::stream::{Input, Wire};
+use super::turn::try_step;
+use crate::ground::net::{Hold, Reactor, Socket};
+use crate::metrics::{self, Counter};
+use crate::outbox::Written;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+impl Session {
+    /// The websocket takes over; what waits goes there.
+    pub(super) fn take_over(self: &Rc<Self>, wire: Wire, input: Input) {
+        if self.transport.get() != Transport::Websocket {
+            shift_gauge(self.transport.get(), -1);
+            shift_gauge(Transport::Websocket, 1);
+        }
+        self.transport.set(Transport::Websocket);
+        self.wake();
+        self.attach(wire, input);
+        self.mark_dirty();
+    }
+
+    /// From now on this is its websocket; `input` has come of it already.
+    pub(super) fn attach(self: &Rc<Self>, wire: Wire, mut input: Input) {
+        wire.socket.serve(self.clone());
+        *self.wire.borrow_mut() = Some(wire);
+        input.more = !input.bytes.is_empty();
+        self.keep_input(input, false);
+    }
+
+    /// Writes what waits to the websocket, as far as the kernel takes it.
+    pub(super) fn flush(self: &Rc<Self>) {
+        if self.blocked.get() {
+            return;
+        }
+        let result = match &*self.wire.borrow() {
+            Some(wire) => self.write(&wire.socket),
+            None => return,
+        };
+        match result {
+            Ok(Written::All) if self.add_late() => self.flush(),
+            Ok(Written::All) => {}
+            Ok(Written::Blocked) => {
+                self.blocked.set(true);
+                self.hold(Hold::Full);
+            }
+            Err(_) => self.close(Closed::Transport),
+        }
+    }
+
+    /// Adds the news that were kept while it was behind; whether there were any.
+    fn add_late(&self) -> bool {
+        let now = Reactor::with(|reactor| reactor.turns().began());
+        let bound = self.engine.settings.outbox_bytes;
+        self.outbox.borrow_mut().add_late(bound, now)
+    }
+
+    fn write(&self, socket: &Socket) -> io::Result<Written> {
+        let mut written = 0;
+        let mut outbox = self.outbox.borrow_mut();
+        let bound = self.engine.settings.outbox_bytes;
+        let result = outbox.write_to(&mut socket.get_ref(), &mut written, bound);
+        if written > 0 && !outbox.is_empty() {
+            outbox.was_taken(Reactor::with(|reactor| reactor.turns().began()));
+        }
+        metrics::add(Counter::BytesOut, written);
+        result
+    }
+
+    /// Writes all that waits; `WouldBlock` when the kernel does not take it.
+    pub(super) fn write_rest(&self, socket: &Socket) -> io::Result<()> {
+        match self.write(socket)? {
+            Written::All => Ok(()),
+            Written::Blocked => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    /// The websocket is writable again. Who reads what waits is alive, however long it takes.
+    pub(super) fn unblock(self: &Rc<Self>) {
+        if self.blocked.replace(false) {
+            self.beat.heard.set(true);
+            self.flush();
+            if !self.blocked.get() {
+                self.let_go(Hold::Full);
+            }
+        }
+    }
+
+    /// Reads from the websocket.
+    pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &*self.wire.borrow() {
+            Some(wire) => wire.socket.read(buffer),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// Whether this has to be waited for; then the websocket is not read meanwhile.
+    pub(super) fn waits_for(self: &Rc<Self>, step: Pin<Box<dyn Future<Output = ()>>>) -> bool {
+        let Some(step) = try_step(step) else {
+            return false;
+        };
+        self.hold(Hold::Waits);
+        let session = self.clone();
+        self.engine.steps.spawn("a message", async move {
+            step.await;
+            session.let_go(Hold::Waits);
+        });
+        true
+    }
+
+    fn hold(&self, why: Hold) {
+        if let Some(wire) = &*self.wire.borrow() {
+            wire.socket.hold(why);
+        }
+    }
+
+    fn let_go(&self, why: Hold) {
+        if let Some(wire) = &*self.wire.borrow() {
+            wire.socket.let_go(why);
+        }
+    }
+
+    /// What earlier turns left unfinished.
+    pub(super) fn take_input(&self) -> Input {
+        self.input
+            .take()
+            .map_or_else(Input::default, |input| *input)
+    }
+
+    /// Keeps what a turn left unfinished; with `more`, and whether it was so before, it has another turn.
+    pub(super) fn keep_input(&self, input: Input, before: bool) {
+        if let Some(wire) = &*self.wire.borrow() {
+            if input.more != before {
+                wire.socket.set_more(input.more);
+            }
+            self.input.set((!input.is_empty()).then(|| Box::new(input)));
+        }
+    }
+
+    /// How long the next message has to wait.
+    pub(super) fn take_pause(&self) -> Option<Duration> {
+        self.pause.take()
+    }
+
+    /// Does not read the websocket for so long.
+    pub(super) fn pause_for(self: &Rc<Self>, time: Duration) {
+        self.hold(Hold::Paused);
+        let (engine, session) = (self.engine.clone(), Rc::downgrade(self));
+        self.engine.tasks.spawn("a pause", async move {
+            engine.pause(time).await;
+            if let Some(session) = session.upgrade() {
+                session.let_go(Hold::Paused);
+            }
+        });
+    }
+}
