@@ -125,8 +125,10 @@ impl Outbox {
         let small = if more > bound { 0 } else { more };
         let stalled = |taken| now.saturating_duration_since(taken) >= STALLED;
         let bytes = self.bytes + more;
-        (bytes - self.largest.max(more) > bound.saturating_mul(HARD))
-            || (self.bytes - self.large + small > bound && self.taken.is_some_and(stalled))
+        // The largest may be written already.
+        let beside = bytes.saturating_sub(self.largest.max(more));
+        let waiting = self.bytes.saturating_sub(self.large) + small;
+        beside > bound.saturating_mul(HARD) || (waiting > bound && self.taken.is_some_and(stalled))
     }
 
     /// The last words: no bound holds for them.
@@ -214,7 +216,10 @@ impl Outbox {
             }
             bytes += frame.len();
             count += more;
-            self.large -= if frame.len() > bound { frame.len() } else { 0 };
+            // The last words were not counted.
+            self.large =
+                self.large
+                    .saturating_sub(if frame.len() > bound { frame.len() } else { 0 });
             taken.extend(self.queue.pop_front());
         }
         self.bytes -= bytes;
@@ -325,6 +330,18 @@ mod tests {
             (2, 0)
         );
         assert_eq!(outbox.large, 0);
+    }
+
+    #[test]
+    fn a_large_frame_that_is_written_counts_no_more() {
+        let (mut outbox, now) = (Outbox::default(), Instant::now());
+        assert!(outbox.push(frame(500), 50, now) && outbox.push(frame(10), 50, now));
+        assert_eq!(outbox.take(500, 1, 50, |_| 1).len(), 1);
+        assert!(outbox.push(frame(1), 50, now));
+        outbox.push_last(frame(80));
+        assert_eq!(outbox.take(1000, 9, 50, |_| 1).len(), 3);
+        assert!(outbox.is_empty() && outbox.push(frame(5), 50, now));
+        assert_eq!((outbox.bytes(), outbox.large), (5, 0));
     }
 
     #[test]
