@@ -178,7 +178,7 @@ impl Session {
     /// Queues a frame; it is written with all else that waits at the end of this turn.
     /// Calls no handler: a full outbox ends the session at the next flush.
     pub fn send(self: &Rc<Self>, frame: &Frame) -> bool {
-        if self.ended.get().is_some() || self.doomed.get().is_some() {
+        if self.is_over() {
             return false;
         }
         let bound = self.engine.settings.outbox_bytes;

@@ -267,8 +267,10 @@ impl Notes {
         note_id: &str,
         change: &Change,
     ) -> Result<Option<Box<RawValue>>, Refusal> {
-        let mut emptying = Emptying::Refuse;
-        self.with(note_id, |note| emptying = note.emptying());
+        let emptying = {
+            let notes = self.notes.borrow();
+            notes.get(note_id).map_or(Emptying::Refuse, Note::emptying)
+        };
         let data = RawValue::from_string(change.fields.json());
         let data = data.map_err(|_| Refusal::Denied("the note's data is not JSON"))?;
         let directory = &self.core.directory;

@@ -1,4 +1,4 @@
-//! SharedDocuments of an instance that is alone, kept in memory.
+//! Documents of an instance that is alone, kept in memory.
 
 use super::Seed;
 use super::history::{History, Rejected};

@@ -36,7 +36,7 @@ use memory::Memory;
 use std::rc::Rc;
 use update::Contents;
 
-/// SharedDocuments that a session may have open (contract, limits).
+/// Documents that a session may have open (contract, limits).
 pub const MAX_OPEN: usize = 20;
 
 /// What became of the first content that somebody offered.

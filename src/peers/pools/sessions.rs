@@ -27,7 +27,7 @@ struct Session {
     chats: Vec<Rc<str>>,
 }
 
-/// SessionPool that were taken out of the pool of all instances because nobody heard of them.
+/// Sessions that were taken out of the pool of all instances because nobody heard of them.
 pub struct Reaped {
     /// Each sid with the chats that it had open.
     pub sessions: Vec<(String, Vec<String>)>,

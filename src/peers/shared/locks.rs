@@ -1,6 +1,6 @@
 //! The locks of documents, in redis-py's form, since other processes take the same ones.
 //!
-//! SessionPool of this instance come one after another, in the order they asked; only the first of them tries in Redis.
+//! Sessions of this instance come one after another, in the order they asked; only the first of them tries in Redis.
 //! Work under a lock is a few steps, each a script on one key. Such a step does nothing once the lock is
 //! another's: on a single server its script compares the token; in a Cluster, where lock and value may be on
 //! different servers, it is not begun after half of the lock's time. Work that lost its lock begins again.

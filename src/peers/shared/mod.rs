@@ -138,7 +138,7 @@ impl SharedPools {
         entries.iter().find(fits).map(|entry| entry.sid.clone())
     }
 
-    /// SessionPool of these users on other instances.
+    /// Sessions of these users on other instances.
     pub async fn sessions_of(self: &Rc<Self>, user_ids: &[&str]) -> Vec<String> {
         let entries = self.foreign(user_ids).await;
         let theirs = entries

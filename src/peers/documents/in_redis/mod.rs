@@ -1,4 +1,4 @@
-//! SharedDocuments that several instances share, in Redis, as the reference application keeps them: a list of updates, a
+//! Documents that several instances share, in Redis, as the reference application keeps them: a list of updates, a
 //! set of sessions, a counter of bytes each, and what every session has open.
 //!
 //! Every change is a few steps under the document's lock, each a script on one key, since in a Cluster the keys of a document are
