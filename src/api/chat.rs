@@ -3,7 +3,7 @@
 use super::ApiResult;
 use super::input::{self, ApiRequest};
 use super::reply::{Problem, Reply};
-use crate::app::emitter::Emitter;
+use crate::app::emitter::{Emitter, Message};
 use crate::directory::{Directory, NotAnEvent, Refusal, Saved};
 use crate::ground::names::Id;
 use serde::{Deserialize, Serialize};
@@ -23,9 +23,12 @@ struct ChatEvent {
     user_id: Id,
     chat_id: Id,
     message_id: Option<Id>,
+    session_id: Option<Id>,
     event: Box<RawValue>,
     #[serde(default = "yes")]
     save: bool,
+    #[serde(default)]
+    internal: bool,
 }
 
 fn yes() -> bool {
@@ -42,13 +45,14 @@ struct Emitted {
 pub async fn event(request: ApiRequest) -> ApiResult {
     let house = request.house;
     let asked: ChatEvent = request.json().await?;
-    let emitter = Emitter::new(
-        house.core,
-        &asked.user_id,
-        &asked.chat_id,
-        asked.message_id.as_deref(),
-        asked.save,
-    );
+    let emitter = house.emitters.of(&Message {
+        user_id: &asked.user_id,
+        chat_id: &asked.chat_id,
+        message_id: asked.message_id.as_deref(),
+        session_id: asked.session_id.as_deref(),
+        save: asked.save,
+        internal: asked.internal,
+    });
     let emitted = emitter.emit(&asked.event).await;
     let emitted = emitted
         .map_err(|NotAnEvent| Problem::shape("`event` must be an object with a text `type`."))?;
@@ -101,14 +105,14 @@ struct BadLine {
 pub async fn stream(request: ApiRequest) -> ApiResult {
     let house = request.house;
     let text = |name| request.query(name).unwrap_or_default();
-    let save = request.query("save") != Some("false");
-    let emitter = Emitter::new(
-        house.core,
-        text("user_id"),
-        text("chat_id"),
-        request.query("message_id"),
-        save,
-    );
+    let emitter = house.emitters.of(&Message {
+        user_id: text("user_id"),
+        chat_id: text("chat_id"),
+        message_id: request.query("message_id"),
+        session_id: request.query("session_id"),
+        save: request.query("save") != Some("false"),
+        internal: request.query("internal") == Some("true"),
+    });
     let mut stream = Stream {
         emitter,
         rest: Vec::new(),

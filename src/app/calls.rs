@@ -1,12 +1,14 @@
 //! A backend asks one browser and waits for its ack (contract, Caller).
 //!
 //! Questions to a person (`input`, `confirmation`, ...) carry an `interaction_id`; they end with
-//! `request:interaction:done`, however they end, and follow the person to another session when theirs is lost.
+//! `request:interaction:done`, however they end, and follow the person to another session when theirs is lost, if they are about
+//! a saved chat and not about one session.
 
 use super::chats::Chats;
 use super::core::Core;
 use super::emitter;
 use super::sessions::Sessions;
+use crate::directory::is_saved_chat;
 use crate::ground::random::uuid;
 use crate::ground::tasks::{Bell, within};
 use crate::socket::{Args, CallError, Object, Target};
@@ -21,6 +23,10 @@ use std::time::{Duration, Instant};
 const RESUME: Duration = Duration::from_secs(60);
 /// How often other instances are asked for one.
 const ASK: Duration = Duration::from_millis(500);
+/// How long a question that has its own time waits if it does not say, at least, and at most.
+const OWN_TIME: Duration = Duration::from_secs(120);
+const LEAST_TIME: Duration = Duration::from_secs(60);
+const MOST_TIME: Duration = Duration::from_secs(240);
 
 /// Whom a backend asks, and about which message.
 #[derive(Clone, Debug, Deserialize)]
@@ -85,9 +91,15 @@ impl Calls {
         event: &RawValue,
         timeout: Option<Duration>,
     ) -> Result<Args<'static>, NoAnswer> {
-        let longest = self.core.config.caller_timeout;
-        let deadline = Instant::now() + timeout.map_or(longest, |timeout| timeout.min(longest));
-        let (event, interaction) = prepare(event)?;
+        let Prepared {
+            event,
+            interaction,
+            own_time,
+            one_session,
+        } = prepare(event)?;
+        let times = [timeout, own_time, Some(self.core.config.caller_timeout)];
+        let time = times.into_iter().flatten().min().unwrap_or(OWN_TIME);
+        let deadline = Instant::now() + time;
         let owner = self.sessions.owner(&question.session_id).await;
         if owner.ok_or(NoAnswer::Unknown)? != question.user_id {
             return Err(NoAnswer::NotTheirs);
@@ -97,6 +109,7 @@ impl Calls {
         let Some(interaction_id) = interaction else {
             return self.call(&question.session_id, &args, deadline).await;
         };
+        let may_resume = !one_session && is_saved_chat(&question.chat_id);
         let mut asked = Asked {
             calls: self,
             question,
@@ -105,7 +118,9 @@ impl Calls {
         };
         loop {
             match self.call(&asked.session_id, &args, deadline).await {
-                Err(NoAnswer::Gone) => asked.session_id = asked.resume(deadline).await?,
+                Err(NoAnswer::Gone) if may_resume => {
+                    asked.session_id = asked.resume(deadline).await?
+                }
                 answer => return answer,
             }
         }
@@ -126,8 +141,19 @@ impl Calls {
     }
 }
 
-/// The event as it is sent, and its interaction id when it is a question to a person.
-fn prepare(event: &RawValue) -> Result<(String, Option<String>), NoAnswer> {
+/// An event as it is sent, and what follows from it.
+#[derive(Debug, Default, PartialEq)]
+struct Prepared {
+    event: String,
+    /// Its interaction id, when it is a question to a person.
+    interaction: Option<String>,
+    /// How long it waits, if that is its own to say.
+    own_time: Option<Duration>,
+    /// It is about one session: no other can answer.
+    one_session: bool,
+}
+
+fn prepare(event: &RawValue) -> Result<Prepared, NoAnswer> {
     #[derive(Deserialize)]
     struct Typed {
         r#type: String,
@@ -139,7 +165,10 @@ fn prepare(event: &RawValue) -> Result<(String, Option<String>), NoAnswer> {
         "input" | "confirmation" | "request:user_input" | "request:elicitation"
     );
     if !to_a_person {
-        return Ok((event.get().into(), None));
+        return Ok(Prepared {
+            event: event.get().into(),
+            ..Prepared::default()
+        });
     }
     let mut event: Map<String, Value> =
         crate::ground::json::owned(event.get()).map_err(|_| NoAnswer::NotAnEvent)?;
@@ -148,9 +177,44 @@ fn prepare(event: &RawValue) -> Result<(String, Option<String>), NoAnswer> {
         *data = json!({});
     }
     let data = data.as_object_mut().ok_or(NoAnswer::NotAnEvent)?;
+    let own_time = own_time(&kind.r#type, data);
+    let one_session = data.contains_key("session_id");
     let id = uuid();
     data.insert("interaction_id".into(), id.as_str().into());
-    Ok((Value::Object(event).to_string(), Some(id)))
+    Ok(Prepared {
+        event: Value::Object(event).to_string(),
+        interaction: Some(id),
+        own_time,
+        one_session,
+    })
+}
+
+/// How long a question waits that has its own time.
+fn own_time(kind: &str, data: &Map<String, Value>) -> Option<Duration> {
+    let given = |field: &str| data.get(field).is_some_and(|value| !is_nothing(value));
+    if !(kind.starts_with("request:") || kind == "confirmation" && given("tool_call")) {
+        return None;
+    }
+    let time = match data.get("timeout_ms") {
+        Some(Value::Number(ms)) if ms.is_i64() => {
+            Duration::from_millis(ms.as_u64().unwrap_or_default())
+        }
+        Some(Value::Number(ms)) if ms.is_u64() => MOST_TIME,
+        _ => OWN_TIME,
+    };
+    Some(time.clamp(LEAST_TIME, MOST_TIME))
+}
+
+/// Null, false, zero or empty.
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(value) => !value,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(object) => object.is_empty(),
+    }
 }
 
 /// A question to a person, until its end.
@@ -220,14 +284,21 @@ mod tests {
 
     #[test]
     fn a_question_to_a_person_gets_an_interaction_id() {
-        let (event, id) = prepare(&raw(r#"{"type":"input","data":{"title":"T"}}"#)).unwrap();
-        let event: Value = serde_json::from_str(&event).unwrap();
-        assert_eq!(event["data"]["interaction_id"], id.unwrap());
+        let asked = prepare(&raw(r#"{"type":"input","data":{"title":"T"}}"#)).unwrap();
+        let event: Value = serde_json::from_str(&asked.event).unwrap();
+        assert_eq!(event["data"]["interaction_id"], asked.interaction.unwrap());
         assert_eq!(event["data"]["title"], "T");
-        let (_, id) = prepare(&raw(r#"{"type":"confirmation"}"#)).unwrap();
-        assert!(id.is_some());
+        assert!(!asked.one_session);
+        let asked = prepare(&raw(r#"{"type":"confirmation"}"#)).unwrap();
+        assert!(asked.interaction.is_some() && asked.own_time.is_none());
+        let asked = prepare(&raw(r#"{"type":"input","data":{"session_id":null}}"#)).unwrap();
+        assert!(asked.one_session);
         let code = r#"{"type":"execute:python", "data": {"code":"1"}}"#;
-        assert_eq!(prepare(&raw(code)).unwrap(), (code.to_string(), None));
+        let as_it_is = Prepared {
+            event: code.to_string(),
+            ..Prepared::default()
+        };
+        assert_eq!(prepare(&raw(code)).unwrap(), as_it_is);
         for bad in [
             "1",
             "[]",
@@ -237,5 +308,40 @@ mod tests {
         ] {
             assert_eq!(prepare(&raw(bad)), Err(NoAnswer::NotAnEvent), "{bad}");
         }
+    }
+    #[test]
+    fn some_questions_have_their_own_time() {
+        let time = |kind: &str, data: Value| {
+            let event = json!({ "type": kind, "data": data }).to_string();
+            let time = prepare(&raw(&event)).unwrap().own_time;
+            time.map(|time| time.as_secs())
+        };
+        for kind in ["request:user_input", "request:elicitation"] {
+            assert_eq!(time(kind, json!({})), Some(120));
+        }
+        for (ms, expected) in [
+            (json!(90_000), 90),
+            (json!(1), 60),
+            (json!(-5), 60),
+            (json!(9_000_000), 240),
+            (json!(u64::MAX), 240),
+            (json!(90_000.0), 120),
+            (json!("90000"), 120),
+            (json!(true), 120),
+            (json!(null), 120),
+        ] {
+            let data = json!({ "timeout_ms": ms });
+            assert_eq!(
+                time("request:elicitation", data.clone()),
+                Some(expected),
+                "{ms}"
+            );
+            assert_eq!(time("confirmation", data.clone()), None);
+            assert_eq!(time("input", data), None);
+            let data = json!({ "timeout_ms": ms, "tool_call": {"id": 1} });
+            assert_eq!(time("confirmation", data), Some(expected), "{ms}");
+        }
+        let data = json!({ "timeout_ms": 1, "tool_call": {} });
+        assert_eq!(time("confirmation", data), None);
     }
 }

@@ -30,6 +30,7 @@ use channels::Channels;
 use chats::Chats;
 use core::Core;
 use documents::Documents;
+use emitter::Emitters;
 use notes::Notes;
 use sessions::Sessions;
 use usage::Usage;
@@ -44,6 +45,7 @@ pub struct House {
     pub documents: &'static Documents,
     pub usage: &'static Usage,
     pub calls: &'static Calls,
+    pub emitters: &'static Emitters,
     /// Requests of backends that change something: they go on when whoever asked goes.
     pub requests: Tasks,
     /// Runs as long as the server does.
@@ -65,6 +67,7 @@ impl House {
             documents: leak(Documents::new(core, notes)),
             usage: leak(Usage::new(core)),
             calls: leak(Calls::new(core, sessions, chats)),
+            emitters: leak(Emitters::new(core)),
             requests: Tasks::new(core.executor),
             following: Tasks::new(core.executor),
         })

@@ -7,6 +7,7 @@ use http_body_util::Full;
 use hyper::Response;
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderMap, HeaderValue};
+use std::time::Duration;
 
 /// The page obeys no script, style or address but its own.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -65,27 +66,61 @@ static CLIENT: [File; 10] = [
     file!("/client/LICENSES.txt", TEXT, "LICENSES.txt"),
 ];
 
-/// Answers for a path that is the console's; `page`: whether the page itself is wanted.
-pub fn answer(path: &str, asked: &HeaderMap, page: bool) -> Option<Response<Full<Bytes>>> {
+/// What the client module knows of this server.
+const SETTINGS: &str = "/client/settings.js";
+
+/// Answers for a path that is the console's; `page`: whether the page itself is wanted; `heartbeat`: what lies between two
+/// heartbeats of a client.
+pub fn answer(
+    path: &str,
+    asked: &HeaderMap,
+    page: bool,
+    heartbeat: Duration,
+) -> Option<Response<Full<Bytes>>> {
+    if path == SETTINGS {
+        return Some(settings(heartbeat));
+    }
     let pages: &[File] = if page { &PAGE } else { &[] };
     let file = pages.iter().chain(&CLIENT).find(|file| file.path == path)?;
     Some(file.answer(asked))
 }
 
+fn settings(heartbeat: Duration) -> Response<Full<Bytes>> {
+    let script = format!(
+        "/** Milliseconds between two heartbeats, as this server wants them. */\nexport const HEARTBEAT = {};\n",
+        heartbeat.as_millis()
+    );
+    let mut answer = Response::new(Full::new(script.into()));
+    let fixed = [
+        (header::CONTENT_TYPE, JS),
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    for (name, value) in fixed {
+        let value = HeaderValue::from_static(value);
+        answer.headers_mut().insert(name, value);
+    }
+    secure(answer.headers_mut(), SETTINGS);
+    answer
+}
+
 impl File {
     fn answer(&self, asked: &HeaderMap) -> Response<Full<Bytes>> {
         let mut answer = self.content.answer(asked);
-        let headers = answer.headers_mut();
-        let policy = HeaderValue::from_static(POLICY);
-        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
-        let nobody = HeaderValue::from_static("no-referrer");
-        headers.insert(header::REFERRER_POLICY, nobody);
-        // Frontends of other origins import the module; there is no secret in it.
-        if self.path.starts_with("/client/") {
-            let anybody = HeaderValue::from_static("*");
-            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, anybody);
-        }
+        secure(answer.headers_mut(), self.path);
         answer
+    }
+}
+
+fn secure(headers: &mut HeaderMap, path: &str) {
+    let policy = HeaderValue::from_static(POLICY);
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    let nobody = HeaderValue::from_static("no-referrer");
+    headers.insert(header::REFERRER_POLICY, nobody);
+    // Frontends of other origins import the module; there is no secret in it.
+    if path.starts_with("/client/") {
+        let anybody = HeaderValue::from_static("*");
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, anybody);
     }
 }
 
@@ -139,10 +174,10 @@ mod tests {
 
     #[test]
     fn without_the_page_the_client_module_stays() {
-        assert!(answer("/", &HeaderMap::new(), false).is_none());
-        assert!(answer("/", &HeaderMap::new(), true).is_some());
-        assert!(answer("/client/siskin.js", &HeaderMap::new(), false).is_some());
-        assert!(answer("/client/", &HeaderMap::new(), true).is_none());
-        assert!(answer("/client/../page", &HeaderMap::new(), true).is_none());
+        let nothing = HeaderMap::new();
+        let answers = |path, page| answer(path, &nothing, page, Duration::from_secs(30)).is_some();
+        assert!(!answers("/", false) && answers("/", true));
+        assert!(answers("/client/siskin.js", false) && answers(SETTINGS, false));
+        assert!(!answers("/client/", true) && !answers("/client/../page", true));
     }
 }

@@ -65,8 +65,9 @@ impl Site {
 
     #[cfg(feature = "console")]
     fn page(&self, request: &Request<Incoming>) -> Answer {
-        let (path, wanted) = (request.uri().path(), self.house.core.config.console);
-        match console::answer(path, request.headers(), wanted) {
+        let (path, config) = (request.uri().path(), &self.house.core.config);
+        let heartbeat = config.heartbeat_interval;
+        match console::answer(path, request.headers(), config.console, heartbeat) {
             Some(answer) if is_read(request.method()) => answer,
             Some(_) => {
                 let detail = "This file is for GET and HEAD alone.";

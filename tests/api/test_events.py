@@ -121,6 +121,32 @@ def test_each_line_is_emitted_the_moment_it_arrives(siskin, browse):
     assert content == "".join(f"{number} " for number in range(20))
 
 
+def test_an_answer_is_followed_by_others_who_have_the_chat_open(siskin, browse):
+    """A stream of deltas reaches its user whole, and the others as often as they can use it, the last of it always."""
+    ann, bob = browse("ann"), browse("bob")
+    grants = [{"principal_type": "user", "principal_id": "bob", "permission": "read"}]
+    siskin.api("PUT", "/chats/c1", {"user_id": "ann", "title": "T", "access_grants": grants})
+    bob.io.emit("events:chat", {"chat_id": "c1", "data": {"type": "join"}})
+    assert bob.next()[1]["data"]["type"] == "chat:presence"
+    stream = Stream(siskin)
+    words = [f"{number} " for number in range(200)]
+    for word in words:
+        data = {"type": "response.output_text.delta", "item_id": "i", "delta": word}
+        stream.write(json.dumps({"type": "response:completion", "data": data}) + "\n")
+    stream.write(json.dumps({"type": "chat:completion", "data": {"done": True}}) + "\n")
+    assert stream.end()[0] == 200
+    assert "".join(ann.next()[1]["data"]["data"]["delta"] for _ in words) == "".join(words)
+    copies = []
+    while not copies or "done" not in copies[-1]:
+        event = bob.next()[1]
+        assert (event["shared"], event["user_id"], event["data"]["type"]) == (True, "ann", "chat:completion")
+        copies.append(event["data"]["data"])
+    texts = [copy["output"][0]["content"][0]["text"] for copy in copies]
+    assert texts == sorted(texts, key=len) and texts[0] == words[0] and texts[-1] == "".join(words)
+    assert len(copies) < len(words)
+    bob.silent()
+
+
 def test_lines_of_all_lengths_arrive_as_they_were_written(siskin, browse):
     ann, twin, bob = browse("ann"), browse("ann"), browse("bob")
     lengths = [0, 30_000, 1, 60, 2000, 70_000, 7, 900, 1100, 124, 9000, 3] * 3
@@ -186,6 +212,8 @@ def test_a_line_without_end_is_refused(start_siskin):
         ("chat_id=c", 422),
         ("user_id=a", 422),
         ("user_id=a&chat_id=c&save=maybe", 422),
+        ("user_id=a&chat_id=c&internal=1", 422),
+        ("user_id=a&chat_id=c&session_id=", 422),
         ("user_id=a&chat_id=c&more=1", 422),
         ("user_id=a&user_id=b&chat_id=c", 422),
         ("user_id=&chat_id=c", 422),

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { io } from "socket.io-client";
 
-const FILES = ["siskin.js", "calls.js", "channels.js", "chats.js", "emitter.js", "provider.js", "socket.io.js"];
+const FILES = ["siskin.js", "calls.js", "channels.js", "chats.js", "emitter.js", "provider.js", "settings.js", "socket.io.js"];
 
 /** Imports what `siskin` serves. node brings no websocket of its own, so `connect` gets the client for node. */
 export async function importModule(siskin) {

@@ -226,6 +226,59 @@ test("channels: typing that expires, messages, reactions, unread counts, read re
   await waitFor(async () => (await read("side")) && (await read("talk")), { what: "read receipts" });
 });
 
+test("a muted channel tells of messages that name the user, and of no others", async (t) => {
+  await siskin.api("PUT", "/channels/quiet", { name: "Quiet", members: ["ann", "bob"] });
+  const ann = await client(t, "ann");
+  const notices = [];
+  ann.on("notify", ({ content }) => notices.push(content));
+  const tell = (type, data) =>
+    siskin.api("POST", "/emit", { user_id: "ann", event: "events:channel", data: { channel_id: "quiet", user: { id: "bob", name: "bob" }, data: { type, data } } });
+  const say = (content) => tell("message", { content });
+  await say("before");
+  await tell("channel:mute", { is_channel_muted: true });
+  for (const content of ["not told", "<@U:bob> not told", "<@U:ann|Ann> hey", "<@U:ann>", "<@U:annette>"]) await say(content);
+  await tell("channel:mute", { is_channel_muted: false });
+  await say("after");
+  await waitFor(() => ann.channels.unread.get("quiet") === 7, { what: "all messages, counted" });
+  assert.deepEqual(notices, ["before", "<@U:ann|Ann> hey", "<@U:ann>", "after"]);
+  ann.channels.mute("quiet");
+  await say("not told");
+  await waitFor(() => ann.channels.unread.get("quiet") === 8, { what: "the last message" });
+  assert.equal(notices.length, 4);
+});
+
+test("others who have a chat open follow an answer; its user gets it once", async (t) => {
+  await siskin.api("PUT", "/chats/ours", { user_id: "ann", title: "Ours", access_grants: grants("read", "bob") });
+  const [ann, bob] = [await client(t, "ann"), await client(t, "bob")];
+  const heardBy = new Map();
+  for (const one of [ann, bob]) {
+    const chat = one.chats.open("ours");
+    if (!chat.joined) await heard(chat, "joined");
+    heardBy.set(one, []);
+    chat.on("*", (type, data, { shared }) => type !== "chat:presence" && heardBy.get(one).push([type, data, shared]));
+  }
+  let told = 0;
+  bob.on("notify", () => told++);
+  const emit = (event) => siskin.api("POST", "/chat/event", { user_id: "ann", chat_id: "ours", message_id: "m", event, save: false });
+  await emit({ type: "status", data: { description: "thinks" } });
+  await emit({ type: "message", data: { content: "Hel" } });
+  await emit({ type: "chat:messages", data: { messages: {} } });
+  await emit({ type: "chat:completion", data: { done: true, content: "Hello", title: "T" } });
+  await waitFor(() => heardBy.get(ann).length === 4 && heardBy.get(bob).length === 3, { what: "all events" });
+  assert.deepEqual(heardBy.get(ann), [
+    ["status", { description: "thinks" }, false],
+    ["message", { content: "Hel" }, false],
+    ["chat:messages", { messages: {} }, true],
+    ["chat:completion", { done: true, content: "Hello", title: "T" }, false],
+  ]);
+  assert.deepEqual(heardBy.get(bob), [
+    ["status", { description: "thinks" }, true],
+    ["chat:messages", { messages: {} }, true],
+    ["chat:completion", { done: true, content: "Hello" }, true],
+  ]);
+  assert.equal(told, 0);
+});
+
 test("a channel that was made meanwhile is entered", async (t) => {
   const ann = await client(t, "ann");
   const refreshed = heard(ann, "refresh");
@@ -260,6 +313,23 @@ test("heartbeat every 30 s, and only while connected", async (t) => {
   ann.close();
   mock.timers.tick(30_000);
   assert.equal(beats, 2);
+});
+
+test("heartbeat as often as the server says", async (t) => {
+  const often = await startSiskin({ env: { WEBSOCKET_HEARTBEAT_INTERVAL: "7" } });
+  t.after(() => often.close());
+  const { connect } = await importModule(often);
+  mock.timers.enable({ apis: ["setInterval"] });
+  t.after(() => mock.timers.reset());
+  const ann = connect({ url: often.url, token: often.token("ann") });
+  t.after(() => ann.close());
+  if (!ann.online) await heard(ann, "online");
+  let beats = 0;
+  ann.socket.onAnyOutgoing((name) => (beats += name === "heartbeat"));
+  mock.timers.tick(6_999);
+  assert.equal(beats, 0);
+  mock.timers.tick(1);
+  assert.equal(beats, 1);
 });
 
 test("comes back after a crash, signs in again, and opens again what was open", async (t) => {

@@ -13,14 +13,24 @@ const MESSAGE: &[Param] = &[
     required(
         "chat_id",
         "Id",
-        "The chat; one that begins with `temporary:` or `local:` is never saved.",
+        "The chat; one that begins with `temporary:` or `local:` is never saved, `channel:` and an id means a channel.",
     ),
     param(
         "message_id",
         "Id",
         "The message; without it nothing is saved.",
     ),
+    param(
+        "session_id",
+        "Id",
+        "The session that asked for the answer: it gets no copy as one of those who have the chat open.",
+    ),
     param("save", "Flag", "`false` emits and saves nothing."),
+    param(
+        "internal",
+        "Flag",
+        "`true` marks the events, and keeps notifications and copies for others back.",
+    ),
 ];
 
 const PAGE: &[Param] = &[
@@ -53,7 +63,7 @@ routes! {
             .answers("Delivered");
     chat::event => route("POST", "/api/v1/chat/event").takes(Json("ChatEvent")),
         words("ChatEvent", "events", "Emit an event of a chat's message to its user, then save it by type.")
-            .more("Types that are saved: status, message, replace, embeds, files, source, citation. An event that can't be saved is emitted nevertheless; `saved` says so.")
+            .more("Types that are saved: status, message, replace, embeds, files, source, citation. An event that can't be saved is emitted nevertheless; `saved` says so. Others who have a saved chat open get a copy of what concerns them; a `chat_id` that is `channel:` and an id updates the channel's message instead.")
             .answers("Emitted");
     chat::stream => route("POST", "/api/v1/chat/stream").query(MESSAGE).takes(Lines("Event")),
         words("ChatStream", "events", "Emit a whole answer: one event a line, each the moment it arrives.")

@@ -8,6 +8,8 @@ export class Channels extends Emitter {
   current = null;
   /** Messages of others that nobody looked at, by channel id. */
   unread = new Map();
+  /** Ids of channels that are quiet: only a message that names the user is told of. */
+  muted = new Set();
   #client;
   #open = new Map();
 
@@ -25,6 +27,12 @@ export class Channels extends Emitter {
     this.#open.set(id, channel);
     this.#look();
     return channel;
+  }
+
+  /** A channel becomes quiet, or tells again: for what a page knows from the channel's list. The server's word comes by itself. */
+  mute(id, muted = true) {
+    if (muted) this.muted.add(id);
+    else this.muted.delete(id);
   }
 
   #forget(id) {
@@ -56,6 +64,7 @@ export class Channels extends Emitter {
     this.emit(type, data, context);
     this.emit("*", type, data, context);
     if (type === "message" && !context.own) this.#message(data, context);
+    if (type === "channel:mute") this.mute(event.channel_id, Boolean(data?.is_channel_muted));
     if (type === "channel:created") {
       this.#client.joinChannels();
       this.#client.emit("refresh", "channels");
@@ -81,9 +90,15 @@ export class Channels extends Emitter {
     if (context.here && context.focused) return this.#look();
     const id = context.channel_id;
     this.#count(id, (this.unread.get(id) ?? 0) + 1);
+    if (this.muted.has(id) && !names(data?.content, this.#client.user?.id)) return;
     const title = context.channel?.name ?? context.user?.name ?? "";
     this.#client.emit("notify", { kind: "channel", title, content: data?.content ?? "", context });
   }
+}
+
+/** Does a message name the user, as `<@U:id>` or `<@U:id|name>`? */
+function names(content, id) {
+  return [...String(content ?? "").matchAll(/<@U:([^|>]+)(?:\|[^>]+)?>/g)].some(([, user]) => user === id);
 }
 
 /** One open channel. */

@@ -34,12 +34,18 @@ export class Chats extends Emitter {
     if (typeof type !== "string") return;
     const data = event.data.data ?? null;
     const context = this.#context(event, data);
+    if (this.#isMine(type, event)) return;
     if (typeof ack === "function") return this.#client.calls.answer(type, data, context, ack);
     if (type === "request:interaction:done") this.#client.calls.done(data?.interaction_id);
     this.#open.get(event.chat_id)?.take(type, data, context);
     this.emit(type, data, context);
     this.emit("*", type, data, context);
     this.#tell(type, data, context);
+  }
+
+  /** A copy for the others who have the chat open, of what all pages of this user get anyway. */
+  #isMine(type, { shared, user_id }) {
+    return shared === true && user_id === this.#client.user?.id && type !== "chat:messages" && type !== "typing";
   }
 
   #context(event, data) {
@@ -49,6 +55,7 @@ export class Chats extends Emitter {
       message_id: event.message_id ?? null,
       here: event.chat_id === this.current,
       focused: client.isFocused(),
+      shared: event.shared === true,
       own: data?.session_id === undefined || data.session_id === client.id,
       event,
     };
@@ -56,7 +63,7 @@ export class Chats extends Emitter {
 
   /** What the page around the chat does: tell of a finished answer that nobody looks at, refresh its lists. */
   #tell(type, data, context) {
-    const looking = context.here && context.focused;
+    const looking = (context.here && context.focused) || context.shared;
     if (type === "chat:completion" && data?.done && !looking) {
       this.#client.emit("notify", { kind: "chat", title: data.title ?? "", content: data.content ?? "", context });
     }

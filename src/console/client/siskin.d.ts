@@ -98,6 +98,8 @@ export interface ChatContext {
   focused: boolean;
   /** It is not for another session (`session_id` of its data). */
   own: boolean;
+  /** A copy of what somebody else does in a chat that the user has open. */
+  shared: boolean;
   /** The payload as it came. */
   event: any;
 }
@@ -141,6 +143,10 @@ export interface ChannelContext {
 export interface Channels extends ByType<ChannelContext> {
   current: string | null;
   readonly unread: ReadonlyMap<string, number>;
+  /** Ids of channels whose messages are told of only if they name the user; follows `channel:mute`. */
+  readonly muted: ReadonlySet<string>;
+  /** For what a page knows from its list of channels. */
+  mute(id: string, muted?: boolean): void;
   open(id: string): Channel;
 }
 

@@ -11,10 +11,10 @@ import { Calls } from "./calls.js";
 import { Channels } from "./channels.js";
 import { Chats } from "./chats.js";
 import { Emitter } from "./emitter.js";
+import { HEARTBEAT } from "./settings.js";
 
 export { SiskinProvider } from "./provider.js";
 
-const HEARTBEAT = 30_000;
 /** A server that takes the token says so within this time; one that doesn't says nothing. */
 const JOIN_TIMEOUT = 5_000;
 /** Clocks differ by so much. */

@@ -26,6 +26,14 @@ struct Lists<'a> {
     embeds: Vec<&'a RawValue>,
     #[serde(borrow, default)]
     files: Vec<&'a RawValue>,
+    #[serde(borrow)]
+    replace: Option<&'a RawValue>,
+}
+
+impl Lists<'_> {
+    fn replaces(&self) -> bool {
+        self.replace.is_some_and(|replace| replace.get() == "true")
+    }
 }
 
 #[derive(Deserialize)]
@@ -54,8 +62,12 @@ impl Local {
                 .map(|status| message.append_entry("statusHistory", status)),
             "message" => read(data).map(|Content { content }| message.append_content(&content)),
             "replace" => read(data).map(|Content { content }| message.replace_content(&content)),
-            "embeds" => read(data).map(|lists: Lists<'_>| message.prepend("embeds", &lists.embeds)),
-            "files" => read(data).map(|lists: Lists<'_>| message.prepend("files", &lists.files)),
+            "embeds" => read(data).map(|lists: Lists<'_>| {
+                message.put_first("embeds", &lists.embeds, !lists.replaces())
+            }),
+            "files" => {
+                read(data).map(|lists: Lists<'_>| message.put_first("files", &lists.files, true))
+            }
             "source" | "citation" => match (read(data), event.data) {
                 (Some(Source { r#type: None }), Some(source)) => {
                     Some(message.append_entry("sources", source))
@@ -114,15 +126,17 @@ impl SavedMessage<'_> {
         Ok(Saved::Yes)
     }
 
-    /// Sets the list `field` to the new entries followed by the existing ones.
-    fn prepend(&self, field: &str, entries: &[&RawValue]) -> Result<Saved, Refusal> {
+    /// Sets the list `field` to the new entries, followed by the existing ones if they are to be kept.
+    fn put_first(&self, field: &str, entries: &[&RawValue], keep: bool) -> Result<Saved, Refusal> {
         let parsed = entries.iter().map(|entry| json::owned(entry.get()));
         let Ok(mut all) = parsed.collect::<Result<Vec<Value>, _>>() else {
             return denied("an entry is nested too deeply");
         };
         self.change(|message| {
             let list = message.entry(field).or_insert(Value::Null);
-            if let Value::Array(present) = list {
+            if let Value::Array(present) = list
+                && keep
+            {
                 all.append(present);
             }
             *list = all.into();

@@ -362,6 +362,21 @@ fn an_event_is_saved_as_its_type_says() {
             json!({"id": "m", "content": "Hello", "statusHistory": [{"done": false}, {"done": true}],
                 "sources": [{"id": 1}, {"id": 2}], "embeds": [2, 1, 1], "files": [2, 1, 1]})
         );
+        for (replace, expected) in [
+            (json!(false), json!([3, 2, 1, 1])),
+            (json!(true), json!([3])),
+        ] {
+            let data = json!({"embeds": [3], "replace": replace});
+            assert_eq!(save("c", "m", "embeds", data).await, Saved::Yes);
+            assert_eq!(message("m").unwrap()["embeds"], expected);
+            save(
+                "c",
+                "m",
+                "embeds",
+                json!({"embeds": [2, 1, 1], "replace": true}),
+            )
+            .await;
+        }
         assert_eq!(save("c", "m", "replace", text("Bye")).await, Saved::Yes);
         assert_eq!(save("c", "new", "replace", text("Made")).await, Saved::Yes);
         assert_eq!(message("m").unwrap()["content"], "Bye");
