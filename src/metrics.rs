@@ -4,6 +4,7 @@
 //! rows of one name stand together, since the text names each only once.
 
 use crate::ground::net::Reactor;
+use crate::ground::net::input::InputBudget;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -207,11 +208,17 @@ pub fn text() -> String {
             out.line("counter", &("siskin_refused_total", &labels, help), count);
         }
     });
+    let help = "Unfinished input that was given up: it came too slowly, or there was no room.";
+    let ended = ("siskin_input_ended_total", "", help);
+    out.line("counter", &ended, InputBudget::ended());
     GAUGED.with(|cells| {
         for (row, cell) in GAUGES.iter().zip(cells) {
             out.line("gauge", row, cell.get());
         }
     });
+    let help = "Bytes of input that is not finished, of all connections.";
+    let used = ("siskin_input_bytes", "", help);
+    out.line("gauge", &used, InputBudget::used());
     let longest = Reactor::with(|reactor| reactor.turns().longest());
     let help = "The longest that all waited for one thing to be done.";
     out.line(

@@ -30,6 +30,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(150);
 /// How long a request's head may take once it has begun.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The largest message of who has not signed in: a token and what is said beside it need a fraction.
+const STRANGERS_PAYLOAD: usize = 64 * 1024;
+
 /// How long going down may take in all.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -176,6 +179,8 @@ fn settings(config: &Config) -> Settings {
         ping_interval: config.ping_interval,
         ping_timeout: config.ping_timeout,
         max_payload: config.max_payload,
+        strangers_payload: STRANGERS_PAYLOAD,
+        input_bytes: config.input_bytes,
         outbox_bytes: config.outbox_bytes,
         messages_per_second: config.events_per_second,
         sessions: config.max_connections,

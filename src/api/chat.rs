@@ -1,13 +1,16 @@
 //! `POST /api/v1/chat/event` and `/chat/stream`: a backend writes a message of a chat, event by event.
 
 use super::ApiResult;
+use super::frames;
 use super::input::{self, ApiRequest};
 use super::reply::{Problem, Reply};
 use crate::app::emitter::{Emitter, Message};
 use crate::directory::{Directory, NotAnEvent, Refusal, Saved};
 use crate::ground::names::Id;
+use crate::ground::net::input::{Owner, SMALL, Unfinished, grow};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use std::future::poll_fn;
 use std::time::{Duration, Instant};
 
 /// How long a stream may be silent.
@@ -121,8 +124,18 @@ pub async fn stream(request: ApiRequest) -> ApiResult {
     };
     let most = house.core.config.max_payload;
     let mut frames = request.frames();
+    let (part, mut held) = (Unfinished::begin(Owner::Stream), 0);
     while let Some(frame) = frames.next(Instant::now() + SILENCE).await? {
         stream.take(&frame).await;
+        // Short lines are not worth the counting.
+        let rest = match stream.rest.len() {
+            ..=SMALL => 0,
+            _ => stream.rest.capacity(),
+        };
+        if std::mem::replace(&mut held, rest) != rest {
+            let room = poll_fn(|cx| part.poll_hold(rest, cx)).await;
+            room.map_err(|_| frames::late())?;
+        }
         if stream.rest.len() > most {
             return Err(input::too_large(most));
         }
@@ -165,6 +178,7 @@ impl Stream {
                 self.rest = line;
             }
         }
+        grow(&mut self.rest, piece.len());
         self.rest.extend_from_slice(piece);
     }
 

@@ -60,13 +60,13 @@ impl Frames {
     }
 }
 
-fn late() -> Problem {
+pub fn late() -> Problem {
     Problem::new(
         StatusCode::REQUEST_TIMEOUT,
         "The body took too long to arrive.",
     )
 }
 
-fn broken() -> Problem {
+pub fn broken() -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "The body ended in the middle.")
 }

@@ -1,12 +1,14 @@
 //! What a request brings, read strictly: what the OpenAPI document doesn't describe is refused, with the place and the reason.
 
-use super::frames::Frames;
+use super::frames::{self, Frames};
 use super::reply::Problem;
 use super::routes::route::{Body, Route};
 use crate::app::House;
 use crate::directory::local::Local;
 use crate::ground::json;
 use crate::ground::names::{Id, is_id};
+use crate::ground::net::input::{Owner, Unfinished};
+use crate::ground::net::{BodyFault, read_body};
 use crate::socket;
 use hyper::body::Incoming;
 use hyper::{HeaderMap, StatusCode, header, http::request::Parts};
@@ -14,10 +16,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, Error, IgnoredAny};
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
 
-/// How long a body may take that is not a stream.
-const BODY_PATIENCE: Duration = Duration::from_secs(30);
 /// Entries of a page when no limit is given.
 const PAGE: usize = 1000;
 /// Entries of a list of ids.
@@ -95,15 +94,14 @@ impl ApiRequest {
     /// The whole body, read as `T`.
     pub async fn json<T: DeserializeOwned>(self) -> Result<T, Problem> {
         let most = self.house.core.config.max_payload;
-        let mut frames = Frames::new(self.body);
-        let mut bytes = Vec::new();
-        let deadline = Instant::now() + BODY_PATIENCE;
-        while let Some(frame) = frames.next(deadline).await? {
-            if bytes.len() + frame.len() > most {
-                return Err(too_large(most));
-            }
-            bytes.extend_from_slice(&frame);
-        }
+        // Who is here has shown the key.
+        let part = Unfinished::begin(Owner::Known);
+        let body = read_body(self.body, most, |bytes, cx| part.poll_hold(bytes, cx)).await;
+        let bytes = body.map_err(|fault| match fault {
+            BodyFault::TooLarge => too_large(most),
+            BodyFault::Broken => frames::broken(),
+            BodyFault::Ended(_) => frames::late(),
+        })?;
         parse(&bytes)
     }
 

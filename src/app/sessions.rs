@@ -101,6 +101,7 @@ impl Sessions {
         }
         let room = rooms::of_user(&who.user.id);
         let who = core.pools.sessions.sign_in(sid, who, Moment::now());
+        core.hub.signed_in(sid);
         self.keep_checking();
         match core.peers.enter(sid, &room).await {
             true => Ok(who),

@@ -56,6 +56,8 @@ pub struct Config {
     pub max_rooms: usize,
     /// Bytes of a client's message and of an API request's body.
     pub max_payload: usize,
+    /// Bytes of all input that has begun and is not finished.
+    pub input_bytes: usize,
     /// Bytes of a request's head.
     pub max_header: usize,
     /// Header lines of a request.

@@ -12,6 +12,9 @@ use std::path::PathBuf;
 const RESERVED_FILES: u64 = 64;
 /// Where the default of `SISKIN_MAX_CONNECTIONS` stops.
 const MOST_CONNECTIONS: u64 = 32_768;
+/// Where the default of `SISKIN_INPUT_BYTES` begins and stops.
+const LEAST_INPUT: usize = 1 << 20;
+const MOST_INPUT: usize = 64 << 20;
 /// A secret with fewer bytes gets a warning.
 const SHORT_SECRET: usize = 16;
 
@@ -69,6 +72,7 @@ impl Reader<'_> {
             events_per_second: Some(per_second).filter(|&count| count > 0),
             max_rooms: self.value(&table::SISKIN_MAX_ROOMS)?,
             max_payload: self.value(&table::SISKIN_MAX_PAYLOAD_BYTES)?,
+            input_bytes: self.computed(&table::SISKIN_INPUT_BYTES, input_bytes()),
             max_header: self.value(&table::SISKIN_MAX_HEADER_BYTES)?,
             max_header_lines: self.value(&table::SISKIN_MAX_HEADER_LINES)?,
             outbox_bytes: self.value(&table::SISKIN_OUTBOX_BYTES)?,
@@ -274,6 +278,12 @@ fn default_folder(env: &Env) -> Option<String> {
     };
     let siskin = || data().map(|data| format!("{data}/siskin"));
     state.map(str::to_owned).or_else(siskin)
+}
+
+/// An eighth of the memory that there is, within limits.
+fn input_bytes() -> usize {
+    let eighth = crate::ground::memory::bytes() / 8;
+    eighth.clamp(LEAST_INPUT, MOST_INPUT)
 }
 
 /// As many as files can be opened, less a reserve. The start raises the soft limit to the hard one.

@@ -164,6 +164,9 @@ settings! {
     /// The largest message of a client, and the largest body of a request to the API.
     SISKIN_MAX_PAYLOAD_BYTES: usize = BYTES, Value("16 MiB");
 
+    /// What may be held of messages and requests that have begun and are not finished, of all connections together.
+    SISKIN_INPUT_BYTES: usize = BYTES, Computed("an eighth of the cgroup's or the machine's memory, at most 64 MiB");
+
     /// The largest head (request line and header) of a request.
     SISKIN_MAX_HEADER_BYTES: usize = BYTES, Value("16 KiB");
 

@@ -39,6 +39,17 @@ fn a_secret_is_all_it_takes() {
 }
 
 #[test]
+fn input_has_a_part_of_the_memory_unless_another_is_named() {
+    let secret = ("WEBUI_SECRET_KEY", "0123456789abcdef");
+    let bytes = |more: &[(&str, &str)]| {
+        let all: Vec<_> = more.iter().chain([&secret]).copied().collect();
+        read(&env(&all)).config.unwrap().input_bytes
+    };
+    assert!((1 << 20..=64 << 20).contains(&bytes(&[])));
+    assert_eq!(bytes(&[("SISKIN_INPUT_BYTES", "5 MiB")]), 5 << 20);
+}
+
+#[test]
 fn each_setting_is_read_once_and_told() {
     let reading = read(&env(&[]));
     let told: Vec<_> = reading.effective.iter().map(|(row, ..)| row.name).collect();

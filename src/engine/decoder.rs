@@ -2,6 +2,7 @@
 //!
 //! A connection keeps only what is unfinished: the start of a frame, or the fragments of a message.
 
+use crate::ground::net::input::grow;
 use async_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use async_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 use std::io::Cursor;
@@ -40,6 +41,11 @@ impl Decoder {
     /// Whether a message has begun and has not ended.
     pub fn is_unfinished(&self) -> bool {
         self.fragments.is_some()
+    }
+
+    /// Bytes of fragments that it holds.
+    pub fn held(&self) -> usize {
+        self.fragments.as_ref().map_or(0, |f| f.bytes.capacity())
     }
 
     /// Decodes the first frame of `bytes`, unmasking it there. `Ok(None)`: more bytes are needed.
@@ -95,6 +101,7 @@ impl Decoder {
 
     fn go_on(&mut self, is_final: bool, payload: &[u8]) -> Result<Item<'_>, Fault> {
         let fragments = self.fragments.as_mut().ok_or(PROTOCOL)?;
+        grow(&mut fragments.bytes, payload.len());
         fragments.bytes.extend_from_slice(payload);
         if !is_final {
             return Ok(Item::Nothing);

@@ -2,6 +2,7 @@
 
 mod allowance;
 mod beat;
+mod budget;
 mod decoder;
 pub mod frame;
 mod heartbeat;
@@ -24,6 +25,7 @@ pub use session::{Closed, Session, Transport};
 pub use sid::{BySid, Sid};
 
 use crate::ground::net::Tally;
+use crate::ground::net::input::InputBudget;
 use crate::ground::tasks::{Bell, Executor, Tasks, within};
 use crate::outbox::Frame;
 use heartbeat::Heartbeats;
@@ -61,6 +63,10 @@ pub struct Settings {
     pub ping_timeout: Duration,
     /// Bytes of one message from a client, and of one polling payload to it, at most.
     pub max_payload: usize,
+    /// Bytes of one message of who has not signed in, at most.
+    pub strangers_payload: usize,
+    /// Bytes of all input that is unfinished, of all connections.
+    pub input_bytes: usize,
     /// Bytes that may wait for one session.
     pub outbox_bytes: usize,
     /// Messages of one session a second; `None`: no limit.
@@ -102,6 +108,8 @@ pub struct Engine {
 impl Engine {
     /// An engine without sessions; its tasks run on `executor`.
     pub fn new(executor: Executor, settings: Settings, handler: Rc<dyn Handler>) -> Rc<Self> {
+        let late = Tasks::new(executor);
+        InputBudget::start(late, settings.input_bytes, settings.max_payload);
         let engine = Rc::new(Self {
             heartbeats: Heartbeats::new(settings.ping_interval),
             settings,
@@ -247,6 +255,8 @@ pub enum Failure {
     Crowded,
     /// There are as many sessions as there may be.
     Full,
+    /// There was no room for what it sends.
+    NoRoom,
     /// A websocket over HTTP/1.0.
     OldHttp,
 }
@@ -264,6 +274,7 @@ impl Failure {
             Self::Origin => (400, 3, "Not an accepted origin"),
             Self::Crowded => (503, 4, "Too many sessions of one address"),
             Self::Full => (503, 4, "Too many sessions"),
+            Self::NoRoom => (503, 4, "Too much unfinished input"),
             Self::OldHttp => (400, 3, "A websocket needs HTTP/1.1"),
         }
     }

@@ -1,13 +1,15 @@
 //! The HTTP long-polling transport (Engine.IO protocol, "HTTP long-polling").
 
+use super::budget::handlers_part;
 use super::frame::SEPARATOR;
 use super::packet::{CLOSE, NOOP};
 use super::turn::try_step;
 use super::{Engine, Failure, Session, Transport};
+use crate::ground::net::input::Ended;
+use crate::ground::net::{BodyFault, read_body};
 use crate::metrics::{self, Counter};
 use data_encoding::{BASE64, BASE64_NOPAD};
-use futures_lite::{FutureExt as _, future};
-use http_body_util::{BodyExt as _, Limited};
+use futures_lite::future;
 use hyper::body::{Bytes, Incoming};
 use smol::Timer;
 use std::borrow::Cow;
@@ -16,9 +18,6 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
-
-/// How long a client may take to send the body of a POST.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Packets of a payload that are handled before the others have their turn.
 const HANDLED: usize = 64;
@@ -58,9 +57,15 @@ pub(super) async fn post(
         session.breach("second post");
         return Err(Failure::BadRequest);
     };
-    let body = read_body(body, engine.settings.max_payload)
-        .await
-        .inspect_err(|_| session.breach("payload"))?;
+    // Given back also when the client leaves in the middle.
+    let _held = Held(session);
+    let body = read_body(body, session.max_message(), |bytes, cx| {
+        session.poll_hold_input(bytes, cx)
+    });
+    let body = body.await.map_err(|fault| refuse_body(session, fault))?;
+    // What has come is held until all of it is handled; its clock stands.
+    let _handling = Turn::take(session, |session| &session.handling);
+    session.hold_input(body.capacity());
     metrics::add(Counter::BytesIn, body.len() as u64);
     session.beat.heard.set(true);
     // To put a large body together takes a while, and so does to look at each of its bytes.
@@ -87,6 +92,22 @@ pub(super) async fn post(
     Ok(Bytes::from_static(b"ok"))
 }
 
+/// A body that is none ends its session, unless that has ended for it already.
+fn refuse_body(session: &Rc<Session>, fault: BodyFault) -> Failure {
+    match fault {
+        BodyFault::Ended(Ended::Crowded) => Failure::NoRoom,
+        BodyFault::Ended(Ended::Late) => Failure::BadRequest,
+        BodyFault::TooLarge => {
+            session.breach("payload");
+            Failure::TooLarge
+        }
+        BodyFault::Broken => {
+            session.breach("payload");
+            Failure::BadRequest
+        }
+    }
+}
+
 async fn receive(engine: &Engine, busy: &Rc<Turn>, packet: &str) -> Result<(), Failure> {
     let session = &busy.session;
     let step = match packet.strip_prefix('b') {
@@ -102,10 +123,10 @@ async fn receive(engine: &Engine, busy: &Rc<Turn>, packet: &str) -> Result<(), F
     if let Some(step) = step.and_then(try_step) {
         // Should the client hang up it goes on, as over a websocket, so that nothing stays half done; the session takes
         // no other POST before its end.
-        let busy = busy.clone();
+        let (busy, held) = (busy.clone(), handlers_part(packet.len()));
         let work = async move {
             step.await;
-            drop(busy);
+            drop((busy, held));
         };
         engine.tasks.run_to_end("a payload", work).await;
     }
@@ -129,22 +150,13 @@ fn unpack(encoded: &str) -> Option<Vec<u8>> {
     decoded.ok()
 }
 
-async fn read_body(body: Incoming, limit: usize) -> Result<Bytes, Failure> {
-    let read = async {
-        let whole = Limited::new(body, limit).collect().await;
-        whole.map(|b| b.to_bytes()).map_err(|e| {
-            if e.is::<http_body_util::LengthLimitError>() {
-                Failure::TooLarge
-            } else {
-                Failure::BadRequest
-            }
-        })
-    };
-    let late = async {
-        Timer::after(BODY_TIMEOUT).await;
-        Err(Failure::BadRequest)
-    };
-    read.or(late).await
+/// A body that is being read or handled.
+struct Held<'a>(&'a Rc<Session>);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.hold_input(0);
+    }
 }
 
 /// A request of a session that no second one of its kind may stand beside. Ends when dropped.

@@ -5,6 +5,7 @@ use super::packet::{CLOSE, NOOP};
 use super::stream::{Input, Wire};
 use super::{Allowance, Engine, Message, Packet, Sid, Step, frame};
 use crate::ground::net::Reactor;
+use crate::ground::net::input::Unfinished;
 use crate::metrics::{self, Counter, Gauge};
 use crate::outbox::{Frame, Outbox};
 use std::cell::{Cell, RefCell};
@@ -43,6 +44,10 @@ pub enum Closed {
     PingTimeout,
     /// The outbox reached its bound: a reader that is too slow.
     Overflow,
+    /// A message that it began has come too slowly.
+    Late,
+    /// There was no room for what it began.
+    Crowded,
     /// Something that breaks the protocol; the websocket close code that says what (RFC 6455, 7.4.1).
     Protocol(u16),
     /// The server is going down.
@@ -56,6 +61,8 @@ impl Closed {
             Self::ByClient | Self::ByServer => Some(1000),
             Self::Shutdown => Some(1001),
             Self::Protocol(code) => Some(code),
+            Self::Late => Some(1008),
+            Self::Crowded => Some(1013),
             Self::Transport | Self::PingTimeout | Self::Overflow => None,
         }
     }
@@ -68,6 +75,8 @@ impl Closed {
             Self::Transport => "the connection ended",
             Self::PingTimeout => "no pong in time",
             Self::Overflow => "the outbox is full: the reader is too slow",
+            Self::Late => "a message that it began came too slowly",
+            Self::Crowded => "there was no room for what it began",
             Self::Protocol(1007) => "text that is not UTF-8",
             Self::Protocol(1009) => "a message over maxPayload",
             Self::Protocol(_) => "a breach of the protocol",
@@ -91,6 +100,12 @@ pub struct Session {
     pub(super) wire: RefCell<Option<Wire>>,
     /// What the websocket's turns left unfinished, while there is any.
     pub(super) input: Cell<Option<Box<Input>>>,
+    /// Its part of the budget for what has begun, while there is any, and bytes of that which the layer above holds.
+    pub(super) unfinished: Cell<Option<Unfinished>>,
+    pub(super) gathered: Cell<u32>,
+    pub(super) signed_in: Cell<bool>,
+    /// A post's packets are being handled.
+    pub(super) handling: Cell<bool>,
     /// The poll that waits for something to happen here.
     waker: Cell<Option<Waker>>,
     /// Among those who are flushed at the end of the round.
@@ -105,7 +120,7 @@ pub struct Session {
     /// The post that waits until polls have taken what waits.
     drained: Cell<Option<Waker>>,
     /// Why the next flush ends this session; set where no handler may be called.
-    doomed: Cell<Option<Closed>>,
+    pub(super) doomed: Cell<Option<Closed>>,
     /// A poll waits; a post is being handled.
     pub(super) polling: Cell<bool>,
     pub(super) posting: Cell<bool>,
@@ -131,6 +146,10 @@ impl Session {
             outbox: RefCell::default(),
             wire: RefCell::default(),
             input: Cell::default(),
+            unfinished: Cell::default(),
+            gathered: Cell::default(),
+            signed_in: Cell::default(),
+            handling: Cell::default(),
             waker: Cell::default(),
             dirty: Cell::default(),
             blocked: Cell::default(),
@@ -165,9 +184,13 @@ impl Session {
         self.engine.settings.ping_interval
     }
 
-    /// Bytes of one message at most.
+    /// Bytes of one message at most: few until somebody has signed in.
     pub fn max_message(&self) -> usize {
-        self.engine.settings.max_payload
+        let settings = &self.engine.settings;
+        match self.signed_in.get() {
+            true => settings.max_payload,
+            false => settings.max_payload.min(settings.strangers_payload),
+        }
     }
 
     /// Bytes that wait in the outbox.
@@ -237,6 +260,7 @@ impl Session {
         shift_gauge(self.transport.get(), -1);
         log::debug!("session {} of {}: {}", self.sid, self.peer, why.sentence());
         self.engine.handler().closed(self, why);
+        drop((self.input.take(), self.unfinished.take()));
         if self.transport.get() == Transport::Websocket {
             self.end_websocket(why);
         } else if matches!(why, Closed::ByServer)

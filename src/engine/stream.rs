@@ -44,4 +44,12 @@ impl Input {
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty() && !self.decoder.is_unfinished()
     }
+
+    /// Bytes that it holds.
+    pub fn held(&self) -> usize {
+        match self.is_empty() {
+            true => 0,
+            false => self.bytes.capacity() + self.decoder.held(),
+        }
+    }
 }

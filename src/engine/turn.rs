@@ -2,10 +2,11 @@
 //!
 //! All connections read into one shared buffer; each keeps only what is unfinished.
 
-use super::decoder::{Decoder, Fault, Item};
+use super::decoder::{Decoder, Done, Fault, Item};
 use super::session::{Closed, Session};
 use super::stream::Input;
 use super::{Step, frame};
+use crate::ground::net::input::grow;
 use crate::ground::net::{Reactor, Serve};
 use crate::metrics::{self, Counter};
 use std::io;
@@ -76,10 +77,12 @@ impl Input {
         metrics::add(Counter::BytesIn, bytes.len() as u64);
         session.beat.heard.set(true);
         if !self.bytes.is_empty() {
+            grow(&mut self.bytes, bytes.len());
             self.bytes.extend_from_slice(bytes);
             return self.handle_held(session);
         }
         let (used, stop) = handle(session, &mut self.decoder, bytes);
+        grow(&mut self.bytes, bytes.len() - used);
         self.bytes.extend_from_slice(&bytes[used..]);
         stop
     }
@@ -96,7 +99,6 @@ impl Input {
 
 /// Handles frames until they end, a handler has to wait, or the turn has had its share; returns how many bytes were used.
 fn handle(session: &Rc<Session>, decoder: &mut Decoder, bytes: &mut [u8]) -> (usize, Stop) {
-    let limit = session.max_message();
     let began = Reactor::with(|reactor| reactor.turns().began());
     let mut used = 0;
     for handled in 0..MESSAGES {
@@ -104,13 +106,17 @@ fn handle(session: &Rc<Session>, decoder: &mut Decoder, bytes: &mut [u8]) -> (us
         if handled > 0 && used < bytes.len() && Instant::now() - began > TIME {
             break;
         }
-        match decoder.next(&mut bytes[used..], limit) {
+        // Each time anew: somebody may have signed in.
+        match decoder.next(&mut bytes[used..], session.max_message()) {
             Ok(Some((n, item))) => {
                 used += n;
                 let done = item.done();
                 let step = receive(session, &item);
                 decoder.item_done(done);
-                let waits = step.is_some_and(|step| session.waits_for(step));
+                if done == Done::Message {
+                    session.message_done();
+                }
+                let waits = step.is_some_and(|step| session.waits_for(step, n));
                 let pause = session.take_pause();
                 pause.into_iter().for_each(|time| session.pause_for(time));
                 if waits || pause.is_some() || session.is_full() {

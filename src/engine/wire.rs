@@ -1,8 +1,10 @@
 //! A session's websocket: what is read and written, and why it is not read for a while.
 
+use super::budget::handlers_part;
 use super::session::{Closed, Session, Transport, shift_gauge};
 use super::stream::{Input, Wire};
 use super::turn::try_step;
+use crate::ground::net::input::Room;
 use crate::ground::net::{Hold, Reactor, Socket};
 use crate::metrics::{self, Counter};
 use crate::outbox::Written;
@@ -98,15 +100,20 @@ impl Session {
         }
     }
 
-    /// Whether this has to be waited for; then the websocket is not read meanwhile.
-    pub(super) fn waits_for(self: &Rc<Self>, step: Pin<Box<dyn Future<Output = ()>>>) -> bool {
+    /// Whether this has to be waited for; then the websocket is not read meanwhile. It may hold the `bytes` of its message.
+    pub(super) fn waits_for(
+        self: &Rc<Self>,
+        step: Pin<Box<dyn Future<Output = ()>>>,
+        bytes: usize,
+    ) -> bool {
         let Some(step) = try_step(step) else {
             return false;
         };
         self.hold(Hold::Waits);
-        let session = self.clone();
+        let (session, held) = (self.clone(), handlers_part(bytes));
         self.engine.steps.spawn("a message", async move {
             step.await;
+            drop(held);
             session.let_go(Hold::Waits);
         });
         true
@@ -118,7 +125,7 @@ impl Session {
         }
     }
 
-    fn let_go(&self, why: Hold) {
+    pub(super) fn let_go(&self, why: Hold) {
         if let Some(wire) = &*self.wire.borrow() {
             wire.socket.let_go(why);
         }
@@ -132,10 +139,17 @@ impl Session {
     }
 
     /// Keeps what a turn left unfinished; with `more`, and whether it was so before, it has another turn.
-    pub(super) fn keep_input(&self, input: Input, before: bool) {
+    pub(super) fn keep_input(self: &Rc<Self>, input: Input, before: bool) {
+        let room = self.hold_input(input.held());
         if let Some(wire) = &*self.wire.borrow() {
             if input.more != before {
                 wire.socket.set_more(input.more);
+            }
+            match room {
+                // What is whole is handled, which makes room.
+                Room::None if !input.more => wire.socket.hold(Hold::Crowded),
+                Room::Ended(_) => return,
+                Room::Some | Room::None => {}
             }
             self.input.set((!input.is_empty()).then(|| Box::new(input)));
         }

@@ -2,6 +2,7 @@
 //!
 //! - [`clock`]: what time it is
 //! - [`tasks`]: who runs what: tasks with owners, waiting without looking, deadlines
+//! - [`memory`]: how much memory there is
 //! - [`net`]: sockets of our executor
 //! - [`json`]: JSON that comes as bytes
 //! - [`names`]: what an id may be
@@ -13,6 +14,7 @@
 pub mod clock;
 pub mod embedded;
 pub mod json;
+pub mod memory;
 pub mod names;
 pub mod net;
 pub mod random;

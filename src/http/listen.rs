@@ -219,6 +219,7 @@ impl Connections {
         watch: Watch,
     ) -> Result<Answer, Left> {
         place.asked.set(true);
+        watch.head_done();
         if !has_its_host(&request) {
             metrics::refused("Host");
             let detail = "400 Bad Request: a request has one Host header\n";

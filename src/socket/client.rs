@@ -70,6 +70,7 @@ impl Hub {
                 missing: packet.attachments,
                 attachments: Vec::new(),
             };
+            session.set_gathered(partial.bytes());
             client.partial = Some(Box::new(partial));
             return Ok(None);
         }
@@ -93,8 +94,10 @@ impl Hub {
         partial.attachments.push(data.to_vec());
         partial.missing -= 1;
         if partial.missing > 0 {
+            session.set_gathered(partial.bytes());
             return Ok(None);
         }
+        session.set_gathered(0);
         let Some(whole) = client.partial.take() else {
             return Ok(None);
         };
@@ -196,6 +199,7 @@ fn reason(why: Closed) -> Reason {
         Closed::ByServer => Reason::ServerDisconnect,
         Closed::PingTimeout => Reason::PingTimeout,
         Closed::Overflow => Reason::OutboxOverflow,
+        Closed::Late | Closed::Crowded => Reason::UnfinishedInput,
         Closed::Protocol(_) => Reason::ParseError,
         Closed::Shutdown => Reason::Shutdown,
     }

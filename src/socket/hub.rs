@@ -292,6 +292,13 @@ impl Hub {
         true
     }
 
+    /// Somebody has signed in at a socket: what its client sends is trusted with more memory, until the socket goes.
+    pub fn signed_in(&self, sid: Sid) {
+        if let Some(socket) = self.state.borrow().socket(sid) {
+            socket.session.set_signed_in(true);
+        }
+    }
+
     /// Adds a connected socket.
     pub(super) fn add(&self, sid: Sid, nsp: &str, session: &Rc<Session>) {
         let mut state = self.state.borrow_mut();
@@ -327,6 +334,7 @@ impl Hub {
         if let Some(client) = state.clients.get_mut(&socket.session.sid) {
             client.sockets.retain(|(_, s)| *s != sid);
         }
+        socket.session.set_signed_in(false);
         drop(state);
         metrics::shift(Gauge::Sockets, -1);
         for (_, done) in socket.acks {

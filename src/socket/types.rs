@@ -29,6 +29,8 @@ pub enum Reason {
     PingTimeout,
     /// The outbox was full.
     OutboxOverflow,
+    /// What it began came too slowly, or there was no room for it.
+    UnfinishedInput,
     /// A packet that breaks the protocol.
     ParseError,
     /// The server is going down.

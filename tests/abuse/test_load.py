@@ -213,7 +213,7 @@ def test_sigterm_leaves_no_request_without_its_answer(siskin):
 def test_attachments_of_one_packet_are_a_message_together(siskin):
     """Sixty-four attachments of the largest size each would be a gigabyte that waits for the last one."""
     ws = WebSocket(siskin, timeout=60)
-    ws.connect()
+    ws.join("ann")
     placeholders = [{"_placeholder": True, "num": n} for n in range(64)]
     ws.text(f'4564-["e",{json.dumps(placeholders)}]')
     before, large = siskin.rss(), ws.frame(0x82, bytes(15 << 20))

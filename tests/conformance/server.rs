@@ -91,6 +91,8 @@ fn settings(ping_timeout: Duration) -> Settings {
         ping_interval: Duration::from_millis(300),
         ping_timeout,
         max_payload: 1_000_000,
+        strangers_payload: 1_000_000,
+        input_bytes: 64 << 20,
         outbox_bytes: 1024 * 1024,
         messages_per_second: None,
         sessions: 10_000,

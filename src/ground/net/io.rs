@@ -1,6 +1,7 @@
 //! A TCP stream of our executor in the shape that hyper reads and writes.
 
 use super::Socket;
+use super::input::{Owner, Unfinished};
 use super::reactor::{Key, Reactor};
 use futures_lite::{AsyncRead, AsyncWrite};
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -9,7 +10,7 @@ use std::future::{Future as _, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -22,8 +23,11 @@ const CHUNK: usize = 8192;
 /// What an HTTP connection runs on, and what an upgrade hands over.
 pub struct Io<S = Socket> {
     stream: S,
-    /// Something was read since [`Watch::expect`].
-    heard: Arc<AtomicBool>,
+    /// What is known of the request's head.
+    head: Arc<AtomicU8>,
+    /// Bytes of the head that have come, and its part of the budget once they are more than any connection costs.
+    head_bytes: usize,
+    unfinished: Option<Unfinished>,
     patience: Duration,
     /// Runs while a write waits.
     stalled: Option<Timer>,
@@ -33,7 +37,9 @@ impl<S> Io<S> {
     pub fn new(stream: S) -> Self {
         Self {
             stream,
-            heard: Arc::default(),
+            head: Arc::default(),
+            head_bytes: 0,
+            unfinished: None,
             patience: PATIENCE,
             stalled: None,
         }
@@ -61,12 +67,42 @@ impl<S> Io<S> {
     }
 }
 
+impl<S> Io<S> {
+    /// So many bytes were read. A head for which there is no room is not read on.
+    fn count_head(&mut self, bytes: usize, cx: &Context<'_>) -> io::Result<()> {
+        match self.head.load(Relaxed) {
+            WHOLE => {
+                self.head_bytes = 0;
+                self.unfinished = None;
+                return Ok(());
+            }
+            EXPECTED if bytes > 0 => {
+                self.head_bytes = bytes;
+                self.head.store(BEGUN, Relaxed);
+                return Ok(());
+            }
+            BEGUN if bytes > 0 => self.head_bytes += bytes,
+            _ => {}
+        }
+        if self.unfinished.is_none() && self.head_bytes <= CHUNK {
+            return Ok(());
+        }
+        let part = self
+            .unfinished
+            .get_or_insert_with(|| Unfinished::begin(Owner::Stranger));
+        match part.poll_hold(self.head_bytes, cx) {
+            Poll::Ready(Err(_)) => Err(io::ErrorKind::OutOfMemory.into()),
+            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
+        }
+    }
+}
+
 impl Io {
     /// What others may know of it.
     pub fn watch(&self) -> Watch {
         Watch {
             key: self.stream.key(),
-            heard: self.heard.clone(),
+            head: self.head.clone(),
         }
     }
 }
@@ -75,18 +111,28 @@ impl Io {
 #[derive(Clone)]
 pub struct Watch {
     key: Key,
-    heard: Arc<AtomicBool>,
+    head: Arc<AtomicU8>,
 }
+
+/// A head is waited for; it has begun; it is whole.
+const EXPECTED: u8 = 0;
+const BEGUN: u8 = 1;
+const WHOLE: u8 = 2;
 
 impl Watch {
     /// Forgets what was read before.
     pub fn expect(&self) {
-        self.heard.store(false, Relaxed);
+        self.head.store(EXPECTED, Relaxed);
+    }
+
+    /// A request's head is whole: what is read now is its body.
+    pub fn head_done(&self) {
+        self.head.store(WHOLE, Relaxed);
     }
 
     /// Whether something was read since.
     pub fn has_heard(&self) -> bool {
-        self.heard.load(Relaxed)
+        self.head.load(Relaxed) != EXPECTED
     }
 
     /// Waits until the other side has closed, at least for what it sends, also when not all of that is read. One task at a
@@ -105,10 +151,9 @@ impl<S: AsyncRead + Unpin> Read for Io<S> {
         // hyper's buffer may only be filled through `put_slice` without unsafe code: one copy of a request head.
         let mut chunk = [0; CHUNK];
         let room = buf.remaining().min(CHUNK);
+        self.count_head(0, cx)?;
         let n = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut chunk[..room]))?;
-        if n > 0 {
-            self.heard.store(true, Relaxed);
-        }
+        self.count_head(n, cx)?;
         buf.put_slice(&chunk[..n]);
         Poll::Ready(Ok(()))
     }

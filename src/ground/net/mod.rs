@@ -5,11 +5,15 @@
 //! - [`turns`]: how long one thing may keep it busy
 //! - [`socket`]: a TCP stream in the epoll
 //! - [`io`]: the same as hyper reads and writes it
+//! - [`input`]: one budget for what has begun and is not finished
+//! - [`body`]: a request's body within that budget
 //! - [`dial`](dial()): a connection to a host
 //! - [`tally`]: how many of something each address has
 
 mod bell;
+mod body;
 mod dial;
+pub mod input;
 mod io;
 #[cfg(test)]
 mod random_tests;
@@ -18,6 +22,7 @@ mod socket;
 mod tally;
 mod turns;
 
+pub use body::{BodyFault, read_body};
 pub use dial::dial;
 pub use io::{Io, Watch};
 pub use reactor::{Hold, Reactor, Serve};

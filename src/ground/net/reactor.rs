@@ -44,7 +44,9 @@ const WAITS: u16 = 32;
 const FULL: u16 = 64;
 /// It is not read: it has sent more than it may.
 const PAUSED: u16 = 128;
-const HELD: u16 = WAITS | FULL | PAUSED;
+/// It is not read: there is no room for what has begun.
+const CROWDED: u16 = 512;
+const HELD: u16 = WAITS | FULL | PAUSED | CROWDED;
 /// The other side has closed, at least for what it sends, whether or not all that it sent is read.
 const ENDED: u16 = 256;
 
@@ -115,6 +117,7 @@ pub enum Hold {
     Waits = WAITS as isize,
     Full = FULL as isize,
     Paused = PAUSED as isize,
+    Crowded = CROWDED as isize,
 }
 
 pub struct Reactor {
@@ -238,6 +241,11 @@ impl Reactor {
     pub(super) fn let_go(&self, key: Key, why: Hold) {
         self.change(key, |slot| slot.flags &= !(why as u16));
         self.list(key);
+    }
+
+    /// Whether there is a reason not to read it.
+    pub(super) fn is_held(&self, key: Key) -> bool {
+        self.change(key, |slot| slot.flags & HELD != 0) == Some(true)
     }
 
     /// Whether what was read waits to be handled.

@@ -65,6 +65,11 @@ impl Socket {
         Reactor::with(|reactor| reactor.let_go(self.place.0, why));
     }
 
+    /// Whether there is a reason not to read it.
+    pub fn is_held(&self) -> bool {
+        Reactor::with(|reactor| reactor.is_held(self.place.0))
+    }
+
     /// Says whether what was read waits to be handled: then it gets another turn without reading.
     pub fn set_more(&self, more: bool) {
         Reactor::with(|reactor| reactor.set_more(self.place.0, more));
