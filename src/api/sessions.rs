@@ -70,6 +70,6 @@ fn show(house: &House, sid: Sid) -> Value {
         "user": user,
         "last_seen_at": entry.get("last_seen_at"),
         "rooms": rooms,
-        "address": house.core.hub.peer(sid).map(|address| address.to_string()),
+        "address": house.core.hub.peer(sid).map(|peer| peer.address.to_string()),
     })
 }

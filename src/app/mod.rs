@@ -7,6 +7,7 @@
 //! - [`notes`]: who may write them, and saving what their authors change
 //! - [`documents`]: what several edit at once
 //! - [`usage`]: which models are in use
+//! - [`relay`]: what siskin does not know goes to Open WebUI
 //! - [`streams`]: what clients stream to a backend
 //! - [`emitter`]: a backend streams into a chat
 //! - [`calls`]: a backend asks one browser and waits
@@ -19,6 +20,7 @@ pub mod documents;
 pub mod emitter;
 pub mod identity;
 pub mod notes;
+pub mod relay;
 pub mod sessions;
 pub mod streams;
 pub mod usage;
@@ -32,6 +34,7 @@ use core::Core;
 use documents::Documents;
 use emitter::Emitters;
 use notes::Notes;
+use relay::Relays;
 use sessions::Sessions;
 use usage::Usage;
 
@@ -46,6 +49,7 @@ pub struct House {
     pub usage: &'static Usage,
     pub calls: &'static Calls,
     pub emitters: &'static Emitters,
+    pub relays: &'static Relays,
     /// Requests of backends that change something: they go on when whoever asked goes.
     pub requests: Tasks,
     /// Runs as long as the server does.
@@ -66,6 +70,7 @@ impl House {
             notes,
             documents: leak(Documents::new(core, notes)),
             usage: leak(Usage::new(core)),
+            relays: leak(Relays::new(core)),
             calls: leak(Calls::new(core, sessions, chats)),
             emitters: leak(Emitters::new(core)),
             requests: Tasks::new(core.executor),
@@ -84,6 +89,7 @@ impl House {
     /// The socket is gone, and with it what it had open.
     pub fn forget(&self, sid: Sid) {
         self.sessions.forget(sid);
+        self.relays.forget(sid);
         self.documents.close_all(sid);
     }
 

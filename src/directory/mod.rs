@@ -197,6 +197,14 @@ impl Directory {
         }
     }
 
+    /// The Open WebUI that is the directory, if one is.
+    pub fn open_webui(&self) -> Option<&Rc<open_webui::OpenWebui>> {
+        match self {
+            Self::Local(_) => None,
+            Self::OpenWebui(webui) => Some(webui),
+        }
+    }
+
     /// Why `/ready` should say "degraded", if it should.
     pub fn degraded(&self) -> Option<String> {
         match self {

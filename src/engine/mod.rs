@@ -54,6 +54,22 @@ pub trait Handler {
     fn in_use(&self, session: &Rc<Session>) -> bool;
 }
 
+/// Whom a session is with.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// The client's address.
+    pub address: IpAddr,
+    /// Whether the client came over TLS, as far as a proxy tells.
+    pub https: bool,
+}
+
+impl From<IpAddr> for Peer {
+    fn from(address: IpAddr) -> Self {
+        let https = false;
+        Self { address, https }
+    }
+}
+
 /// How an engine behaves.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -93,6 +109,8 @@ pub struct Engine {
     streams: Cell<usize>,
     /// Rung when the last of them is closed.
     streams_closed: Bell,
+    /// Rung when something of what waits for a session was taken.
+    taken: Bell,
     /// Rung when the server is going down.
     going: Bell,
     is_going: Cell<bool>,
@@ -121,6 +139,7 @@ impl Engine {
             by_address: Tally::default(),
             streams: Cell::default(),
             streams_closed: Bell::default(),
+            taken: Bell::default(),
             going: Bell::default(),
             is_going: Cell::default(),
             serial: Cell::default(),
@@ -182,14 +201,14 @@ impl Engine {
     }
 
     /// A new session, known by its sid, with its first heartbeat scheduled. The open packet is its first frame.
-    fn open(self: &Rc<Self>, peer: IpAddr, transport: Transport) -> Rc<Session> {
+    fn open(self: &Rc<Self>, peer: Peer, transport: Transport) -> Rc<Session> {
         let session = Session::new(self.clone(), peer, transport);
         let serial = self.serial.get();
         self.serial.set(serial.wrapping_add(1));
         let key = self.sessions.borrow_mut().insert(session.clone()) as u32;
         session.key.set((key, serial));
         self.by_sid.borrow_mut().insert(session.sid, key);
-        self.by_address.add(peer);
+        self.by_address.add(peer.address);
         self.heartbeats
             .schedule(&session, self.settings.ping_interval);
         session.send(&self.open_packet(session.sid, transport));
@@ -230,7 +249,7 @@ impl Engine {
             self.sessions
                 .borrow_mut()
                 .remove(session.key.get().0 as usize);
-            self.by_address.remove(session.peer);
+            self.by_address.remove(session.peer.address);
         }
     }
 

@@ -87,7 +87,7 @@ pub(super) async fn post(
         if let Some(time) = session.take_pause() {
             engine.pause(time).await;
         }
-        poll_fn(|cx| session.poll_drained(cx)).await;
+        session.drained().await;
     }
     Ok(Bytes::from_static(b"ok"))
 }

@@ -1,14 +1,13 @@
 //! An HTTP request to the engine: which session, which transport, and the protocol's refusals.
 
 use super::stream::Counted;
-use super::{Engine, Failure, Session, Transport, Transports, polling, websocket};
+use super::{Engine, Failure, Peer, Session, Transport, Transports, polling, websocket};
 use crate::ground::net::Io;
 use crate::metrics;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use hyper::{Method, Request, Response, StatusCode, Version};
-use std::net::IpAddr;
 use std::rc::Rc;
 
 type Answer = Response<Full<Bytes>>;
@@ -38,9 +37,13 @@ impl Query {
 }
 
 impl Engine {
-    /// Answers a request to this engine's path, from a client at `peer`.
-    pub async fn serve(self: &Rc<Self>, request: Request<Incoming>, peer: IpAddr) -> Answer {
-        match self.route(request, peer).await {
+    /// Answers a request to this engine's path, from the client `peer`.
+    pub async fn serve(
+        self: &Rc<Self>,
+        request: Request<Incoming>,
+        peer: impl Into<Peer>,
+    ) -> Answer {
+        match self.route(request, peer.into()).await {
             Ok(answer) => answer,
             Err(failure) => failure.answer(),
         }
@@ -49,7 +52,7 @@ impl Engine {
     async fn route(
         self: &Rc<Self>,
         request: Request<Incoming>,
-        peer: IpAddr,
+        peer: Peer,
     ) -> Result<Answer, Failure> {
         let query = Query::of(&request);
         let transport = self.transport_of(&query)?;
@@ -57,7 +60,7 @@ impl Engine {
             Some(sid) => Some(self.find(sid).ok_or(Failure::UnknownSid)?),
             None if request.method() != Method::GET => return Err(Failure::BadMethod),
             None if query.version != "4" => return Err(Failure::UnsupportedVersion),
-            None if self.is_crowded(peer) => return Err(Failure::Crowded),
+            None if self.is_crowded(peer.address) => return Err(Failure::Crowded),
             None if self.len() >= self.settings.sessions => return Err(Failure::Full),
             None => None,
         };
@@ -76,7 +79,7 @@ impl Engine {
         }
     }
 
-    async fn poll_open(self: &Rc<Self>, peer: IpAddr) -> Result<Answer, Failure> {
+    async fn poll_open(self: &Rc<Self>, peer: Peer) -> Result<Answer, Failure> {
         let session = self.open(peer, Transport::Polling);
         polling::get(self, &session).await.map(text)
     }
@@ -105,7 +108,7 @@ impl Engine {
         self: &Rc<Self>,
         mut request: Request<Incoming>,
         session: Option<Rc<Session>>,
-        peer: IpAddr,
+        peer: Peer,
     ) -> Result<Answer, Failure> {
         if request.method() != Method::GET {
             return Err(Failure::BadRequest);
@@ -113,13 +116,15 @@ impl Engine {
         // RFC 9110, 7.8: what HTTP/1.0 says of an upgrade is ignored.
         if request.version() < Version::HTTP_11 {
             log::info!(
-                "a websocket over HTTP/1.0 is refused: {peer} is behind a proxy that has to speak HTTP/1.1 (nginx: proxy_http_version 1.1)"
+                "a websocket over HTTP/1.0 is refused: {} is behind a proxy that has to speak HTTP/1.1 (nginx: proxy_http_version 1.1)",
+                peer.address
             );
             return Err(Failure::OldHttp);
         }
         if !request.headers().contains_key(UPGRADE) {
             log::info!(
-                "a websocket without an Upgrade header is refused: {peer} may be behind a proxy that has to hand it on (nginx: proxy_set_header Upgrade $http_upgrade)"
+                "a websocket without an Upgrade header is refused: {} may be behind a proxy that has to hand it on (nginx: proxy_set_header Upgrade $http_upgrade)",
+                peer.address
             );
         }
         let key = websocket::accept_key(request.headers()).ok_or(Failure::BadRequest)?;

@@ -3,15 +3,14 @@
 use super::beat::Beat;
 use super::packet::{CLOSE, NOOP};
 use super::stream::{Input, Wire};
-use super::{Allowance, Engine, Message, Packet, Sid, Step, frame};
+use super::{Allowance, Engine, Message, Packet, Peer, Sid, Step, frame};
 use crate::ground::net::Reactor;
 use crate::ground::net::input::Unfinished;
 use crate::metrics::{self, Counter, Gauge};
 use crate::outbox::{Frame, Outbox};
 use std::cell::{Cell, RefCell};
-use std::net::IpAddr;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 /// Packets of one polling payload at most: python-engineio's clients refuse more than 16, and a close packet may follow.
@@ -88,8 +87,7 @@ impl Closed {
 /// A session. Shared as `Rc`; all state is in cells, since everything runs on one thread.
 pub struct Session {
     pub sid: Sid,
-    /// The client's address.
-    pub peer: IpAddr,
+    pub peer: Peer,
     pub(super) engine: Rc<Engine>,
     /// Place in the engine's table, and a number that no later session in that place has.
     pub(super) key: Cell<(u32, u32)>,
@@ -117,8 +115,6 @@ pub struct Session {
     pub(super) pause: Cell<Option<Duration>>,
     /// It has been told that it is slowed down.
     slowed: Cell<bool>,
-    /// The post that waits until polls have taken what waits.
-    drained: Cell<Option<Waker>>,
     /// Why the next flush ends this session; set where no handler may be called.
     pub(super) doomed: Cell<Option<Closed>>,
     /// A poll waits; a post is being handled.
@@ -128,7 +124,7 @@ pub struct Session {
 }
 
 impl Session {
-    pub(super) fn new(engine: Rc<Engine>, peer: IpAddr, transport: Transport) -> Rc<Self> {
+    pub(super) fn new(engine: Rc<Engine>, peer: Peer, transport: Transport) -> Rc<Self> {
         shift_gauge(transport, 1);
         let rate = engine.settings.messages_per_second.unwrap_or_default();
         let now = Reactor::with(|reactor| reactor.turns().began());
@@ -136,7 +132,6 @@ impl Session {
             allowance: Allowance::new(rate as f32, now),
             pause: Cell::default(),
             slowed: Cell::default(),
-            drained: Cell::default(),
             sid: Sid::random(),
             peer,
             engine,
@@ -237,13 +232,10 @@ impl Session {
         self.outbox.borrow().bytes() > self.engine.settings.outbox_bytes
     }
 
-    /// Waits until polls have taken so much that less than the bound is left, or the end.
-    pub(super) fn poll_drained(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.ended.get().is_some() || !self.is_full() {
-            return Poll::Ready(());
-        }
-        self.drained.set(Some(cx.waker().clone()));
-        Poll::Pending
+    /// Waits until so much was taken that no more than the bound is left, or the end.
+    pub async fn drained(&self) {
+        let drained = || (self.ended.get().is_some() || !self.is_full()).then_some(());
+        self.engine.taken.until(drained).await;
     }
 
     /// Ends the session at the next flush, after what waits is written.
@@ -258,7 +250,8 @@ impl Session {
             return;
         }
         shift_gauge(self.transport.get(), -1);
-        log::debug!("session {} of {}: {}", self.sid, self.peer, why.sentence());
+        let address = self.peer.address;
+        log::debug!("session {} of {address}: {}", self.sid, why.sentence());
         self.engine.handler().closed(self, why);
         drop((self.input.take(), self.unfinished.take()));
         if self.transport.get() == Transport::Websocket {
@@ -380,9 +373,7 @@ impl Session {
             outbox.add_late(bound, now);
         }
         drop(outbox);
-        if let Some(waker) = self.drained.take() {
-            waker.wake();
-        }
+        self.engine.taken.ring();
         frames
     }
 
@@ -443,8 +434,10 @@ impl Session {
     }
 
     pub(super) fn wake(&self) {
-        let waiting = [self.waker.take(), self.drained.take()];
-        waiting.into_iter().flatten().for_each(Waker::wake);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+        self.engine.taken.ring();
     }
 }
 

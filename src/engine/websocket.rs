@@ -1,5 +1,6 @@
 //! The websocket transport: handshake, probe, and the last words.
 
+use super::Peer;
 use super::decoder::{Decoder, Item};
 use super::frame;
 use super::session::{Closed, Session, Transport};
@@ -11,7 +12,7 @@ use futures_lite::future;
 use hyper::header::{CONNECTION, HeaderMap, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use std::future::poll_fn;
 use std::io::{self, Write as _};
-use std::net::{IpAddr, Shutdown};
+use std::net::Shutdown;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -46,7 +47,7 @@ pub(super) fn accept_key(headers: &HeaderMap) -> Option<String> {
 pub(super) async fn serve(
     counted: Counted,
     upgraded: Option<Rc<Session>>,
-    peer: IpAddr,
+    peer: Peer,
     socket: Socket,
     early: Vec<u8>,
 ) {

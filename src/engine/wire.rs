@@ -45,7 +45,7 @@ impl Session {
         };
         match result {
             Ok(Written::All) if self.add_late() => self.flush(),
-            Ok(Written::All) => {}
+            Ok(Written::All) => self.engine.taken.ring(),
             Ok(Written::Blocked) => {
                 self.blocked.set(true);
                 self.hold(Hold::Full);

@@ -7,6 +7,7 @@
 //! - [`note`] for `join-note`
 //! - [`document`] for `ydoc:*`
 //! - [`stream`] for `{user}:{session}:{request}`
+//! - [`unknown`] for all others
 //! - [`payload`] for what the fields of payloads may be
 //! - [`late`] for what becomes of an event for a slow client
 //! - [`limit`] for how many events the sessions of a user may send
@@ -20,6 +21,7 @@ mod note;
 mod payload;
 mod session;
 mod stream;
+mod unknown;
 mod usage;
 
 use crate::app::House;
@@ -46,6 +48,8 @@ pub enum Work {
     Now(EventResult),
     /// It has to wait for something; the client's next event waits for it.
     Later(Pin<Box<dyn Future<Output = EventResult>>>),
+    /// Somebody else answers; the client's next event waits for this, if for anything.
+    Handed(Step),
 }
 
 impl Work {
@@ -77,10 +81,10 @@ impl Dispatch {
     }
 
     /// What each event name means. The static name is the one for log lines.
-    fn handle(&self, sid: Sid, name: &str, args: &Args<'_>) -> (&'static str, Work) {
+    fn handle(&self, event: &Event<'_>) -> (&'static str, Work) {
         type Handle = fn(&'static House, Sender, &Args<'_>) -> Work;
-        let house = self.house;
-        let (label, handle): (&'static str, Handle) = match name {
+        let (house, sid, args) = (self.house, event.sid, &event.args);
+        let (label, handle): (&'static str, Handle) = match &*event.name {
             "user-join" => return ("user-join", session::user_join(house, sid, args)),
             "join-channels" => ("join-channels", session::join_channels),
             "heartbeat" => ("heartbeat", session::heartbeat),
@@ -98,9 +102,7 @@ impl Dispatch {
                 let work = from.map(|from| stream::event(house, &from, name, args));
                 return ("stream", work.unwrap_or_else(Work::refuse));
             }
-            _ => ("other", |_, _, _| {
-                Work::refuse(Fault::Denied("no such event"))
-            }),
+            _ => return ("other", unknown::event(house, event)),
         };
         let from = house.sessions.sender(sid);
         let work = from.map(|from| handle(house, from, args));
@@ -133,7 +135,7 @@ impl Handler for Dispatch {
 
     fn event(&self, event: Event<'_>) -> Step {
         let pause = self.pay(event.sid);
-        let (label, work) = self.handle(event.sid, &event.name, &event.args);
+        let (label, work) = self.handle(&event);
         is_about(label, event.sid);
         metrics::event(label);
         let (house, sid, ack) = (self.house, event.sid, event.ack);
@@ -142,6 +144,7 @@ impl Handler for Dispatch {
                 finish(house, sid, label, ack, answer);
                 None
             }
+            Work::Handed(step) => step,
             Work::Later(mut future) => Some(Box::pin(async move {
                 let answer = poll_fn(|cx| {
                     is_about(label, sid);

@@ -1,10 +1,32 @@
-//! Whose request it is, when a reverse proxy hands it on.
+//! Whose request it is, and how it came, when a reverse proxy hands it on.
 
 use crate::config::Network;
 use hyper::header::{FORWARDED, HeaderMap};
 use std::net::{IpAddr, SocketAddr};
 
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
+const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
+
+/// Whether the client came over TLS to a trusted proxy: the first scheme in `X-Forwarded-Proto`, or in `Forwarded` when
+/// there is none.
+pub fn is_https(peer: IpAddr, headers: &HeaderMap, proxies: &[Network]) -> bool {
+    if !proxies.iter().any(|net| net.contains(peer)) {
+        return false;
+    }
+    let line = |name| headers.get(name).and_then(|line| line.to_str().ok());
+    let scheme = match (line(X_FORWARDED_PROTO), line(FORWARDED.as_str())) {
+        (Some(schemes), _) => schemes.split(',').next().unwrap_or_default(),
+        (None, Some(elements)) => {
+            let nearest = elements.split(',').next().unwrap_or_default();
+            pair(nearest, "proto")
+        }
+        (None, None) => return false,
+    };
+    let scheme = scheme.trim().trim_matches('"');
+    ["https", "wss"]
+        .iter()
+        .any(|tls| scheme.eq_ignore_ascii_case(tls))
+}
 
 /// The client's address: the peer's, or, when the peer is a trusted proxy, the last one in `X-Forwarded-For` that is not a
 /// trusted proxy itself; in `Forwarded` (RFC 7239) when there is no `X-Forwarded-For`, since proxies that know only the one
@@ -38,9 +60,14 @@ pub fn client_address(peer: IpAddr, headers: &HeaderMap, proxies: &[Network]) ->
 
 /// The node of an element of `Forwarded`; empty when it names none.
 fn forwarded_for(element: &str) -> &str {
+    pair(element, "for")
+}
+
+/// What an element of `Forwarded` has under a name; empty when it has nothing.
+fn pair<'a>(element: &'a str, called: &str) -> &'a str {
     let mut pairs = element.split(';').filter_map(|pair| pair.split_once('='));
-    let found = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"));
-    found.map_or("", |(_, node)| node)
+    let found = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case(called));
+    found.map_or("", |(_, value)| value)
 }
 
 /// The address of a node, which may have a port, or be in quotes: `192.0.2.7`, `192.0.2.7:51234`, `2001:db8::1`,
@@ -98,6 +125,34 @@ mod tests {
         ] {
             assert_eq!(address("127.0.0.1", forwarded), expected, "{forwarded}");
         }
+    }
+
+    #[test]
+    fn a_trusted_proxy_tells_whether_the_client_came_over_tls() {
+        let https = |peer: &str, name: &'static str, line: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.append(name, hyper::header::HeaderValue::from_static(line));
+            let proxies = [Network::parse("127.0.0.0/8").expect("a network")];
+            is_https(peer.parse().expect("an address"), &headers, &proxies)
+        };
+        for line in ["https", " HTTPS ", "wss", "https, http"] {
+            assert!(https("127.0.0.1", X_FORWARDED_PROTO, line), "{line}");
+            assert!(!https("9.9.9.9", X_FORWARDED_PROTO, line), "{line}");
+        }
+        for line in ["http", "", "httpsx", "http, https"] {
+            assert!(!https("127.0.0.1", X_FORWARDED_PROTO, line), "{line}");
+        }
+        assert!(https(
+            "127.0.0.1",
+            "forwarded",
+            "for=1.1.1.1;Proto=\"https\""
+        ));
+        assert!(!https(
+            "127.0.0.1",
+            "forwarded",
+            "for=1.1.1.1;proto=http, proto=https"
+        ));
+        assert!(!https("127.0.0.1", "accept", "https"));
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! From a path to who answers it: engine | api | console | health.
 
 use super::answer::status;
-use super::client_address::client_address;
+use super::client_address::{client_address, is_https};
 use super::cors::Origin;
 use super::{Answer, health};
 use crate::api;
 use crate::app::House;
 #[cfg(feature = "console")]
 use crate::console;
-use crate::engine::{Engine, Failure};
+use crate::engine::{Engine, Failure, Peer};
 use crate::metrics;
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
@@ -55,7 +55,11 @@ impl Site {
             }
             (_, &Method::OPTIONS) => origin.preflight(request.headers()),
             _ => {
-                let client = client_address(peer, request.headers(), &config.trusted_proxies);
+                let (headers, proxies) = (request.headers(), &config.trusted_proxies);
+                let client = Peer {
+                    address: client_address(peer, headers, proxies),
+                    https: is_https(peer, headers, proxies),
+                };
                 self.engine.serve(request, client).await
             }
         };

@@ -243,6 +243,28 @@ impl Peers {
         }
     }
 
+    /// A socket of ours at another instance, which has signed in there, leaves the user's room and is forgotten as a
+    /// session: what is for the room reaches us over Redis already, and its user is here and not there. `done` is emitted
+    /// to it, alone, once that is so. `false` when nothing of that is needed, or possible.
+    pub async fn set_apart(&self, sid: &str, room: &str, done: &str) -> bool {
+        match self {
+            Self::Alone(_) => false,
+            #[cfg(feature = "redis")]
+            Self::Redis(peers) => {
+                peers.shared.forget_session(sid).await;
+                peers.backplane.leave(sid, room);
+                // By the channel of all, as the above: what comes over two channels may change places on the way.
+                let only = [sid];
+                let target = Target {
+                    to: crate::socket::To::Rooms(&only),
+                    ..Target::room(sid)
+                };
+                peers.backplane.emit(&target, done, &Args::none());
+                true
+            }
+        }
+    }
+
     /// Disconnects a socket, wherever it is, and ends its transport.
     pub fn disconnect(&self, sid: &str) {
         match (self.here(sid), self) {

@@ -7,7 +7,7 @@ use super::encode;
 use super::partial::Client;
 use super::rooms::Rooms;
 use super::{Args, CallError, Handler, Reason, Sid, Target, To};
-use crate::engine::{BySid, Closed, Session};
+use crate::engine::{BySid, Closed, Peer, Session};
 use crate::ground::tasks::within;
 use crate::metrics::{self, Counter, Gauge};
 use slab::Slab;
@@ -269,9 +269,17 @@ impl Hub {
         waiting.fold((0, 0), |(bytes, sockets), b| (bytes + b, sockets + 1))
     }
 
-    /// The address of a socket's client.
-    pub fn peer(&self, sid: Sid) -> Option<std::net::IpAddr> {
+    /// The client of a socket.
+    pub fn peer(&self, sid: Sid) -> Option<Peer> {
         self.state.borrow().socket(sid).map(|s| s.session.peer)
+    }
+
+    /// Waits until no more waits for a socket than its outbox should hold, or it has gone.
+    pub async fn drained(&self, sid: Sid) {
+        let session = self.state.borrow().socket(sid).map(|s| s.session.clone());
+        if let Some(session) = session {
+            session.drained().await;
+        }
     }
 
     /// Disconnects one namespace (DISCONNECT packet); `disconnected` is called before this returns.

@@ -1,11 +1,18 @@
 """An Open WebUI of the test's own that misbehaves on demand."""
 
+import base64
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 NOTE = "0cfb530d-4f0e-4226-a020-88ae45f5f7e3"
 CHAT = "1cfb530d-4f0e-4226-a020-88ae45f5f7e3"
+
+
+def claims(token):
+    """What one of the test's own tokens says."""
+    part = token.split(".")[1]
+    return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
 
 
 class Upstream:
@@ -32,11 +39,7 @@ class Upstream:
         self.server.server_close()
 
     def user(self, token):
-        """The id in one of the test's own tokens."""
-        import base64
-
-        part = token.split(".")[1]
-        return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+        return claims(token)
 
     def answer(self, method, path, token, body):
         """Status and JSON."""

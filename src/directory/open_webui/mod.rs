@@ -5,7 +5,8 @@
 //! - [`rest`]: requests, and what they came to
 //! - [`cache`]: what it answered a moment ago
 //! - [`webui`]: the handle; [`people`], [`notes`], [`chats`]: one file a kind of request
-//! - [`relay`]: what only its own socket can do: [`receipts`] wait, then go over a [`socket`] of their user
+//! - [`socket`]: a connection to its own socket, for what only that can do
+//! - [`receipts`]: what was read, waiting; [`deliver`] takes it there
 //!
 //! While it is away, what was answered lately stands in; what can't be known is [`Refusal::Unavailable`].
 //!
@@ -14,14 +15,15 @@
 mod cache;
 mod chats;
 mod client;
+mod deliver;
 mod notes;
 mod people;
 mod receipts;
-mod relay;
 mod rest;
 mod socket;
 mod watch;
 mod webui;
 
 pub use receipts::Receipt;
+pub use socket::{Link, Received, Said, SocketError, read};
 pub use webui::OpenWebui;

@@ -1,15 +1,16 @@
-//! The handle of the directory that Open WebUI holds: its REST, what it answered lately, the relay to its socket.
+//! The handle of the directory that Open WebUI holds: its REST, what it answered lately, connections to its socket.
 
 use super::cache::Cache;
 use super::client::Client;
+use super::deliver::Delivery;
 use super::receipts::Receipt;
-use super::relay::Relay;
 use super::rest::Rest;
+use super::socket::{Link, SocketError, Sockets};
 use super::watch::Watch;
 use crate::config::HttpUrl;
 use crate::directory::types::{Access, Identity, Refusal, User};
 use crate::ground::tasks::{Executor, Tasks};
-use crate::socket::Hub;
+use crate::socket::{Hub, Peer, Sid};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,8 @@ pub struct OpenWebui {
     pub(super) channels: Cache<Vec<String>>,
     /// By user and note or chat.
     pub(super) access: Cache<Access>,
-    relay: Rc<Relay>,
+    sockets: Rc<Sockets>,
+    delivery: Rc<Delivery>,
 }
 
 impl OpenWebui {
@@ -40,8 +42,10 @@ impl OpenWebui {
         let watch = Watch::new(client.clone(), tasks.clone(), url.to_string());
         watch.check(None);
         let hub = (!shares_redis).then_some(hub);
+        let sockets = Sockets::new(url, watch.clone());
         Rc::new(Self {
-            relay: Relay::new(tasks.clone(), watch.clone(), url, hub),
+            delivery: Delivery::new(tasks.clone(), sockets.clone(), hub),
+            sockets,
             tasks,
             shares_redis,
             rest: Rest { client, watch },
@@ -60,18 +64,45 @@ impl OpenWebui {
         self.rest.watch.degraded()
     }
 
+    /// Whether it is known to be away: nobody need try to reach its socket.
+    pub fn is_away(&self) -> bool {
+        self.rest.watch.is_away()
+    }
+
+    /// A connection to its socket that shows this token, for a client that came like this. The caller limits the time.
+    ///
+    /// # Errors
+    /// Why there is none, for [`OpenWebui::log_failure`].
+    pub async fn connect(&self, token: &str, client: Peer) -> Result<Link, SocketError> {
+        self.sockets.open(Some(token), Some(client)).await
+    }
+
+    /// Says in the log that its socket could not be reached, or broke off: once for all that happens at the time.
+    pub fn log_failure(&self, error: SocketError) {
+        self.sockets.log_failure(error);
+    }
+
+    /// Whether a socket of ours hears from it over a connection of its own: then it is told nothing else of it.
+    pub fn set_linked(&self, sid: Sid, linked: bool) {
+        let mut all = self.delivery.linked.borrow_mut();
+        match linked {
+            true => drop(all.insert(sid)),
+            false => drop(all.remove(&sid)),
+        }
+    }
+
     /// Noted; Open WebUI learns it in a moment.
     pub(in crate::directory) fn mark_read(
         &self,
         who: &Identity,
         receipt: Receipt,
     ) -> Result<(), Refusal> {
-        self.relay.mark_read(who, receipt)
+        self.delivery.mark_read(who, receipt)
     }
 
     /// Delivers what is to be relayed; for a server that goes down.
     pub(in crate::directory) async fn close(&self) {
-        self.relay.deliver_last().await;
+        self.delivery.deliver_last().await;
     }
 
     /// Remembers what somebody may do with a thing.

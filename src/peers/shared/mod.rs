@@ -160,6 +160,15 @@ impl SharedPools {
         }
     }
 
+    /// Takes a session of another instance out of the pool.
+    pub async fn forget_session(&self, sid: &str) {
+        let mut delete = redis::cmd("HDEL");
+        delete.arg(self.redis.key("session_pool")).arg(sid);
+        if let Err(fault) = self.redis.query::<i64>(delete).await {
+            log::debug!("{sid} stays in the session pool until it is reaped: {fault}");
+        }
+    }
+
     /// The models in use on any instance.
     pub async fn models_in_use(&self) -> BTreeSet<String> {
         let mut models = BTreeSet::new();

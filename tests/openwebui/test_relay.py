@@ -1,0 +1,173 @@
+"""What siskin does not know goes to Open WebUI, over a connection of the client's own; what comes back comes once."""
+
+import asyncio
+import contextlib
+
+import pytest
+from client import MOMENT, PATIENCE, Client
+from process import POOL, Process
+from siskin import wait_for
+
+
+async def until(condition, what):
+    return await asyncio.to_thread(wait_for, condition, PATIENCE, what)
+
+
+@contextlib.asynccontextmanager
+async def beside(start_siskin, redis=None, **settings):
+    """A process of Open WebUI, and siskin beside it."""
+    async with Process(redis and redis.url) as process:
+        shared = {"WEBSOCKET_MANAGER": "redis", "WEBSOCKET_REDIS_URL": redis.url} if redis else {}
+        siskin = await asyncio.to_thread(
+            lambda: start_siskin(SISKIN_DIRECTORY=process.url, SISKIN_LOG="debug", **shared, **settings)
+        )
+        yield process, siskin
+        assert "eyJ" not in siskin.log(), "a token in the log"
+
+
+async def joined(siskin, name):
+    client = await Client(siskin, siskin.token(name)).connect()
+    assert await client.join()
+    return client
+
+
+def names(client):
+    return [heard[0] for heard in client.heard]
+
+
+@pytest.fixture(params=["redis", "alone"])
+def redis_or_none(request, start_redis):
+    return start_redis() if request.param == "redis" else None
+
+
+def test_an_event_that_nobody_here_knows_is_answered(start_siskin, redis_or_none):
+    async def play():
+        async with beside(start_siskin, redis_or_none) as (process, siskin):
+            async def echo(sid, *args):
+                return [sid, *args]
+
+            process.answers["invented:ask"] = echo
+            ann = await joined(siskin, "ann")
+            sid, *args = await ann.call("invented:ask", {"ä": [1, None]})
+            assert args == [{"ä": [1, None]}] and process.relays == [sid]
+            # In order, one connection for all.
+            for number in range(500):
+                await ann.io.emit("invented:count", number)
+            await ann.io.emit("invented:blob", {"bytes": b"\x00\xff" * 1000})
+            await until(lambda: process.took[-1][0] == "invented:blob", "the last event")
+            counted = [args for event, user, *args in process.took if event == "invented:count"]
+            assert counted == [[number] for number in range(500)]
+            assert process.took[-1] == ("invented:blob", "ann", {"bytes": b"\x00\xff" * 1000})
+            assert process.relays == [sid]
+            await ann.io.disconnect()
+            await until(lambda: process.gone == [sid], "the end of the relay")
+
+    asyncio.run(play())
+
+
+def test_what_is_for_the_relay_alone_comes_once(start_siskin, redis_or_none):
+    async def play():
+        async with beside(start_siskin, redis_or_none) as (process, siskin):
+            ann, other = await joined(siskin, "ann"), await joined(siskin, "ann")
+            await ann.call("invented:hello", 1)
+            [relay] = process.relays
+            await process.io.emit("invented:told", {"n": 1}, to=relay)
+            await process.io.emit("invented:told", {"b": b"\x01\x02"}, to=relay)
+            ann.io.on("invented:question", lambda question: {"to": question, "with": b"\x03"})
+            answer = await process.io.call("invented:question", {"b": b"\x04"}, to=relay, timeout=PATIENCE)
+            assert answer == {"to": {"b": b"\x04"}, "with": b"\x03"}
+            # A room that the process alone knows, and one that both know.
+            await process.io.enter_room(relay, "invented")
+            await process.io.emit("invented:room", 1, room="invented")
+            await process.io.emit("events", {"chat_id": "x", "data": {"type": "chat:list"}}, room="user:ann")
+            await process.io.emit("invented:last", to=relay)
+            await ann.hears(lambda name, *args: name == "invented:last")
+            await asyncio.sleep(MOMENT)
+            assert [heard for heard in ann.heard if heard[0] == "invented:told"] == [
+                ("invented:told", {"n": 1}),
+                ("invented:told", {"b": b"\x01\x02"}),
+            ]
+            assert names(ann).count("invented:room") == 1 and names(ann).count("invented:last") == 1
+            assert names(ann).count("events") == 1
+            assert names(other).count("events") == (1 if redis_or_none else 0) and len(names(other)) <= 1
+            assert not [name for name in names(ann) if name.startswith("siskin:")]
+            await ann.io.disconnect()
+            await other.io.disconnect()
+
+    asyncio.run(play())
+
+
+def test_two_pages_of_a_user_have_a_relay_each(start_siskin, redis_server):
+    async def play():
+        async with beside(start_siskin, redis_server) as (process, siskin):
+            async def mine(sid):
+                return sid
+
+            process.answers["invented:mine"] = mine
+            one, two = await joined(siskin, "ann"), await joined(siskin, "ann")
+            first, second = await one.call("invented:mine", None), await two.call("invented:mine", None)
+            assert first != second
+            await process.io.emit("invented:told", 2, to=second)
+            await two.hears(lambda name, *args: name == "invented:told")
+            assert "invented:told" not in names(one)
+            await one.io.disconnect()
+            await until(lambda: process.gone == [first], "the end of the first relay")
+            assert await two.call("invented:mine", None) == second
+            await two.io.disconnect()
+
+    asyncio.run(play())
+
+
+def test_a_relay_is_nobodys_session(start_siskin, redis_server):
+    async def play():
+        async with beside(start_siskin, redis_server) as (process, siskin):
+            ann = await joined(siskin, "ann")
+            await ann.call("invented:hello", 1)
+            [relay] = process.relays
+            assert process.members("user:ann") == set()
+            while not (keys := set(await process.redis.hkeys(POOL))):
+                await asyncio.sleep(0.02)
+            assert keys == {ann.io.get_sid().encode()}
+            sessions = await asyncio.to_thread(lambda: siskin.api("GET", "/sessions").json())
+            assert relay not in str(sessions), sessions
+            await ann.io.disconnect()
+
+    asyncio.run(play())
+
+
+def test_the_process_learns_where_the_client_comes_from(start_siskin, redis_server):
+    async def play():
+        async with beside(start_siskin, redis_server) as (process, siskin):
+            ann = Client(siskin, siskin.token("ann"))
+            headers = {"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https"}
+            await ann.io.connect(
+                siskin.url, headers=headers, auth={"token": ann.token}, socketio_path="/ws/socket.io", transports=["websocket"]
+            )
+            await ann.join()
+            await ann.call("invented:hello", 1)
+            environ = process.environ[process.relays[0]]
+            assert environ["HTTP_X_FORWARDED_FOR"] == "192.0.2.7" and environ["HTTP_X_FORWARDED_PROTO"] == "https"
+            await ann.io.disconnect()
+
+    asyncio.run(play())
+
+
+def test_nobody_anonymous_is_relayed(start_siskin, redis_server):
+    async def play():
+        async with beside(start_siskin, redis_server) as (process, siskin):
+            nobody = Client(siskin, "x.y.z")
+            await nobody.connect()
+            assert await nobody.call("invented:ask", 1, MOMENT) is None
+            assert process.took == [] and process.environ == {}
+            await nobody.io.disconnect()
+
+    asyncio.run(play())
+
+
+def test_alone_there_is_nobody_to_ask(siskin):
+    async def play():
+        ann = await joined(siskin, "ann")
+        assert await ann.call("invented:ask", 1, MOMENT) is None
+        await ann.io.disconnect()
+
+    asyncio.run(play())
