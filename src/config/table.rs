@@ -126,8 +126,8 @@ settings! {
     /// Serves the console page at /.
     SISKIN_CONSOLE: bool = FLAG, Value("true");
 
-    /// Reverse proxies whose X-Forwarded-For header (or Forwarded, where there is none) is believed, for the limit of
-    /// connections an address.
+    /// Reverse proxies whose X-Forwarded-For and X-Forwarded-Proto headers (or Forwarded, where there are none) are believed,
+    /// for the limit of connections an address, and for what an Open WebUI is told about a client.
     SISKIN_TRUSTED_PROXIES: Vec<Network> = NETWORKS, Value("127.0.0.0/8, ::1");
 
     /// false serves HTTP long-polling only, without an upgrade to websocket.
