@@ -25,6 +25,7 @@ pub async fn put(request: ApiRequest) -> ApiResult {
     let note: Record = request.json().await?;
     house.notes.save_before_outside(&id).await;
     let (created, note) = local.put_note(&id, note)?;
+    house.notes.written_outside(&id, note.get("data"));
     local.durable().await?;
     house.documents.note_changed(&id, &note).await;
     Ok(Reply::put(created, &note))
@@ -34,7 +35,9 @@ pub async fn patch(request: ApiRequest) -> ApiResult {
     let (house, local, id) = (request.house, request.local()?, request.name().to_owned());
     let changes: Record = request.json().await?;
     house.notes.save_before_outside(&id).await;
+    let data = changes.get("data").cloned();
     let note = local.patch_note(&id, changes)?;
+    house.notes.written_outside(&id, data.as_ref());
     local.durable().await?;
     house.documents.note_changed(&id, &note).await;
     Ok(Reply::json(&note))
@@ -54,20 +57,13 @@ pub async fn versions(request: ApiRequest) -> ApiResult {
 }
 
 pub async fn restore(request: ApiRequest) -> ApiResult {
-    let local = request.local()?;
+    let (house, local, id) = (request.house, request.local()?, request.name());
     let version = request.second().parse();
     let version = version.map_err(|_| Problem::missing("There is no such version."))?;
-    request
-        .house
-        .notes
-        .save_before_outside(request.name())
-        .await;
-    let note = local.restore_note(request.name(), version)?;
+    house.notes.save_before_outside(id).await;
+    let note = local.restore_note(id, version)?;
+    house.notes.written_outside(id, note.get("data"));
     local.durable().await?;
-    request
-        .house
-        .documents
-        .note_changed(request.name(), &note)
-        .await;
+    house.documents.note_changed(id, &note).await;
     Ok(Reply::json(&note))
 }

@@ -16,7 +16,7 @@ mod types;
 
 pub use content::is_empty as is_empty_content;
 pub use event::{MessageEvent, NotAnEvent};
-pub use types::{Access, Emptying, Identity, NoteView, Refusal, Saved, User, is_saved_chat};
+pub use types::{Access, Echo, Emptying, Identity, NoteView, Refusal, Saved, User, is_saved_chat};
 
 use crate::token::Claims;
 use open_webui::Receipt;
@@ -76,8 +76,7 @@ impl Directory {
         }
     }
 
-    /// Merges `data` into the note's `data`, as the user; returns the whole saved note, or `None` when the directory
-    /// itself emits it to those who listen to the note.
+    /// Merges `data` into the note's `data`, as the user; returns what the directory itself emits about it.
     /// Denied: no such note, no write access, or empty content over saved content (see [`Emptying`]).
     /// Durable when it returns.
     pub async fn save_note(
@@ -86,11 +85,11 @@ impl Directory {
         note_id: &str,
         data: &RawValue,
         emptying: Emptying,
-    ) -> Result<Option<Box<RawValue>>, Refusal> {
+    ) -> Result<Echo, Refusal> {
         match self {
             Self::Local(local) => {
                 let saved = local.save_note(who, note_id, data, emptying).await;
-                saved.map(Some)
+                saved.map(|()| Echo::None)
             }
             Self::OpenWebui(webui) => webui.save_note(who, note_id, data, emptying).await,
         }
@@ -160,8 +159,9 @@ impl Directory {
         matches!(self, Self::OpenWebui(_))
     }
 
-    /// Does the user get an event from the directory once it has saved it? Then nobody else may emit it.
-    pub fn emits_saved_events(&self) -> bool {
+    /// Does what the directory emits reach sockets here? Then saved events come from it, and nobody else may emit them;
+    /// and so do echoes of our own saves ([`Echo`]).
+    pub fn emits_itself(&self) -> bool {
         match self {
             Self::Local(_) => false,
             Self::OpenWebui(webui) => webui.shares_redis(),

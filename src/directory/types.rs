@@ -85,6 +85,17 @@ pub enum Emptying {
     Allow,
 }
 
+/// What the directory itself emits about a save of ours: `events:note` to those who listen to the note.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Echo {
+    /// Nothing.
+    None,
+    /// One with this `updated_at`.
+    At(u64),
+    /// One perhaps, of which nothing is known but the fields that were to be saved.
+    Unknown,
+}
+
 /// Whether an event left a trace in its message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Saved {

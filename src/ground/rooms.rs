@@ -25,9 +25,14 @@ pub fn chat(room: &str) -> Option<&str> {
     room.strip_prefix("chat:")
 }
 
-/// Those who hear of a note's saves.
+/// Those who hear of a note's changes from outside.
 pub fn of_note(note_id: &str) -> String {
     format!("note:{note_id}")
+}
+
+/// The note that a room is of.
+pub fn note(room: &str) -> Option<&str> {
+    room.strip_prefix("note:")
 }
 
 /// Those who have a document open.

@@ -20,7 +20,7 @@ pub mod pools;
 mod shared;
 
 use crate::config::Config;
-use crate::directory::Identity;
+use crate::directory::{Echo, Identity};
 use crate::ground::tasks::Executor;
 #[cfg(feature = "redis")]
 use crate::redis::Redis;
@@ -378,6 +378,25 @@ impl Peers {
             Self::Alone(_) => {}
             #[cfg(feature = "redis")]
             Self::Redis(peers) => peers.shared.begin_task(item).await,
+        }
+    }
+
+    /// A save of a note is about to go out to a directory that tells of it by an event (its echo), which is not to reach the
+    /// note's editors. Returns its number here.
+    pub async fn begin_save(&self, note_id: &str) -> u64 {
+        match self {
+            Self::Alone(_) => 0,
+            #[cfg(feature = "redis")]
+            Self::Redis(peers) => peers.backplane.begin_save(note_id).await,
+        }
+    }
+
+    /// The save of these fields has ended.
+    pub fn end_save(&self, note_id: &str, save: u64, echo: Echo, fields: &str) {
+        match self {
+            Self::Alone(_) => {}
+            #[cfg(feature = "redis")]
+            Self::Redis(peers) => peers.backplane.end_save(note_id, save, echo, fields),
         }
     }
 

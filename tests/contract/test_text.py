@@ -47,9 +47,8 @@ def nested(levels):
 
 
 def test_a_note_with_half_a_character_is_saved(siskin):
-    ann = note_with(f'{{"md":"{HALF}","\\ud83d":1}}')(siskin)
+    note_with(f'{{"md":"{HALF}","\\ud83d":1}}')(siskin)
     wait_for(lambda: saved(siskin) == {"md": SAVED, "\ufffd": 1}, what="the note")
-    assert ann.recv_event()[0] == "events:note"
 
 
 def test_half_a_character_in_a_message_or_a_stream_is_saved(siskin):

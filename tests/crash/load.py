@@ -63,7 +63,7 @@ class Load:
             writers = [self.person(http, number) for number in range(PEOPLE)]
             writers += [self.message(http, number) for number in range(MESSAGES)]
             writers += [self.chat(http, number) for number in range(CHATS)]
-            writers += [self.note(siskin, number) for number in range(NOTES)]
+            writers += [self.note(http, siskin, number) for number in range(NOTES)]
             writers += [self.junk(http)] if self.grows else []
             tasks = [asyncio.create_task(writer) for writer in writers]
             await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
@@ -133,11 +133,10 @@ class Load:
                 async with http.delete(f"/api/v1/users/junk{number}") as answer:
                     assert answer.status == 204, await answer.text()
 
-    async def note(self, siskin, number):
-        """An editor; `events:note` is the acknowledgement."""
+    async def note(self, http, siskin, number):
+        """An editor, and a backend whose change of the note is answered once what the editor did before is on disk."""
         count, id = self.notes[number], f"n{number}"
         io, gone = socketio.AsyncClient(reconnection=False), asyncio.Event()
-        io.on("events:note", lambda note: self.acked(count, int(note["data"]["content"]["md"])))
         io.on("disconnect", lambda reason: gone.set())
         token = siskin.token("ann")
         try:
@@ -147,8 +146,13 @@ class Load:
             while not gone.is_set():
                 value = count.next()
                 await io.emit("ydoc:document:update", {"document_id": f"note:{id}", "data": {"content": {"md": str(value)}}})
-                # A pause now and then lets it be saved before the five seconds are over.
-                await asyncio.sleep(0.55 if value % 4 == 0 else 0.02)
+                await asyncio.sleep(0.02)
+                if value % 4 == 0:
+                    async with http.patch(f"/api/v1/notes/{id}", json={"meta": {"number": value}}) as answer:
+                        assert answer.status == 200, await answer.text()
+                        self.acked(count, int((await answer.json())["data"]["content"]["md"]))
+                    # A pause lets it be saved without being asked for, too.
+                    await asyncio.sleep(0.55)
         except socketio.exceptions.SocketIOError as error:
             raise ConnectionError from error
         finally:

@@ -137,7 +137,8 @@ def survives_a_full_disk(siskin, start, make_full, make_room):
     # What is on disk can be read all the while.
     assert siskin.api("GET", "/users/ann").json()["name"] == "Ann"
     make_room()
-    assert ann.until("events:note")["data"]["content"]["md"] == "while it was full"
+    text = lambda: siskin.api("GET", "/notes/n").json()["data"]["content"]["md"]  # noqa: E731
+    wait_for(lambda: text() == "while it was full", 40, "the save")
     wait_for(lambda: ready(siskin) == (200, ""), 40, "readiness")
     wait_for(lambda: "the disk takes writes again" in siskin.log(), what="a log line")
     assert siskin.log().count("store: can't save") == 1
@@ -262,7 +263,7 @@ def test_what_its_asker_gives_up_is_done_all_the_same(start, disks):
         give_up("DELETE", "/channels/c/members/ann")
         ann.write("typed on")
     wait_for(lambda: not in_channel(), what="an empty channel")
-    assert ann.until("events:note")["data"]["content"]["md"].startswith("typed")
+    wait_for(lambda: siskin.api("GET", "/notes/n").json()["data"]["content"]["md"].startswith("typed"), what="the save")
     ann.write("typed on and on")
     wait_for(lambda: siskin.api("GET", "/notes/n").json()["data"]["content"]["md"] == "typed on and on", what="the last change")
     wait_for(lambda: siskin.api("GET", "/notes/n").json()["title"] == "T", what="the title")

@@ -157,7 +157,7 @@ impl Emitter {
         }
         let (core, author) = (self.of.core, self.author());
         // Then Open WebUI emits what it saves, over the Redis that it shares with us; when it can't save, we emit.
-        let emitted_by_directory = author.is_some() && core.directory.emits_saved_events();
+        let emitted_by_directory = author.is_some() && core.directory.emits_itself();
         let mut reached = match emitted_by_directory {
             true => core.hub.members(&self.room).len(),
             false => self.send(event, &args),

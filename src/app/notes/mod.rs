@@ -12,17 +12,19 @@ mod model_tests;
 mod note;
 
 use super::core::{Core, Fault, Sender};
-use crate::directory::{Access, Emptying, Refusal, is_empty_content};
+use crate::directory::{Access, Echo, Emptying, Refusal, is_empty_content};
 use crate::ground::names::document_of_note;
 use crate::ground::rooms;
 use crate::ground::tasks::{Bell, Tasks, within};
 use crate::metrics;
-use crate::socket::{Args, Sid, Target};
+use crate::socket::{Args, Object, Sid, Target, To};
 use change::Change;
 pub use change::Fields;
 use futures_lite::future::{or, poll_once};
 use log::Level;
 use note::{CONTENT, Next, Note};
+use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -67,7 +69,7 @@ impl Notes {
         }
     }
 
-    /// A reader hears of the note's saves.
+    /// A reader hears of the note's changes from outside.
     ///
     /// # Errors
     /// No access, or nobody can tell.
@@ -232,27 +234,12 @@ impl Notes {
     /// Saves one author's change under that author's name, and says what became of it.
     async fn save(&self, note_id: &str, change: &Change) {
         let why = match self.write(note_id, change).await {
-            Ok(saved) => {
-                let content = change.fields.0.get(CONTENT);
-                if content.is_some_and(|content| !shows_nothing(content)) {
-                    self.set_based(note_id);
-                }
-                self.with(note_id, Note::saved);
-                if let Some(note) = saved {
-                    let room = rooms::of_note(note_id);
-                    let args = Args::from_json(note.get());
-                    let target = Target::room(&room);
-                    self.core.peers.emit(&target, "events:note", &args);
-                }
-                return;
-            }
+            Ok(()) => return,
             Err(Refusal::Unavailable(why)) => {
-                log::debug!("note {note_id:?} is not saved yet: {why}");
-                return self.with(note_id, |note| note.failed(Instant::now()));
+                return log::debug!("note {note_id:?} is not saved yet: {why}");
             }
             Err(Refusal::Denied(why)) => why,
         };
-        self.with(note_id, Note::refused);
         metrics::refused("note save");
         let (sid, user) = (change.sid, &change.author.user.id);
         let level = self.core.level(sid, why, Level::Warn);
@@ -261,22 +248,107 @@ impl Notes {
         self.core.send_error(sid, &why);
     }
 
-    /// Hands a change to the directory; the whole note, unless the directory tells it itself.
-    async fn write(
+    /// Hands a change to the directory, and nobody hears what the directory emits about it.
+    async fn write(&self, note_id: &str, change: &Change) -> Result<(), Refusal> {
+        let json = change.fields.json();
+        let Core {
+            directory, peers, ..
+        } = self.core;
+        if !directory.emits_itself() {
+            let saved = self.hand_over(note_id, change, &json).await;
+            return self.handed_over(note_id, change, saved).map(drop);
+        }
+        let save = peers.begin_save(note_id).await;
+        let saved = self.hand_over(note_id, change, &json).await;
+        let echo = match saved {
+            Err(Refusal::Denied(_)) => Echo::None,
+            saved => saved.unwrap_or(Echo::Unknown),
+        };
+        let saved = self.handed_over(note_id, change, saved);
+        // Only now is somebody outside heard who wrote meanwhile: what to do about it depends on what became of the save.
+        peers.end_save(note_id, save, echo, &json);
+        saved.map(drop)
+    }
+
+    /// Notes what became of a change.
+    fn handed_over(
         &self,
         note_id: &str,
         change: &Change,
-    ) -> Result<Option<Box<RawValue>>, Refusal> {
+        saved: Result<Echo, Refusal>,
+    ) -> Result<Echo, Refusal> {
+        let content = change.fields.0.get(CONTENT);
+        if saved.is_ok() && content.is_some_and(|content| !shows_nothing(content)) {
+            self.set_based(note_id);
+        }
+        self.with(note_id, |note| match saved {
+            Ok(Echo::At(at)) => note.saved(Some(at)),
+            Ok(_) => note.saved(None),
+            Err(Refusal::Unavailable(_)) => note.failed(Instant::now()),
+            Err(Refusal::Denied(_)) => note.refused(),
+        });
+        saved
+    }
+
+    async fn hand_over(&self, note_id: &str, change: &Change, json: &str) -> Result<Echo, Refusal> {
         let emptying = {
             let notes = self.notes.borrow();
             notes.get(note_id).map_or(Emptying::Refuse, Note::emptying)
         };
-        let data = RawValue::from_string(change.fields.json());
+        let data = RawValue::from_string(json.to_owned());
         let data = data.map_err(|_| Refusal::Denied("the note's data is not JSON"))?;
         let directory = &self.core.directory;
         directory
             .save_note(&change.author, note_id, &data, emptying)
             .await
+    }
+}
+
+/// What somebody outside writes, as an event tells it.
+#[derive(Deserialize)]
+struct Written {
+    updated_at: Option<u64>,
+    #[serde(default)]
+    data: Option<Fields>,
+}
+
+/// Writing from outside.
+impl Notes {
+    /// Somebody outside has just written these fields of the note's data.
+    pub fn written_outside(&self, note_id: &str, data: Option<&Value>) {
+        let fields = data.and_then(|data| serde_json::from_str(&data.to_string()).ok());
+        if let Some(fields) = fields {
+            self.with(note_id, |note| {
+                note.written_outside(fields, None, Instant::now())
+            });
+        }
+    }
+
+    /// An event was emitted to sockets here: `events:note` of a directory that emits itself tells that somebody outside
+    /// wrote the note.
+    pub fn emitted(&'static self, target: &Target<'_>, event: &str, args: &Args<'_>) {
+        let note_id = match target.to {
+            To::Room(room) if event == "events:note" => rooms::note(room),
+            _ => None,
+        };
+        let known = |id: &&str| self.notes.borrow().contains_key(*id);
+        let Some(note_id) = note_id.filter(known) else {
+            return;
+        };
+        let told: Option<Object<Written>> = args.first();
+        if let Some(Object(Written {
+            updated_at,
+            data: Some(fields),
+        })) = told.filter(|_| self.core.directory.emits_itself())
+        {
+            let now = Instant::now();
+            self.with(note_id, |note| {
+                note.written_outside(fields, updated_at, now)
+            });
+            if self.is_dirty(note_id) {
+                self.keep_saving(note_id);
+            }
+        }
     }
 }
 

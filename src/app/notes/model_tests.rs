@@ -1,7 +1,7 @@
 //! Two writers of one note, in every interleaving of what can happen, against an upstream that records who saved what.
 
 use super::change::{Change, Fields};
-use super::note::{LONGEST, Next, Note, QUIET, RETRY};
+use super::note::{CONTENT, LONGEST, Next, Note, QUIET, RETRY};
 use crate::directory::{Access, Identity, User};
 use crate::ground::random_input::Random;
 use crate::socket::Sid;
@@ -17,27 +17,35 @@ enum Step {
     Change(usize, &'static str),
     /// Time passes until the oldest change is due, and its save starts.
     Start,
+    /// The upstream saves what is in flight; the answer is still to come.
+    Land,
     Saved,
+    /// No answer came, whether or not it was saved.
     Failed,
+    /// Somebody outside writes the content. It is told at once, or when what is in flight has ended.
+    Outside,
     /// A session closes the note.
     Leave(usize),
     /// The server goes down, or somebody is about to change the note from outside.
     Flush,
 }
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 11] = [
     Step::Change(0, "content"),
     Step::Change(1, "files"),
     Step::Change(2, "content"),
     Step::Change(2, "files"),
     Step::Start,
+    Step::Land,
     Step::Saved,
     Step::Failed,
+    Step::Outside,
     Step::Leave(0),
     Step::Flush,
 ];
 
 /// User and token of each session.
+const OUTSIDE: (&str, &str, &str) = ("outside", "", "content");
 const SESSIONS: [(&str, &str); 3] = [("a", "a1"), ("a", "a2"), ("b", "b1")];
 
 struct World {
@@ -45,6 +53,12 @@ struct World {
     now: Instant,
     sids: [Sid; 3],
     in_flight: Option<Rc<Change>>,
+    /// What the upstream holds, its clock, and when it saved what is in flight.
+    stored: BTreeMap<String, u32>,
+    clock: u64,
+    landed: Option<u64>,
+    /// What was written outside and is not told yet: the value and when.
+    untold: Vec<(u32, u64)>,
     /// The number of the next value.
     number: u32,
     /// The user, the token and the field of each value.
@@ -56,6 +70,8 @@ struct World {
     failures: usize,
     /// What the upstream has seen: user, token, field, value.
     saved: Vec<(String, String, String, u32)>,
+    /// Everything was made before that was made when something written outside was told last.
+    told: u32,
 }
 
 impl World {
@@ -70,12 +86,17 @@ impl World {
             now,
             sids,
             in_flight: None,
+            stored: BTreeMap::new(),
+            clock: 0,
+            landed: None,
+            untold: Vec::new(),
             number: 0,
             made: Vec::new(),
             last_of_author: BTreeMap::new(),
             last: BTreeMap::new(),
             failures: 0,
             saved: Vec::new(),
+            told: 0,
         }
     }
 
@@ -84,6 +105,8 @@ impl World {
         match step {
             Step::Change(session, field) => self.change(session, field),
             Step::Start => self.start(),
+            Step::Land => self.land(),
+            Step::Outside => self.write_outside(),
             Step::Saved => self.end(true),
             Step::Failed => self.end(false),
             Step::Leave(session) => self.note.close(self.sids[session]),
@@ -120,14 +143,50 @@ impl World {
         }
     }
 
+    fn write_outside(&mut self) {
+        let value = self.number;
+        self.number += 1;
+        self.clock += 1;
+        self.made.push(OUTSIDE);
+        self.stored.insert(CONTENT.to_owned(), value);
+        self.untold.push((value, self.clock));
+        if self.in_flight.is_none() {
+            self.tell();
+        }
+    }
+
+    fn tell(&mut self) {
+        for (value, at) in std::mem::take(&mut self.untold) {
+            let fields = Fields([(CONTENT.to_owned(), value.to_string().into())].into());
+            self.note.written_outside(fields, Some(at), self.now);
+            self.last.insert(CONTENT, value);
+            self.told = self.number;
+        }
+    }
+
+    fn land(&mut self) {
+        if let (Some(change), None) = (&self.in_flight, self.landed) {
+            self.clock += 1;
+            self.landed = Some(self.clock);
+            for (field, value) in &change.fields.0 {
+                self.stored.insert(field.clone(), value.parse().unwrap());
+            }
+        }
+    }
+
     fn end(&mut self, saved: bool) {
+        if saved {
+            self.land();
+        }
+        let landed = self.landed.take();
         let Some(change) = self.in_flight.take() else {
             return;
         };
         if !saved {
             drop(change);
             self.failures += 1;
-            return self.note.failed(self.now);
+            self.note.failed(self.now);
+            return self.tell();
         }
         let Identity { user, token, .. } = &*change.author;
         for (field, value) in &change.fields.0 {
@@ -136,7 +195,8 @@ impl World {
             self.saved.push(saved);
         }
         drop(change);
-        self.note.saved();
+        self.note.saved(landed);
+        self.tell();
     }
 
     /// The upstream works, and everything is saved.
@@ -158,6 +218,11 @@ impl World {
         let mut stored = BTreeMap::new();
         for (user, token, field, value) in &self.saved {
             let (author, its_token, of) = self.made[*value as usize];
+            if (author, its_token, of) == OUTSIDE {
+                // Once more, since a save went over it.
+                assert_eq!(field, CONTENT);
+                continue;
+            }
             assert_eq!((&**user, &**field), (author, of), "saved as another's");
             assert_eq!(token, its_token, "saved with another token");
             let before = seen.insert((its_token, of), *value);
@@ -168,11 +233,20 @@ impl World {
                 "never older over newer"
             );
         }
-        assert_eq!(stored, self.last, "whoever was last is saved last");
+        let last = self
+            .last
+            .iter()
+            .map(|(field, value)| ((*field).to_owned(), *value));
+        let last: BTreeMap<String, u32> = last.collect();
+        assert_eq!(
+            self.stored, last,
+            "whoever was last is saved last, and stays"
+        );
         for ((token, field), last) in &self.last_of_author {
             let newer =
                 |(_, _, of, value): &&(String, String, String, u32)| of == field && value > last;
             let overtaken = self.failures > 0 && self.saved.iter().any(|saved| newer(&saved));
+            let overtaken = overtaken || *field == CONTENT && *last < self.told;
             let saved = seen.get(&(*token, *field)) == Some(last);
             assert!(saved || overtaken, "each author's last is saved");
         }
@@ -290,10 +364,10 @@ fn what_one_change_may_bring_is_bounded() {
 }
 
 #[test]
-fn typing_on_and_on_is_saved_after_five_seconds_and_rest_after_half_a_second() {
+fn typing_on_and_on_is_saved_after_half_a_minute_and_rest_after_half_a_second() {
     let mut world = World::new();
     let start = world.now;
-    for _ in 0..60 {
+    for _ in 0..400 {
         world.step(Step::Change(0, "content"));
     }
     let first = start + Duration::from_millis(100);

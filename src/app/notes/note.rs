@@ -14,20 +14,26 @@
 //! ```
 //! One save is in flight at a time. A change that could not be saved holds up its author's next ones and nobody else's;
 //! a field that a newer change has saved meanwhile is not saved again by an older one. Nothing here waits or sends: the
-//! room's task does.
+//! note's task does.
+//!
+//! # What somebody outside writes
+//! Over REST, or an AI. It counts as newer than all that waits and all that is in flight: what waits gives way to it, and
+//! so does what is in flight should it fail. Where a save went over it all the same (it was confirmed as the newer one, or
+//! nobody knows), what was written outside is saved once more, as the author of that save.
 
-use super::change::Change;
-use crate::directory::{Access, Emptying};
+use super::change::{Change, Fields};
+use crate::directory::{Access, Emptying, Identity};
 use crate::ground::tasks::Bell;
 use crate::socket::Sid;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// A change is saved this long after its author's last one (contract),
 pub const QUIET: Duration = Duration::from_millis(500);
-/// and at least this often while the author types on and on.
-pub const LONGEST: Duration = Duration::from_secs(5);
+/// and at least this often while the author types on and on without ever resting that long: what nobody has saved goes with
+/// the last one who leaves a document that Redis loses, or alone with this process.
+pub const LONGEST: Duration = Duration::from_secs(30);
 /// Between two attempts to save while the directory is away.
 pub const RETRY: Duration = Duration::from_secs(5);
 /// How long an answer about somebody's access holds. Changes made here end it at once.
@@ -52,6 +58,15 @@ pub enum Next {
     Nothing,
 }
 
+/// The last save that may have gone over something.
+struct LastSave {
+    author: Rc<Identity>,
+    sid: Sid,
+    fields: BTreeSet<String>,
+    /// When the directory made it, by its own clock; the end of time when nobody knows.
+    at: u64,
+}
+
 /// A note that is open, or not saved yet.
 #[derive(Default)]
 pub struct Note {
@@ -60,6 +75,9 @@ pub struct Note {
     editors: HashMap<Sid, Editor>,
     waiting: VecDeque<Change>,
     in_flight: Option<Rc<Change>>,
+    /// What somebody outside wrote while it was.
+    overtaken: BTreeSet<String>,
+    last_save: Option<LastSave>,
     /// The number of the newest change.
     number: u64,
     /// What waits is to be saved at once.
@@ -68,6 +86,17 @@ pub struct Note {
     pub has_task: bool,
     /// Rung when any of this changes.
     pub changed: Rc<Bell>,
+}
+
+impl LastSave {
+    fn new(change: &Change, at: u64) -> Self {
+        Self {
+            author: change.author.clone(),
+            sid: change.sid,
+            fields: change.fields.0.keys().cloned().collect(),
+            at,
+        }
+    }
 }
 
 /// Who has it open.
@@ -213,9 +242,11 @@ impl Note {
         first
     }
 
-    /// The change in flight is saved: what it saved is not saved again by an older one.
-    pub fn saved(&mut self) {
+    /// The change in flight is saved, at this time of the directory's: what it saved is not saved again by an older one.
+    pub fn saved(&mut self, at: Option<u64>) {
         if let Some(saved) = self.in_flight.take() {
+            self.overtaken.clear();
+            self.last_save = at.map(|at| LastSave::new(&saved, at));
             for older in &mut self.waiting {
                 if older.number < saved.number {
                     older.give_way_to(&saved.fields);
@@ -228,6 +259,7 @@ impl Note {
     /// The change in flight never will be saved.
     pub fn refused(&mut self) {
         self.in_flight = None;
+        self.overtaken.clear();
     }
 
     /// The change in flight is not saved: it waits again in its place, but for what its author has changed since.
@@ -235,6 +267,11 @@ impl Note {
         let Some(mut change) = self.in_flight.take().map(Rc::unwrap_or_clone) else {
             return;
         };
+        // It may have been saved all the same.
+        self.last_save = Some(LastSave::new(&change, u64::MAX));
+        for overtaken in std::mem::take(&mut self.overtaken) {
+            change.fields.0.remove(&overtaken);
+        }
         change.retry_at = Some(now + RETRY);
         for own in &mut self.waiting {
             if own.is_by_author_of(&change) {
@@ -247,6 +284,28 @@ impl Note {
             let at = self.waiting.iter().position(newer);
             self.waiting
                 .insert(at.unwrap_or(self.waiting.len()), change);
+        }
+    }
+
+    /// Somebody outside wrote these fields, at this time of the directory's.
+    pub fn written_outside(&mut self, mut fields: Fields, at: Option<u64>, now: Instant) {
+        if fields.0.contains_key(CONTENT) {
+            self.changed_outside();
+        }
+        for change in &mut self.waiting {
+            change.give_way_to(&fields);
+        }
+        self.waiting.retain(|change| !change.is_empty());
+        if self.in_flight.is_some() {
+            self.overtaken.extend(fields.0.keys().cloned());
+        }
+        let over = |last: &&LastSave| at.is_some_and(|at| at < last.at);
+        if let Some(last) = self.last_save.as_ref().filter(over) {
+            fields.0.retain(|name, _| last.fields.contains(name));
+            let again = Change::new(last.author.clone(), last.sid, fields, now);
+            if !again.is_empty() {
+                self.put(again);
+            }
         }
     }
 

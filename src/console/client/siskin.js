@@ -99,7 +99,7 @@ class Client extends Emitter {
     this.socket.emit("join-channels", { auth: { token: this.#token } });
   }
 
-  /** Hears of a note's saves. Returns a function that ends it. */
+  /** Hears of a note's changes from outside its document. Returns a function that ends it. */
   watchNote(id, listener) {
     const join = () => this.socket.emit("join-note", { auth: { token: this.#token }, note_id: id });
     const heard = (note) => note?.id === id && listener(note);

@@ -61,7 +61,7 @@ impl Local {
         note_id: &str,
         data: &RawValue,
         emptying: Emptying,
-    ) -> Result<Box<RawValue>, Refusal> {
+    ) -> Result<(), Refusal> {
         let Some(before) = self.record(Table::Notes, note_id)? else {
             return denied("no such note");
         };
@@ -83,9 +83,7 @@ impl Local {
             Emptying::Allow => Versioning::Sparse,
         };
         self.save(note_id, Some(&before), &mut note, &who.user.id, versioning)?;
-        let saved = raw(&Value::Object(note))?;
-        self.store.durable().await?;
-        Ok(saved)
+        Ok(self.store.durable().await?)
     }
 }
 

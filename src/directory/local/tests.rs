@@ -243,9 +243,7 @@ fn a_note_is_not_emptied_by_accident() {
             .unwrap();
         let save = async |data, emptying| {
             let saved = directory.save_note(&who, "n", &raw(data), emptying).await;
-            saved.map(|note| {
-                serde_json::from_str::<Value>(note.unwrap().get()).unwrap()["data"].clone()
-            })
+            saved.map(|_| local.note_record("n").unwrap().unwrap()["data"].clone())
         };
         let empty = json!({"content": {"md": "", "html": "<p></p>", "json": null}});
         assert!(save(empty.clone(), Emptying::Refuse).await.is_err());

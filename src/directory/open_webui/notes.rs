@@ -5,7 +5,7 @@ use super::rest::{Outcome, is_uuid};
 use super::watch::AWAY;
 use super::webui::{ACCESS_HOLDS, OpenWebui, access_key};
 use crate::directory::content::is_empty;
-use crate::directory::types::{Access, Emptying, Identity, NoteView, Refusal};
+use crate::directory::types::{Access, Echo, Emptying, Identity, NoteView, Refusal};
 use crate::ground::json;
 use hyper::StatusCode;
 use serde::Deserialize;
@@ -20,6 +20,12 @@ struct Note {
     data: Option<BTreeMap<String, Box<RawValue>>>,
     #[serde(default)]
     write_access: bool,
+}
+
+/// A note as the answer to a save has it.
+#[derive(Deserialize)]
+struct SavedNote {
+    updated_at: Option<u64>,
 }
 
 impl OpenWebui {
@@ -77,7 +83,7 @@ impl OpenWebui {
         note_id: &str,
         data: &RawValue,
         emptying: Emptying,
-    ) -> Result<Option<Box<RawValue>>, Refusal> {
+    ) -> Result<Echo, Refusal> {
         if !is_uuid(note_id) {
             return Err(Refusal::Denied("no such note"));
         }
@@ -96,10 +102,11 @@ impl OpenWebui {
             .send_anyway(UpstreamRequest::post(&path, &who.token, body))
             .await?
         {
-            // Over Redis it emits to everybody itself.
-            Outcome::Success(_) if self.shares_redis() => Ok(None),
-            Outcome::Success(note) => self.rest.parse(&path, &note).map(Some),
-            Outcome::TooLarge => Ok(None),
+            Outcome::Success(note) => {
+                let saved: Option<SavedNote> = self.rest.parse(&path, &note)?;
+                Ok(self.echo(saved.and_then(|note| note.updated_at)))
+            }
+            Outcome::TooLarge => Ok(self.echo(None)),
             Outcome::Refused(status) => Err(Refusal::Denied(match status {
                 StatusCode::NOT_FOUND => "no such note",
                 StatusCode::PAYLOAD_TOO_LARGE => "the note is too large",
@@ -107,6 +114,14 @@ impl OpenWebui {
                 StatusCode::UNAUTHORIZED => "Open WebUI refuses the token",
                 _ => "no write access to the note",
             })),
+        }
+    }
+
+    /// What reaches us of what it has emitted about a save.
+    fn echo(&self, updated_at: Option<u64>) -> Echo {
+        match self.shares_redis() {
+            true => updated_at.map_or(Echo::Unknown, Echo::At),
+            false => Echo::None,
         }
     }
 }

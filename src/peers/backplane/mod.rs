@@ -5,12 +5,14 @@
 //! member of the room of its sid). An emit to a socket that is here is not published.
 
 mod calls;
+mod echoes;
 mod publisher;
+mod saves;
 mod wire;
 
 use super::outgoing::Outgoing;
 use super::pools::streams::Streams;
-use crate::ground::tasks::{Executor, Tasks, within};
+use crate::ground::tasks::{Executor, Single, Tasks, within};
 use crate::metrics::{self, Counter};
 use crate::redis::Redis;
 use crate::socket::{Args, CallError, Hub, Sid, Target, To};
@@ -21,6 +23,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use calls::Calls;
+use echoes::Echoes;
 use publisher::Publisher;
 use wire::{Emit, PeerMessage, ReplyTo};
 
@@ -38,6 +41,10 @@ pub struct Backplane {
     redis: Redis,
     publisher: Rc<Publisher>,
     calls: Rc<Calls>,
+    /// What is known of saves of notes, and how many there were from here.
+    echoes: Echoes,
+    saves: Cell<u64>,
+    forgetting: Single,
     room_channels: bool,
     /// How all messages end that come back from ourselves.
     tail: String,
@@ -59,6 +66,9 @@ impl Backplane {
             hub,
             publisher: Rc::default(),
             calls: Rc::default(),
+            echoes: Echoes::default(),
+            saves: Cell::new(0),
+            forgetting: Single::default(),
             room_channels,
             tail: wire::tail(redis.host_id()),
             said: Cell::new(None),
@@ -238,7 +248,12 @@ impl Backplane {
     fn obey(self: &Rc<Self>, message: PeerMessage<'_>) {
         let here = |sid: &str| Sid::parse(sid).filter(|sid| self.hub.is_connected(*sid));
         match message {
-            PeerMessage::Emit(emit) => self.emit_here(&emit),
+            PeerMessage::Emit(emit) => {
+                if let Some(emit) = self.without_echoes(emit) {
+                    self.emit_here(&emit);
+                }
+            }
+            PeerMessage::Notice { host, notice } => self.noticed(&host, &notice),
             PeerMessage::Callback(callback) => {
                 self.calls
                     .finish(callback.id, Some(callback.args.into_owned()));

@@ -2,8 +2,11 @@
 //!
 //! - `siskin:here` tells the asker of a call which instance has its socket, so that it can look after that instance
 //! - `siskin:gone` tells it that the socket went without an answer
+//! - `siskin:notice` tells all of ours what [`Notice`] says
 //!
-//! Both are addressed to `host_id` as `callback` is; python-socketio passes over methods that it doesn't know.
+//! The first two are addressed to `host_id` as `callback` is; python-socketio passes over methods that it doesn't know.
+
+mod notice;
 
 use crate::socket::{Args, MAX_ATTACHMENTS, Target, To};
 use data_encoding::BASE64;
@@ -11,6 +14,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt::Write as _;
+
+pub use notice::{Notice, notice_message};
 
 /// A message of another instance.
 #[derive(Debug, PartialEq)]
@@ -41,6 +46,11 @@ pub enum PeerMessage<'a> {
     /// The socket of a call of ours went.
     Gone {
         id: u64,
+    },
+    /// What another of ours says to all.
+    Notice {
+        host: Cow<'a, str>,
+        notice: Notice<'a>,
     },
     /// Ours, somebody else's answer, or for a room that nobody of ours can be in.
     NotForUs,
@@ -119,6 +129,8 @@ struct Fields<'a> {
     attachments: Option<&'a RawValue>,
     #[serde(borrow)]
     by: Option<&'a RawValue>,
+    #[serde(borrow)]
+    notice: Option<&'a RawValue>,
 }
 
 /// Reads a message; `me` is this instance's host id.
@@ -170,6 +182,10 @@ pub fn decode<'a>(bytes: &'a [u8], me: &str) -> Result<PeerMessage<'a>, BadMessa
             host: fields.by.and_then(string).ok_or(BadMessage("by"))?,
         },
         "siskin:gone" => PeerMessage::Gone { id: id()? },
+        "siskin:notice" => PeerMessage::Notice {
+            host: host.ok_or(BadMessage("host_id"))?,
+            notice: fields.notice.and_then(read).ok_or(BadMessage("notice"))?,
+        },
         _ => return Err(BadMessage("method")),
     })
 }

@@ -1,0 +1,121 @@
+// Notes in real pages, however long siskin's requests take: nobody's caret jumps, no word is lost, and what comes from outside arrives.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { launch } from "../browser/browser.mjs";
+import { sleep, waitFor } from "../harness.mjs";
+import { open, startHouse } from "./real.mjs";
+
+const WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"];
+
+let browser, house, root, ann, bob;
+const end = [];
+before(async () => {
+  [browser, house] = await Promise.all([launch(), startHouse({ after: (step) => end.unshift(step) })]);
+  root = await house.webui.signUp("root");
+  [ann, bob] = [await house.webui.signUp("ann"), await house.webui.signUp("bob")];
+});
+after(async () => {
+  await browser.close();
+  for (const step of end) await step();
+});
+
+const api = (...request) => house.webui.api(...request);
+
+/** A note that Ann and Bob may write. */
+async function makeNote(md) {
+  const { id } = await api(root, "POST", "/notes/create", { title: "Birds", data: { content: { md } }, access_grants: [] });
+  const grants = [ann, bob].flatMap(({ id }) => ["read", "write"].map((permission) => ({ principal_type: "user", principal_id: id, permission })));
+  await api(root, "POST", `/notes/${id}/access/update`, { access_grants: grants });
+  return id;
+}
+
+/** The text of each line, without the cursors of others in it. */
+function texts(lines) {
+  return lines.map((line) => {
+    const copy = line.cloneNode(true);
+    copy.querySelectorAll(".ProseMirror-widget, [class*=yjs-cursor]").forEach((cursor) => cursor.remove());
+    return copy.textContent.trim();
+  });
+}
+
+/** Somebody with the note open, who sees this text. */
+async function editor(t, user, note, text) {
+  const opened = await open(t, browser, house, user, `/notes/${note}`);
+  const lines = opened.page.locator(".ProseMirror > p");
+  const read = async () => (await lines.evaluateAll(texts)).join("\n");
+  const shows = (text, what = text) => waitFor(async () => (await read()) === text, { seconds: 40, what: `${JSON.stringify(what)} on ${user.name}'s page` });
+  await shows(text).catch(async (error) => assert.fail(`${error.message}: ${JSON.stringify(await read())}`));
+  const type = async (line, words, pause) => {
+    const there = (at) => document.querySelectorAll(".ProseMirror > p")[at].contains(getSelection().anchorNode);
+    const click = async () => {
+      await lines.nth(line).click();
+      await opened.page.keyboard.press("End");
+      // The editor takes the caret over in a moment.
+      await sleep(200);
+      return opened.page.evaluate(there, line);
+    };
+    await waitFor(click, { what: "the caret in its line" });
+    for (const word of words) {
+      await opened.page.keyboard.type(word);
+      await sleep(pause);
+    }
+  };
+  return { ...opened, read, shows, type };
+}
+
+const saved = async (note) => (await api(root, "GET", `/notes/${note}`)).data.content.md.trim().replace(/\n+/g, "\n");
+
+/** Whoever looks sees this: both pages, and whoever opens the note later. */
+async function agree(note, text, ...editors) {
+  for (const someone of editors) await someone.shows(text).catch(async (error) => assert.fail(`${error.message}: ${JSON.stringify(await someone.read())}`));
+  await waitFor(async () => (await saved(note)) === text, { what: "the note in the database" }).catch(async () => assert.equal(await saved(note), text));
+}
+
+test("two write with pauses: no caret jumps, no word is lost, nobody hears of their own saves", async (t) => {
+  const lines = ["first", "second", "third"];
+  const note = await makeNote(lines.join("\n\n"));
+  house.delay = 0;
+  const [a, b] = await Promise.all([editor(t, ann, note, lines.join("\n")), editor(t, bob, note, lines.join("\n"))]);
+  for (const delay of [0, 300, 600]) {
+    house.delay = delay;
+    // A space at the end of what was saved stays, too.
+    await a.type(0, [" hello ", `world${delay}`], 1500);
+    await Promise.all([a.type(1, WORDS.map((word) => ` ${word}`), 700), b.type(2, WORDS.map((word) => ` ${word}`), 600)]);
+    lines[0] += ` hello world${delay}`;
+    lines[1] += ` ${WORDS.join(" ")}`;
+    lines[2] += ` ${WORDS.join(" ")}`;
+    await agree(note, lines.join("\n"), a, b);
+  }
+  for (const { events } of [a, b]) assert.deepEqual(events("events:note"), []);
+});
+
+const OUTSIDE = { data: { content: { md: "outside", html: "<p>outside</p>", json: null } } };
+
+test("what is written outside while somebody types reaches the page and stays", async (t) => {
+  const note = await makeNote("first");
+  house.delay = 600;
+  const a = await editor(t, ann, note, "first");
+  await a.type(0, [" one", " two"], 300);
+  await Promise.all([api(root, "POST", `/notes/${note}/update`, OUTSIDE), a.type(0, [" three", " four"], 300)]);
+  await agree(note, "outside", a);
+  // It goes on from there.
+  await a.type(0, [" and", " on"], 700);
+  await agree(note, "outside and on", a);
+  assert.deepEqual(
+    a.events("events:note").map(({ data }) => data.content.md),
+    ["outside"],
+  );
+});
+
+test("what is written outside stays though a save was on its way and its editor leaves", async (t) => {
+  const note = await makeNote("first");
+  house.delay = 600;
+  const a = await editor(t, ann, note, "first");
+  await a.type(0, [" one", " two"], 0);
+  await sleep(600);
+  await api(root, "POST", `/notes/${note}/update`, OUTSIDE);
+  await a.page.close();
+  await sleep(3000);
+  assert.equal(await saved(note), "outside");
+});
