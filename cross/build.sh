@@ -85,7 +85,8 @@ else
 fi
 
 flags+=(
-    -Clinker=rust-lld -Clink-self-contained=yes
+    # The linker that rustup brings, called twice for the sake of memory.
+    -Clinker="$root/cross/link.sh" -Clinker-flavor=ld.lld -Clink-self-contained=yes
     # A fixed address: saves the table of relocations; the stack and the heap still move.
     -Crelocation-model=static
     # Nothing unwinds (panic = "abort") and no backtrace is printed: no tables for them, a tenth of the binary.

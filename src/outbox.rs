@@ -69,19 +69,24 @@ fn reuse(mut frame: Frame) {
 /// Frames that wait for their transport.
 #[derive(Default)]
 pub struct Outbox {
+    /// The frame that is written next. Mostly it is the only one, and no queue is needed.
+    first: Option<Frame>,
+    /// Those behind it.
     queue: VecDeque<Frame>,
-    /// Bytes in `queue`, those of the first frame that are already written included.
+    /// Bytes of all frames, those of the first one that are already written included.
     bytes: usize,
     /// Bytes of the first frame that are already written.
     written: usize,
-    /// Bytes of the frames in `queue` that are larger than the bound, and of the largest since it was empty.
+    /// Bytes of the frames that are larger than the bound, and of the largest since there was none.
     large: usize,
     largest: usize,
     /// When something was taken last, or began to wait.
     taken: Option<Instant>,
     /// The last news of senders, for when nothing waits any more.
-    late: VecDeque<(u64, Frame)>,
+    late: Option<Box<Late>>,
 }
+
+type Late = VecDeque<(u64, Frame)>;
 
 /// What a write left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +100,7 @@ pub enum Written {
 impl Outbox {
     /// Adds a frame; `false` when the reader is too slow and nothing was added.
     pub fn push(&mut self, frame: Frame, bound: usize, now: Instant) -> bool {
-        if self.queue.is_empty() {
+        if self.is_empty() {
             self.start(now);
         } else if self.is_too_slow(frame.len(), bound, now) {
             return false;
@@ -107,9 +112,6 @@ impl Outbox {
     fn start(&mut self, now: Instant) {
         self.taken = Some(now);
         self.largest = 0;
-        if self.queue.capacity() == 0 {
-            self.queue = QUEUES.with_borrow_mut(Vec::pop).unwrap_or_default();
-        }
     }
 
     fn add(&mut self, frame: Frame, bound: usize) {
@@ -117,6 +119,13 @@ impl Outbox {
         self.largest = self.largest.max(frame.len());
         if frame.len() > bound {
             self.large += frame.len();
+        }
+        if self.first.is_none() {
+            self.first = Some(frame);
+            return;
+        }
+        if self.queue.capacity() == 0 {
+            self.queue = QUEUES.with_borrow_mut(Vec::pop).unwrap_or_default();
         }
         self.queue.push_back(frame);
     }
@@ -138,7 +147,7 @@ impl Outbox {
 
     /// Keeps the last news of a sender for when nothing waits any more.
     pub fn keep_last(&mut self, sender: u64, frame: Frame) {
-        let late = &mut self.late;
+        let late = self.late.get_or_insert_default();
         match late.iter_mut().find(|(from, _)| *from == sender) {
             Some((_, last)) => *last = frame,
             None => {
@@ -152,16 +161,22 @@ impl Outbox {
 
     /// Adds the news that were kept; whether there were any.
     pub fn add_late(&mut self, bound: usize, now: Instant) -> bool {
-        let late = std::mem::take(&mut self.late);
-        let any = !late.is_empty();
-        for (_, frame) in late {
+        let Some(late) = self.late.take() else {
+            return false;
+        };
+        for (_, frame) in *late {
             self.push(frame, bound, now);
         }
-        any
+        true
     }
 
     pub fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.first.is_none()
+    }
+
+    /// Whether one write has enough to join.
+    pub fn fills_a_write(&self) -> bool {
+        self.queue.len() >= JOINED - 1
     }
 
     /// Bytes that wait.
@@ -179,7 +194,7 @@ impl Outbox {
         count: &mut u64,
         bound: usize,
     ) -> io::Result<Written> {
-        while !self.queue.is_empty() {
+        while !self.is_empty() {
             match self.write_once(writer) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => {
@@ -209,7 +224,7 @@ impl Outbox {
     ) -> Vec<Frame> {
         let mut taken = Vec::new();
         let (mut bytes, mut count) = (0, 0);
-        while let Some(frame) = self.queue.front() {
+        while let Some(frame) = &self.first {
             let more = packets(frame);
             if (bytes + frame.len() > limit || count + more > most) && !taken.is_empty() {
                 break;
@@ -220,23 +235,22 @@ impl Outbox {
             self.large =
                 self.large
                     .saturating_sub(if frame.len() > bound { frame.len() } else { 0 });
-            taken.extend(self.queue.pop_front());
+            taken.extend(self.pop());
         }
         self.bytes -= bytes;
-        self.shrink();
         taken
     }
 
     fn write_once(&self, writer: &mut impl Write) -> io::Result<usize> {
-        let first = &self.queue[0][self.written..];
-        if self.queue.len() == 1 {
+        let first = self.first.as_ref().map_or(&[][..], |first| first);
+        let first = &first[self.written..];
+        if self.queue.is_empty() {
             return writer.write(first);
         }
         let mut slices = [IoSlice::new(&[]); JOINED];
         slices[0] = IoSlice::new(first);
-        let rest = self.queue.iter().skip(1);
         let mut used = 1;
-        for (slot, frame) in slices[1..].iter_mut().zip(rest) {
+        for (slot, frame) in slices[1..].iter_mut().zip(&self.queue) {
             *slot = IoSlice::new(frame);
             used += 1;
         }
@@ -245,31 +259,30 @@ impl Outbox {
 
     fn consume(&mut self, written: usize, bound: usize) {
         self.written += written;
-        while let Some(len) = self.queue.front().map(|f| f.len()) {
+        while let Some(len) = self.first.as_ref().map(|first| first.len()) {
             if self.written < len {
                 break;
             }
             self.written -= len;
             self.bytes -= len;
             self.large = self.large.saturating_sub(if len > bound { len } else { 0 });
-            if let Some(frame) = self.queue.pop_front() {
-                reuse(frame);
-            }
+            self.pop().into_iter().for_each(reuse);
         }
-        self.shrink();
     }
 
-    /// An empty queue lends its memory to the next.
-    fn shrink(&mut self) {
-        if !self.queue.is_empty() {
-            return;
+    /// Takes the first frame. A queue that is empty then lends its memory to the next.
+    fn pop(&mut self) -> Option<Frame> {
+        let next = self.queue.pop_front();
+        let taken = std::mem::replace(&mut self.first, next);
+        if self.queue.is_empty() && self.queue.capacity() > 0 {
+            let queue = std::mem::take(&mut self.queue);
+            QUEUES.with_borrow_mut(|queues| {
+                if queue.capacity() <= KEPT && queues.len() < QUEUES_KEPT {
+                    queues.push(queue);
+                }
+            });
         }
-        let queue = std::mem::take(&mut self.queue);
-        QUEUES.with_borrow_mut(|queues| {
-            if queue.capacity() <= KEPT && queues.len() < QUEUES_KEPT {
-                queues.push(queue);
-            }
-        });
+        taken
     }
 }
 
@@ -373,6 +386,20 @@ mod tests {
             Written::All
         );
         assert_eq!((writer.calls, writer.got.len(), count), (1, 50, 50));
+    }
+
+    #[test]
+    fn one_frame_takes_no_queue_and_many_fill_a_write() {
+        let mut outbox = Outbox::default();
+        let add = |outbox: &mut Outbox| assert!(outbox.push(frame(1), 100, Instant::now()));
+        add(&mut outbox);
+        assert_eq!(outbox.queue.capacity(), 0);
+        (2..JOINED).for_each(|_| add(&mut outbox));
+        assert!(!outbox.fills_a_write());
+        add(&mut outbox);
+        assert!(outbox.fills_a_write());
+        assert_eq!(outbox.take(JOINED, 99, 100, |_| 1).len(), JOINED);
+        assert!(outbox.is_empty() && outbox.queue.capacity() == 0);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::input::{self, ApiRequest};
 use super::reply::{Problem, Reply};
 use crate::app::emitter::{Emitter, Message};
 use crate::directory::{Directory, NotAnEvent, Refusal, Saved};
+use crate::ground::json;
 use crate::ground::names::Id;
 use crate::ground::net::input::{Owner, SMALL, Unfinished, grow};
 use serde::{Deserialize, Serialize};
@@ -56,7 +57,7 @@ pub async fn event(request: ApiRequest) -> ApiResult {
         save: asked.save,
         internal: asked.internal,
     });
-    let emitted = emitter.emit(&asked.event).await;
+    let emitted = emitter.emit(asked.event.get()).await;
     let emitted = emitted
         .map_err(|NotAnEvent| Problem::shape("`event` must be an object with a text `type`."))?;
     let saved = on_disk(&house.core.directory, emitted.saved).await;
@@ -189,24 +190,19 @@ impl Stream {
             return;
         }
         self.reply.lines += 1;
-        if input::too_deep(line) {
+        let event = str::from_utf8(line).unwrap_or_default();
+        if json::is_too_deep(event) {
             return self.bad("nested too deep".into());
         }
-        let event: &RawValue = match crate::ground::json::read(line) {
-            Ok(event) => event,
-            Err(error) => return self.bad(format!("not JSON: {error}")),
+        let Ok(emitted) = self.emitter.emit(event).await else {
+            return self.bad(why_none(line));
         };
-        match self.emitter.emit(event).await {
-            Err(NotAnEvent) => self.bad("not an object with a text `type`".into()),
-            Ok(emitted) => {
-                self.reply.emitted += 1;
-                self.reply.delivered += emitted.reached;
-                match emitted.saved {
-                    Ok(Saved::Yes) => self.reply.saved += 1,
-                    Ok(Saved::No) => {}
-                    Ok(Saved::NoMessage) | Err(_) => self.reply.not_saved += 1,
-                }
-            }
+        self.reply.emitted += 1;
+        self.reply.delivered += emitted.reached;
+        match emitted.saved {
+            Ok(Saved::Yes) => self.reply.saved += 1,
+            Ok(Saved::No) => {}
+            Ok(Saved::NoMessage) | Err(_) => self.reply.not_saved += 1,
         }
     }
 
@@ -216,5 +212,13 @@ impl Stream {
             let line = self.number;
             self.reply.bad_lines.push(BadLine { line, detail });
         }
+    }
+}
+
+/// Why a line is no event.
+fn why_none(line: &[u8]) -> String {
+    match json::read::<&RawValue>(line) {
+        Ok(_) => "not an object with a text `type`".into(),
+        Err(error) => format!("not JSON: {error}"),
     }
 }

@@ -140,8 +140,8 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
 }
 
 /// What no client should be asked to take apart.
-pub fn too_deep(bytes: &[u8]) -> bool {
-    std::str::from_utf8(bytes).is_ok_and(|text| socket::depth(text) > socket::MAX_DEPTH)
+fn too_deep(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok_and(json::is_too_deep)
 }
 
 fn check_kind(route: &Route, head: &Parts) -> Result<(), Problem> {

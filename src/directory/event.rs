@@ -12,8 +12,8 @@ const SAVED: [&str; 7] = [
 
 /// An event as it came, with its two fields found. Borrowed, since a stream brings one for each token.
 pub struct MessageEvent<'a> {
-    /// The whole event.
-    pub raw: &'a RawValue,
+    /// The whole event, as JSON.
+    pub raw: &'a str,
     /// Its `type`.
     pub kind: Cow<'a, str>,
     pub data: Option<&'a RawValue>,
@@ -32,8 +32,8 @@ struct Fields<'a> {
 }
 
 impl<'a> MessageEvent<'a> {
-    /// Finds the fields of an event in `text`: the event, with text that can be saved.
-    pub fn read(raw: &'a RawValue, text: &'a str) -> Result<Self, NotAnEvent> {
+    /// Finds the fields of an event in `text`: the event, with text that can be saved. One that is no JSON is no event.
+    pub fn read(raw: &'a str, text: &'a str) -> Result<Self, NotAnEvent> {
         let Object(fields): Object<Fields<'a>> =
             serde_json::from_str(text).map_err(|_| NotAnEvent)?;
         Ok(Self {

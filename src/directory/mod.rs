@@ -148,7 +148,8 @@ impl Directory {
         match self {
             Self::Local(local) => local.save_event(chat_id, message_id, event),
             Self::OpenWebui(webui) => {
-                let event = event.raw;
+                let event =
+                    serde_json::from_str(event.raw).map_err(|_| Refusal::Denied("not an event"))?;
                 webui.save_event(author, chat_id, message_id, event).await
             }
         }

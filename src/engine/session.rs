@@ -201,15 +201,21 @@ impl Session {
         }
         let bound = self.engine.settings.outbox_bytes;
         let now = Reactor::with(|reactor| reactor.turns().began());
-        let taken = self.outbox.borrow_mut().push(frame.clone(), bound, now);
-        if taken {
-            metrics::add(Counter::PacketsOut, 1);
-            self.mark_dirty();
-        } else {
+        let mut outbox = self.outbox.borrow_mut();
+        let taken = outbox.push(frame.clone(), bound, now);
+        let early = outbox.fills_a_write();
+        drop(outbox);
+        if !taken {
             metrics::add(Counter::OutboxOverflows, 1);
             self.doom(Closed::Overflow);
+            return false;
         }
-        taken
+        metrics::add(Counter::PacketsOut, 1);
+        self.mark_dirty();
+        if early && self.transport.get() == Transport::Websocket {
+            self.write_early();
+        }
+        true
     }
 
     /// Whether something waits that the client is slow to take: then volatile news are left out.

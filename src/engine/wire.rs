@@ -36,22 +36,36 @@ impl Session {
 
     /// Writes what waits to the websocket, as far as the kernel takes it.
     pub(super) fn flush(self: &Rc<Self>) {
-        if self.blocked.get() {
-            return;
-        }
-        let result = match &*self.wire.borrow() {
-            Some(wire) => self.write(&wire.socket),
-            None => return,
-        };
-        match result {
+        match self.write_some() {
             Ok(Written::All) if self.add_late() => self.flush(),
             Ok(Written::All) => self.engine.taken.ring(),
-            Ok(Written::Blocked) => {
-                self.blocked.set(true);
-                self.hold(Hold::Full);
-            }
+            Ok(Written::Blocked) => {}
             Err(_) => self.close(Closed::Transport),
         }
+    }
+
+    /// The same in the middle of a round, when there is enough for a write: a long row of frames is not kept in memory to
+    /// its end. Calls no handler.
+    pub(super) fn write_early(self: &Rc<Self>) {
+        if self.write_some().is_err() {
+            self.doom(Closed::Transport);
+        }
+    }
+
+    /// Writes, unless the kernel took no more the last time. What it does not take it is asked for once it does.
+    fn write_some(&self) -> io::Result<Written> {
+        if self.blocked.get() {
+            return Ok(Written::Blocked);
+        }
+        let written = match &*self.wire.borrow() {
+            Some(wire) => self.write(&wire.socket)?,
+            None => return Ok(Written::Blocked),
+        };
+        if written == Written::Blocked {
+            self.blocked.set(true);
+            self.hold(Hold::Full);
+        }
+        Ok(written)
     }
 
     /// Adds the news that were kept while it was behind; whether there were any.

@@ -17,5 +17,5 @@ pub use crate::engine::{Peer, Sid};
 pub use args::Args;
 pub use hub::Hub;
 pub use object::Object;
-pub use packet::{Kind, MAX_ATTACHMENTS, MAX_DEPTH, Packet, depth, is_reserved};
+pub use packet::{Kind, MAX_ATTACHMENTS, MAX_DEPTH, Packet, is_reserved};
 pub use types::{CallError, Event, Handler, Lateness, Reason, Step, Target, To};

@@ -1,7 +1,7 @@
 //! Socket.IO packets as text (Socket.IO protocol revision 5, "Packet encoding"):
 //! `<type>[<attachments>-][<namespace>,][<ack id>][JSON]`.
 
-pub use crate::ground::json::{MAX_DEPTH, depth, is_too_deep};
+pub use crate::ground::json::{MAX_DEPTH, is_too_deep};
 
 use crate::ground::json;
 use std::borrow::Cow;

@@ -1,8 +1,9 @@
 //! Packets with random content: nothing panics, and decode(encode(x)) is x.
 
-use super::packet::{Kind, MAX_ATTACHMENTS, Packet, depth};
+use super::packet::{Kind, MAX_ATTACHMENTS, Packet};
 use super::{Args, encode};
 use crate::engine::frame::{self, SEPARATOR};
+use crate::ground::json::depth;
 use crate::ground::random_input::{Random, rounds};
 use data_encoding::BASE64;
 use serde_json::Value;

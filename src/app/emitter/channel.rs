@@ -207,7 +207,7 @@ mod tests {
         let update = |ms, kind: &str, data: Value| {
             let event = json!({ "type": kind, "data": data }).to_string();
             let event = RawValue::from_string(event).unwrap();
-            let event = MessageEvent::read(&event, event.get()).unwrap();
+            let event = MessageEvent::read(event.get(), event.get()).unwrap();
             let now = start + Duration::from_millis(ms);
             let payload = message.update(&answers, "k", &event, now)?;
             let payload: Value = serde_json::from_str(&payload).unwrap();

@@ -125,9 +125,9 @@ impl Emitters {
 impl Emitter {
     /// Emits `events` to the user's sessions and what others get of it, then saves the event as its type says. A failed
     /// save is logged and reported, and never withholds the event from the user.
-    pub async fn emit(&self, event: &RawValue) -> Result<Emitted, NotAnEvent> {
+    pub async fn emit(&self, event: &str) -> Result<Emitted, NotAnEvent> {
         // Saved as text can be; who is connected gets it as it came, and may put halves of a character together.
-        let mended = json::mend(event.get());
+        let mended = json::mend(event);
         let event = MessageEvent::read(event, &mended)?;
         if let Some(channel_id) = self.chat_id.strip_prefix("channel:") {
             return Ok(self.update_channel(channel_id, &event));
@@ -137,7 +137,7 @@ impl Emitter {
             return Ok(Emitted { reached, saved });
         }
         let mut payload = self.payload.take();
-        for part in [&*self.head, event.raw.get(), "}"] {
+        for part in [&*self.head, event.raw, "}"] {
             payload.push_str(part);
         }
         let emitted = self.emit_payload(&event, &payload).await;
@@ -201,7 +201,7 @@ impl Emitter {
     fn shared<'e>(&self, event: &MessageEvent<'e>) -> Option<Cow<'e, str>> {
         let kind = &*event.kind;
         if SHARED.contains(&kind) {
-            return Some(event.raw.get().into());
+            return Some(event.raw.into());
         }
         if !matches!(kind, "chat:completion" | "response:completion") {
             return None;

@@ -326,7 +326,7 @@ fn an_event_is_saved_as_its_type_says() {
     with_local(false, async |local, directory| {
         let save = async |chat: &str, message: &str, kind: &str, data: Value| {
             let event = raw(json!({"type": kind, "data": data}));
-            let event = MessageEvent::read(&event, event.get()).unwrap();
+            let event = MessageEvent::read(event.get(), event.get()).unwrap();
             let saved = directory.save_event(None, chat, message, &event).await;
             saved.unwrap()
         };
@@ -410,7 +410,7 @@ fn an_event_of_another_shape_or_type_leaves_no_trace() {
             json!({"type": "chat:title", "data": "x"}),
         ] {
             let event = raw(event);
-            let event = MessageEvent::read(&event, event.get()).unwrap();
+            let event = MessageEvent::read(event.get(), event.get()).unwrap();
             let saved = directory.save_event(None, "c", "m", &event).await;
             assert_eq!(saved, Ok(Saved::No), "{}", event.raw);
         }
