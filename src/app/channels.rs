@@ -3,7 +3,6 @@
 use super::core::{Core, Fault, Sender};
 use super::sessions::Sessions;
 use crate::ground::rooms;
-use crate::ground::tasks::Tasks;
 use crate::socket::{Args, Object, Sid, Target, To};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -12,7 +11,6 @@ use serde_json::value::RawValue;
 pub struct Channels {
     core: &'static Core,
     sessions: &'static Sessions,
-    tasks: Tasks,
 }
 
 #[derive(Serialize)]
@@ -32,11 +30,7 @@ struct Typist<'a> {
 
 impl Channels {
     pub fn new(core: &'static Core, sessions: &'static Sessions) -> Self {
-        Self {
-            core,
-            sessions,
-            tasks: Tasks::new(core.executor),
-        }
+        Self { core, sessions }
     }
 
     /// Is the session in the channel?
@@ -105,18 +99,9 @@ impl Channels {
             return;
         }
         for sid in self.core.hub.members(room) {
-            self.tasks.spawn("enters a new channel", async move {
-                self.enter_new(sid).await;
-            });
-        }
-    }
-
-    async fn enter_new(&self, sid: Sid) {
-        let Some(who) = self.core.pools.sessions.who(sid) else {
-            return;
-        };
-        if let Err(fault) = self.sessions.enter_channels(&Sender { sid, who }).await {
-            log::debug!("{sid} does not enter a new channel: {fault:?}");
+            if let Some(who) = self.core.pools.sessions.who(sid) {
+                self.sessions.enter_channels_soon(Sender { sid, who });
+            }
         }
     }
 }

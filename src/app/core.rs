@@ -28,6 +28,7 @@ pub struct Core {
 }
 
 /// A signed-in socket that sent an event. Identity comes from here, never from a payload.
+#[derive(Clone)]
 pub struct Sender {
     pub sid: Sid,
     pub who: Rc<Identity>,

@@ -4,6 +4,7 @@
 //! - [`identity`]: from a token to an identity
 //! - [`sessions`]: signing in, the check every 30 s, being forgotten
 //! - [`channels`], [`chats`]: who is in them, who types, who has read
+//! - [`joins`]: what the directory can't answer now is tried again
 //! - [`notes`]: who may write them, and saving what their authors change
 //! - [`documents`]: what several edit at once
 //! - [`usage`]: which models are in use
@@ -19,6 +20,7 @@ pub mod core;
 pub mod documents;
 pub mod emitter;
 pub mod identity;
+pub mod joins;
 pub mod notes;
 pub mod relay;
 pub mod sessions;
@@ -33,6 +35,7 @@ use chats::Chats;
 use core::Core;
 use documents::Documents;
 use emitter::Emitters;
+use joins::Joins;
 use notes::Notes;
 use relay::Relays;
 use sessions::Sessions;
@@ -41,6 +44,7 @@ use usage::Usage;
 /// All parts of the application. Made once by `serve`, never dropped.
 pub struct House {
     pub core: &'static Core,
+    pub joins: &'static Joins,
     pub sessions: &'static Sessions,
     pub channels: &'static Channels,
     pub chats: &'static Chats,
@@ -60,10 +64,12 @@ impl House {
     pub fn new(core: Core) -> &'static Self {
         let core: &'static Core = leak(core);
         let chats = leak(Chats::new(core));
-        let sessions = leak(Sessions::new(core, chats));
+        let joins = leak(Joins::new(core));
+        let sessions = leak(Sessions::new(core, chats, joins));
         let notes = leak(Notes::new(core));
         leak(Self {
             core,
+            joins,
             sessions,
             channels: leak(Channels::new(core, sessions)),
             chats,
@@ -88,6 +94,7 @@ impl House {
 
     /// The socket is gone, and with it what it had open.
     pub fn forget(&self, sid: Sid) {
+        self.joins.forget(sid);
         self.sessions.forget(sid);
         self.relays.forget(sid);
         self.documents.close_all(sid);

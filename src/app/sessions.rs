@@ -5,7 +5,8 @@
 use super::chats::Chats;
 use super::core::{Core, Fault, Sender};
 use super::identity;
-use crate::directory::{Identity, Refusal};
+use super::joins::Joins;
+use crate::directory::{ChannelIds, Identity, Refusal};
 use crate::ground::clock::Moment;
 use crate::ground::rooms;
 use crate::ground::tasks::{Single, Tasks};
@@ -19,6 +20,10 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+
+/// What all channels of a user are called as something to join, for whoever asked for it and for who did not.
+pub const CHANNELS: &str = "channels";
+const ALL_CHANNELS: &str = "all channels";
 
 /// Between two checks of every session (contract, Identity).
 const RECHECK: Duration = Duration::from_secs(30);
@@ -35,6 +40,7 @@ const MOST_WAITING: usize = 10_000;
 pub struct Sessions {
     core: &'static Core,
     chats: &'static Chats,
+    joins: &'static Joins,
     tasks: Tasks,
     /// Sockets whose token the directory could not judge yet.
     waiting: RefCell<BTreeMap<Sid, Rc<str>>>,
@@ -44,10 +50,11 @@ pub struct Sessions {
 
 /// Signing in.
 impl Sessions {
-    pub fn new(core: &'static Core, chats: &'static Chats) -> Self {
+    pub fn new(core: &'static Core, chats: &'static Chats, joins: &'static Joins) -> Self {
         Self {
             core,
             chats,
+            joins,
             tasks: Tasks::new(core.executor),
             waiting: RefCell::default(),
             retrying: Single::default(),
@@ -138,20 +145,55 @@ impl Sessions {
             match self.sign_in(sid, &token).await {
                 Err(Fault::Unavailable(_)) => return,
                 Err(fault) => log::debug!("{sid} stays anonymous: {fault:?}"),
-                Ok(who) => drop(self.enter_channels(&Sender { sid, who }).await),
+                Ok(who) => self.enter_channels_soon(Sender { sid, who }),
             }
             self.waiting.borrow_mut().remove(&sid);
         }
     }
 
-    /// Enters the rooms of all channels of the session's user.
+    /// Enters the rooms of all channels of the session's user. While the directory can't tell, of those that it told a while
+    /// ago; then of the others when it can.
     ///
     /// # Errors
-    /// The directory can't tell them, or the session has left.
-    pub async fn enter_channels(&self, from: &Sender) -> Result<(), Fault> {
+    /// Nothing is known, or the session has left.
+    pub async fn enter_channels(&'static self, from: &Sender) -> Result<(), Fault> {
+        match self.core.directory.channels(&from.who).await? {
+            ChannelIds::Now(ids) => self.enter_all(from, ids).await,
+            ChannelIds::Before(ids) => {
+                self.enter_all(from, ids).await?;
+                if !self.joins.waits(from.sid, ALL_CHANNELS) {
+                    self.enter_channels_soon(from.clone());
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The same, however long it takes until the directory can tell.
+    pub fn enter_channels_soon(&'static self, from: Sender) {
+        let sid = from.sid;
+        let enter = move |_| {
+            let from = from.clone();
+            async move {
+                match self.core.directory.channels(&from.who).await? {
+                    ChannelIds::Now(ids) => self.enter_all(&from, ids).await,
+                    ChannelIds::Before(_) => Err(Fault::Unavailable("channels are not told now")),
+                }
+            }
+        };
+        let entered = move |entered: Result<(), Fault>| {
+            if let Err(fault) = entered {
+                log::debug!("{sid} enters no channels: {fault:?}");
+            }
+        };
+        let begun = self.joins.start(sid, ALL_CHANNELS.into(), enter, entered);
+        drop(begun);
+    }
+
+    async fn enter_all(&self, from: &Sender, ids: Vec<String>) -> Result<(), Fault> {
         let Sender { sid, who } = from;
         let core = self.core;
-        for id in core.directory.channels(who).await? {
+        for id in ids {
             if core.pools.sessions.who(*sid).is_none() {
                 return Err(Fault::Gone);
             }

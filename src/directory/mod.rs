@@ -16,7 +16,9 @@ mod types;
 
 pub use content::is_empty as is_empty_content;
 pub use event::{MessageEvent, NotAnEvent};
-pub use types::{Access, Echo, Emptying, Identity, NoteView, Refusal, Saved, User, is_saved_chat};
+pub use types::{
+    Access, ChannelIds, Echo, Emptying, Identity, NoteView, Refusal, Saved, User, is_saved_chat,
+};
 
 use crate::token::Claims;
 use open_webui::Receipt;
@@ -49,9 +51,9 @@ impl Directory {
     }
 
     /// Ids of the channels that the user is in.
-    pub async fn channels(&self, who: &Identity) -> Result<Vec<String>, Refusal> {
+    pub async fn channels(&self, who: &Identity) -> Result<ChannelIds, Refusal> {
         match self {
-            Self::Local(local) => local.channels(who),
+            Self::Local(local) => local.channels(who).map(ChannelIds::Now),
             Self::OpenWebui(webui) => webui.channels(who).await,
         }
     }

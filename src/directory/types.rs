@@ -57,6 +57,13 @@ impl From<StoreError> for Refusal {
     }
 }
 
+/// Channels that somebody is in.
+pub enum ChannelIds {
+    Now(Vec<String>),
+    /// They were in these a while ago; nobody can tell now.
+    Before(Vec<String>),
+}
+
 /// What somebody may do with a note or a chat. Ordered: each includes the ones before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Access {

@@ -5,9 +5,11 @@ use super::{EventResult, Work};
 use crate::app::House;
 use crate::app::core::{Fault, Sender};
 use crate::directory::is_saved_chat;
+use crate::ground::rooms;
 use crate::socket::{Args, Object};
 use serde::Deserialize;
 use serde_json::Value;
+use std::rc::Rc;
 
 #[derive(Deserialize)]
 struct Payload {
@@ -38,8 +40,15 @@ pub fn event(house: &'static House, from: Sender, args: &Args<'_>) -> Work {
     }
     let chats = house.chats;
     match &*r#type {
-        "join" => Work::later(async move { done(chats.open(&from, &chat_id).await?) }),
+        "join" => {
+            let chat_id: Rc<str> = (&*chat_id).into();
+            Work::join(rooms::of_chat(&chat_id), move |_| {
+                let (from, chat_id) = (from.clone(), chat_id.clone());
+                async move { done(chats.open(&from, &chat_id).await?) }
+            })
+        }
         "leave" => {
+            house.joins.end(from.sid, &rooms::of_chat(&chat_id));
             chats.close(from.sid, &chat_id);
             Work::Now(done(true))
         }

@@ -11,6 +11,7 @@ use crate::peers::documents::bytes::read_bytes;
 use crate::socket::Args;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use std::rc::Rc;
 
 /// The longest colour of a cursor that is passed on.
 const MAX_COLOR_BYTES: usize = 64;
@@ -58,11 +59,15 @@ pub fn join(house: &'static House, from: Sender, args: &Args<'_>) -> Work {
     let color = user_color.map(RawValue::get);
     let color = color.and_then(|json| serde_json::from_str::<String>(json).ok());
     let color = color.filter(|color| color.len() <= MAX_COLOR_BYTES);
-    Work::later(async move {
-        let color = color.as_deref().unwrap_or("#000000");
-        let document = Document::new(&document_id);
-        house.documents.open(&from, &document, color).await?;
-        Ok(Args::none())
+    let document = Rc::new(Document::new(&document_id));
+    let color: Rc<str> = color.as_deref().unwrap_or("#000000").into();
+    Work::join(document.room.clone(), move |first| {
+        let (from, document, color) = (from.clone(), document.clone(), color.clone());
+        async move {
+            let documents = house.documents;
+            documents.open(&from, &document, &color, first).await?;
+            Ok(Args::none())
+        }
     })
 }
 
@@ -123,6 +128,7 @@ pub fn leave(house: &'static House, from: Sender, args: &Args<'_>) -> Work {
     };
     Work::later(async move {
         let document = Document::new(&document_id);
+        house.joins.end(from.sid, &document.room);
         house.documents.close(&from, &document).await?;
         Ok(Args::none())
     })

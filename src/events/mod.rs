@@ -42,12 +42,18 @@ use std::time::Duration;
 /// The ack's arguments, sent if the client asked for an ack.
 pub type EventResult = Result<Args<'static>, Fault>;
 
+/// Tries to join; told whether it is the first time.
+pub type Attempt = dyn Fn(bool) -> Pin<Box<dyn Future<Output = EventResult>>>;
+
 /// What a handler returns.
 pub enum Work {
     /// It is done.
     Now(EventResult),
     /// It has to wait for something; the client's next event waits for it.
     Later(Pin<Box<dyn Future<Output = EventResult>>>),
+    /// Something is joined, which has a name: tried again while the directory can't tell, and the client's next event waits
+    /// for the first attempt.
+    Join(String, Box<Attempt>),
     /// Somebody else answers; the client's next event waits for this, if for anything.
     Handed(Step),
 }
@@ -55,6 +61,13 @@ pub enum Work {
 impl Work {
     pub fn later(future: impl Future<Output = EventResult> + 'static) -> Self {
         Self::Later(Box::pin(future))
+    }
+
+    pub fn join<F: Future<Output = EventResult> + 'static>(
+        what: String,
+        attempt: impl Fn(bool) -> F + 'static,
+    ) -> Self {
+        Self::Join(what, Box::new(move |first| Box::pin(attempt(first))))
     }
 
     /// Nothing happens, for this reason.
@@ -145,6 +158,16 @@ impl Handler for Dispatch {
                 None
             }
             Work::Handed(step) => step,
+            Work::Join(what, attempt) => {
+                let done = move |answer| finish(house, sid, label, ack, answer);
+                match house.joins.start(sid, what, attempt, done) {
+                    Ok(wait) => Some(wait),
+                    Err(fault) => {
+                        finish(house, sid, label, ack, Err(fault));
+                        None
+                    }
+                }
+            }
             Work::Later(mut future) => Some(Box::pin(async move {
                 let answer = poll_fn(|cx| {
                     is_about(label, sid);

@@ -5,8 +5,10 @@ use super::payload::{Auth, Id};
 use crate::app::House;
 use crate::app::core::{Fault, Sender};
 use crate::app::identity;
+use crate::ground::rooms;
 use crate::socket::{Args, Object};
 use serde::Deserialize;
+use std::rc::Rc;
 
 #[derive(Deserialize)]
 struct Payload {
@@ -22,8 +24,12 @@ pub fn join(house: &'static House, from: Sender, args: &Args<'_>) -> Work {
     if let Err(fault) = identity::same_user(house.core, &from, &auth.0.token) {
         return Work::refuse(fault);
     }
-    Work::later(async move {
-        house.notes.listen(&from, &note_id).await?;
-        Ok(Args::none())
+    let note_id: Rc<str> = (&*note_id).into();
+    Work::join(rooms::of_note(&note_id), move |_| {
+        let (from, note_id) = (from.clone(), note_id.clone());
+        async move {
+            house.notes.listen(&from, &note_id).await?;
+            Ok(Args::none())
+        }
     })
 }

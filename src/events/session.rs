@@ -5,8 +5,10 @@ use super::payload::{Auth, WithAuth};
 use crate::app::House;
 use crate::app::core::{Fault, Sender};
 use crate::app::identity;
+use crate::app::sessions::CHANNELS;
 use crate::socket::{Args, Object, Sid, Step};
 use serde_json::json;
+use std::rc::Rc;
 
 /// CONNECT: signs the socket in when its `auth` holds a good token.
 pub fn connected(house: &'static House, sid: Sid, auth: &Args<'_>) -> Step {
@@ -23,11 +25,15 @@ pub fn user_join(house: &'static House, sid: Sid, args: &Args<'_>) -> Work {
     let Some(WithAuth { auth: Object(auth) }) = args.object() else {
         return Work::refuse(Fault::Payload);
     };
-    Work::later(async move {
-        let who = house.sessions.sign_in(sid, &auth.token).await?;
-        let user = json!({ "id": who.user.id, "name": who.user.name });
-        house.sessions.enter_channels(&Sender { sid, who }).await?;
-        Ok(Args::one(&user))
+    let token: Rc<str> = auth.token.into();
+    Work::join(CHANNELS.into(), move |_| {
+        let token = token.clone();
+        async move {
+            let who = house.sessions.sign_in(sid, &token).await?;
+            let user = json!({ "id": who.user.id, "name": who.user.name });
+            house.sessions.enter_channels(&Sender { sid, who }).await?;
+            Ok(Args::one(&user))
+        }
     })
 }
 
@@ -39,9 +45,12 @@ pub fn join_channels(house: &'static House, from: Sender, args: &Args<'_>) -> Wo
     if let Err(fault) = identity::same_user(house.core, &from, &auth.token) {
         return Work::refuse(fault);
     }
-    Work::later(async move {
-        house.sessions.enter_channels(&from).await?;
-        Ok(Args::none())
+    Work::join(CHANNELS.into(), move |_| {
+        let from = from.clone();
+        async move {
+            house.sessions.enter_channels(&from).await?;
+            Ok(Args::none())
+        }
     })
 }
 

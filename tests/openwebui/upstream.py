@@ -20,12 +20,16 @@ class Upstream:
 
     def __init__(self, port=0):
         self.mode = "fine"
+        # Asked of each request, with path and token: an event that its answer waits for, or None.
+        self.held = lambda path, token: None
+        self.answering = 0
         self.asked = []
         self.connections = 0
         self.saved = []
         # Who saved what: the id in the token, the token, the fields.
         self.saves = []
         self.content = {"md": "saved"}
+        self.channels = [{"id": "c1", "name": "general"}]
         self.server = ThreadingHTTPServer(("127.0.0.1", port), self.handler())
         self.server.daemon_threads = True
         self.port = self.server.server_port
@@ -51,7 +55,7 @@ class Upstream:
         if path == "/api/v1/auths/":
             return 200, {"id": user["id"], "name": user["name"], "role": user["role"], "token": token, "bio": "b"}
         if path == "/api/v1/channels/":
-            return 200, [{"id": "c1", "name": "general"}]
+            return 200, self.channels
         if path == f"/api/v1/notes/{NOTE}":
             return 200, {"id": NOTE, "user_id": "ann", "title": "T", "data": {"content": self.content}, "write_access": True}
         if path == f"/api/v1/notes/{NOTE}/update" and method == "POST":
@@ -86,6 +90,10 @@ class Upstream:
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
                 token = (self.headers.get("authorization") or "").removeprefix("Bearer ")
                 upstream.asked.append((self.command, self.path, token))
+                if (gate := upstream.held(self.path, token)) is not None:
+                    upstream.answering += 1
+                    gate.wait(60)
+                    upstream.answering -= 1
                 match upstream.mode:
                     case "fine":
                         status, answer = upstream.answer(self.command, self.path, token, body)

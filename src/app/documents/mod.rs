@@ -56,10 +56,16 @@ impl Documents {
     /// Opens a document, for a note's readers. The sender gets its state, the others hear of the sender.
     ///
     /// # Errors
-    /// No access, too many open, or nobody can tell; then the sender is told.
-    pub async fn open(&self, from: &Sender, document: &Document, color: &str) -> Result<(), Fault> {
+    /// No access, too many open, or nobody can tell; then the sender is told, if this is the `first` attempt.
+    pub async fn open(
+        &self,
+        from: &Sender,
+        document: &Document,
+        color: &str,
+        first: bool,
+    ) -> Result<(), Fault> {
         let opened = self.try_open(from, document, color).await;
-        if let Err(Fault::Unavailable(_) | Fault::Full(_)) = opened {
+        if let (true, Err(Fault::Unavailable(_) | Fault::Full(_))) = (first, &opened) {
             self.core.send_error(from.sid, "Failed to join document");
         }
         opened

@@ -2,25 +2,25 @@
 //!
 //! Redirects are not followed, responses are bounded, every request has a deadline. No error contains the token.
 
+use super::places::Places;
 use crate::config::HttpUrl;
 use crate::ground::net::{Io, dial};
 use crate::ground::tasks::{Executor, Tasks, within};
+use crate::token;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use hyper::{Method, StatusCode};
-use smol::lock::Semaphore;
 use std::cell::RefCell;
 use std::fmt;
+use std::rc::Rc;
 use std::time::Duration;
 
-/// How long a request may take once it is one of those at a time.
-const DEADLINE: Duration = Duration::from_secs(5);
+/// How long a request may take once it is one of those at a time; after that Open WebUI may be away.
+pub const DEADLINE: Duration = Duration::from_secs(5);
 /// How long it may wait until it is.
 const QUEUE: Duration = Duration::from_secs(15);
-/// Requests at a time.
-const CONCURRENT: usize = 8;
 /// The largest body of a response, in bytes: a chat comes whole.
 const MAX_BODY: usize = 16 << 20;
 
@@ -84,7 +84,7 @@ pub struct Client {
     url: HttpUrl,
     host: HeaderValue,
     idle: RefCell<Vec<SendRequest<Full<Bytes>>>>,
-    permits: Semaphore,
+    places: Rc<Places>,
 }
 
 impl Client {
@@ -96,20 +96,27 @@ impl Client {
             host: HeaderValue::from_str(&host).unwrap_or(HeaderValue::from_static("")),
             url,
             idle: RefCell::default(),
-            permits: Semaphore::new(CONCURRENT),
+            places: Rc::default(),
         }
     }
 
-    /// Sends a request and reads the whole response.
+    /// Sends a request and reads the whole response, which may take so long. Users have their turns; a request of nobody's
+    /// takes no place.
     pub async fn send(
         &self,
         request: &UpstreamRequest<'_>,
+        limit: Duration,
     ) -> Result<UpstreamResponse, UpstreamError> {
-        let permit = within(QUEUE, self.permits.acquire()).await;
-        let _permit =
-            permit.ok_or_else(|| UpstreamError("too many requests wait for it".into()))?;
-        let late = || UpstreamError(format!("no answer within {} s", DEADLINE.as_secs()));
-        let response = within(DEADLINE, self.exchange(request)).await;
+        let _place = match request.token {
+            None => None,
+            Some(token) => {
+                let user = token::claimed_user(token).unwrap_or_default();
+                let place = within(QUEUE, self.places.take(&user)).await.flatten();
+                Some(place.ok_or_else(|| UpstreamError("too many requests wait for it".into()))?)
+            }
+        };
+        let late = || UpstreamError(format!("no answer within {} s", limit.as_secs()));
+        let response = within(limit, self.exchange(request)).await;
         response.unwrap_or_else(|| Err(late()))
     }
 

@@ -1,6 +1,6 @@
 //! The directory that Open WebUI holds: requested over its REST, with the user's own token.
 //!
-//! - [`client`]: connections, deadlines, bounds
+//! - [`client`]: connections, deadlines, bounds; [`places`]: whose turn it is
 //! - [`watch`]: whether it is there
 //! - [`rest`]: requests, and what they came to
 //! - [`cache`]: what it answered a moment ago
@@ -18,6 +18,7 @@ mod client;
 mod deliver;
 mod notes;
 mod people;
+mod places;
 mod receipts;
 mod rest;
 mod socket;

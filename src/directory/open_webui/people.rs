@@ -4,7 +4,7 @@ use super::client::UpstreamRequest;
 use super::rest::Outcome;
 use super::watch::WHO_AM_I;
 use super::webui::OpenWebui;
-use crate::directory::types::{Identity, Refusal, User};
+use crate::directory::types::{ChannelIds, Identity, Refusal, User};
 use crate::token::Claims;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -83,7 +83,7 @@ impl OpenWebui {
     pub(in crate::directory) async fn channels(
         &self,
         who: &Identity,
-    ) -> Result<Vec<String>, Refusal> {
+    ) -> Result<ChannelIds, Refusal> {
         match self
             .rest
             .send(UpstreamRequest::get(CHANNELS, &who.token))
@@ -94,14 +94,15 @@ impl OpenWebui {
                 let ids: Vec<String> = channels.into_iter().map(|channel| channel.id).collect();
                 let now = Instant::now();
                 self.channels.put(who.token.clone(), ids.clone(), now);
-                Ok(ids)
+                Ok(ChannelIds::Now(ids))
             }
             // Channels are off, or not for this user.
-            Ok(Outcome::Refused(_)) => Ok(Vec::new()),
+            Ok(Outcome::Refused(_)) => Ok(ChannelIds::Now(Vec::new())),
             Ok(Outcome::TooLarge) => Err(self.rest.too_large(CHANNELS)),
             Err(refusal) => self
                 .channels
                 .last(&who.token, Instant::now())
+                .map(ChannelIds::Before)
                 .ok_or(refusal),
         }
     }

@@ -2,13 +2,18 @@
 //!
 //! Its 401 and 403 to anything but "who am I" mean no access to that thing, its 404 no such thing.
 
-use super::client::{Client, UpstreamError, UpstreamRequest};
+use super::client::{Client, DEADLINE, UpstreamError, UpstreamRequest, UpstreamResponse};
 use super::watch::{AWAY, Watch, unexpected};
 use crate::directory::types::Refusal;
-use hyper::StatusCode;
+use futures_lite::FutureExt as _;
 use hyper::body::Bytes;
+use hyper::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use std::rc::Rc;
+use std::time::Duration;
+
+/// How long an answer is waited for the second time.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The REST of one Open WebUI.
 pub struct Rest {
@@ -36,7 +41,7 @@ impl Rest {
     /// Sends a request even then.
     pub async fn send_anyway(&self, request: UpstreamRequest<'_>) -> Result<Outcome, Refusal> {
         let path = request.path;
-        let response = match self.client.send(&request).await {
+        let response = match self.exchange(&request).await {
             Ok(response) => response,
             Err(error) => return Err(self.failed(UpstreamError(format!("{path}: {error}")))),
         };
@@ -52,6 +57,27 @@ impl Rest {
                 _,
             ) => Ok(Outcome::Refused(status)),
             (status, _) => Err(self.failed(unexpected(path, status))),
+        }
+    }
+
+    /// What is only read is asked for twice: Open WebUI may be slow, or one request may have got lost.
+    async fn exchange(
+        &self,
+        request: &UpstreamRequest<'_>,
+    ) -> Result<UpstreamResponse, UpstreamError> {
+        let first = self.client.send(request, DEADLINE).await;
+        match first {
+            Err(error) if request.method == Method::GET && !self.watch.is_away() => {
+                let path = request.path;
+                self.watch
+                    .check(Some(UpstreamError(format!("{path}: {error}"))));
+                let gone = async {
+                    self.watch.gone().await;
+                    Err(error)
+                };
+                gone.or(self.client.send(request, PATIENCE)).await
+            }
+            first => first,
         }
     }
 

@@ -2,9 +2,9 @@
 //!
 //! While it is away nobody else waits for it. Failures of requests while it is there are logged once a minute.
 
-use super::client::{Client, UpstreamError, UpstreamRequest};
+use super::client::{Client, DEADLINE, UpstreamError, UpstreamRequest};
 use crate::directory::types::Refusal;
-use crate::ground::tasks::{Single, Tasks};
+use crate::ground::tasks::{Bell, Single, Tasks};
 use crate::log::tenths;
 use hyper::{Method, StatusCode};
 use std::cell::{Cell, RefCell};
@@ -30,6 +30,8 @@ pub struct Watch {
     address: String,
     /// Since when, and why.
     away: RefCell<Option<(Instant, UpstreamError)>>,
+    /// Rung when it goes or comes back.
+    changed: Bell,
     /// Is the task running that checks whether it is there?
     checking: Single,
     /// When a failed request was logged as a warning last.
@@ -43,6 +45,7 @@ impl Watch {
             tasks,
             address,
             away: RefCell::default(),
+            changed: Bell::default(),
             checking: Single::default(),
             warned: Cell::default(),
         })
@@ -50,6 +53,11 @@ impl Watch {
 
     pub fn is_away(&self) -> bool {
         self.away.borrow().is_some()
+    }
+
+    /// Waits until it is away.
+    pub async fn gone(&self) {
+        self.changed.until(|| self.is_away().then_some(())).await;
     }
 
     /// What `/ready` says about it.
@@ -87,7 +95,7 @@ impl Watch {
             body: None,
             repeatable: true,
         };
-        let response = self.client.send(&request).await?;
+        let response = self.client.send(&request, DEADLINE).await?;
         match response.status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ok(()),
             status => Err(unexpected(WHO_AM_I, status)),
@@ -104,6 +112,7 @@ impl Watch {
                     self.address
                 );
                 *away = Some((Instant::now(), why));
+                self.changed.ring();
             }
         }
     }
