@@ -1,6 +1,6 @@
 # siskin: `make run` tries it, `make test` proves it.
 
-.PHONY: help run quick test test-arm crash fuzz bench allocators size size-keep dist dist-check lint vendor shots clean
+.PHONY: help run quick test test-versions test-arm crash fuzz bench allocators size size-keep dist dist-check lint vendor shots clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -15,6 +15,12 @@ quick: ## format, clippy, unit tests, layout, protocol and contract in a minute 
 test: ## install what the tests need, run all of them; ONLY="rust abuse" runs these parts, JOBS=2 so many at a time
 	@bash tests/install.sh
 	@JOBS="$(JOBS)" python3 tests/run.py $(ONLY)
+
+test-versions: ## siskin beside each version of Open WebUI that it knows, the oldest included; VERSIONS="0.8.12 0.10.2" plays these
+	@bash tests/install.sh
+	@bash tests/openwebui/install.sh $(or $(VERSIONS),all)
+	cargo build -q --locked --bin siskin
+	@VERSIONS="$(or $(VERSIONS),all)" tests/.venv/bin/pytest -c tests/pytest.ini --rootdir tests tests/openwebui/test_versions.py
 
 crash: ## kill it 2,000 times under load
 	@bash tests/install.sh

@@ -68,6 +68,7 @@ SECONDS = {
     "crash/test_growth (python)": 90,
     "crash/test_kill (python)": 60,
     "openwebui/test_beside (python)": 60,
+    "openwebui/test_versions (python)": 150,
     "browser/console (node)": 60,
     "redis/test_cluster (python)": 50,
     "redis/test_tls (python)": 50,

@@ -11,17 +11,18 @@ pub fn is_name(name: &str) -> bool {
 }
 
 /// Hands an event of a client's stream to whoever listens to it, on any instance; only its own user may feed it. Whether
-/// somebody of another instance listens can't be told.
+/// somebody of another instance listens can't be told. `false`: only the directory can listen to it, at its own socket.
 ///
 /// # Errors
 /// It is another user's, nobody listens here, or too much waits.
-pub fn push(core: &Core, from: &Sender, name: &str, data: &RawValue) -> Result<(), Fault> {
+pub fn push(core: &Core, from: &Sender, name: &str, data: &RawValue) -> Result<bool, Fault> {
     if name.split(':').next() != Some(&from.who.user.id) {
         return Err(Fault::Denied("somebody else's stream"));
     }
     match core.pools.streams.push(name, data) {
-        Pushed::Taken => Ok(()),
-        Pushed::Nobody if core.peers.stream(name, data) => Ok(()),
+        Pushed::Taken => Ok(true),
+        Pushed::Nobody if core.directory.streams_by_socket() => Ok(false),
+        Pushed::Nobody if core.peers.stream(name, data) => Ok(true),
         Pushed::Nobody => Err(Fault::Denied("nobody listens to this stream")),
         Pushed::Lost => Err(Fault::Full("bytes of streams")),
     }

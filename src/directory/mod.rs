@@ -171,6 +171,14 @@ impl Directory {
         }
     }
 
+    /// Does it hear what clients stream to it at its own socket alone, and not over a shared Redis?
+    pub fn streams_by_socket(&self) -> bool {
+        match self {
+            Self::Local(_) => false,
+            Self::OpenWebui(webui) => webui.streams_by_socket(),
+        }
+    }
+
     /// Waits until everything written so far is on disk. Whoever answers "saved" calls this first;
     /// all that wait share one fsync. Who doesn't call it gets the disk within a second or so.
     pub async fn durable(&self) -> Result<(), Refusal> {

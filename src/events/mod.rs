@@ -112,7 +112,7 @@ impl Dispatch {
             "ydoc:awareness:update" => ("ydoc:awareness:update", document::awareness),
             name if streams::is_name(name) => {
                 let from = house.sessions.sender(sid);
-                let work = from.map(|from| stream::event(house, &from, name, args));
+                let work = from.map(|from| stream::event(house, &from, event));
                 return ("stream", work.unwrap_or_else(Work::refuse));
             }
             _ => return ("other", unknown::event(house, event)),

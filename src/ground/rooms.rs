@@ -35,6 +35,13 @@ pub fn note(room: &str) -> Option<&str> {
     room.strip_prefix("note:")
 }
 
+/// The event by which those in a note's room hear of its changes; Open WebUI before 0.11 calls it otherwise.
+pub fn note_event(name: &str) -> Option<&'static str> {
+    ["events:note", "note-events"]
+        .into_iter()
+        .find(|known| *known == name)
+}
+
 /// Those who have a document open.
 pub fn of_document(document_id: &str) -> String {
     format!("doc_{document_id}")

@@ -22,8 +22,11 @@ POOL = "open-webui:session_pool"
 class Process:
     """Knows everybody by their token. Takes events of any name: keeps them, answers with what `answers` has for the name."""
 
-    def __init__(self, redis_url=None, websockets=True):
+    def __init__(self, redis_url=None, websockets=True, version="0.12.4"):
         self.redis_url = redis_url
+        self.version = version
+        # Older ones hear Redis after the first connection to their socket.
+        self.sleeps = tuple(map(int, version.split("."))) < (0, 12)
         self.redis = Redis.from_url(redis_url) if redis_url else None
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -44,6 +47,7 @@ class Process:
         app = web.Application()
         app.router.add_get("/api/v1/auths/", self.who)
         app.router.add_get("/api/v1/channels/", self.channels)
+        app.router.add_get("/api/version", self.tell_version)
         self.io.attach(app, socketio_path="/ws/socket.io")
         self.app = app
         self.io.on("connect", self.connect)
@@ -61,6 +65,9 @@ class Process:
 
     async def channels(self, request):
         return web.json_response([{"id": "c1"}])
+
+    async def tell_version(self, request):
+        return web.json_response({"version": self.version, "deployment_id": ""})
 
     async def connect(self, sid, environ, auth):
         self.environ[sid] = environ
@@ -101,7 +108,7 @@ class Process:
         self.runner = web.AppRunner(self.app, shutdown_timeout=1)
         await self.runner.setup()
         await web.TCPSite(self.runner, "127.0.0.1", self.port).start()
-        if self.redis:
+        if self.redis and not self.sleeps:
             self.io.manager_initialized = True
             self.io.manager.initialize()
             while not (self.io.manager.pubsub and self.io.manager.pubsub.subscribed):
@@ -113,7 +120,7 @@ class Process:
             with contextlib.suppress(Exception):
                 await self.io.disconnect(sid)
         await self.runner.cleanup()
-        if self.redis:
+        if self.redis and self.io.manager_initialized:
             self.io.manager.thread.cancel()
             await asyncio.gather(self.io.manager.thread, return_exceptions=True)
             await self.io.manager.pubsub.aclose()

@@ -17,9 +17,10 @@ START = 180
 
 
 class OpenWebui:
-    """One running instance. Further settings are environment variables."""
+    """One running instance, of the newest version or the one that is named. Further settings are environment variables."""
 
-    def __init__(self, **settings):
+    def __init__(self, version=None, **settings):
+        self.version = version
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="siskin-webui-"))
@@ -52,11 +53,13 @@ class OpenWebui:
         self.start()
 
     def start(self):
-        assert (HERE / ".venv/bin/open-webui").exists(), "run tests/install.sh first"
+        venv = HERE / f".versions/{self.version}/venv" if self.version else HERE / ".venv"
+        how = f"bash tests/openwebui/install.sh {self.version}" if self.version else "tests/install.sh"
+        assert (venv / "bin/open-webui").exists(), f"run {how} first"
         began = time.monotonic()
         with open(self.log_file, "ab") as log:
             self.process = subprocess.Popen(
-                [HERE / ".venv/bin/open-webui", "serve", "--host", "127.0.0.1", "--port", str(self.port)],
+                [venv / "bin/open-webui", "serve", "--host", "127.0.0.1", "--port", str(self.port)],
                 env=self.environment,
                 cwd=self.dir,
                 stdout=log,

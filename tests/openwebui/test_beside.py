@@ -73,6 +73,7 @@ class Page:
         self.user = user
         self.heard = []
         self.answers = {}
+        self.asked = []
         self.gone = None
         self.sids = queue.Queue()
         self.process = subprocess.Popen(
@@ -96,10 +97,23 @@ class Page:
                     self.answers[id] = answer
                 case ["heard", name, *args]:
                     self.heard.append((name, *args))
+                case ["asked", number, name, *args]:
+                    self.asked.append((number, name, *args))
 
     def emit(self, event, *args, id=None):
         self.process.stdin.write(json.dumps([id, event, *args]) + "\n")
         self.process.stdin.flush()
+
+    def is_asked(self, kind):
+        """The next question of this type: its number, and its data."""
+
+        def look():
+            return next(((n, args[0]["data"]["data"]) for n, _, *args in list(self.asked) if args[0]["data"]["type"] == kind), None)
+
+        return wait_for(look, PATIENCE, f"the question {kind}")
+
+    def answer(self, number, answer):
+        self.emit(answer, id={"number": number})
 
     def call(self, event, *args):
         id = str(uuid.uuid4())

@@ -30,6 +30,9 @@ class Upstream:
         self.saves = []
         self.content = {"md": "saved"}
         self.channels = [{"id": "c1", "name": "general"}]
+        # What `/api/version` answers; and fields that a note needs to be saved, the note's other fields, what was sent.
+        self.version = {"version": "0.12.4", "deployment_id": ""}
+        self.wants, self.fields, self.forms = [], {"title": "T"}, []
         self.server = ThreadingHTTPServer(("127.0.0.1", port), self.handler())
         self.server.daemon_threads = True
         self.port = self.server.server_port
@@ -47,6 +50,8 @@ class Upstream:
 
     def answer(self, method, path, token, body):
         """Status and JSON."""
+        if path == "/api/version":
+            return (404, {"detail": "Not Found"}) if self.version is None else (200, self.version)
         if not token:
             return 401, {"detail": "Not authenticated"}
         user = self.user(token)
@@ -57,9 +62,12 @@ class Upstream:
         if path == "/api/v1/channels/":
             return 200, self.channels
         if path == f"/api/v1/notes/{NOTE}":
-            return 200, {"id": NOTE, "user_id": "ann", "title": "T", "data": {"content": self.content}, "write_access": True}
+            return 200, {"id": NOTE, "user_id": "ann", **self.fields, "data": {"content": self.content}, "write_access": True}
         if path == f"/api/v1/notes/{NOTE}/update" and method == "POST":
-            self.saved.append(json.loads(body)["data"])
+            self.forms.append(json.loads(body))
+            if missing := [field for field in self.wants if field not in self.forms[-1]]:
+                return 422, {"detail": [{"type": "missing", "loc": ["body", field]} for field in missing]}
+            self.saved.append(self.forms[-1]["data"])
             self.saves.append((user["id"], token, self.saved[-1]))
             return 200, {"id": NOTE, "user_id": "ann", "title": "T", "data": self.saved[-1]}
         if path == f"/api/v1/chats/{CHAT}":

@@ -328,7 +328,7 @@ impl Notes {
     /// wrote the note.
     pub fn emitted(&'static self, target: &Target<'_>, event: &str, args: &Args<'_>) {
         let note_id = match target.to {
-            To::Room(room) if event == "events:note" => rooms::note(room),
+            To::Room(room) if rooms::note_event(event).is_some() => rooms::note(room),
             _ => None,
         };
         let known = |id: &&str| self.notes.borrow().contains_key(*id);

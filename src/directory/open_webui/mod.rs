@@ -1,7 +1,7 @@
 //! The directory that Open WebUI holds: requested over its REST, with the user's own token.
 //!
 //! - [`client`]: connections, deadlines, bounds; [`places`]: whose turn it is
-//! - [`watch`]: whether it is there
+//! - [`watch`]: whether it is there; [`version`]: which one it is, and what that means
 //! - [`rest`]: requests, and what they came to
 //! - [`cache`]: what it answered a moment ago
 //! - [`webui`]: the handle; [`people`], [`notes`], [`chats`]: one file a kind of request
@@ -22,6 +22,7 @@ mod places;
 mod receipts;
 mod rest;
 mod socket;
+mod version;
 mod watch;
 mod webui;
 

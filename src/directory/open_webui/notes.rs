@@ -2,6 +2,7 @@
 
 use super::client::UpstreamRequest;
 use super::rest::{Outcome, is_uuid};
+use super::version::NoteForm;
 use super::watch::AWAY;
 use super::webui::{ACCESS_HOLDS, OpenWebui, access_key};
 use crate::directory::content::is_empty;
@@ -96,12 +97,15 @@ impl OpenWebui {
             }
         }
         let path = format!("/api/v1/notes/{note_id}/update");
-        let body = format!(r#"{{"data":{}}}"#, data.get());
-        match self
-            .rest
-            .send_anyway(UpstreamRequest::post(&path, &who.token, body))
-            .await?
+        let version = &self.rest.watch.version;
+        let mut outcome = self.post(who, note_id, &path, data).await?;
+        // Maybe it is another version by now.
+        if matches!(outcome, Outcome::Refused(StatusCode::UNPROCESSABLE_ENTITY))
+            && version.ask().await
         {
+            outcome = self.post(who, note_id, &path, data).await?;
+        }
+        match outcome {
             Outcome::Success(note) => {
                 let saved: Option<SavedNote> = self.rest.parse(&path, &note)?;
                 Ok(self.echo(saved.and_then(|note| note.updated_at)))
@@ -123,6 +127,49 @@ impl OpenWebui {
             true => updated_at.map_or(Echo::Unknown, Echo::At),
             false => Echo::None,
         }
+    }
+}
+
+/// What an older version wants to be told again.
+#[derive(Deserialize)]
+struct Kept {
+    title: Box<RawValue>,
+    access_control: Option<Box<RawValue>>,
+    access_grants: Option<Box<RawValue>>,
+}
+
+impl OpenWebui {
+    async fn post(
+        &self,
+        who: &Identity,
+        note_id: &str,
+        path: &str,
+        data: &RawValue,
+    ) -> Result<Outcome, Refusal> {
+        let mut body = format!(r#"{{"data":{}"#, data.get());
+        let form = self.rest.watch.version.form();
+        if form != NoteForm::Data {
+            let path = format!("/api/v1/notes/{note_id}");
+            let request = UpstreamRequest::get(&path, &who.token);
+            let kept: Kept = match self.rest.send_anyway(request).await? {
+                Outcome::Success(body) => self.rest.parse(&path, &body)?,
+                refused => return Ok(refused),
+            };
+            let null = RawValue::NULL;
+            let access = match form {
+                NoteForm::WithGrants => Some(("access_grants", kept.access_grants)),
+                NoteForm::WithControl => Some(("access_control", kept.access_control)),
+                NoteForm::WithTitle | NoteForm::Data => None,
+            };
+            let access =
+                access.map(|(name, value)| (name, value.unwrap_or_else(|| null.to_owned())));
+            for (name, value) in [Some(("title", kept.title)), access].into_iter().flatten() {
+                body.push_str(&format!(r#","{name}":{value}"#));
+            }
+        }
+        body.push('}');
+        let request = UpstreamRequest::post(path, &who.token, body);
+        self.rest.send_anyway(request).await
     }
 }
 

@@ -3,6 +3,7 @@
 //! While it is away nobody else waits for it. Failures of requests while it is there are logged once a minute.
 
 use super::client::{Client, DEADLINE, UpstreamError, UpstreamRequest};
+use super::version::Version;
 use crate::directory::types::Refusal;
 use crate::ground::tasks::{Bell, Single, Tasks};
 use crate::log::tenths;
@@ -25,6 +26,8 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 /// What is known about it.
 pub struct Watch {
     client: Rc<Client>,
+    /// Which version it is, as of the last time that it was back.
+    pub version: Version,
     tasks: Tasks,
     /// For log lines.
     address: String,
@@ -39,9 +42,10 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub fn new(client: Rc<Client>, tasks: Tasks, address: String) -> Rc<Self> {
+    pub fn new(client: Rc<Client>, version: Version, tasks: Tasks, address: String) -> Rc<Self> {
         Rc::new(Self {
             client,
+            version,
             tasks,
             address,
             away: RefCell::default(),
@@ -78,6 +82,8 @@ impl Watch {
                 watch.set_away(why);
                 smol::Timer::after(PAUSE).await;
             }
+            // We are new here, or it failed: its process may be a new one.
+            watch.version.ask().await;
             watch.set_back();
             if let Some(failure) = failure {
                 watch.log_failure(&failure);

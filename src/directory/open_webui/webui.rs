@@ -6,6 +6,7 @@ use super::deliver::Delivery;
 use super::receipts::Receipt;
 use super::rest::Rest;
 use super::socket::{Link, SocketError, Sockets};
+use super::version::Version;
 use super::watch::Watch;
 use crate::config::HttpUrl;
 use crate::directory::types::{Access, Identity, Refusal, User};
@@ -39,7 +40,8 @@ impl OpenWebui {
     pub fn start(executor: Executor, url: HttpUrl, hub: Rc<Hub>, shares_redis: bool) -> Rc<Self> {
         let tasks = Tasks::new(executor);
         let client = Rc::new(Client::new(executor, url.clone()));
-        let watch = Watch::new(client.clone(), tasks.clone(), url.to_string());
+        let version = Version::new(client.clone(), url.clone(), shares_redis);
+        let watch = Watch::new(client.clone(), version, tasks.clone(), url.to_string());
         watch.check(None);
         let hub = (!shares_redis).then_some(hub);
         let sockets = Sockets::new(url, watch.clone());
@@ -58,6 +60,10 @@ impl OpenWebui {
     /// Does what it emits reach our sockets over Redis?
     pub fn shares_redis(&self) -> bool {
         self.shares_redis
+    }
+
+    pub(in crate::directory) fn streams_by_socket(&self) -> bool {
+        self.rest.watch.version.streams_by_socket()
     }
 
     pub(in crate::directory) fn degraded(&self) -> Option<String> {

@@ -44,6 +44,8 @@ pub struct Backplane {
     /// What is known of saves of notes, and how many there were from here.
     echoes: Echoes,
     saves: Cell<u64>,
+    /// As what Open WebUI told of a note last.
+    note_event: Cell<&'static str>,
     forgetting: Single,
     room_channels: bool,
     /// How all messages end that come back from ourselves.
@@ -68,6 +70,7 @@ impl Backplane {
             calls: Rc::default(),
             echoes: Echoes::default(),
             saves: Cell::new(0),
+            note_event: Cell::new("events:note"),
             forgetting: Single::default(),
             room_channels,
             tail: wire::tail(redis.host_id()),

@@ -9,9 +9,6 @@ use crate::socket::{Args, Target};
 use std::rc::Rc;
 use std::time::Instant;
 
-/// The event by which the reference tells of a changed note.
-const EVENT: &str = "events:note";
-
 impl Backplane {
     /// A save of the note is about to go out: events about it are held, here and, once this returns, by all the others.
     pub async fn begin_save(self: &Rc<Self>, note_id: &str) -> u64 {
@@ -77,13 +74,15 @@ impl Backplane {
 
     /// An event came from outside. `None`: it is about a note, and is let go later or never.
     pub(super) fn without_echoes<'a>(&self, mut emit: Emit<'a>) -> Option<Emit<'a>> {
+        let event = rooms::note_event(&emit.event).filter(|_| emit.reply.is_none());
         let note_id = match emit.rooms.as_deref() {
-            Some([room]) if emit.event == EVENT && emit.reply.is_none() => rooms::note(room),
+            Some([room]) => rooms::note(room),
             _ => None,
         };
-        let Some(note_id) = note_id else {
+        let (Some(event), Some(note_id)) = (event, note_id) else {
             return Some(emit);
         };
+        self.note_event.set(event);
         match self.echoes.judge(note_id, emit.args, Instant::now()) {
             Verdict::Pass(args) => {
                 emit.args = args;
@@ -95,7 +94,8 @@ impl Backplane {
 
     fn let_go(&self, note_id: &str, args: &Args<'_>) {
         let room = rooms::of_note(note_id);
-        self.hub.emit(&Target::room(&room), EVENT, args);
+        let event = self.note_event.get();
+        self.hub.emit(&Target::room(&room), event, args);
     }
 
     /// Forgets what is old, until there is nothing: whoever died in a save never ends it.
