@@ -1,6 +1,6 @@
 # siskin: `make run` tries it, `make test` proves it.
 
-.PHONY: help run quick test test-versions test-arm crash fuzz bench allocators size size-keep dist dist-check lint vendor shots clean
+.PHONY: help run quick test test-versions test-arm crash fuzz soak bench allocators size size-keep dist dist-check lint vendor shots clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -30,6 +30,10 @@ crash: ## kill it 2,000 times under load
 fuzz: ## the random tests with new seeds, for SECONDS=600; SEED=1 repeats the one that failed
 	@bash tests/install.sh
 	@bash tests/fuzz.sh "$(or $(SECONDS),600)" "$(SEED)"
+
+soak: ## 10,000 websockets, a storm of reconnects, and a million connections that come and go; CONNECTIONS=100000 for fewer
+	@bash tests/install.sh
+	tests/.venv/bin/python tests/soak.py $(CONNECTIONS)
 
 bench: ## measure beside python-socketio, node's socket.io and socketioxide
 	@bash tests/install.sh

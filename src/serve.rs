@@ -33,6 +33,10 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest message of who has not signed in: a token and what is said beside it need a fraction.
 const STRANGERS_PAYLOAD: usize = 64 * 1024;
 
+/// Connections that may wait to be accepted; the system may have a lower bound. The standard library's 128 are too few when
+/// everybody comes back at once: who finds no place tries again after a second, then after three.
+const BACKLOG: i32 = 4096;
+
 /// How long going down may take in all.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -221,7 +225,11 @@ fn listeners(config: &Config) -> Result<Vec<Rc<Async<TcpListener>>>, Error> {
         false => handed,
         true => {
             let bind = |address: &SocketAddr| {
-                TcpListener::bind(address).map_err(|e| Error::Listen(*address, e))
+                let bound = TcpListener::bind(address).and_then(|listener| {
+                    rustix::net::listen(&listener, BACKLOG)?;
+                    Ok(listener)
+                });
+                bound.map_err(|e| Error::Listen(*address, e))
             };
             config.listen.iter().map(bind).collect::<Result<_, _>>()?
         }

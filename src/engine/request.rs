@@ -94,7 +94,11 @@ impl Engine {
         }
         match *request.method() {
             // Boxed, so that other requests don't carry the room for these.
-            Method::GET => Box::pin(polling::get(self, &session)).await.map(text),
+            Method::GET => {
+                // Its head is a part of hyper's buffer, which the poll needn't keep while it waits.
+                drop(request);
+                Box::pin(polling::get(self, &session)).await.map(text)
+            }
             Method::POST if session.ended().is_some() => Err(Failure::UnknownSid),
             Method::POST => Box::pin(polling::post(self, &session, request.into_body()))
                 .await
@@ -141,8 +145,8 @@ impl Engine {
                 Ok(Err(_)) | Err(_) => return session.iter().for_each(|s| s.end_probe()),
             };
             // A task of its own: this one's memory, and hyper's buffer, go now.
-            let early = parts.read_buf.to_vec();
-            let stream = parts.io.into_inner();
+            let (stream, rest) = parts.io.into_parts();
+            let early = [parts.read_buf, rest].concat();
             if refused {
                 metrics::refused("second websocket");
                 return websocket::turn_away(&stream);

@@ -1,9 +1,11 @@
 //! The accept loop: one hyper connection a socket, with limits, until told to stop.
 
 use super::answer::{Answer, text};
+use super::resting::{Rest, Resting};
 use super::timer::HeadTimer;
+use super::waiting::{self, Manner, Waiting};
 use crate::ground::net::{Io, Socket, Tally, Watch};
-use crate::ground::tasks::{Bell, Executor, Tasks};
+use crate::ground::tasks::{Bell, Executor, Tasks, within};
 use crate::metrics;
 use futures_lite::{FutureExt as _, future};
 use hyper::body::Incoming;
@@ -16,11 +18,12 @@ use smol::{Async, Timer};
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{self, Write as _};
 use std::net::{IpAddr, TcpListener, TcpStream};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// An answer in the making.
@@ -77,6 +80,7 @@ pub struct Connections {
     closed: Bell,
     open: Cell<usize>,
     by_address: Tally,
+    resting: Rc<Resting>,
     /// Closed when connections are told to go; nothing is ever sent.
     going: Receiver<Infallible>,
     staying: Cell<Option<Sender<Infallible>>>,
@@ -92,6 +96,7 @@ impl Connections {
             closed: Bell::default(),
             open: Cell::default(),
             by_address: Tally::default(),
+            resting: Resting::new(),
             going,
             staying: Cell::new(Some(staying)),
         })
@@ -159,45 +164,92 @@ impl Connections {
         self.tasks.spawn("an HTTP connection", converse);
     }
 
+    /// One request after the other. Between them, and while one waits, there is only the socket.
     async fn converse(self: Rc<Self>, stream: Socket, place: Rc<Place>) {
-        let peer = place.peer;
-        let io = Io::new(stream);
-        let watch = io.watch();
-        let timer = HeadTimer {
-            head_timeout: self.limits.head_timeout,
-            watch: watch.clone(),
+        let mut io = Io::new(stream);
+        while self.begins(&io, &place).await {
+            // Boxed, so that what hyper takes goes with it.
+            let Some((back, waiting)) = Box::pin(self.clone().speak(io, place.clone())).await
+            else {
+                return;
+            };
+            io = back;
+            if let Some(waiting) = waiting
+                && !self.wait(&mut io, waiting).await
+            {
+                return;
+            }
+        }
+    }
+
+    /// Waits for the next request; `false` when none may come any more.
+    async fn begins(&self, io: &Io, place: &Place) -> bool {
+        let begins = async {
+            poll_fn(|cx| io.poll_readable(cx)).await;
+            true
         };
+        let ends = async {
+            within(self.limits.idle_timeout, self.told(place)).await;
+            false
+        };
+        begins.or(ends).await
+    }
+
+    /// Answers a request that waited; whether the connection stays.
+    async fn wait(&self, io: &mut Io, waiting: Waiting) -> bool {
+        let watch = io.watch();
+        let answered = async { Some(waiting.answering.await) };
+        let left = async {
+            watch.left().await;
+            Timer::after(LAST_WORD).await;
+            None
+        };
+        let Some(mut answer) = answered.or(left).await else {
+            return false;
+        };
+        self.mark_last(&mut answer);
+        waiting::write(io, answer, waiting.manner)
+            .await
+            .is_ok_and(|stays| stays)
+    }
+
+    /// Runs hyper until a request has waited for a while, or there was none: then the connection is given back. `None`: it
+    /// has ended.
+    async fn speak(self: Rc<Self>, io: Io, place: Rc<Place>) -> Option<(Io, Option<Waiting>)> {
+        let (peer, watch) = (place.peer, io.watch());
         let (connections, its_place, its_watch) = (self.clone(), place.clone(), watch.clone());
         let answer = hyper::service::service_fn(move |request| {
             connections
                 .clone()
                 .answer(request, its_place.clone(), its_watch.clone())
         });
-        let mut http = http1::Builder::new();
-        http.timer(timer)
-            .header_read_timeout(self.limits.idle_timeout)
-            .half_close(true)
-            .max_buf_size(self.limits.head_bytes.max(8192));
-        // For as many as it has room for anyway, hyper takes no memory.
-        if self.limits.head_lines != HEADER_LINES {
-            let most = self.limits.head_bytes / HEADER_LINE_BYTES;
-            http.max_headers(self.limits.head_lines.min(most));
-        }
-        let mut served = pin!(http.serve_connection(io, answer).with_upgrades());
-        let told = async {
-            let _ = self.going.recv().await;
-            // hyper would close it at once while its first request is on its way.
-            if !place.asked.get() {
-                Timer::after(LAST_CALL).await;
+        let http = self.http(&watch);
+        let mut served = http.serve_connection(io, answer).with_upgrades();
+        // hyper would close it at once while its first request is on its way.
+        let mut told = pin!(self.told(&place));
+        let mut stays = true;
+        let ended = poll_fn(|cx| {
+            if stays && told.as_mut().poll(cx).is_ready() {
+                stays = false;
+                Pin::new(&mut served).graceful_shutdown();
             }
-            None
-        };
-        let ended = match async { Some(served.as_mut().await) }.or(told).await {
-            Some(ended) => ended,
-            None => {
-                served.as_mut().graceful_shutdown();
-                served.await
+            match Pin::new(&mut served).poll(cx) {
+                Poll::Ready(ended) => Poll::Ready(Some(ended)),
+                // What is written before has to be written to its end before anybody else writes.
+                Poll::Pending
+                    if (place.has_waiting() && watch.is_flushed() || watch.is_idle())
+                        && self.resting.is_over(&place.rest, &self.tasks, cx) =>
+                {
+                    Poll::Ready(None)
+                }
+                Poll::Pending => Poll::Pending,
             }
+        });
+        let Some(ended) = ended.await else {
+            let parts = served.into_parts()?;
+            let mut io = parts.io;
+            io.put_back(&parts.read_buf);
+            return Some((io, place.waits.take()));
         };
         if let Err(e) = ended {
             if e.is_parse_too_large() {
@@ -210,6 +262,34 @@ impl Connections {
                 metrics::refused("HTTP");
             }
         }
+        None
+    }
+
+    fn http(&self, watch: &Watch) -> http1::Builder {
+        let limits = &self.limits;
+        let timer = HeadTimer {
+            head_timeout: limits.head_timeout,
+            watch: watch.clone(),
+        };
+        let mut http = http1::Builder::new();
+        http.timer(timer)
+            .header_read_timeout(limits.idle_timeout)
+            .half_close(true)
+            .max_buf_size(limits.head_bytes.max(8192));
+        // For as many as it has room for anyway, hyper takes no memory.
+        if limits.head_lines != HEADER_LINES {
+            let most = limits.head_bytes / HEADER_LINE_BYTES;
+            http.max_headers(limits.head_lines.min(most));
+        }
+        http
+    }
+
+    /// Waits until connections are told to go; one whose first request may be on its way, a moment longer.
+    async fn told(&self, place: &Place) {
+        let _ = self.going.recv().await;
+        if !place.asked.get() {
+            Timer::after(LAST_CALL).await;
+        }
     }
 
     async fn answer(
@@ -219,6 +299,7 @@ impl Connections {
         watch: Watch,
     ) -> Result<Answer, Left> {
         place.asked.set(true);
+        place.rest.ends();
         watch.head_done();
         if !has_its_host(&request) {
             metrics::refused("Host");
@@ -229,19 +310,39 @@ impl Connections {
                 "text/plain; charset=utf-8",
             ));
         }
-        let answered = async { Ok((self.service)(request, place.peer).await) };
+        let manner = Manner::of(&request);
+        let mut answering = (self.service)(request, place.peer);
         let left = async {
             watch.left().await;
             Timer::after(LAST_WORD).await;
             Err(Left)
         };
+        let answered = async {
+            // The first look: mostly it is there.
+            let first = poll_fn(|cx| Poll::Ready(answering.as_mut().poll(cx))).await;
+            match (first, manner) {
+                (Poll::Ready(answer), _) => Ok(answer),
+                (Poll::Pending, None) => Ok(answering.await),
+                (Poll::Pending, Some(manner)) => {
+                    place.waits.set(Some(Waiting { answering, manner }));
+                    Ok(poll_fn(|cx| place.poll_waiting(cx)).await)
+                }
+            }
+        };
         let mut answer = answered.or(left).await?;
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             place.leave();
-        } else if self.going.is_closed() {
-            answer.headers_mut().insert(CONNECTION, CLOSE);
+        } else {
+            self.mark_last(&mut answer);
         }
         Ok(answer)
+    }
+
+    /// Says so when this is the connection's last answer.
+    fn mark_last(&self, answer: &mut Answer) {
+        if self.going.is_closed() {
+            answer.headers_mut().insert(CONNECTION, CLOSE);
+        }
     }
 }
 
@@ -252,6 +353,9 @@ struct Place {
     held: Cell<bool>,
     /// A request has come.
     asked: Cell<bool>,
+    /// The request that waits for its answer.
+    waits: Cell<Option<Waiting>>,
+    rest: Rest,
 }
 
 impl Place {
@@ -263,7 +367,28 @@ impl Place {
             peer,
             held: Cell::new(true),
             asked: Cell::new(false),
+            waits: Cell::default(),
+            rest: Rest::default(),
         })
+    }
+
+    /// The answer that is waited for, while hyper is here.
+    fn poll_waiting(&self, cx: &mut Context<'_>) -> Poll<Answer> {
+        let Some(mut waiting) = self.waits.take() else {
+            return Poll::Pending;
+        };
+        let answer = waiting.answering.as_mut().poll(cx);
+        if answer.is_pending() {
+            self.waits.set(Some(waiting));
+        }
+        answer
+    }
+
+    fn has_waiting(&self) -> bool {
+        let waits = self.waits.take();
+        let has = waits.is_some();
+        self.waits.set(waits);
+        has
     }
 
     fn leave(&self) {

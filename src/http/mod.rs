@@ -5,8 +5,10 @@ mod client_address;
 mod cors;
 mod health;
 pub mod listen;
+mod resting;
 mod routes;
 mod timer;
+mod waiting;
 
 pub use answer::Answer;
 pub use listen::{Connections, Limits, Service};

@@ -4,13 +4,14 @@ use super::Socket;
 use super::input::{Owner, Unfinished};
 use super::reactor::{Key, Reactor};
 use futures_lite::{AsyncRead, AsyncWrite};
+use hyper::body::{Buf as _, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use smol::Timer;
 use std::future::{Future as _, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -23,8 +24,11 @@ const CHUNK: usize = 8192;
 /// What an HTTP connection runs on, and what an upgrade hands over.
 pub struct Io<S = Socket> {
     stream: S,
-    /// What is known of the request's head.
+    /// What was read before and goes first.
+    early: Bytes,
+    /// What is known of the request's head, and of what is written.
     head: Arc<AtomicU8>,
+    unflushed: Arc<AtomicBool>,
     /// Bytes of the head that have come, and its part of the budget once they are more than any connection costs.
     head_bytes: usize,
     unfinished: Option<Unfinished>,
@@ -37,7 +41,9 @@ impl<S> Io<S> {
     pub fn new(stream: S) -> Self {
         Self {
             stream,
+            early: Bytes::new(),
             head: Arc::default(),
+            unflushed: Arc::default(),
             head_bytes: 0,
             unfinished: None,
             patience: PATIENCE,
@@ -45,8 +51,9 @@ impl<S> Io<S> {
         }
     }
 
-    pub fn into_inner(self) -> S {
-        self.stream
+    /// The stream, and what was read before.
+    pub fn into_parts(self) -> (S, Bytes) {
+        (self.stream, self.early)
     }
 
     /// Passes a write's outcome on. One that waits too long has failed: an answer that nobody reads is not kept for ever.
@@ -103,6 +110,20 @@ impl Io {
         Watch {
             key: self.stream.key(),
             head: self.head.clone(),
+            unflushed: self.unflushed.clone(),
+        }
+    }
+
+    /// These bytes were read before, and are read first. A copy: what they are a part of is much larger.
+    pub fn put_back(&mut self, bytes: &[u8]) {
+        self.early = Bytes::copy_from_slice(bytes);
+    }
+
+    /// Waits until there may be something to read.
+    pub fn poll_readable(&self, cx: &Context<'_>) -> Poll<()> {
+        match self.early.is_empty() {
+            true => self.stream.poll_readable(cx),
+            false => Poll::Ready(()),
         }
     }
 }
@@ -112,6 +133,7 @@ impl Io {
 pub struct Watch {
     key: Key,
     head: Arc<AtomicU8>,
+    unflushed: Arc<AtomicBool>,
 }
 
 /// A head is waited for; it has begun; it is whole.
@@ -128,6 +150,16 @@ impl Watch {
     /// A request's head is whole: what is read now is its body.
     pub fn head_done(&self) {
         self.head.store(WHOLE, Relaxed);
+    }
+
+    /// Whether a head is waited for, and nothing of it has come.
+    pub fn is_idle(&self) -> bool {
+        !self.has_heard() && self.is_flushed()
+    }
+
+    /// Whether everything that was to be written is.
+    pub fn is_flushed(&self) -> bool {
+        !self.unflushed.load(Relaxed)
     }
 
     /// Whether something was read since.
@@ -149,9 +181,16 @@ impl<S: AsyncRead + Unpin> Read for Io<S> {
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         // hyper's buffer may only be filled through `put_slice` without unsafe code: one copy of a request head.
+        self.count_head(0, cx)?;
+        if !self.early.is_empty() {
+            let n = self.early.len().min(buf.remaining());
+            self.count_head(n, cx)?;
+            buf.put_slice(&self.early[..n]);
+            self.early.advance(n);
+            return Poll::Ready(Ok(()));
+        }
         let mut chunk = [0; CHUNK];
         let room = buf.remaining().min(CHUNK);
-        self.count_head(0, cx)?;
         let n = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut chunk[..room]))?;
         self.count_head(n, cx)?;
         buf.put_slice(&chunk[..n]);
@@ -165,6 +204,7 @@ impl<S: AsyncWrite + Unpin> Write for Io<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.unflushed.store(true, Relaxed);
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.no_longer(cx, written)
     }
@@ -174,6 +214,7 @@ impl<S: AsyncWrite + Unpin> Write for Io<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.unflushed.store(true, Relaxed);
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         self.no_longer(cx, written)
     }
@@ -183,6 +224,8 @@ impl<S: AsyncWrite + Unpin> Write for Io<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper has written all that it has when it calls this.
+        self.unflushed.store(false, Relaxed);
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 

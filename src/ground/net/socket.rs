@@ -105,6 +105,11 @@ impl Socket {
         }
     }
 
+    /// Waits until there may be something to read.
+    pub fn poll_readable(&self, cx: &Context<'_>) -> Poll<()> {
+        Reactor::with(|reactor| reactor.poll_ready(self.place.0, Direction::Read, cx))
+    }
+
     /// Waits until something can be read, and reads it.
     pub fn poll_receive(&self, cx: &Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         self.poll_way(cx, Direction::Read, || self.read(buffer))
