@@ -167,16 +167,18 @@ impl Connections {
     /// One request after the other. Between them, and while one waits, there is only the socket.
     async fn converse(self: Rc<Self>, stream: Socket, place: Rc<Place>) {
         let mut io = Io::new(stream);
-        while self.begins(&io, &place).await {
+        loop {
             // Boxed, so that what hyper takes goes with it.
             let Some((back, waiting)) = Box::pin(self.clone().speak(io, place.clone())).await
             else {
                 return;
             };
             io = back;
-            if let Some(waiting) = waiting
-                && !self.wait(&mut io, waiting).await
-            {
+            let stays = match waiting {
+                Some(waiting) => self.wait(&mut io, waiting).await,
+                None => self.begins(&io, &place).await,
+            };
+            if !stays {
                 return;
             }
         }
@@ -268,12 +270,11 @@ impl Connections {
     fn http(&self, watch: &Watch) -> http1::Builder {
         let limits = &self.limits;
         let timer = HeadTimer {
-            head_timeout: limits.head_timeout,
             watch: watch.clone(),
         };
         let mut http = http1::Builder::new();
         http.timer(timer)
-            .header_read_timeout(limits.idle_timeout)
+            .header_read_timeout(limits.head_timeout)
             .half_close(true)
             .max_buf_size(limits.head_bytes.max(8192));
         // For as many as it has room for anyway, hyper takes no memory.

@@ -7,20 +7,20 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-/// hyper knows one deadline for a head, from the end of the last request on. This one waits that long for a head to begin,
-/// and another time for a head that has begun.
+/// hyper knows one deadline for a head, from the end of the last request on. This one begins with the head: until then the
+/// connection is on its way to rest, and nothing has to be waited for.
 #[derive(Clone)]
 pub struct HeadTimer {
-    /// How long a head may take that has begun.
-    pub head_timeout: Duration,
     /// The connection.
     pub watch: Watch,
 }
 
 struct Waiting {
-    timer: smol::Timer,
-    /// `None` since the head has begun.
-    idle: Option<HeadTimer>,
+    watch: Watch,
+    /// How long a head may take.
+    patience: Duration,
+    /// Runs since the head has begun.
+    timer: Option<smol::Timer>,
 }
 
 impl Sleep for Waiting {}
@@ -30,23 +30,27 @@ impl Future for Waiting {
 
     /// Polled by hyper whenever something was read that is no whole head yet.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(head) = self.idle.take_if(|head| head.watch.has_heard()) {
-            self.timer.set_after(head.head_timeout);
+        if !self.watch.has_heard() {
+            return Poll::Pending;
         }
-        Pin::new(&mut self.timer).poll(cx).map(drop)
+        let patience = self.patience;
+        let timer = || smol::Timer::after(patience);
+        let timer = self.timer.get_or_insert_with(timer);
+        Pin::new(timer).poll(cx).map(drop)
     }
 }
 
 impl Timer for HeadTimer {
-    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
-        self.sleep_until(Instant::now() + duration)
+    fn sleep(&self, patience: Duration) -> Pin<Box<dyn Sleep>> {
+        self.watch.expect();
+        Box::pin(Waiting {
+            watch: self.watch.clone(),
+            patience,
+            timer: None,
+        })
     }
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
-        self.watch.expect();
-        Box::pin(Waiting {
-            timer: smol::Timer::at(deadline),
-            idle: Some(self.clone()),
-        })
+        self.sleep(deadline.saturating_duration_since(Instant::now()))
     }
 }

@@ -9,6 +9,7 @@ mod ledger;
 #[cfg(test)]
 mod tests;
 
+use super::Reactor;
 use crate::ground::tasks::{Single, Tasks};
 use ledger::{Ledger, Told};
 use smol::Timer;
@@ -116,7 +117,11 @@ impl InputBudget {
     fn change<T>(&self, change: impl FnOnce(&mut Ledger, Instant) -> T) -> T {
         let (result, told) = {
             let mut ledger = self.ledger.borrow_mut();
-            (change(&mut ledger, Instant::now()), ledger.take_told())
+            // The beginning of the turn is close enough to now, and asks no clock; at the thread's end there is none.
+            let mut now = None;
+            Reactor::try_with(|reactor| now = Some(reactor.turns().began()));
+            let now = now.unwrap_or_else(Instant::now);
+            (change(&mut ledger, now), ledger.take_told())
         };
         told.into_iter().for_each(|told| match told {
             Told::Ended(waker, owner, why) => {
