@@ -15,6 +15,7 @@ use crate::peers::{self, Peers};
 use crate::socket::Hub;
 use crate::store::{OpenError, Store};
 use crate::systemd::{self, Systemd};
+use crate::token::Key;
 use async_signal::{Signal, Signals};
 use futures_lite::{StreamExt as _, future};
 use smol::{Async, Timer};
@@ -143,6 +144,7 @@ fn build(executor: Executor, config: &Rc<Config>) -> Result<Rc<Site>, Error> {
     let directory = directory(executor, config, &hub, &peers)?;
     let house = House::new(Core {
         config: config.clone(),
+        key: Key::new(config.secret_key.expose()),
         executor,
         hub: hub.clone(),
         peers,

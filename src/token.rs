@@ -61,8 +61,40 @@ impl fmt::Display for TokenError {
 
 impl std::error::Error for TokenError {}
 
-/// The claims of a token that `secret` signed and that is valid at `now` (epoch seconds).
-pub fn verify(token: &str, secret: &str, now: i64) -> Result<Claims, TokenError> {
+impl Claims {
+    /// Whether they hold at `now` (epoch seconds).
+    ///
+    /// # Errors
+    /// It is too late, or too early.
+    pub fn check(&self, now: i64) -> Result<(), TokenError> {
+        if self.exp.is_some_and(|exp| exp <= now) {
+            return Err(TokenError::Expired);
+        }
+        if self.nbf.is_some_and(|nbf| nbf > now) {
+            return Err(TokenError::NotYetValid);
+        }
+        Ok(())
+    }
+}
+
+/// What tokens are verified with: HMAC that has taken in its secret. Without a secret nobody can sign.
+pub struct Key(Option<Hmac<Sha256>>);
+
+impl Key {
+    pub fn new(secret: &str) -> Self {
+        Self(keyed(secret))
+    }
+
+    /// The claims of a token that this key signed and that is valid at `now` (epoch seconds).
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn verify(&self, token: &str, now: i64) -> Result<Claims, TokenError> {
+        verify(token, self.0.as_ref(), now)
+    }
+}
+
+fn verify(token: &str, key: Option<&Hmac<Sha256>>, now: i64) -> Result<Claims, TokenError> {
     if token.len() > MAX_TOKEN_BYTES {
         return Err(TokenError::TooLong);
     }
@@ -74,17 +106,12 @@ pub fn verify(token: &str, secret: &str, now: i64) -> Result<Claims, TokenError>
         return Err(TokenError::Algorithm);
     }
     let signature = decode(signature)?;
-    let mac = keyed(secret).ok_or(TokenError::Signature)?;
+    let mac = key.ok_or(TokenError::Signature)?.clone();
     mac.chain_update(signed.as_bytes())
         .verify_slice(&signature)
         .map_err(|_| TokenError::Signature)?;
     let claims = read(part(payload)?)?;
-    if claims.exp.is_some_and(|exp| exp <= now) {
-        return Err(TokenError::Expired);
-    }
-    if claims.nbf.is_some_and(|nbf| nbf > now) {
-        return Err(TokenError::NotYetValid);
-    }
+    claims.check(now)?;
     Ok(claims)
 }
 
@@ -174,6 +201,10 @@ mod tests {
     use serde_json::json;
 
     const SECRET: &str = "test-secret";
+
+    fn verify(token: &str, secret: &str, now: i64) -> Result<Claims, TokenError> {
+        Key::new(secret).verify(token, now)
+    }
 
     fn signed(header: &str, payload: &str) -> String {
         let signed = format!(

@@ -8,6 +8,7 @@ use crate::peers::Peers;
 use crate::peers::documents::SharedDocuments;
 use crate::peers::pools::Pools;
 use crate::socket::{Args, Hub, Sid, Target};
+use crate::token::Key;
 use log::Level;
 use serde_json::json;
 use std::cell::RefCell;
@@ -17,6 +18,8 @@ use std::rc::Rc;
 /// The handles that every part may need. Made once, never dropped.
 pub struct Core {
     pub config: Rc<Config>,
+    /// What users' tokens are verified with.
+    pub key: Key,
     pub executor: Executor,
     /// This instance's sockets; what concerns other instances too goes through `peers`.
     pub hub: Rc<Hub>,

@@ -82,7 +82,7 @@ impl Sessions {
     /// Why the socket stays what it was.
     pub async fn sign_in(&'static self, sid: Sid, token: &str) -> Result<Rc<Identity>, Fault> {
         let core = self.core;
-        let who = match identity::identify(core, token).await {
+        let who = match identity::identify(core, token, core.pools.sessions.who(sid)).await {
             Err(Fault::Unavailable(why)) => {
                 self.retry_later(sid, token);
                 return Err(Fault::Unavailable(why));

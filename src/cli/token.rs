@@ -102,13 +102,19 @@ mod tests {
             .ok()
             .unwrap();
         let text = mint(&token, "secret", 1000).unwrap();
-        let claims = crate::token::verify(&text, "secret", 1119).unwrap();
+        let claims = crate::token::Key::new("secret")
+            .verify(&text, 1119)
+            .unwrap();
         assert_eq!(
             (claims.name.as_deref(), claims.role.as_deref()),
             (Some("ann"), Some("user"))
         );
         assert!(claims.jti.is_some_and(|jti| jti.len() == 32));
-        assert!(crate::token::verify(&text, "secret", 1120).is_err());
+        assert!(
+            crate::token::Key::new("secret")
+                .verify(&text, 1120)
+                .is_err()
+        );
     }
 
     #[test]

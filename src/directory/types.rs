@@ -3,6 +3,7 @@
 use crate::store::StoreError;
 use crate::token::Claims;
 use serde_json::value::RawValue;
+use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 
@@ -14,6 +15,8 @@ pub struct Identity {
     pub token: Rc<str>,
     /// The claims of the token, which are verified.
     pub claims: Claims,
+    /// The state of the directory that this was read in, where states are counted: in the same one the answer is the same.
+    pub as_of: Cell<u64>,
 }
 
 /// A user.

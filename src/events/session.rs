@@ -6,8 +6,9 @@ use crate::app::House;
 use crate::app::core::{Fault, Sender};
 use crate::app::identity;
 use crate::app::sessions::CHANNELS;
+use crate::directory::User;
 use crate::socket::{Args, Object, Sid, Step};
-use serde_json::json;
+use serde::Serialize;
 use std::rc::Rc;
 
 /// CONNECT: signs the socket in when its `auth` holds a good token.
@@ -20,6 +21,12 @@ pub fn connected(house: &'static House, sid: Sid, auth: &Args<'_>) -> Step {
     }))
 }
 
+#[derive(Serialize)]
+struct Joined<'a> {
+    id: &'a str,
+    name: &'a str,
+}
+
 /// `user-join`: as CONNECT, and all channels of the user. Answers `{id, name}`.
 pub fn user_join(house: &'static House, sid: Sid, args: &Args<'_>) -> Work {
     let Some(WithAuth { auth: Object(auth) }) = args.object() else {
@@ -30,9 +37,10 @@ pub fn user_join(house: &'static House, sid: Sid, args: &Args<'_>) -> Work {
         let token = token.clone();
         async move {
             let who = house.sessions.sign_in(sid, &token).await?;
-            let user = json!({ "id": who.user.id, "name": who.user.name });
-            house.sessions.enter_channels(&Sender { sid, who }).await?;
-            Ok(Args::one(&user))
+            let from = Sender { sid, who };
+            house.sessions.enter_channels(&from).await?;
+            let User { id, name, .. } = &from.who.user;
+            Ok(Args::one(&Joined { id, name }))
         }
     })
 }

@@ -13,7 +13,7 @@ mod rooms;
 mod select;
 mod types;
 
-pub use crate::engine::{Peer, Sid};
+pub use crate::engine::{BySid, Peer, Sid};
 pub use args::Args;
 pub use hub::Hub;
 pub use object::Object;

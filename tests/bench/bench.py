@@ -122,6 +122,8 @@ class Peer:
         client.send(f'42["stream",{count},"{TEXT}"]')
 
     echo = f'42{{id}}["echo","{TEXT}"]'
+    # Enters a room; with siskin this is signing in again with the same token.
+    join = '42{id}["join","another"]'
 
     def close(self):
         self.process.kill()
@@ -141,6 +143,7 @@ class Siskin(Peer):
 
     # It has no echo: a heartbeat of the same size comes in, is noted, and is acked with nothing.
     echo = f'42{{id}}["heartbeat",{{{{"x":"{TEXT}"}}}}]'
+    join = '42{id}["user-join",{{"auth":' + auth.replace("{", "{{").replace("}", "}}") + "}}]"
 
     def post(self, path, body, method="POST"):
         headers = {"Authorization": f"Bearer {API_KEY}", "Content-Type": "application/json"}
@@ -169,12 +172,32 @@ class Siskin(Peer):
 class Bare:
     """The write(2) loop."""
 
+    command = [str(TARGET / "release/examples/bare")]
+
     def __init__(self):
-        self.process = subprocess.Popen([str(TARGET / "release/examples/bare")], stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, text=True)
         self.port = int(self.process.stdout.readline())
 
     cpu_ns = Peer.cpu_ns
     close = Peer.close
+
+
+class BareEcho(Bare):
+    """The bare epoll loop (echo.c), with the bytes of siskin's echo."""
+
+    command = [str(ROOT / "target/bench-echo")]
+    echo = Siskin.echo
+
+
+class BareClient:
+    """A connection to it, which is a websocket from the start."""
+
+    def __init__(self, bare):
+        self.socket = socket.create_connection(("127.0.0.1", bare.port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    send = Client.send
+    until = Client.until
 
 
 def drain(sockets, size, seconds=120):
@@ -226,11 +249,19 @@ def broadcast(peer, clients, rounds):
     return (peer.cpu_ns() - before) / rounds / len(clients) / 1000
 
 
-def echo(peer, clients, rounds):
+def bare_echo(sockets, rounds):
+    bare = BareEcho()
+    used = echo(bare, [BareClient(bare) for _ in range(sockets)], rounds)
+    bare.close()
+    return used
+
+
+def echo(peer, clients, rounds, message=None):
+    message = message or peer.echo
     before = peer.cpu_ns()
     for n in range(rounds):
         for client in clients:
-            client.send(peer.echo.format(id=n))
+            client.send(message.format(id=n))
         for client in clients:
             client.until(f"43{n}[".encode())
     return (peer.cpu_ns() - before) / rounds / len(clients) / 1000
@@ -330,9 +361,11 @@ def main():
     options = arguments.parse_args()
     size = len(f'42["msg","{TEXT}"]') + 4
     floor = statistics.median(bare_broadcast(options.sockets, options.rounds, size) for _ in range(3))
-    print(f"bare write(2) loop: {floor:.2f} us of CPU a message of {size} bytes to {options.sockets} sockets\n")
-    print("| server | broadcast us | x bare | echo with ack us | streamed event us | start ms | RSS MiB | KiB/websocket | after 16 KB | KiB/poll |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print(f"bare write(2) loop: {floor:.2f} us of CPU a message of {size} bytes to {options.sockets} sockets")
+    echo_floor = statistics.median(bare_echo(50, 100) for _ in range(15))
+    print(f"bare epoll loop in C: {echo_floor:.2f} us of CPU an echo, 50 sockets\n")
+    print("| server | broadcast us | x bare | echo with ack us | x bare | join with ack us | streamed event us | start ms | RSS MiB | KiB/websocket | after 16 KB | KiB/poll |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|")
     for name, make in peers(options.only.split(",")).items():
         peer = make()
         start = statistics.median([peer.start_ms] + [restart_ms(make) for _ in range(4)])
@@ -341,6 +374,7 @@ def main():
             rounds = options.rounds if name != "python" else max(5, options.rounds // 5)
             sent = statistics.median(broadcast(peer, clients, rounds) for _ in range(3))
             echoed = statistics.median(echo(peer, clients[:50], 100) for _ in range(15))
+            joined = statistics.median(echo(peer, clients[:50], 100, peer.join) for _ in range(15))
             for client in clients[1:]:
                 client.close()
             time.sleep(0.5)
@@ -352,12 +386,14 @@ def main():
         empty, idle, used, poll = idle_memory(peer, options.idle)
         peer.close()
         print(
-            f"| {name} | {sent:.2f} | {sent / floor:.2f} | {echoed:.1f} | {streamed:.2f} | {start:.1f} | {empty / 1048576:.2f} | {idle} | {used} | {poll} |",
+            f"| {name} | {sent:.2f} | {sent / floor:.2f} | {echoed:.1f} | {echoed / echo_floor:.2f} | {joined:.1f} | {streamed:.2f} | {start:.1f} | {empty / 1048576:.2f} | {idle} | {used} | {poll} |",
             flush=True,
         )
     if "siskin" in options.only:
         print()
         joined_writes()
+        system_calls(1, 1000)
+        system_calls(50, 40)
         quiet(0, options.quiet_seconds)
         quiet(100, options.quiet_seconds)
 
@@ -380,6 +416,25 @@ def quiet(sockets, seconds):
     for client in clients:
         client.close()
     peer.close()
+
+
+def system_calls(sockets, rounds):
+    """How many system calls an echo costs, as strace counts them in all threads."""
+    if not shutil.which("strace"):
+        return print("system calls an echo: not counted, since there is no strace")
+    peer = Siskin()
+    clients = connect(peer, sockets)
+    echo(peer, clients, 1)
+    with tempfile.NamedTemporaryFile("r") as log:
+        command = ["strace", "-f", "-c", "-o", log.name, "-p", str(peer.process.pid)]
+        strace = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        strace.stderr.readline()
+        echo(peer, clients, rounds)
+        peer.close()
+        strace.wait(10)
+        total = next(line for line in log.read().splitlines() if line.endswith("total"))
+    # Percent, seconds, microseconds a call, calls, and errors if there were any.
+    print(f"system calls an echo, {sockets} websockets: {int(total.split()[3]) / rounds / sockets:.2f}")
 
 
 def joined_writes():

@@ -8,3 +8,6 @@ if [ ! -x .venv/bin/uvicorn ]; then
 fi
 [ -d node_modules/socket.io ] || npm ci --silent
 cargo build -q --release --manifest-path socketioxide/Cargo.toml
+# The floor of an echo.
+mkdir -p ../../../target
+cc -O2 -Wall -Wextra -o ../../../target/bench-echo ../echo.c

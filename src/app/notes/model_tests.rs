@@ -265,6 +265,7 @@ fn identity(user: &str, token: &str) -> Rc<Identity> {
         user,
         token,
         claims,
+        as_of: Default::default(),
     })
 }
 

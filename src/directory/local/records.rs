@@ -5,7 +5,7 @@ use crate::ground::names::{MAX_ID_CHARS, is_id};
 use crate::ground::tasks::{Executor, Single, Tasks};
 use crate::store::{Store, StoreError, Table};
 use serde_json::{Map, Value};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
@@ -19,6 +19,8 @@ pub struct Local {
     pub(super) tasks: Tasks,
     /// May a token's own claims make a user that has no entry?
     pub(super) trust_claims: bool,
+    /// How often users' entries were changed.
+    pub(super) changes: Cell<u64>,
     /// Users that were seen and when, not yet written.
     pub(super) seen: RefCell<BTreeMap<String, i64>>,
     /// Is the task running that writes them?
@@ -50,6 +52,7 @@ impl Local {
             store,
             tasks: Tasks::new(executor),
             trust_claims,
+            changes: Cell::default(),
             seen: RefCell::default(),
             writing_seen: Single::default(),
         })

@@ -53,6 +53,31 @@ fn ids(channels: Result<ChannelIds, Refusal>) -> Vec<String> {
 }
 
 #[test]
+fn who_comes_again_is_looked_up_when_users_have_changed() {
+    with_local(true, async |local, directory| {
+        let who = Rc::new(directory.identify("t", &claims("u", "user")).await.unwrap());
+        let again = async || directory.identify_again(&who).await;
+        assert!(Rc::ptr_eq(&again().await.unwrap(), &who));
+        let named = json!({"name": "Ann", "role": "user"});
+        local.put_user("u", record(named)).unwrap();
+        assert_eq!(again().await.unwrap().user.name, "Ann");
+        let pending = json!({"role": "pending"});
+        local.put_user("u", record(pending)).unwrap();
+        assert!(again().await.is_err());
+        local.delete_user("u").unwrap();
+        assert_eq!(again().await.unwrap().user, who.user);
+        directory.seen(&who);
+        local
+            .put_user("u", record(json!({"role": "user"})))
+            .unwrap();
+        let known = Rc::new(again().await.unwrap().as_ref().clone());
+        local.write_seen().unwrap();
+        let seen = directory.identify_again(&known).await.unwrap();
+        assert!(seen.user.record.contains("last_active_at"));
+    });
+}
+
+#[test]
 fn who_has_no_entry_is_refused_unless_claims_are_trusted() {
     with_local(false, async |_, directory| {
         let refused = directory.identify("t", &claims("u", "user")).await;

@@ -6,6 +6,7 @@ use crate::ground::clock::now;
 use crate::store::{Batch, StoreError, Table, key};
 use crate::token::Claims;
 use serde_json::Value;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -46,7 +47,13 @@ impl Local {
             user,
             token: token.into(),
             claims: claims.clone(),
+            as_of: Cell::new(self.changes.get()),
         })
+    }
+
+    /// Whether nothing was changed since that could change the answer.
+    pub(in crate::directory) fn is_same(&self, known: &Identity) -> bool {
+        known.as_of.get() == self.changes.get()
     }
 
     pub(in crate::directory) fn recheck(&self, who: &Identity) -> Result<(), Refusal> {
@@ -91,6 +98,11 @@ impl Local {
         if batch.is_empty() {
             return Ok(());
         }
+        self.write_users(batch)
+    }
+
+    fn write_users(&self, batch: Batch) -> Result<(), StoreError> {
+        self.changes.set(self.changes.get() + 1);
         self.store.write(batch)
     }
 
@@ -137,7 +149,7 @@ impl Local {
         }
         let mut batch = Batch::new();
         batch.put(Table::Users, id, encode(&user));
-        self.store.write(batch)?;
+        self.write_users(batch)?;
         Ok(UserChange {
             created: before.is_none(),
             access_changed: before.is_some_and(|b| b.get("role") != user.get("role")),
@@ -159,7 +171,7 @@ impl Local {
             batch.delete(Table::Members, key(channel, id));
             batch.delete(Table::Memberships, key(id, channel));
         }
-        self.store.write(batch)?;
+        self.write_users(batch)?;
         Ok(channels)
     }
 }

@@ -50,6 +50,7 @@ impl OpenWebui {
             user,
             token: token.into(),
             claims: claims.clone(),
+            as_of: Default::default(),
         })
     }
 

@@ -92,6 +92,7 @@ mod tests {
             user,
             token: format!("token of {id}").into(),
             claims: Claims::default(),
+            as_of: Default::default(),
         }
     }
 

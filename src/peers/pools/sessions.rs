@@ -7,7 +7,7 @@
 use super::changes::Changes;
 use crate::directory::{Identity, User};
 use crate::ground::clock::Moment;
-use crate::socket::Sid;
+use crate::socket::{BySid, Sid};
 use serde_json::{Map, Value};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -36,7 +36,7 @@ pub struct Reaped {
 /// All signed-in sockets of this instance.
 #[derive(Default)]
 pub struct SessionPool {
-    entries: RefCell<HashMap<Sid, Session>>,
+    entries: RefCell<BySid<Session>>,
     /// By token, so that sessions share what they have in common.
     identities: RefCell<HashMap<Rc<str>, Weak<Identity>>>,
     /// For whoever copies the pool elsewhere.
@@ -45,8 +45,9 @@ pub struct SessionPool {
 
 impl SessionPool {
     /// Signs a socket in, or again with a fresh identity; what it had open stays open.
-    pub fn sign_in(&self, sid: Sid, who: Identity, now: Moment) -> Rc<Identity> {
-        let who = self.share(who);
+    pub fn sign_in(&self, sid: Sid, who: Rc<Identity>, now: Moment) -> Rc<Identity> {
+        let again = self.who(sid).is_some_and(|known| Rc::ptr_eq(&known, &who));
+        let who = if again { who } else { self.share(who) };
         let expires = who.claims.exp.and_then(|exp| now.of(exp));
         let mut entries = self.entries.borrow_mut();
         let entry = entries.entry(sid).or_insert_with(|| Session {
@@ -216,14 +217,14 @@ impl SessionPool {
     }
 
     /// The identity that others with this token carry, if it still says the same.
-    fn share(&self, who: Identity) -> Rc<Identity> {
+    fn share(&self, who: Rc<Identity>) -> Rc<Identity> {
         let mut identities = self.identities.borrow_mut();
         if let Some(known) = identities.get(&who.token).and_then(Weak::upgrade)
-            && known.user == who.user
+            && (Rc::ptr_eq(&known, &who) || known.user == who.user)
         {
+            known.as_of.set(who.as_of.get());
             return known;
         }
-        let who = Rc::new(who);
         identities.insert(who.token.clone(), Rc::downgrade(&who));
         if identities.len() > 2 * self.entries.borrow().len() + 16 {
             identities.retain(|_, known| known.strong_count() > 0);
@@ -236,9 +237,10 @@ impl SessionPool {
 mod tests {
     use super::*;
     use crate::token::Claims;
+    use std::cell::Cell;
 
-    fn identity(id: &str, token: &str) -> Identity {
-        Identity {
+    fn identity(id: &str, token: &str) -> Rc<Identity> {
+        Rc::new(Identity {
             user: User {
                 id: id.into(),
                 name: id.to_uppercase(),
@@ -247,7 +249,8 @@ mod tests {
             },
             token: token.into(),
             claims: Claims::default(),
-        }
+            as_of: Cell::default(),
+        })
     }
 
     #[test]
@@ -312,7 +315,7 @@ mod tests {
         let now = Moment::now();
         for (exp, expired) in [(now.told + 60, false), (now.told - 60, true)] {
             let mut who = identity("u", &exp.to_string());
-            who.claims.exp = Some(exp);
+            Rc::make_mut(&mut who).claims.exp = Some(exp);
             pool.sign_in(sid, who, now);
             // Only the time of day changes.
             for step in [-MONTH, 0, MONTH] {

@@ -9,6 +9,10 @@ const io = new Server(http, { pingInterval: 25000, pingTimeout: 60000, cors: { o
 io.on("connection", (socket) => {
   socket.join("all");
   socket.on("echo", (...args) => args.pop()(...args));
+  socket.on("join", (room, ack) => {
+    socket.join(room);
+    ack();
+  });
   socket.on("broadcast", (text) => io.to("all").emit("msg", text));
   socket.on("stream", async (count, text) => {
     for (let n = 0; n < count; n++) {

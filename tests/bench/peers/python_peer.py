@@ -17,6 +17,11 @@ async def echo(sid, *args):
 
 
 @sio.event
+async def join(sid, room):
+    await sio.enter_room(sid, room)
+
+
+@sio.event
 async def broadcast(sid, text):
     await sio.emit("msg", text, room="all")
 

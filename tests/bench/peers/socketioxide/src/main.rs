@@ -10,6 +10,10 @@ async fn connected(socket: SocketRef) {
     socket.on("echo", async |Data::<Value>(data), ack: AckSender| {
         ack.send(&data).ok();
     });
+    socket.on("join", async |socket: SocketRef, Data::<String>(room), ack: AckSender| {
+        socket.join(room);
+        ack.send(&()).ok();
+    });
     socket.on("broadcast", async |socket: SocketRef, Data::<String>(text)| {
         socket.within("all").emit("msg", &text).await.ok();
     });
