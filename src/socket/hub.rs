@@ -159,6 +159,9 @@ impl Hub {
             return true;
         }
         let (room, first) = rooms.enter(&socket.nsp, room, key);
+        if socket.rooms.is_empty() {
+            socket.rooms.reserve_exact(1);
+        }
         socket.rooms.push(room.clone());
         let nsp = socket.nsp.clone();
         drop(state);
@@ -321,6 +324,8 @@ impl Hub {
         let key = state.sockets.insert(socket) as u32;
         state.by_sid.insert(sid, key);
         if let Some(client) = state.clients.get_mut(&session.sid) {
+            // Hardly anybody has a second one, and a list that grows by itself begins with room for four.
+            client.sockets.reserve_exact(1);
             client.sockets.push((nsp, sid));
         }
         metrics::shift(Gauge::Sockets, 1);
