@@ -255,7 +255,7 @@ test("others who have a chat open follow an answer; its user gets it once", asyn
     const chat = one.chats.open("ours");
     if (!chat.joined) await heard(chat, "joined");
     heardBy.set(one, []);
-    chat.on("*", (type, data, { shared }) => type !== "chat:presence" && heardBy.get(one).push([type, data, shared]));
+    chat.on("*", (type, data, { event }) => type !== "chat:presence" && heardBy.get(one).push([type, data, event.shared === true]));
   }
   let told = 0;
   bob.on("notify", () => told++);

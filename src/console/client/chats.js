@@ -55,7 +55,6 @@ export class Chats extends Emitter {
       message_id: event.message_id ?? null,
       here: event.chat_id === this.current,
       focused: client.isFocused(),
-      shared: event.shared === true,
       own: data?.session_id === undefined || data.session_id === client.id,
       event,
     };
@@ -63,7 +62,7 @@ export class Chats extends Emitter {
 
   /** What the page around the chat does: tell of a finished answer that nobody looks at, refresh its lists. */
   #tell(type, data, context) {
-    const looking = (context.here && context.focused) || context.shared;
+    const looking = (context.here && context.focused) || context.event.shared === true;
     if (type === "chat:completion" && data?.done && !looking) {
       this.#client.emit("notify", { kind: "chat", title: data.title ?? "", content: data.content ?? "", context });
     }

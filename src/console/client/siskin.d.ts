@@ -98,9 +98,7 @@ export interface ChatContext {
   focused: boolean;
   /** It is not for another session (`session_id` of its data). */
   own: boolean;
-  /** A copy of what somebody else does in a chat that the user has open. */
-  shared: boolean;
-  /** The payload as it came. */
+  /** The payload as it came; `shared`: a copy of what somebody else does in a chat that the user has open. */
   event: any;
 }
 
