@@ -454,3 +454,38 @@ async def test_a_stream_reaches_the_instance_that_has_it_open(s):
 
     await until(all_of_them, what="20 events")
     assert [event["n"] for event in got] == list(range(20))
+
+
+@scene
+async def test_an_answer_is_followed_on_another_instance(s):
+    """The copies for others who have a chat open cross, and the session that asked is left out wherever it is."""
+    for api in (s.a, s.b):
+        await api("PUT", "/chats/c", {"user_id": "ann", "title": "c", "access_grants": [GRANT]})
+    for client in (s.ann, s.bob):
+        assert await client.io.call(*joined("c"), timeout=20)
+    await until(lambda: present(s.bob) == ["ann", "bob"], what="both in the chat")
+
+    async def emit(api, event, **more):
+        await api("POST", "/chat/event", {"user_id": "ann", "chat_id": "c", "message_id": "m", "save": False, "event": event, **more})
+
+    def shared(client):
+        return [event["data"] for event in client.events("events") if event.get("shared") and event["data"]["type"] not in ("chat:presence", "end")]
+
+    delta = {"type": "response.output_text.delta", "item_id": "i", "delta": "Hi"}
+    for api, asker in ((s.a, s.ann), (s.b, s.ann), (s.a, s.bob)):
+        for client in (s.ann, s.bob):
+            client.received.clear()
+        await emit(api, {"type": "status", "data": {"done": False}}, session_id=asker.sid)
+        await emit(api, {"type": "response:completion", "data": delta}, session_id=asker.sid)
+        await emit(api, {"type": "chat:completion", "data": {"done": True, "content": "Hi"}}, session_id=asker.sid)
+        await api.emit("end", 1, room="chat:c")
+        for client in (s.ann, s.bob):
+            await seen(client, "end")
+        text = [{"type": "message", "status": "in_progress", "role": "assistant", "id": "i", "content": [{"type": "text", "text": "Hi"}]}]
+        copies = [
+            {"type": "status", "data": {"done": False}},
+            {"type": "chat:completion", "data": {"output": text}},
+            {"type": "chat:completion", "data": {"done": True, "content": "Hi", "output": text}},
+        ]
+        other = s.bob if asker is s.ann else s.ann
+        assert (shared(other), shared(asker)) == (copies, [])
