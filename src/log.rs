@@ -42,22 +42,40 @@ thread_local! {
     static TAIL: RefCell<Tail> = RefCell::default();
 }
 
+/// What the lines about packets are about: they have settings of their own, whatever the level is.
+pub const SOCKETIO: &str = "siskin::socketio";
+pub const ENGINEIO: &str = "siskin::engineio";
+
+/// Which packets are logged.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Packets {
+    pub socketio: bool,
+    pub engineio: bool,
+}
+
 struct Stderr {
     journald: bool,
+    level: LevelFilter,
+    packets: Packets,
 }
 
 // The log crate wants its writer for the whole life of the process.
 static STDERR: OnceLock<Stderr> = OnceLock::new();
 
-/// Starts logging, and logs a panic as one line. Later calls change the level alone.
-pub fn start(level: LevelFilter) {
+/// Starts logging, and logs a panic as one line. Called once.
+pub fn start(level: LevelFilter, packets: Packets) {
     let stderr = STDERR.get_or_init(|| Stderr {
         journald: stderr_is_journald(),
+        level,
+        packets,
     });
     if log::set_logger(stderr).is_ok() {
         std::panic::set_hook(Box::new(|panic| log::error!("panic: {panic}")));
     }
-    log::set_max_level(level);
+    log::set_max_level(match packets.socketio || packets.engineio {
+        true => level.max(LevelFilter::Debug),
+        false => level,
+    });
 }
 
 /// The remembered lines with a number above `after`, oldest first.
@@ -74,8 +92,14 @@ pub fn tenths(time: Duration) -> String {
 impl Log for Stderr {
     /// Libraries say a lot that is worth nothing to the reader of this log: of them only warnings.
     fn enabled(&self, metadata: &Metadata) -> bool {
-        let ours = metadata.target().split("::").next() == Some("siskin");
-        ours || metadata.level() <= Level::Warn
+        match metadata.target() {
+            SOCKETIO => self.packets.socketio,
+            ENGINEIO => self.packets.engineio,
+            target => {
+                let ours = target.split("::").next() == Some("siskin");
+                metadata.level() <= self.level && (ours || metadata.level() <= Level::Warn)
+            }
+        }
     }
 
     fn log(&self, record: &Record) {

@@ -28,6 +28,9 @@ const OWN_TIME: Duration = Duration::from_secs(120);
 const LEAST_TIME: Duration = Duration::from_secs(60);
 const MOST_TIME: Duration = Duration::from_secs(240);
 
+/// As long as there is somebody to answer.
+const FOR_EVER: Duration = Duration::from_secs(366 * 86400);
+
 /// Whom a backend asks, and about which message.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Question {
@@ -97,8 +100,8 @@ impl Calls {
             own_time,
             one_session,
         } = prepare(event)?;
-        let times = [timeout, own_time, Some(self.core.config.caller_timeout)];
-        let time = times.into_iter().flatten().min().unwrap_or(OWN_TIME);
+        let times = [timeout, own_time, self.core.config.caller_timeout];
+        let time = times.into_iter().flatten().min().unwrap_or(FOR_EVER);
         let deadline = Instant::now() + time;
         let owner = self.sessions.owner(&question.session_id).await;
         if owner.ok_or(NoAnswer::Unknown)? != question.user_id {

@@ -10,8 +10,11 @@ pub struct Serve {}
 
 pub fn run() -> Outcome {
     let reading = crate::config::read_environment();
-    let level = reading.config.as_ref().map(|config| config.log);
-    crate::log::start(level.unwrap_or(log::LevelFilter::Info));
+    let (level, packets) = match &reading.config {
+        Some(config) => (config.log, config.log_packets),
+        None => (log::LevelFilter::Info, crate::log::Packets::default()),
+    };
+    crate::log::start(level, packets);
     for warning in &reading.warnings {
         log::warn!("{warning}");
     }

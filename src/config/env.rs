@@ -1,6 +1,6 @@
 //! The environment: which value a setting was given and where, and which names nobody knows.
 
-use super::table::{FOREIGN, Row, SETTINGS};
+use super::table::{Row, SETTINGS};
 use super::{Mistake, Source};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -59,6 +59,11 @@ pub fn given<'a>(env: &'a Env, name: &str) -> Option<&'a str> {
     (!value.is_empty()).then_some(value)
 }
 
+/// Whether a variable is there and says nothing.
+pub fn is_empty(env: &Env, name: &str) -> bool {
+    env.get(name).is_some_and(|value| value.trim().is_empty())
+}
+
 fn read(path: &Path, name: &str) -> Result<String, Mistake> {
     let mistake = |what: String| {
         let fix = "name a readable file that holds the value alone";
@@ -96,7 +101,7 @@ fn is_known(name: &str) -> bool {
     let reads = |row: &&Row| {
         row.is_called(name) || row.secret && file_of.is_some_and(|name| row.is_called(name))
     };
-    FOREIGN.contains(&name) || SETTINGS.iter().any(reads)
+    SETTINGS.iter().any(reads)
 }
 
 /// The known name that takes the fewest changes of a character, if they are few.

@@ -17,6 +17,7 @@ pub use origin::Origin;
 pub use redis::RedisOptions;
 pub use redis::{RedisSettings, RedisTls};
 
+use crate::log::Packets;
 use env::Env;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -39,6 +40,8 @@ pub struct Config {
     pub trust_token_claims: bool,
     pub cors: Cors,
     pub log: log::LevelFilter,
+    /// Which packets are logged.
+    pub log_packets: Packets,
     pub console: bool,
     pub trusted_proxies: Vec<Network>,
     pub transports: Transports,
@@ -47,7 +50,7 @@ pub struct Config {
     /// Between two `heartbeat` events of a client.
     pub heartbeat_interval: Duration,
     /// How long the caller waits for an ack.
-    pub caller_timeout: Duration,
+    pub caller_timeout: Option<Duration>,
     pub max_connections: usize,
     pub max_connections_per_address: usize,
     /// Token bucket a session, filled at this rate, ten times as deep; `None`: no limit.

@@ -6,7 +6,9 @@ use super::{
     Config, DirectoryKind, Mistake, Reading, RedisSettings, RedisTls, Secret, Source, Transports,
 };
 use super::{redis, values};
+use crate::log::Packets;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Files that stay open beside the connections: listeners, store, Redis, upstream.
 const RESERVED_FILES: u64 = 64;
@@ -59,13 +61,17 @@ impl Reader<'_> {
             trust_token_claims: self.value(&table::SISKIN_TRUST_TOKEN_CLAIMS)?,
             cors: self.value(&table::CORS_ALLOW_ORIGIN)?,
             log: self.value(&table::SISKIN_LOG)?,
+            log_packets: Packets {
+                socketio: self.value(&table::WEBSOCKET_SERVER_LOGGING)?,
+                engineio: self.value(&table::WEBSOCKET_SERVER_ENGINEIO_LOGGING)?,
+            },
             console: self.value(&table::SISKIN_CONSOLE)?,
             trusted_proxies: self.value(&table::SISKIN_TRUSTED_PROXIES)?,
             transports: self.transports()?,
             ping_interval: self.value(&table::WEBSOCKET_SERVER_PING_INTERVAL)?,
             ping_timeout: self.value(&table::WEBSOCKET_SERVER_PING_TIMEOUT)?,
             heartbeat_interval: self.value(&table::WEBSOCKET_HEARTBEAT_INTERVAL)?,
-            caller_timeout: self.value(&table::WEBSOCKET_EVENT_CALLER_TIMEOUT)?,
+            caller_timeout: self.caller_timeout()?,
             max_connections,
             max_connections_per_address: self
                 .computed(&table::SISKIN_MAX_CONNECTIONS_PER_ADDRESS, half),
@@ -89,6 +95,17 @@ impl Reader<'_> {
         let key = self.optional(&table::SISKIN_API_KEY)?;
         self.warn_if_short(&table::SISKIN_API_KEY.row, &key);
         Some(key)
+    }
+
+    /// Set to nothing it is none, as for the reference.
+    fn caller_timeout(&mut self) -> Option<Option<Duration>> {
+        let row = &table::WEBSOCKET_EVENT_CALLER_TIMEOUT.row;
+        if env::is_empty(self.env, row.name) {
+            let source = Source::Environment(row.name);
+            self.effective.push((row, Some(String::new()), source));
+            return Some(None);
+        }
+        self.value(&table::WEBSOCKET_EVENT_CALLER_TIMEOUT).map(Some)
     }
 
     fn transports(&mut self) -> Option<Transports> {

@@ -4,8 +4,8 @@
 
 use super::redis::{REDIS_JSON, REDIS_URL, RedisJson};
 use super::values::{
-    ADDRESSES, BYTES, COUNT, DIRECTORY, FLAG, FOLDER, HOSTS, Host, LEVEL, LIMIT, MANAGER, NETWORKS,
-    ORIGINS, PORT, SECONDS, SECRET, TEXT, TRANSPORTS,
+    ADDRESSES, BYTES, COUNT, DIRECTORY, FLAG, FOLDER, HEARTBEAT, HOSTS, Host, LEVEL, LIFETIME,
+    LIMIT, MANAGER, NETWORKS, ORIGINS, PORT, SECONDS, SECRET, TEXT, TRANSPORTS,
 };
 use super::{Cors, DirectoryKind, Network, Secret, Transports};
 use log::LevelFilter;
@@ -123,6 +123,12 @@ settings! {
     /// The least important lines that are logged, on standard error.
     SISKIN_LOG: LevelFilter = LEVEL, Value("info");
 
+    /// Logs Socket.IO packets, as debug lines whatever SISKIN_LOG is: kind, event name and size, never what is in them.
+    WEBSOCKET_SERVER_LOGGING: bool = FLAG, Value("false");
+
+    /// Logs Engine.IO packets, in the same way.
+    WEBSOCKET_SERVER_ENGINEIO_LOGGING: bool = FLAG, Value("false");
+
     /// Serves the console page at /.
     SISKIN_CONSOLE: bool = FLAG, Value("true");
 
@@ -143,9 +149,10 @@ settings! {
     WEBSOCKET_SERVER_PING_TIMEOUT: Duration = SECONDS, Value("60");
 
     /// How often clients send their heartbeat event; who misses four (and 120 s) no longer counts as present.
-    WEBSOCKET_HEARTBEAT_INTERVAL: Duration = SECONDS, Value("30");
+    WEBSOCKET_HEARTBEAT_INTERVAL: Duration = HEARTBEAT, Value("30");
 
-    /// How long a backend's question to a browser waits for the answer.
+    /// How long a backend's question to a browser waits for the answer; set to nothing it waits as long as the browser is
+    /// there.
     WEBSOCKET_EVENT_CALLER_TIMEOUT: Duration = SECONDS, Value("300");
 
     /// Connections in all; more are refused.
@@ -208,11 +215,5 @@ settings! {
     REDIS_KEY_PREFIX: String = TEXT, Value("open-webui");
 
     /// How long a task in Redis outlives an instance that died.
-    REDIS_TASK_TTL: Duration = SECONDS, Value("300");
+    REDIS_TASK_TTL: Duration = LIFETIME, Value("300");
 }
-
-/// Names of the reference that begin as ours do and mean nothing here: no warning about them.
-pub const FOREIGN: &[&str] = &[
-    "WEBSOCKET_SERVER_LOGGING",
-    "WEBSOCKET_SERVER_ENGINEIO_LOGGING",
-];

@@ -42,6 +42,8 @@ pub const LIMIT: Kind<usize> = kind("a whole number", limit);
 pub const PORT: Kind<u16> = kind("a whole number", port);
 pub const BYTES: Kind<usize> = kind("bytes, also as 64 KiB or 16 MiB", bytes);
 pub const SECONDS: Kind<Duration> = kind("seconds, also 0.5", seconds);
+pub const HEARTBEAT: Kind<Duration> = kind("seconds, from 5 to 90", heartbeat);
+pub const LIFETIME: Kind<Duration> = kind("seconds, or 0 for ever", lifetime);
 pub const LEVEL: Kind<LevelFilter> = kind(LEVELS, level);
 pub const TRANSPORTS: Kind<Transports> = kind(TRANSPORT_NAMES, transports);
 pub const MANAGER: Kind<&str> = kind(MANAGERS, |text| word(text, MANAGERS));
@@ -122,6 +124,22 @@ fn seconds(text: &str) -> Result<Duration, String> {
     // JSON's reader of numbers is here anyway; the standard library's brings 15 KB with it.
     let time = serde_json::from_str(text).ok().and_then(within_a_year);
     time.ok_or_else(|| "write seconds as 25 or 0.5, more than 0 and at most a year".to_owned())
+}
+
+/// Seconds; what is less or more than the reference takes becomes the least or the most.
+fn heartbeat(text: &str) -> Result<Duration, String> {
+    let seconds: Option<f64> = serde_json::from_str(text).ok();
+    let seconds = seconds.filter(|seconds| *seconds >= 0.0);
+    let seconds = seconds.ok_or_else(|| "write seconds, from 5 to 90".to_owned())?;
+    Ok(Duration::from_secs_f64(seconds.clamp(5.0, 90.0)))
+}
+
+/// Seconds, or 0, which stands for no end.
+fn lifetime(text: &str) -> Result<Duration, String> {
+    match text {
+        "0" => Ok(Duration::ZERO),
+        text => seconds(text),
+    }
 }
 
 pub fn within_a_year(seconds: f64) -> Option<Duration> {

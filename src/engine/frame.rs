@@ -81,6 +81,17 @@ pub fn packets(frame: &[u8]) -> u64 {
     count
 }
 
+/// The texts (`true`) and binary messages of a frame.
+pub fn each(frame: &[u8], mut one: impl FnMut(bool, &[u8])) {
+    let mut rest = frame;
+    while let Some((kind, body, after)) = split(rest) {
+        rest = after;
+        if kind == TEXT || kind == BINARY {
+            one(kind == TEXT, body);
+        }
+    }
+}
+
 /// Unmasked header of a final frame (RFC 6455, 5.2).
 fn header(bytes: &mut Vec<u8>, kind: u8, length: usize) {
     bytes.push(kind);

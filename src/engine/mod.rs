@@ -14,6 +14,7 @@ mod request;
 mod session;
 mod sid;
 mod stream;
+mod trace;
 mod turn;
 mod websocket;
 mod wire;

@@ -3,7 +3,7 @@
 use super::beat::Beat;
 use super::packet::{CLOSE, NOOP};
 use super::stream::{Input, Wire};
-use super::{Allowance, Engine, Message, Packet, Peer, Sid, Step, frame};
+use super::{Allowance, Engine, Message, Packet, Peer, Sid, Step, frame, trace};
 use crate::ground::net::Reactor;
 use crate::ground::net::input::Unfinished;
 use crate::metrics::{self, Counter, Gauge};
@@ -210,6 +210,7 @@ impl Session {
             self.doom(Closed::Overflow);
             return false;
         }
+        trace::sent(&self.sid, frame);
         metrics::add(Counter::PacketsOut, 1);
         self.mark_dirty();
         if early && self.transport.get() == Transport::Websocket {
@@ -278,6 +279,7 @@ impl Session {
     /// Handles a text packet from the current transport.
     pub(super) fn receive_text(self: &Rc<Self>, text: &str) -> Step {
         metrics::add(Counter::PacketsIn, 1);
+        trace::packet(&self.sid, "received", text.as_bytes());
         match Packet::decode(text) {
             Some(Packet::Message(data)) => {
                 self.pay(data.len());
@@ -302,6 +304,7 @@ impl Session {
     /// Handles a binary message from the current transport.
     pub(super) fn receive_binary(self: &Rc<Self>, data: &[u8]) -> Step {
         metrics::add(Counter::PacketsIn, 1);
+        trace::binary(&self.sid, "received", data.len());
         self.pay(data.len());
         self.engine.handler().message(self, Message::Binary(data))
     }

@@ -2,9 +2,9 @@
 
 use super::Peer;
 use super::decoder::{Decoder, Item};
-use super::frame;
 use super::session::{Closed, Session, Transport};
 use super::stream::{Counted, Input, Wire};
+use super::{frame, trace};
 use crate::ground::net::Socket;
 use crate::ground::tasks::within;
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -83,11 +83,13 @@ async fn probe(session: &Rc<Session>, socket: &Socket, input: &mut Input) -> io:
     let mut frames = PROBE_FRAMES;
     loop {
         let word = probe_word(socket, input, &mut frames).await?;
+        trace::packet(&session.sid, "received", word.as_bytes());
         match word.as_str() {
             "2probe" if session.is_probed() => {
                 socket
                     .get_ref()
                     .write_all(&frame::packet(&["3probe"], &[]))?;
+                trace::packet(&session.sid, "sent", b"3probe");
                 session.release_poll();
             }
             "5" if session.ended().is_none() => return Ok(()),

@@ -2,7 +2,7 @@
 
 use super::packet::{Kind, Malformed, Packet, is_too_deep};
 use super::partial::{Client, Partial};
-use super::{Args, Event, Hub, Reason, Sid, encode};
+use super::{Args, Event, Hub, Reason, Sid, encode, trace};
 use crate::engine::{self, Closed, Message, Session, Step};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -112,6 +112,7 @@ impl Hub {
         attachments: Vec<Vec<u8>>,
     ) -> Result<Step, Malformed> {
         let sid = self.sid_of(session, packet.nsp);
+        trace::received(&sid.unwrap_or(session.sid), packet);
         match (packet.kind, sid) {
             (Kind::Connect, None) => self.connect(session, packet),
             (Kind::Disconnect, sid) => {
@@ -166,10 +167,12 @@ impl Hub {
             false => self.handler().connect(sid, packet.nsp, &auth),
         };
         if let Err(why) = verdict {
+            trace::sent(session.sid, packet.nsp, "CONNECT_ERROR", why.len());
             session.send(&encode::connect_error(packet.nsp, &why));
             return Ok(None);
         }
         self.add(sid, packet.nsp, session);
+        trace::sent(sid, packet.nsp, "CONNECT", 0);
         session.send(&encode::connect(packet.nsp, sid.as_str()));
         Ok(self.handler().connected(sid, packet.nsp, auth))
     }

@@ -3,10 +3,10 @@
 //! Every method but `call` is synchronous, so nothing interleaves; no borrow is held while the application is
 //! called. A socket costs a slab entry, a table entry, and one `u32` in each room it is in.
 
-use super::encode;
 use super::partial::Client;
 use super::rooms::Rooms;
 use super::{Args, CallError, Handler, Reason, Sid, Target, To};
+use super::{encode, trace};
 use crate::engine::{BySid, Closed, Peer, Session};
 use crate::ground::tasks::within;
 use crate::metrics::{self, Counter, Gauge};
@@ -69,6 +69,7 @@ impl Hub {
     /// Sends an event to this instance's sockets: encoded once, shared by all. Returns how many got it.
     pub fn emit(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> usize {
         let reached = self.send(target, event, args);
+        trace::emitted(target, event, args, reached);
         if let Some(handler) = self.handler.get() {
             handler.emitted(target, event, args);
         }
@@ -106,6 +107,7 @@ impl Hub {
             return None;
         }
         self.next_ack.set(id);
+        trace::emitted(&Target::sid(sid), event, args, 1);
         socket.acks.push((id, done));
         Some(id)
     }
@@ -143,6 +145,7 @@ impl Hub {
     /// Answers a client's event.
     pub fn ack(&self, sid: Sid, ack: u64, args: &Args<'_>) {
         if let Some(socket) = self.state.borrow().socket(sid) {
+            trace::sent(sid, &socket.nsp, "ACK", args.json().len());
             socket.session.send(&encode::ack(&socket.nsp, ack, args));
         }
     }
@@ -293,6 +296,7 @@ impl Hub {
             let Some(socket) = state.socket(sid) else {
                 return false;
             };
+            trace::sent(sid, &socket.nsp, "DISCONNECT", 0);
             socket.session.send(&encode::disconnect(&socket.nsp));
             socket.session.clone()
         };

@@ -11,6 +11,7 @@ mod partial;
 mod random_tests;
 mod rooms;
 mod select;
+mod trace;
 mod types;
 
 pub use crate::engine::{BySid, Peer, Sid};

@@ -72,6 +72,24 @@ def test_a_task_is_renewed_while_it_waits(start, reference):
     eventually(lambda: reference.redis.keys(reference.key("tasks*")), [])
 
 
+def test_a_task_may_live_until_it_is_removed(start, reference):
+    """REDIS_TASK_TTL=0: its key has no end, as the reference sets it, and goes with the save all the same."""
+    siskin = start(REDIS_TASK_TTL=0)
+    ann = Editor(siskin, "ann", note(siskin))
+    ann.open()
+    seen = set()
+
+    def kept():
+        ann.update(typed(7, len(seen)), data=markdown(str(len(seen))))
+        for id in reference.tasks(ann.document):
+            seen.add(reference.redis.ttl(reference.key(f"tasks:{id}")))
+        return seen - {-2}
+
+    wait_for(kept, 60, "task")
+    assert seen - {-2} == {-1}
+    eventually(lambda: reference.redis.keys(reference.key("tasks*")), [])
+
+
 def test_tasks_of_a_process_that_died_keep_nothing(start, reference):
     """A document that somebody else is about to save stays; once that task is not renewed any more, it goes, and the task too."""
     siskin = start()

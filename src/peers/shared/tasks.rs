@@ -28,7 +28,7 @@ pub struct SaveTasks {
     owner: Tasks,
     redis: Redis,
     locks: Rc<Locks>,
-    /// How long a task is believed to run that nobody renews.
+    /// How long a task is believed to run that nobody renews; zero: until somebody removes it.
     lifetime: Duration,
     here: RefCell<HashMap<Rc<str>, SaveTask>>,
     /// Rung when one is stopped.
@@ -170,11 +170,10 @@ impl SaveTasks {
 
     fn creation(&self, id: &str, item: &str) -> [redis::Cmd; 3] {
         let mut alive = redis::cmd("SET");
-        alive
-            .arg(self.redis.key(&format!("tasks:{id}")))
-            .arg("1")
-            .arg("EX")
-            .arg(self.seconds());
+        alive.arg(self.redis.key(&format!("tasks:{id}"))).arg("1");
+        if !self.lifetime.is_zero() {
+            alive.arg("EX").arg(self.seconds());
+        }
         let mut task = redis::cmd("HSET");
         task.arg(self.redis.key("tasks")).arg(id).arg(item);
         let mut member = redis::cmd("SADD");
@@ -202,6 +201,9 @@ impl SaveTasks {
 
     /// Renews the keys of our tasks every quarter of their life, while there are any.
     fn keep_renewing(self: &Rc<Self>) {
+        if self.lifetime.is_zero() {
+            return;
+        }
         let tasks = self.clone();
         let renew = || async move {
             loop {

@@ -1,0 +1,54 @@
+//! Lines about Socket.IO packets, when `WEBSOCKET_SERVER_LOGGING` asks for them: kind, event and size, never what is in them.
+
+use super::packet::{Kind, Packet};
+use super::{Args, Sid, Target, To};
+use crate::log::SOCKETIO;
+use log::Level::Debug;
+use std::fmt::Display;
+
+/// A packet of a client came.
+pub fn received(from: &dyn Display, packet: &Packet<'_>) {
+    if !log::log_enabled!(target: SOCKETIO, Debug) {
+        return;
+    }
+    let (nsp, bytes) = (packet.nsp, packet.data.len());
+    let id = packet.id.map_or_else(String::new, |id| format!(" {id}"));
+    let what = match packet.kind {
+        Kind::Connect => "CONNECT".to_owned(),
+        Kind::Disconnect => "DISCONNECT".to_owned(),
+        Kind::Ack => format!("ACK{id}"),
+        Kind::Event => match Packet::event(packet.data) {
+            Ok((name, _)) => format!("EVENT{id} {name:?}"),
+            Err(_) => "EVENT".to_owned(),
+        },
+    };
+    let attached = attached(packet.attachments);
+    log::debug!(target: SOCKETIO, "Socket.IO {from} received {what} in {nsp}, {bytes} bytes{attached}");
+}
+
+/// An event is sent to so many sockets.
+pub fn emitted(target: &Target<'_>, event: &str, args: &Args<'_>, sockets: usize) {
+    if log::log_enabled!(target: SOCKETIO, Debug) {
+        let to = match target.to {
+            To::All => "all".to_owned(),
+            To::Room(room) => format!("{room:?}"),
+            To::Rooms(rooms) => format!("{rooms:?}"),
+            To::Sid(sid) => sid.to_string(),
+        };
+        let (nsp, bytes) = (target.nsp, args.json().len());
+        let attached = attached(args.attachments().len());
+        log::debug!(target: SOCKETIO, "Socket.IO sent EVENT {event:?} to {to} in {nsp}: {sockets} sockets, {bytes} bytes{attached}");
+    }
+}
+
+/// Another packet is sent to one socket.
+pub fn sent(sid: Sid, nsp: &str, what: &str, bytes: usize) {
+    log::debug!(target: SOCKETIO, "Socket.IO {sid} sent {what} in {nsp}, {bytes} bytes");
+}
+
+fn attached(count: usize) -> String {
+    match count {
+        0 => String::new(),
+        count => format!(" and {count} attachments"),
+    }
+}
