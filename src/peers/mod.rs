@@ -296,6 +296,24 @@ impl Peers {
             }
         }
     }
+
+    /// Whether so much waits to be told to the others that who streams should wait.
+    pub fn is_crowded(&self) -> bool {
+        match self {
+            Self::Alone(_) => false,
+            #[cfg(feature = "redis")]
+            Self::Redis(peers) => peers.backplane.is_crowded(),
+        }
+    }
+
+    /// Waits until it need not.
+    pub async fn has_room(&self) {
+        match self {
+            Self::Alone(_) => {}
+            #[cfg(feature = "redis")]
+            Self::Redis(peers) => peers.backplane.has_room().await,
+        }
+    }
 }
 
 /// What the others know.

@@ -214,6 +214,16 @@ impl Backplane {
             .publish(self.redis.key(STREAMS).into(), message);
     }
 
+    /// Whether who streams should wait.
+    pub fn is_crowded(&self) -> bool {
+        self.publisher.is_crowded()
+    }
+
+    /// Waits until it need not.
+    pub async fn has_room(&self) {
+        self.publisher.has_room().await;
+    }
+
     /// Takes the events of streams that other instances' clients send to a backend of this one.
     fn take_streams(&self, streams: Rc<Streams>) {
         #[derive(serde::Deserialize)]

@@ -13,6 +13,8 @@ use std::rc::Rc;
 
 /// Bytes that may wait; a single larger message passes when nothing else waits.
 const BYTES: usize = 8 << 20;
+/// From so many bytes on, streams wait.
+const CROWDED: usize = 1 << 20;
 /// What is written at a time, at most, but for a single larger message.
 const BATCH_BYTES: usize = 256 << 10;
 const BATCH: usize = 500;
@@ -52,6 +54,17 @@ impl Publisher {
             self.lose(lost, "more than 8 MiB wait for Redis");
         }
         self.filled.ring();
+    }
+
+    /// Whether so much waits that who can wait should.
+    pub fn is_crowded(&self) -> bool {
+        self.bytes.get() > CROWDED
+    }
+
+    /// Waits until less waits.
+    pub async fn has_room(&self) {
+        let room = || (!self.is_crowded()).then_some(());
+        self.emptied.until(room).await;
     }
 
     /// Runs as long as the server does.
