@@ -79,6 +79,8 @@ SECONDS = {
     "browser/live (node)": 45,
     "redis/test_backplane (python)": 40,
     "openwebui/test_upstream (python)": 40,
+    "openwebui/encrypted (node)": 120,
+    "openwebui/test_latency (python)": 60,
     "abuse/test_load (python)": 40,
     "contract/test_transcripts (python)": 35,
     "documents/trace (node)": 30,
