@@ -58,6 +58,8 @@ def test_an_event_that_nobody_here_knows_is_answered(start_siskin, redis_or_none
             counted = [args for event, user, *args in process.took if event == "invented:count"]
             assert counted == [[number] for number in range(500)]
             assert process.took[-1] == ("invented:blob", "ann", {"bytes": b"\x00\xff" * 1000})
+            large = {"text": "ä" * (1 << 17), "list": [*range(100_000)]}
+            assert await ann.call("invented:ask", large) == [sid, large]
             assert process.relays == [sid]
             await ann.io.disconnect()
             await until(lambda: process.gone == [sid], "the end of the relay")
