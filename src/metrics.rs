@@ -160,6 +160,11 @@ pub fn event(name: &str) {
     NAMED.with(|cells| cells[place].set(cells[place].get().wrapping_add(1)));
 }
 
+/// The name that it is counted under.
+pub fn event_name(name: &str) -> &'static str {
+    EVENTS[EVENTS[..OTHER].binary_search(&name).unwrap_or(OTHER)]
+}
+
 /// All events received so far.
 pub fn events() -> u64 {
     NAMED.with(|cells| cells.iter().map(Cell::get).sum())

@@ -2,6 +2,7 @@
 
 use crate::app::House;
 use crate::app::core::{Core, ReachedLimits};
+use crate::app::limit::Limit;
 use crate::config::{Config, DirectoryKind};
 use crate::directory::Directory;
 use crate::directory::local::Local;
@@ -152,6 +153,7 @@ fn build(executor: Executor, config: &Rc<Config>) -> Result<Rc<Site>, Error> {
         documents,
         pools,
         limits: ReachedLimits::default(),
+        limit: Limit::new(config.events_per_second),
     });
     hub.set_handler(Dispatch::new(house));
     house.start();

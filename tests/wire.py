@@ -73,7 +73,7 @@ class WebSocket(Raw):
     """A websocket, frame by frame."""
 
     def __init__(self, instance, query="", timeout=10, **connect):
-        super().__init__(instance, timeout)
+        super().__init__(instance, timeout, **connect)
         key = base64.b64encode(os.urandom(16)).decode()
         self.send(
             f"GET {PATH}websocket{query} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

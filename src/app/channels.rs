@@ -65,8 +65,7 @@ impl Channels {
         });
         let room = rooms::of_channel(channel_id);
         self.core
-            .peers
-            .emit(&Target::room(&room), "events:channel", &args);
+            .emit_for(from, &Target::room(&room), "events:channel", &args);
     }
 
     /// The member has read the channel up to now.

@@ -91,7 +91,7 @@ impl Chats {
         });
         let except = [sid.as_str()];
         let others = Target::room(&room).but(&except);
-        core.peers.emit(&others, "events", &Args::one(&event));
+        core.emit_for(from, &others, "events", &Args::one(&event));
         Ok(true)
     }
 

@@ -1,7 +1,9 @@
 //! What all parts of the application stand on: sockets, directory, peers, pools; and who sent an event, and why it failed.
 
+use super::limit::Limit;
 use crate::config::Config;
 use crate::directory::{Directory, Identity, Refusal};
+use crate::ground::net::Reactor;
 use crate::ground::tasks::Executor;
 use crate::metrics;
 use crate::peers::Peers;
@@ -14,6 +16,11 @@ use serde_json::json;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::time::Duration;
+
+/// What each socket that gets a user's event costs, and how many bytes that are made for one cost as much as an event.
+const EACH: f32 = 1.0 / 8.0;
+const BYTES: f32 = 65536.0;
 
 /// The handles that every part may need. Made once, never dropped.
 pub struct Core {
@@ -28,6 +35,7 @@ pub struct Core {
     pub documents: SharedDocuments,
     pub pools: Pools,
     pub limits: ReachedLimits,
+    pub limit: Limit,
 }
 
 /// A signed-in socket that sent an event. Identity comes from here, never from a payload.
@@ -79,6 +87,28 @@ impl Core {
             true => Ok(()),
             false => Err(Fault::Gone),
         }
+    }
+
+    /// Charges the user of a socket for something; how long its next message has to wait if it was too much.
+    pub fn pay(&self, sid: Sid, cost: f32) -> Option<Duration> {
+        if self.limit.is_none() {
+            return None;
+        }
+        let who = self.pools.sessions.who(sid)?;
+        let now = Reactor::with(|reactor| reactor.turns().began());
+        self.limit.pay(&who.user.id, cost, now)
+    }
+
+    /// Sends what somebody's event says to a target, and charges its user for each who gets it here: what comes next from there
+    /// waits if that was too much.
+    pub fn emit_for(&self, from: &Sender, target: &Target<'_>, event: &str, args: &Args<'_>) {
+        let reached = self.peers.emit(target, event, args);
+        self.pay(from.sid, reached as f32 * EACH);
+    }
+
+    /// Charges for so many bytes that are made for one socket.
+    pub fn pay_for_bytes(&self, sid: Sid, bytes: usize) {
+        self.pay(sid, bytes as f32 / BYTES);
     }
 
     /// Sends `error` with a sentence for a person to one socket.

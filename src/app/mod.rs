@@ -9,6 +9,7 @@
 //! - [`documents`]: what several edit at once
 //! - [`usage`]: which models are in use
 //! - [`relay`]: what siskin does not know goes to Open WebUI
+//! - [`limit`]: how much a user's sessions may send
 //! - [`streams`]: what clients stream to a backend
 //! - [`emitter`]: a backend streams into a chat
 //! - [`calls`]: a backend asks one browser and waits
@@ -21,6 +22,7 @@ pub mod documents;
 pub mod emitter;
 pub mod identity;
 pub mod joins;
+pub mod limit;
 pub mod notes;
 pub mod relay;
 pub mod sessions;
@@ -56,6 +58,8 @@ pub struct House {
     pub relays: &'static Relays,
     /// Requests of backends that change something: they go on when whoever asked goes.
     pub requests: Tasks,
+    /// Events of clients that wait for something, beside others.
+    pub events: Tasks,
     /// Runs as long as the server does.
     following: Tasks,
 }
@@ -80,6 +84,7 @@ impl House {
             calls: leak(Calls::new(core, sessions, chats)),
             emitters: leak(Emitters::new(core)),
             requests: Tasks::new(core.executor),
+            events: Tasks::new(core.executor),
             following: Tasks::new(core.executor),
         })
     }
@@ -111,6 +116,7 @@ impl House {
     /// The names of the tasks that the end waits for.
     pub fn unfinished(&self) -> Vec<&'static str> {
         let parts = [
+            &self.events,
             self.notes.tasks(),
             self.documents.tasks(),
             self.chats.tasks(),
@@ -133,6 +139,7 @@ impl House {
     /// The end, when all sockets have gone: waits until everything is saved that can be, and the others know of it. The
     /// caller limits the time.
     pub async fn close(&self) {
+        self.events.idle().await;
         self.notes.flush().await;
         self.log_unsaved();
         self.documents.tasks().idle().await;

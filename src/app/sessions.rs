@@ -110,6 +110,8 @@ impl Sessions {
         let who = core.pools.sessions.sign_in(sid, who, Moment::now());
         core.hub.signed_in(sid);
         self.keep_checking();
+        // CONNECT could not be charged before it was known whose it is.
+        core.pay(sid, 1.0);
         match core.peers.enter(sid, &room).await {
             true => Ok(who),
             false => Err(Fault::Gone),

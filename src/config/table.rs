@@ -161,8 +161,8 @@ settings! {
     /// Connections of one client address; more are refused.
     SISKIN_MAX_CONNECTIONS_PER_ADDRESS: usize = LIMIT, Computed("half of SISKIN_MAX_CONNECTIONS");
 
-    /// Messages that one session may send a second, on average, and four times as many all sessions of a user; ten times as
-    /// many at once pass. Who sends more is read more slowly, nothing is dropped; 0 lifts the limit.
+    /// Messages that one session may send a second, on average, and four times as many all sessions of a user, who pays more
+    /// for what is large or reaches many; ten times as many at once pass. Who sends more is read more slowly, nothing is dropped; 0 lifts the limit.
     SISKIN_EVENTS_PER_SECOND: usize = COUNT, Value("200");
 
     /// Rooms that one session may be in.

@@ -2,7 +2,9 @@
 //!
 //! A connection keeps only what is unfinished: the start of a frame, or the fragments of a message.
 
+use super::Message;
 use crate::ground::net::input::grow;
+use crate::ground::tasks::LARGE;
 use async_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use async_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 use std::io::Cursor;
@@ -22,8 +24,51 @@ pub enum Item<'a> {
     Binary(&'a [u8]),
     Ping(&'a [u8]),
     Close,
+    /// A message that takes longer to look at than a turn may; nothing of it was looked at.
+    Large(Large),
     /// A pong, or a fragment that more will follow.
     Nothing,
+}
+
+/// A whole message that is to be read beside our thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Large {
+    kind: Data,
+    /// Where it begins in its frame, and its mask; `None`: it came in fragments.
+    place: Option<(usize, [u8; 4])>,
+}
+
+impl Large {
+    /// Whether it came in fragments: then they are taken from the decoder.
+    pub fn is_fragmented(&self) -> bool {
+        self.place.is_none()
+    }
+
+    /// The same, if so many bytes stand before its frame.
+    pub fn behind(mut self, bytes: usize) -> Self {
+        if let Some((start, _)) = &mut self.place {
+            *start += bytes;
+        }
+        self
+    }
+
+    /// The message in its frame, which ends the bytes, or in its fragments.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn read(self, mut bytes: Vec<u8>) -> Result<Message<'static>, Fault> {
+        if let Some((start, mask)) = self.place {
+            bytes.drain(..start);
+            unmask(&mut bytes, mask);
+        }
+        match self.kind {
+            Data::Text => {
+                let text = String::from_utf8(bytes).map_err(|_| NOT_UTF8)?;
+                Ok(Message::LargeText(text, 0))
+            }
+            Data::Binary | Data::Continue | Data::Reserved(_) => Ok(Message::LargeBinary(bytes)),
+        }
+    }
 }
 
 /// The unfinished message of a connection.
@@ -72,9 +117,24 @@ impl Decoder {
         let Some(payload) = bytes.get_mut(start..start + length) else {
             return Ok(None);
         };
+        if length > LARGE
+            && header.is_final
+            && self.fragments.is_none()
+            && let OpCode::Data(kind @ (Data::Text | Data::Binary)) = header.opcode
+        {
+            let place = Some((start, mask));
+            return Ok(Some((start + length, Item::Large(Large { kind, place }))));
+        }
         unmask(payload, mask);
         let item = self.complete(&header, payload)?;
         Ok(Some((start + length, item)))
+    }
+
+    /// The fragments of a large message.
+    pub fn take_fragments(&mut self) -> Vec<u8> {
+        self.fragments
+            .take()
+            .map_or_else(Vec::new, |fragments| fragments.bytes)
     }
 
     fn complete<'a>(
@@ -106,6 +166,10 @@ impl Decoder {
         if !is_final {
             return Ok(Item::Nothing);
         }
+        if fragments.bytes.len() > LARGE {
+            let (kind, place) = (fragments.kind, None);
+            return Ok(Item::Large(Large { kind, place }));
+        }
         message(fragments.kind, &fragments.bytes)
     }
 
@@ -129,7 +193,7 @@ impl Item<'_> {
     pub fn done(&self) -> Done {
         match self {
             Self::Text(_) | Self::Binary(_) => Done::Message,
-            Self::Ping(_) | Self::Close | Self::Nothing => Done::Other,
+            Self::Large(_) | Self::Ping(_) | Self::Close | Self::Nothing => Done::Other,
         }
     }
 }

@@ -27,6 +27,17 @@ pub fn packet(parts: &[&str], attachments: &[Vec<u8>]) -> Frame {
     })
 }
 
+/// A text packet, joined from `parts`, made beside our thread.
+pub fn text(parts: &[&str]) -> Vec<u8> {
+    let length = parts.iter().map(|part| part.len()).sum();
+    let mut bytes = Vec::with_capacity(length + 10);
+    header(&mut bytes, TEXT, length);
+    for part in parts {
+        bytes.extend_from_slice(part.as_bytes());
+    }
+    bytes
+}
+
 /// A binary message on its own.
 pub fn binary(data: &[u8]) -> Frame {
     whole(BINARY, data)

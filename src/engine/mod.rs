@@ -10,6 +10,7 @@ mod packet;
 mod polling;
 #[cfg(test)]
 mod random_tests;
+mod receive;
 mod request;
 mod session;
 mod sid;
@@ -24,6 +25,7 @@ pub use allowance::Allowance;
 pub use packet::{Message, Packet};
 pub use session::{Closed, Session, Transport};
 pub use sid::{BySid, Sid};
+pub use turn::try_step;
 
 use crate::ground::net::Tally;
 use crate::ground::net::input::InputBudget;

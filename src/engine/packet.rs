@@ -40,10 +40,27 @@ impl<'a> Packet<'a> {
 }
 
 /// A message as the layer above sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Message<'a> {
     Text(&'a str),
     Binary(&'a [u8]),
+    /// A text that takes longer to look at than a turn may ([`LARGE`](crate::ground::tasks::LARGE)), to be kept. It begins at
+    /// this byte.
+    LargeText(String, usize),
+    /// The same with bytes.
+    LargeBinary(Vec<u8>),
+}
+
+impl Message<'_> {
+    /// Its bytes.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(data) => data.len(),
+            Self::LargeText(text, start) => text.len() - start,
+            Self::LargeBinary(data) => data.len(),
+        }
+    }
 }
 
 #[cfg(test)]

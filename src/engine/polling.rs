@@ -4,9 +4,10 @@ use super::budget::handlers_part;
 use super::frame::SEPARATOR;
 use super::packet::{CLOSE, NOOP};
 use super::turn::try_step;
-use super::{Engine, Failure, Session, Transport};
+use super::{Engine, Failure, Message, Session, Step, Transport};
 use crate::ground::net::input::Ended;
 use crate::ground::net::{BodyFault, read_body};
+use crate::ground::tasks::{LARGE, aside, aside_if};
 use crate::metrics::{self, Counter};
 use data_encoding::{BASE64, BASE64_NOPAD};
 use futures_lite::future;
@@ -16,11 +17,16 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Packets of a payload that are handled before the others have their turn.
+/// Packets of a payload that are handled before the others have their turn, and how long that may take.
 const HANDLED: usize = 64;
+const TIME: Duration = Duration::from_millis(1);
+
+/// Packets of a payload at most; no client gathers as many between two posts.
+const PACKETS: usize = 10_000;
 
 /// Between two polls that are answered while a websocket takes over, however fast they come.
 const WHILE_UPGRADING: Duration = Duration::from_millis(100);
@@ -68,21 +74,29 @@ pub(super) async fn post(
     session.hold_input(body.capacity());
     metrics::add(Counter::BytesIn, body.len() as u64);
     session.beat.heard.set(true);
-    // To put a large body together takes a while, and so does to look at each of its bytes.
-    future::yield_now().await;
-    let payload = std::str::from_utf8(&body).ok().filter(|p| !p.is_empty());
-    let Some(payload) = payload else {
+    let Some(payload) = read_text(body).await else {
         session.breach("payload");
         return Err(Failure::BadRequest);
     };
+    let payload = Arc::new(payload);
+    let mut began = Instant::now();
     for (handled, packet) in payload.split(SEPARATOR as char).enumerate() {
         if session.is_over() {
             break;
         }
-        if handled > 0 && handled % HANDLED == 0 {
-            future::yield_now().await;
+        if handled == PACKETS {
+            session.breach("payload");
+            return Err(Failure::TooLarge);
         }
-        receive(engine, &busy, packet).await?;
+        if handled > 0 && (handled % HANDLED == 0 || began.elapsed() > TIME) {
+            future::yield_now().await;
+            began = Instant::now();
+        }
+        let step = match packet.len() > LARGE {
+            true => receive_large(session, &payload, packet).await,
+            false => receive(session, packet),
+        };
+        finish(engine, &busy, step, packet.len()).await?;
         // Who sends more than it may, or does not take its answers, waits for the answer to this.
         if let Some(time) = session.take_pause() {
             engine.pause(time).await;
@@ -108,32 +122,61 @@ fn refuse_body(session: &Rc<Session>, fault: BodyFault) -> Failure {
     }
 }
 
-async fn receive(engine: &Engine, busy: &Rc<Turn>, packet: &str) -> Result<(), Failure> {
-    let session = &busy.session;
-    let step = match packet.strip_prefix('b') {
-        Some(encoded) => match unpack(encoded) {
-            Some(data) => session.receive_binary(&data),
-            None => {
-                session.breach("packet");
-                None
-            }
-        },
+fn receive(session: &Rc<Session>, packet: &str) -> Step {
+    match packet.strip_prefix('b').map(unpack) {
+        Some(Some(data)) => session.receive_binary(&data),
+        Some(None) => {
+            session.breach("packet");
+            None
+        }
         None => session.receive_text(packet),
-    };
+    }
+}
+
+/// The same for a packet that takes longer to look at than a turn may.
+async fn receive_large(session: &Rc<Session>, payload: &Arc<String>, packet: &str) -> Step {
+    let start = packet.as_ptr().addr() - payload.as_ptr().addr();
+    let (payload, range) = (payload.clone(), start..start + packet.len());
+    let message = aside(move || {
+        let packet = payload.get(range)?;
+        match packet.strip_prefix('b') {
+            Some(encoded) => unpack(encoded).map(Message::LargeBinary),
+            None => Some(Message::LargeText(packet.to_owned(), 0)),
+        }
+    });
+    match message.await {
+        _ if session.is_over() => None,
+        Some(message) => session.receive_owned(message),
+        None => {
+            session.breach("packet");
+            None
+        }
+    }
+}
+
+/// Waits until a packet has been handled.
+async fn finish(engine: &Engine, busy: &Rc<Turn>, step: Step, bytes: usize) -> Result<(), Failure> {
     if let Some(step) = step.and_then(try_step) {
         // Should the client hang up it goes on, as over a websocket, so that nothing stays half done; the session takes
         // no other POST before its end.
-        let (busy, held) = (busy.clone(), handlers_part(packet.len()));
+        let (busy, held) = (busy.clone(), handlers_part(bytes));
         let work = async move {
             step.await;
             drop((busy, held));
         };
         engine.tasks.run_to_end("a payload", work).await;
     }
-    match session.ended() {
+    match busy.session.ended() {
         Some(super::Closed::Protocol(_)) => Err(Failure::BadRequest),
         _ => Ok(()),
     }
+}
+
+/// The text of a body; `None` when it is none, or empty.
+async fn read_text(body: Vec<u8>) -> Option<String> {
+    let read = |body| String::from_utf8(body).ok();
+    let text = aside_if(body.len() > LARGE, move || read(body)).await;
+    text.filter(|text| !text.is_empty())
 }
 
 /// Reads base64 as encoders write it: in lines (RFC 2045), or without the padding (RFC 4648, 3.2), too.

@@ -1,6 +1,6 @@
 //! Frames, payloads and packets with random content: nothing panics, and decode(encode(x)) is x.
 
-use super::decoder::{Decoder, Item};
+use super::decoder::{Decoder, Fault, Item};
 use super::frame::{self, SEPARATOR};
 use super::packet::Packet;
 use crate::ground::random_input::{Random, rounds};
@@ -16,7 +16,7 @@ enum Message {
 }
 
 fn message(random: &mut Random) -> Message {
-    let most = *random.pick(&[&5, &200, &70_000]);
+    let most = *random.pick(&[&5, &200, &70_000, &400_000]);
     match random.once_in(2) {
         true => Message::Text(random.text(most / 2)),
         false => Message::Binary(random.bytes(most)),
@@ -96,6 +96,23 @@ fn decode(random: &mut Random, bytes: &[u8], limit: usize) -> Vec<Message> {
                     Item::Text(text) => messages.push(Message::Text((*text).to_owned())),
                     Item::Binary(bytes) => messages.push(Message::Binary(bytes.to_vec())),
                     Item::Ping(bytes) => assert!(bytes.len() <= 125),
+                    Item::Large(large) => {
+                        let bytes = match large.is_fragmented() {
+                            true => decoder.take_fragments(),
+                            false => held[..used].to_vec(),
+                        };
+                        match large.read(bytes) {
+                            Ok(super::Message::LargeText(text, 0)) => {
+                                messages.push(Message::Text(text));
+                            }
+                            Ok(super::Message::LargeBinary(bytes)) => {
+                                messages.push(Message::Binary(bytes));
+                            }
+                            read => assert_eq!(read, Err(Fault(1007))),
+                        }
+                        held.drain(..used);
+                        continue;
+                    }
                     Item::Close | Item::Nothing => {}
                 }
                 let done = item.done();

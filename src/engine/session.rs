@@ -3,7 +3,7 @@
 use super::beat::Beat;
 use super::packet::{CLOSE, NOOP};
 use super::stream::{Input, Wire};
-use super::{Allowance, Engine, Message, Packet, Peer, Sid, Step, frame, trace};
+use super::{Allowance, Engine, Peer, Sid, frame, trace};
 use crate::ground::net::Reactor;
 use crate::ground::net::input::Unfinished;
 use crate::metrics::{self, Counter, Gauge};
@@ -111,10 +111,10 @@ pub struct Session {
     /// The kernel took no more of what the websocket has to say.
     pub(super) blocked: Cell<bool>,
     /// How much it may send, and how long the next message has to wait for that.
-    allowance: Allowance,
+    pub(super) allowance: Allowance,
     pub(super) pause: Cell<Option<Duration>>,
     /// It has been told that it is slowed down.
-    slowed: Cell<bool>,
+    pub(super) slowed: Cell<bool>,
     /// Why the next flush ends this session; set where no handler may be called.
     pub(super) doomed: Cell<Option<Closed>>,
     /// A poll waits; a post is being handled.
@@ -274,62 +274,6 @@ impl Session {
             self.engine.forget(self);
         }
         self.wake();
-    }
-
-    /// Handles a text packet from the current transport.
-    pub(super) fn receive_text(self: &Rc<Self>, text: &str) -> Step {
-        metrics::add(Counter::PacketsIn, 1);
-        trace::packet(&self.sid, "received", text.as_bytes());
-        match Packet::decode(text) {
-            Some(Packet::Message(data)) => {
-                self.pay(data.len());
-                self.engine.handler().message(self, Message::Text(data))
-            }
-            Some(Packet::Pong) => {
-                self.engine.heartbeats.pong(self);
-                None
-            }
-            Some(Packet::Noop) => None,
-            Some(Packet::Close) => {
-                self.close(Closed::ByClient);
-                None
-            }
-            Some(Packet::Ping(_) | Packet::Upgrade) | None => {
-                self.breach("packet");
-                None
-            }
-        }
-    }
-
-    /// Handles a binary message from the current transport.
-    pub(super) fn receive_binary(self: &Rc<Self>, data: &[u8]) -> Step {
-        metrics::add(Counter::PacketsIn, 1);
-        trace::binary(&self.sid, "received", data.len());
-        self.pay(data.len());
-        self.engine.handler().message(self, Message::Binary(data))
-    }
-
-    /// Pays for a message.
-    fn pay(self: &Rc<Self>, bytes: usize) {
-        let Some(rate) = self.engine.settings.messages_per_second else {
-            return;
-        };
-        let now = Reactor::with(|reactor| reactor.turns().began());
-        let cost = Allowance::cost(bytes);
-        let pause = self.allowance.pay(cost, rate as f32, now);
-        self.pause.set(pause);
-        if pause.is_some() {
-            metrics::refused("event rate");
-            if !self.slowed.replace(true) {
-                self.engine.handler().slowed(self);
-            }
-        }
-    }
-
-    /// Ends the session since the client broke the protocol.
-    pub fn breach(self: &Rc<Self>, what: &'static str) {
-        metrics::refused(what);
-        self.close(Closed::Protocol(1002));
     }
 
     /// Writes what waits, at the end of a round.

@@ -2,7 +2,7 @@
 //!
 //! All connections read into one shared buffer; each keeps only what is unfinished.
 
-use super::decoder::{Decoder, Done, Fault, Item};
+use super::decoder::{Decoder, Done, Fault, Item, Large};
 use super::session::{Closed, Session};
 use super::stream::Input;
 use super::{Step, frame};
@@ -29,6 +29,8 @@ enum Stop {
     Hungry,
     /// It has had its share, or a handler waits.
     Later,
+    /// A large message is to be read beside our thread.
+    Large(Large),
     Ended,
 }
 
@@ -84,16 +86,34 @@ impl Input {
         let (used, stop) = handle(session, &mut self.decoder, bytes);
         grow(&mut self.bytes, bytes.len() - used);
         self.bytes.extend_from_slice(&bytes[used..]);
-        stop
+        self.read_large(session, stop, Vec::new())
     }
 
     fn handle_held(&mut self, session: &Rc<Session>) -> Stop {
         let (used, stop) = handle(session, &mut self.decoder, &mut self.bytes);
+        let mut handled = Vec::new();
         if used > 0 {
             // A fresh buffer, so that one large message does not leave its size behind.
-            self.bytes = self.bytes.split_off(used);
+            let rest = self.bytes.split_off(used);
+            handled = std::mem::replace(&mut self.bytes, rest);
         }
-        stop
+        self.read_large(session, stop, handled)
+    }
+
+    /// If a turn stopped at a large message, which ends `handled` or lies in fragments: the session waits for it.
+    fn read_large(&mut self, session: &Rc<Session>, stop: Stop, handled: Vec<u8>) -> Stop {
+        let Stop::Large(large) = stop else {
+            return stop;
+        };
+        let bytes = match large.is_fragmented() {
+            true => self.decoder.take_fragments(),
+            false => handled,
+        };
+        session.message_done();
+        let held = bytes.capacity();
+        let read = session.clone().receive_large(large, bytes);
+        session.waits_for(Box::pin(read), held);
+        Stop::Later
     }
 }
 
@@ -108,6 +128,9 @@ fn handle(session: &Rc<Session>, decoder: &mut Decoder, bytes: &mut [u8]) -> (us
         }
         // Each time anew: somebody may have signed in.
         match decoder.next(&mut bytes[used..], session.max_message()) {
+            Ok(Some((n, Item::Large(large)))) => {
+                return (used + n, Stop::Large(large.behind(used)));
+            }
             Ok(Some((n, item))) => {
                 used += n;
                 let done = item.done();
@@ -149,12 +172,12 @@ fn receive(session: &Rc<Session>, item: &Item<'_>) -> Step {
             session.close(Closed::ByClient);
             None
         }
-        Item::Nothing => None,
+        Item::Large(_) | Item::Nothing => None,
     }
 }
 
 /// Tries a step at once: most of them need not wait. `None`: it is done.
-pub(super) fn try_step(mut step: Pin<Box<dyn Future<Output = ()>>>) -> Step {
+pub fn try_step(mut step: Pin<Box<dyn Future<Output = ()>>>) -> Step {
     let mut cx = Context::from_waker(Waker::noop());
     match step.as_mut().poll(&mut cx).is_ready() {
         true => None,

@@ -108,7 +108,9 @@ async fn probe_word(socket: &Socket, input: &mut Input, frames: &mut usize) -> i
             let word = match item {
                 Item::Text(text) => Some(text.to_owned()),
                 Item::Nothing | Item::Ping(_) => None,
-                Item::Binary(_) | Item::Close => return Err(io::ErrorKind::InvalidData.into()),
+                Item::Large(_) | Item::Binary(_) | Item::Close => {
+                    return Err(io::ErrorKind::InvalidData.into());
+                }
             };
             input.bytes.drain(..used);
             if let Some(word) = word {

@@ -7,6 +7,7 @@ use crate::app::core::{Fault, Sender};
 use crate::app::documents::{Document, Update};
 use crate::app::notes::Fields;
 use crate::ground::json;
+use crate::ground::tasks::aside;
 use crate::peers::documents::bytes::read_bytes;
 use crate::socket::Args;
 use serde::Deserialize;
@@ -93,22 +94,46 @@ pub fn update(house: &'static House, from: Sender, args: &Args<'_>) -> Work {
     if let Err(fault) = house.documents.check_open(from.sid, &document) {
         return Work::refuse(fault);
     }
-    let bytes = match change.update {
-        None => None,
-        Some(raw) => match read_bytes(raw.get(), args.attachments()) {
-            Some(bytes) => Some(bytes).filter(|bytes| !bytes.is_empty()),
-            None => return Work::refuse(Fault::Payload),
-        },
-    };
-    let Ok(fields) = fields(change.data) else {
-        return Work::refuse(Fault::Payload);
-    };
-    let update = Update {
-        bytes,
-        initialize: change.initialize == Some(true),
-        fields,
-    };
-    Work::later(async move { house.documents.update(&from, &document, update).await })
+    match change.read(args.attachments()) {
+        Ok(update) => {
+            Work::later(async move { house.documents.update(&from, &document, update).await })
+        }
+        Err(fault) => Work::refuse(fault),
+    }
+}
+
+/// The same, if it takes longer to read than a turn may: read beside our thread, once it is known to be of a member.
+pub fn large_update(house: &'static House, from: Sender, args: Args<'static>) -> Work {
+    Work::later(async move {
+        let (args, id) = aside(move || {
+            let id = args.field("document_id").and_then(|id| id.ok());
+            (args, id)
+        })
+        .await;
+        let id: DocumentId = id.ok_or(Fault::Payload)?;
+        let document = Document::new(&id);
+        house.documents.check_open(from.sid, &document)?;
+        let read = move || {
+            let change: Change<'_> = args.object().ok_or(Fault::Payload)?;
+            change.read(args.attachments())
+        };
+        let update = aside(read).await?;
+        house.documents.update(&from, &document, update).await
+    })
+}
+
+impl Change<'_> {
+    fn read(&self, attachments: &[Vec<u8>]) -> Result<Update, Fault> {
+        let bytes = match self.update {
+            None => None,
+            Some(raw) => Some(read_bytes(raw.get(), attachments).ok_or(Fault::Payload)?),
+        };
+        Ok(Update {
+            bytes: bytes.filter(|bytes| !bytes.is_empty()),
+            initialize: self.initialize == Some(true),
+            fields: fields(self.data).map_err(|_| Fault::Payload)?,
+        })
+    }
 }
 
 /// The fields of an update's `data`, to be stored, so without half characters; none when there is nothing in it. `Err`: it is

@@ -9,35 +9,42 @@
 //! - [`stream`] for `{user}:{session}:{request}`
 //! - [`unknown`] for all others
 //! - [`payload`] for what the fields of payloads may be
+//! - [`things`] for what an event waits for, and which others wait with it
 //! - [`late`] for what becomes of an event for a slow client
-//! - [`limit`] for how many events the sessions of a user may send
 
 mod channel;
 mod chat;
 mod document;
 mod late;
-mod limit;
 mod note;
 mod payload;
 mod session;
 mod stream;
+mod things;
 mod unknown;
 mod usage;
 
 use crate::app::House;
 use crate::app::core::{Fault, Sender};
 use crate::app::streams;
+use crate::engine::{Allowance, try_step};
 use crate::ground::net::Reactor;
+use crate::ground::tasks::{LARGE, aside, within};
 use crate::metrics;
 use crate::socket::{Args, Event, Handler, Lateness, MAX_DEPTH, Reason, Sid, Step, Target};
-use limit::Limit;
 use log::Level;
-use smol::Timer;
 use std::borrow::Cow;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
+use things::{Thing, Things};
+
+/// Bytes of one value that an event may have a use for, but for those with a way of their own.
+const MOST: usize = 64 << 10;
+
+/// How long an event holds up all that its client sends after it: answers that come at once stay in order.
+const SOON: Duration = Duration::from_millis(100);
 
 /// The ack's arguments, sent if the client asked for an ack.
 pub type EventResult = Result<Args<'static>, Fault>;
@@ -82,15 +89,16 @@ impl Work {
 }
 
 /// The application above the hub.
+#[derive(Clone)]
 pub struct Dispatch {
     house: &'static House,
-    limit: Limit,
+    things: Rc<Things>,
 }
 
 impl Dispatch {
     pub fn new(house: &'static House) -> Rc<Self> {
-        let limit = Limit::new(house.core.config.events_per_second);
-        Rc::new(Self { house, limit })
+        let things = Rc::default();
+        Rc::new(Self { house, things })
     }
 
     /// What each event name means. The static name is the one for log lines.
@@ -122,37 +130,78 @@ impl Dispatch {
         (label, work.unwrap_or_else(Work::refuse))
     }
 
-    /// How long the next event of this socket has to wait since its user's sessions send too many together.
-    fn pay(&self, sid: Sid) -> Option<Duration> {
-        if self.limit.is_none() {
-            return None;
+    /// The same for arguments that take longer to look at than a turn may. Two events have a use for so many, and those that
+    /// are handed over as they are; for the others large values are left out, each of which is more than a value of
+    /// theirs may be.
+    fn handle_large(&self, event: Event<'_>) -> (&'static str, Work) {
+        let (house, sid, ack) = (self.house, event.sid, event.ack);
+        let label = metrics::event_name(&event.name);
+        let from = || house.sessions.sender(sid);
+        let is_stream = streams::is_name(&event.name);
+        if label == "other" && !is_stream {
+            return (label, unknown::event(house, &event));
         }
-        let who = self.house.core.pools.sessions.who(sid)?;
-        let now = Reactor::with(|reactor| reactor.turns().began());
-        self.limit.pay(&who.user.id, now)
+        if is_stream {
+            let work = from().map(|from| stream::large(house, from, event));
+            return ("stream", work.unwrap_or_else(Work::refuse));
+        }
+        let (name, args) = (event.name.into_owned(), event.args.into_owned());
+        if label == "ydoc:document:update" {
+            let work = from().map(|from| document::large_update(house, from, args));
+            return (label, work.unwrap_or_else(Work::refuse));
+        }
+        let this = self.clone();
+        let work = Work::later(async move {
+            let args = aside(move || args.without_large(MOST)).await;
+            let event = Event {
+                sid,
+                nsp: "/",
+                name: name.into(),
+                args,
+                ack,
+            };
+            match this.handle(&event).1 {
+                Work::Now(answer) => answer,
+                Work::Later(answer) => answer.await,
+                Work::Join(_, attempt) => attempt(true).await,
+                // None of those that are known is.
+                Work::Handed(_) => Err(Fault::Payload),
+            }
+        });
+        (label, work)
     }
 }
 
-impl Handler for Dispatch {
-    fn connect(&self, _sid: Sid, nsp: &str, _auth: &Args<'_>) -> Result<(), Cow<'static, str>> {
-        match nsp {
-            "/" => Ok(()),
-            _ => Err("Invalid namespace".into()),
-        }
-    }
-
-    fn connected(&self, sid: Sid, nsp: &str, auth: Args<'_>) -> Step {
-        self.house.core.peers.socket_changed(nsp, sid, true);
-        session::connected(self.house, sid, &auth)
-    }
-
-    fn event(&self, event: Event<'_>) -> Step {
-        let pause = self.pay(event.sid);
-        let (label, work) = self.handle(&event);
-        is_about(label, event.sid);
-        metrics::event(label);
+/// Handling, and waiting.
+impl Dispatch {
+    fn begin(&self, event: Event<'_>) -> Step {
         let (house, sid, ack) = (self.house, event.sid, event.ack);
-        let work: Step = match work {
+        if event.args.json().len() > LARGE {
+            let (label, work) = self.handle_large(event);
+            return self.go_on(work, sid, label, ack);
+        }
+        let (label, work) = self.handle(&event);
+        let step = try_step(self.go_on(work, sid, label, ack)?)?;
+        // It waits for its thing, and soon holds up nothing else.
+        let thing = things::of(label, &event.args).filter(|_| things::may_wait(label));
+        let busy = thing.and_then(|thing| self.things.begin(sid, thing));
+        let Some(busy) = busy else { return Some(step) };
+        Some(Box::pin(async move {
+            let mut step = step;
+            if within(SOON, &mut step).await.is_none() {
+                house.events.spawn("an event", async move {
+                    step.await;
+                    drop(busy);
+                });
+            }
+        }))
+    }
+
+    fn go_on(&self, work: Work, sid: Sid, label: &'static str, ack: Option<u64>) -> Step {
+        is_about(label, sid);
+        metrics::event(label);
+        let house = self.house;
+        match work {
             Work::Now(answer) => {
                 finish(house, sid, label, ack, answer);
                 None
@@ -175,16 +224,54 @@ impl Handler for Dispatch {
                 });
                 finish(house, sid, label, ack, answer.await);
             })),
-        };
-        match pause {
-            None => work,
-            Some(pause) => Some(Box::pin(async move {
-                if let Some(work) = work {
-                    work.await;
-                }
-                Timer::after(pause).await;
-            })),
         }
+    }
+
+    /// Handles an event once its socket's events before it that are about the same thing are done.
+    fn wait_for(&self, thing: Thing, event: Event<'_>) -> Pin<Box<dyn Future<Output = ()>>> {
+        let (this, sid, ack) = (self.clone(), event.sid, event.ack);
+        let (name, args) = (event.name.into_owned(), event.args.into_owned());
+        Box::pin(async move {
+            this.things.free(sid, &thing).await;
+            if !this.house.core.hub.is_connected(sid) {
+                return;
+            }
+            let event = Event {
+                sid,
+                nsp: "/",
+                name: name.into(),
+                args,
+                ack,
+            };
+            if let Some(step) = this.begin(event) {
+                step.await;
+            }
+        })
+    }
+}
+
+impl Handler for Dispatch {
+    fn connect(&self, _sid: Sid, nsp: &str, _auth: &Args<'_>) -> Result<(), Cow<'static, str>> {
+        match nsp {
+            "/" => Ok(()),
+            _ => Err("Invalid namespace".into()),
+        }
+    }
+
+    fn connected(&self, sid: Sid, nsp: &str, auth: Args<'_>) -> Step {
+        self.house.core.peers.socket_changed(nsp, sid, true);
+        session::connected(self.house, sid, &auth)
+    }
+
+    fn event(&self, event: Event<'_>) -> Step {
+        match self.things.waits_for(event.sid, &event.name, &event.args) {
+            Some(thing) => Some(self.wait_for(thing, event)),
+            None => self.begin(event),
+        }
+    }
+
+    fn pay(&self, sid: Sid, bytes: usize) -> Option<Duration> {
+        self.house.core.pay(sid, Allowance::cost(bytes))
     }
 
     fn lateness(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> Lateness {

@@ -4,8 +4,9 @@ use super::{Work, unknown};
 use crate::app::House;
 use crate::app::core::{Fault, Sender};
 use crate::app::streams;
-use crate::ground::tasks::within;
+use crate::ground::tasks::{aside, within};
 use crate::socket::{Args, Event};
+use serde_json::value::RawValue;
 use std::time::Duration;
 
 /// How long a client's next event waits for Redis.
@@ -19,12 +20,48 @@ pub fn event(house: &'static House, from: &Sender, event: &Event<'_>) -> Work {
     };
     match streams::push(house.core, from, &event.name, data) {
         Ok(true) if house.core.peers.is_crowded() => Work::later(async {
-            // What an instance says while Redis is away for long is lost in the end.
-            within(PATIENCE, house.core.peers.has_room()).await;
+            wait_for_room(house).await;
             Ok(Args::none())
         }),
         Ok(true) => Work::done(),
         Ok(false) => unknown::event(house, event),
         Err(fault) => Work::refuse(fault),
+    }
+}
+
+/// The same with an argument that takes longer to look at than a turn may.
+pub fn large(house: &'static House, from: Sender, event: Event<'_>) -> Work {
+    let (sid, ack, name) = (event.sid, event.ack, event.name.into_owned());
+    let args = event.args.into_owned();
+    Work::later(async move {
+        streams::check(&from, &name)?;
+        let (args, data) = aside(move || {
+            let data = args.first::<Box<RawValue>>();
+            (args, data)
+        })
+        .await;
+        let data = data.ok_or(Fault::Payload)?;
+        if streams::push(house.core, &from, &name, &data)? {
+            wait_for_room(house).await;
+            return Ok(Args::none());
+        }
+        let event = Event {
+            sid,
+            nsp: "/",
+            name: name.into(),
+            args,
+            ack,
+        };
+        if let Work::Handed(Some(wait)) = unknown::event(house, &event) {
+            wait.await;
+        }
+        Err(Fault::Denied("handed over, who answers is another"))
+    })
+}
+
+/// What an instance says while Redis is away for long is lost in the end.
+async fn wait_for_room(house: &House) {
+    if house.core.peers.is_crowded() {
+        within(PATIENCE, house.core.peers.has_room()).await;
     }
 }

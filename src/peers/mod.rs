@@ -118,7 +118,8 @@ pub fn check(config: &Config) -> Result<(), String> {
 /// Reaching sockets.
 impl Peers {
     /// This instance's own sockets.
-    fn hub(&self) -> &Hub {
+    /// This instance's sockets.
+    pub fn hub(&self) -> &Hub {
         match self {
             Self::Alone(hub) => hub,
             #[cfg(feature = "redis")]

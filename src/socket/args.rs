@@ -3,10 +3,12 @@
 use super::Object;
 use crate::ground::json;
 use data_encoding::BASE64;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// Arguments of an event or an ack: comma-separated JSON values without the brackets, and the
 /// attachments that placeholders (`{"_placeholder":true,"num":0}`) in it refer to.
@@ -109,6 +111,30 @@ impl<'a> Args<'a> {
         self.first().map(|Object(object)| object)
     }
 
+    /// One field of the first argument, an object, read as `T`: as far as it stands, whatever follows. `None` when there is no
+    /// such field, or no object.
+    pub fn field<T: DeserializeOwned>(&self, name: &str) -> Option<serde_json::Result<T>> {
+        let inside = self.json.trim_start().strip_prefix('{')?;
+        let mut rest = inside;
+        loop {
+            let (key, after) = next_value::<Cow<'_, str>>(rest)?;
+            let after = after.trim_start().strip_prefix(':')?;
+            let (value, after) = next_value::<&RawValue>(after)?;
+            if key == name {
+                return Some(json::owned(value.get()));
+            }
+            rest = after.trim_start().strip_prefix(',')?;
+        }
+    }
+
+    /// The first argument, an object, without the values that are larger than so many bytes, those in its objects included; no
+    /// argument if it is anything else.
+    pub fn without_large(self, most: usize) -> Args<'static> {
+        let first: Option<&RawValue> = self.first();
+        let slim = first.and_then(|first| slim(first, most, SLIM_DEPTH));
+        Args::from_json(slim.unwrap_or_default()).with_attachments(self.attachments)
+    }
+
     /// The same, owning its text: what a handler keeps across an await.
     pub fn into_owned(self) -> Args<'static> {
         Args {
@@ -116,6 +142,40 @@ impl<'a> Args<'a> {
             attachments: self.attachments,
         }
     }
+}
+
+/// How deep an event's fields lie.
+const SLIM_DEPTH: usize = 4;
+
+/// The JSON of an object without its large values.
+fn slim(object: &RawValue, most: usize, depth: usize) -> Option<String> {
+    let fields: BTreeMap<Cow<'_, str>, &RawValue> = json::text(object.get()).ok()?;
+    let mut out = String::from("{");
+    for (name, value) in fields {
+        let inner = match value.get().len() > most {
+            false => value.get().to_owned(),
+            true if depth == 0 => continue,
+            true => match slim(value, most, depth - 1) {
+                Some(inner) => inner,
+                None => continue,
+            },
+        };
+        if out.len() > 1 {
+            out.push(',');
+        }
+        out += &Value::from(name).to_string();
+        out.push(':');
+        out += &inner;
+    }
+    out.push('}');
+    Some(out)
+}
+
+/// The value that a text begins with, and what follows it.
+fn next_value<'a, T: Deserialize<'a>>(text: &'a str) -> Option<(T, &'a str)> {
+    let mut stream = serde_json::Deserializer::from_str(text).into_iter::<T>();
+    let value = stream.next()?.ok()?;
+    Some((value, text.get(stream.byte_offset()..)?))
 }
 
 /// Puts base64 of the attachments in place of their placeholders; null where there is none.
@@ -158,6 +218,34 @@ mod tests {
         assert_eq!(args.first::<u8>(), Some(1));
         assert_eq!(args.first::<String>(), None);
         assert_eq!(args.object::<(u8,)>(), None);
+    }
+
+    #[test]
+    fn large_values_are_left_out_wherever_they_are() {
+        let long = "x".repeat(50);
+        let json =
+            format!(r#"{{"a":1,"b":"{long}","c":{{"d":"{long}","e":[2]}},"f":["{long}"]}},7"#);
+        let slim = Args::from_json(json).without_large(40);
+        assert_eq!(slim.json(), r#"{"a":1,"c":{"e":[2]}}"#);
+        for none in ["", "7", "[1]", "{"] {
+            assert!(Args::from_json(none).without_large(40).json().is_empty());
+        }
+    }
+
+    #[test]
+    fn a_field_is_found_whatever_follows() {
+        let of = |json: &str| {
+            let field = Args::from_json(json).field::<String>("id");
+            field.map(|read| read.ok())
+        };
+        assert_eq!(
+            of(r#"{"x":[{}], "\u0069d" : "a" , "#),
+            Some(Some("a".into()))
+        );
+        assert_eq!(of(r#"{"id":7}"#), Some(None));
+        for none in ["{}", "[]", r#"{"x":1}"#, r#"{"x" 1,"id":"a"}"#, ""] {
+            assert_eq!(of(none), None, "{none}");
+        }
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! One client: the packets of an Engine.IO session, taken apart and given to the namespaces' sockets.
 
-use super::packet::{Kind, Malformed, Packet, is_too_deep};
+use super::packet::{Kind, Malformed, Packet, check_placeholders, is_too_deep};
 use super::partial::{Client, Partial};
 use super::{Args, Event, Hub, Reason, Sid, encode, trace};
 use crate::engine::{self, Closed, Message, Session, Step};
+use crate::ground::tasks::LARGE;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -22,7 +23,9 @@ impl engine::Handler for Hub {
     fn message(&self, session: &Rc<Session>, message: Message<'_>) -> Step {
         let result = match message {
             Message::Text(text) => self.text(session, text),
-            Message::Binary(data) => self.attachment(session, data),
+            Message::Binary(data) => self.attachment(session, data.to_vec()),
+            Message::LargeText(text, start) => self.large_text(session, text, start),
+            Message::LargeBinary(data) => self.attachment(session, data),
         };
         result.unwrap_or_else(|Malformed(what)| {
             session.breach(what);
@@ -55,30 +58,46 @@ impl engine::Handler for Hub {
 impl Hub {
     fn text(&self, session: &Rc<Session>, text: &str) -> Result<Step, Malformed> {
         let packet = Packet::decode(text)?;
-        let mut state = self.state.borrow_mut();
-        let client = state
-            .clients
-            .get_mut(&session.sid)
-            .ok_or(Malformed("closed"))?;
-        if client.partial.is_some() {
-            return Err(Malformed("text instead of an attachment"));
+        if packet.attachments == 0 && !self.has_partial(session)? {
+            return self.packet(session, &packet, Vec::new());
         }
-        if packet.attachments > 0 {
-            check_placeholders(&packet)?;
-            let partial = Partial {
-                packet: text.to_owned(),
-                missing: packet.attachments,
-                attachments: Vec::new(),
-            };
-            session.set_gathered(partial.bytes());
-            client.partial = Some(Box::new(partial));
-            return Ok(None);
-        }
-        drop(state);
-        self.packet(session, &packet, Vec::new())
+        check_placeholders(packet.data, packet.attachments)?;
+        let partial = Partial {
+            packet: text.to_owned(),
+            start: 0,
+            missing: packet.attachments,
+            attachments: Vec::new(),
+        };
+        self.begin_partial(session, partial)?;
+        Ok(None)
     }
 
-    fn attachment(&self, session: &Rc<Session>, data: &[u8]) -> Result<Step, Malformed> {
+    fn has_partial(&self, session: &Session) -> Result<bool, Malformed> {
+        let state = self.state.borrow();
+        let client = state.clients.get(&session.sid);
+        Ok(client.ok_or(Malformed("closed"))?.partial.is_some())
+    }
+
+    /// A packet whose attachments follow; none may be unfinished.
+    pub(super) fn begin_partial(
+        &self,
+        session: &Session,
+        partial: Partial,
+    ) -> Result<(), Malformed> {
+        let mut state = self.state.borrow_mut();
+        let client = state.clients.get_mut(&session.sid);
+        let place = &mut client.ok_or(Malformed("closed"))?.partial;
+        match place {
+            Some(_) => Err(Malformed("text instead of an attachment")),
+            None => {
+                session.set_gathered(partial.bytes());
+                *place = Some(Box::new(partial));
+                Ok(())
+            }
+        }
+    }
+
+    fn attachment(&self, session: &Rc<Session>, data: Vec<u8>) -> Result<Step, Malformed> {
         let mut state = self.state.borrow_mut();
         let client = state
             .clients
@@ -91,7 +110,7 @@ impl Hub {
         if partial.bytes() + data.len() > session.max_message() {
             return Err(Malformed("attachments"));
         }
-        partial.attachments.push(data.to_vec());
+        partial.attachments.push(data);
         partial.missing -= 1;
         if partial.missing > 0 {
             session.set_gathered(partial.bytes());
@@ -102,6 +121,9 @@ impl Hub {
             return Ok(None);
         };
         drop(state);
+        if whole.packet.len() > LARGE {
+            return self.large(session, whole.packet, whole.start, whole.attachments);
+        }
         self.packet(session, &Packet::decode(&whole.packet)?, whole.attachments)
     }
 
@@ -113,6 +135,8 @@ impl Hub {
     ) -> Result<Step, Malformed> {
         let sid = self.sid_of(session, packet.nsp);
         trace::received(&sid.unwrap_or(session.sid), packet);
+        let attached: usize = attachments.iter().map(Vec::len).sum();
+        self.pay(session, sid, packet.data.len() + attached);
         match (packet.kind, sid) {
             (Kind::Connect, None) => self.connect(session, packet),
             (Kind::Disconnect, sid) => {
@@ -137,13 +161,24 @@ impl Hub {
             }
             (Kind::Ack, Some(sid)) => {
                 let args = Args::from_json(Packet::ack(packet.data)?).with_attachments(attachments);
-                if let Some(done) = packet.id.and_then(|id| self.take_ack(sid, id)) {
-                    done(Some(args.into_owned()));
-                }
+                self.acked(sid, packet.id, args);
                 Ok(None)
             }
             (Kind::Connect, Some(_)) => Err(Malformed("second CONNECT")),
             (Kind::Event | Kind::Ack, None) => Err(Malformed("a namespace without CONNECT")),
+        }
+    }
+
+    /// Charges a socket's user for a packet.
+    pub(super) fn pay(&self, session: &Rc<Session>, sid: Option<Sid>, bytes: usize) {
+        if let Some(pause) = sid.and_then(|sid| self.handler().pay(sid, bytes)) {
+            session.slow(pause);
+        }
+    }
+
+    pub(super) fn acked(&self, sid: Sid, id: Option<u64>, args: Args<'_>) {
+        if let Some(done) = id.and_then(|id| self.take_ack(sid, id)) {
+            done(Some(args.into_owned()));
         }
     }
 
@@ -177,7 +212,7 @@ impl Hub {
         Ok(self.handler().connected(sid, packet.nsp, auth))
     }
 
-    fn sid_of(&self, session: &Session, nsp: &str) -> Option<Sid> {
+    pub(super) fn sid_of(&self, session: &Session, nsp: &str) -> Option<Sid> {
         let state = self.state.borrow();
         let sockets = &state.clients.get(&session.sid)?.sockets;
         sockets
@@ -185,15 +220,6 @@ impl Hub {
             .find(|(name, _)| &**name == nsp)
             .map(|(_, sid)| *sid)
     }
-}
-
-/// A packet that announces attachments has a placeholder for each; one without is refused before they come.
-fn check_placeholders(packet: &Packet<'_>) -> Result<(), Malformed> {
-    let found = packet.data.matches("\"_placeholder\"").count();
-    if found < packet.attachments {
-        return Err(Malformed("attachments"));
-    }
-    Ok(())
 }
 
 fn reason(why: Closed) -> Reason {

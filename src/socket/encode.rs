@@ -26,6 +26,12 @@ pub fn event(nsp: &str, id: Option<u64>, name: &str, args: &Args<'_>) -> Frame {
     )
 }
 
+/// An EVENT of `/` for later, or for several: to be made beside our thread when it is large. The name is JSON but for the quotes;
+/// the argument comes in parts.
+pub fn plain_event(name: &str, [head, middle, tail]: [&str; 3]) -> Vec<u8> {
+    frame::text(&["42[\"", name, "\",", head, middle, tail, "]"])
+}
+
 /// ACK, or BINARY_ACK when there are attachments.
 pub fn ack(nsp: &str, id: u64, args: &Args<'_>) -> Frame {
     message(
@@ -116,6 +122,9 @@ mod tests {
             text(&event("/", None, "\"a\\b\"\n\u{7f}é", &Args::none())),
             "42[\"\\\"a\\\\b\\\"\\n\u{7f}é\"]"
         );
+        let made = plain_event("x", ["{", "\"a\":1", "}"]);
+        let same = event("/", None, "x", &Args::from_json("{\"a\":1}"));
+        assert_eq!(made, *same);
         let blob =
             Args::from_json("{\"_placeholder\":true,\"num\":0}").with_attachments(vec![vec![1]]);
         assert_eq!(

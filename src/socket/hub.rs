@@ -5,7 +5,7 @@
 
 use super::partial::Client;
 use super::rooms::Rooms;
-use super::{Args, CallError, Handler, Reason, Sid, Target, To};
+use super::{Args, CallError, Frame, Handler, Lateness, Reason, Sid, Target, To};
 use super::{encode, trace};
 use crate::engine::{BySid, Closed, Peer, Session};
 use crate::ground::tasks::within;
@@ -13,7 +13,7 @@ use crate::metrics::{self, Counter, Gauge};
 use slab::Slab;
 use smol::channel;
 use std::cell::{Cell, OnceCell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 /// One socket: a namespace of a session.
@@ -44,12 +44,21 @@ pub struct Hub {
     pub(super) state: RefCell<State>,
     handler: OnceCell<Rc<dyn Handler>>,
     next_ack: Cell<u64>,
+    me: Weak<Self>,
 }
 
 impl Hub {
     /// An empty hub. `set_handler` follows before the first connection.
     pub fn new() -> Rc<Self> {
-        Rc::default()
+        Rc::new_cyclic(|me| Self {
+            me: me.clone(),
+            ..Self::default()
+        })
+    }
+
+    /// Itself, for what goes on later.
+    pub(super) fn me(&self) -> Weak<Self> {
+        self.me.clone()
     }
 
     /// The application above; set once.
@@ -74,6 +83,14 @@ impl Hub {
             handler.emitted(target, event, args);
         }
         reached
+    }
+
+    /// The same with an event that was encoded before.
+    pub fn emit_encoded(&self, target: &Target<'_>, event: &str, frame: &Frame) {
+        let state = self.state.borrow();
+        let keys = state.select(target).into_iter();
+        let reached = state.send_all(keys, || frame.clone(), || Lateness::Waits);
+        trace::encoded(target, event, frame.len(), 0, reached);
     }
 
     fn send(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> usize {

@@ -4,6 +4,7 @@ mod args;
 mod client;
 mod encode;
 mod hub;
+mod large;
 mod object;
 mod packet;
 mod partial;
@@ -15,7 +16,9 @@ mod trace;
 mod types;
 
 pub use crate::engine::{BySid, Peer, Sid};
+pub use crate::outbox::Frame;
 pub use args::Args;
+pub use encode::plain_event;
 pub use hub::Hub;
 pub use object::Object;
 pub use packet::{Kind, MAX_ATTACHMENTS, MAX_DEPTH, Packet, is_reserved};

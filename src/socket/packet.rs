@@ -126,6 +126,15 @@ impl<'a> Packet<'a> {
     }
 }
 
+/// A packet that announces attachments has a placeholder for each; one without is refused before they come, unless it is
+/// large.
+pub fn check_placeholders(data: &str, attachments: usize) -> Result<(), Malformed> {
+    match attachments > 0 && data.matches("\"_placeholder\"").count() < attachments {
+        true => Err(Malformed("attachments")),
+        false => Ok(()),
+    }
+}
+
 /// The inside of a JSON array that is valid as a whole.
 fn array(data: &str) -> Result<&str, Malformed> {
     if serde_json::from_str::<&serde_json::value::RawValue>(data).is_err() {

@@ -15,6 +15,8 @@ pub(super) struct Client {
 /// A packet that waits for its attachments.
 pub(super) struct Partial {
     pub packet: String,
+    /// Where it begins.
+    pub start: usize,
     pub missing: usize,
     pub attachments: Vec<Vec<u8>>,
 }

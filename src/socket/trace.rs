@@ -26,8 +26,24 @@ pub fn received(from: &dyn Display, packet: &Packet<'_>) {
     log::debug!(target: SOCKETIO, "Socket.IO {from} received {what} in {nsp}, {bytes} bytes{attached}");
 }
 
+/// A large packet of a client was read.
+pub fn received_large(from: Sid, event: &str, bytes: usize) {
+    log::debug!(target: SOCKETIO, "Socket.IO {from} received {event:?}, {bytes} bytes");
+}
+
 /// An event is sent to so many sockets.
 pub fn emitted(target: &Target<'_>, event: &str, args: &Args<'_>, sockets: usize) {
+    encoded(
+        target,
+        event,
+        args.json().len(),
+        args.attachments().len(),
+        sockets,
+    );
+}
+
+/// The same by its bytes and the number of its attachments.
+pub fn encoded(target: &Target<'_>, event: &str, bytes: usize, attached: usize, sockets: usize) {
     if log::log_enabled!(target: SOCKETIO, Debug) {
         let to = match target.to {
             To::All => "all".to_owned(),
@@ -35,8 +51,7 @@ pub fn emitted(target: &Target<'_>, event: &str, args: &Args<'_>, sockets: usize
             To::Rooms(rooms) => format!("{rooms:?}"),
             To::Sid(sid) => sid.to_string(),
         };
-        let (nsp, bytes) = (target.nsp, args.json().len());
-        let attached = attached(args.attachments().len());
+        let (nsp, attached) = (target.nsp, self::attached(attached));
         log::debug!(target: SOCKETIO, "Socket.IO sent EVENT {event:?} to {to} in {nsp}: {sockets} sockets, {bytes} bytes{attached}");
     }
 }

@@ -3,6 +3,7 @@
 use super::{Args, Sid};
 use std::borrow::Cow;
 use std::rc::Rc;
+use std::time::Duration;
 
 pub use crate::engine::Step;
 
@@ -45,6 +46,10 @@ pub trait Handler {
     fn connected(&self, sid: Sid, nsp: &str, auth: Args<'_>) -> Step;
     /// An event arrived. Events of one client come one at a time, in order: the next one waits for the step.
     fn event(&self, event: Event<'_>) -> Step;
+    /// A socket's packet of so many bytes came; how long its client's next one has to wait, if there were too many.
+    fn pay(&self, _sid: Sid, _bytes: usize) -> Option<Duration> {
+        None
+    }
     /// A packet of the client is dropped: its JSON nests deeper than [`MAX_DEPTH`](super::MAX_DEPTH).
     fn too_deep(&self, _sid: Sid) {}
     /// The socket has left all rooms and is gone.

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from siskin import wait_for
-from test_turns import Stranger, polling, post
+from stranger import Stranger, polling, post
 from wire import PATH, Raw, WebSocket
 
 MiB = 1 << 20
@@ -91,7 +91,7 @@ def test_a_thousand_who_finish_nothing_take_no_more_than_the_budget(small, begin
     print(f"{begin.__name__}: {most / MiB:.1f} MiB more at most, {used / MiB:.1f} MiB counted at the end")
     assert used <= BUDGET
     assert most < BUDGET + MANY * EACH
-    stranger.worst(small)
+    stranger.worst()
     assert small.metric("siskin_input_ended_total") > 100
     # Those who have signed in finish what they have begun.
     writer.send(event[1_000_000:])
@@ -173,7 +173,7 @@ def test_members_wait_for_room_and_all_get_through(start_siskin):
     assert sorted(done) == list(range(12))
     # One message over what is shared, and one read of each.
     assert most < 2 * MiB + 12 * 64 * 1024
-    stranger.worst(siskin)
+    stranger.worst()
     assert siskin.metric("siskin_input_ended_total") == 0
 
 

@@ -22,6 +22,8 @@ impl MessageHandler for Echo {
     fn message(&self, session: &Rc<Session>, message: Message<'_>) -> Step {
         session.send(&match message {
             Message::Text(text) => text_frame(&["4", text], &[]),
+            Message::LargeText(text, start) => text_frame(&["4", &text[start..]], &[]),
+            Message::LargeBinary(data) => binary_frame(&data),
             Message::Binary(data) => binary_frame(data),
         });
         None

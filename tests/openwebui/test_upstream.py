@@ -8,7 +8,9 @@ import pytest
 import requests
 from client import MOMENT, PATIENCE, Client, ready
 from siskin import free_port, wait_for
+from stranger import until
 from upstream import CHAT, NOTE, Upstream
+from wire import WebSocket
 
 
 SAYS = {
@@ -109,6 +111,26 @@ def test_a_refused_token_is_refused(beside, upstream):
 
     asyncio.run(play())
     assert ready(beside)[0]
+
+
+def test_a_wait_holds_up_its_own_thing_alone(beside, upstream):
+    """A chat is being opened, and Open WebUI does not answer."""
+    ws = WebSocket(beside, timeout=30)
+    ws.join("ann")
+    upstream.mode = "late"
+    ws.event("events:chat", {"chat_id": CHAT, "data": {"type": "join"}}, ack=1)
+    ws.event("usage", {"model": "m"}, ack=2)
+    assert until(ws, "43").startswith("432")
+    # What is about the same chat waits, and all that comes after it.
+    ws.event("events:chat", {"chat_id": CHAT, "data": {"type": "leave"}}, ack=3)
+    ws.event("usage", {"model": "m"}, ack=4)
+    upstream.mode = "fine"
+    upstream.hang.set()
+    answers = [until(ws, "43")]
+    while not answers[-1].startswith("434"):
+        answers.append(until(ws, "43"))
+    assert answers[-2:] == ["433[true]", "434[]"], answers
+    assert set(answers[:-2]) <= {"431[true]"}
 
 
 WRONG_IDS = [

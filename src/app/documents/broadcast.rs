@@ -1,11 +1,12 @@
-//! What those who have a document open hear of it: its updates, its state.
+//! What those who have a document open hear of it: its updates.
 
 use super::name::Document;
 use crate::app::core::{Core, Sender};
-use crate::peers::documents::EMPTY;
+use crate::ground::tasks::aside;
+use crate::peers::documents::LIGHT;
 use crate::peers::documents::bytes::ints;
 use crate::peers::{Outgoing, Peers};
-use crate::socket::{Args, Sid, Target};
+use crate::socket::{Args, Frame, Target, plain_event};
 use serde::Serialize;
 use std::cell::OnceCell;
 
@@ -16,6 +17,8 @@ pub struct Broadcast<'a> {
     document: &'a Document,
     update: &'a [u8],
     args: OnceCell<Args<'static>>,
+    /// What this instance's sessions get, if it was made before.
+    frame: OnceCell<Frame>,
 }
 
 impl<'a> Broadcast<'a> {
@@ -33,18 +36,37 @@ impl<'a> Broadcast<'a> {
             document,
             update,
             args: OnceCell::new(),
+            frame: OnceCell::new(),
         }
+    }
+
+    /// Writes a large one beside our thread.
+    pub async fn prepare(&self) {
+        if self.update.len() <= LIGHT {
+            return;
+        }
+        let ((head, tail), update) = (self.around(), self.update.to_vec());
+        if self.peers.is_alone() {
+            let write = move || plain_event(Self::EVENT, [&head, &ints(&update), &tail]);
+            let _ = self.frame.set(aside(write).await.into());
+        } else {
+            let json = aside(move || head + &ints(&update) + &tail).await;
+            let _ = self.args.set(Args::from_json(json));
+        }
+    }
+
+    /// What stands before and after the update.
+    fn around(&self) -> (String, String) {
+        let (document, user) = (text(&self.document.id), text(&self.from.who.user.id));
+        let head = format!(r#"{{"document_id":{document},"user_id":{user},"update":"#);
+        let tail = format!(r#","socket_id":"{}"}}"#, self.from.sid.as_str());
+        (head, tail)
     }
 
     fn args(&self) -> &Args<'static> {
         self.args.get_or_init(|| {
-            Args::from_json(format!(
-                r#"{{"document_id":{},"user_id":{},"update":{},"socket_id":"{}"}}"#,
-                text(&self.document.id),
-                text(&self.from.who.user.id),
-                ints(self.update),
-                self.from.sid.as_str(),
-            ))
+            let (head, tail) = self.around();
+            Args::from_json(head + &ints(self.update) + &tail)
         })
     }
 
@@ -59,38 +81,18 @@ impl<'a> Broadcast<'a> {
     pub fn emit_here(&self) {
         let except = [self.from.sid.as_str()];
         let others = Target::room(&self.document.room).but(&except);
-        self.peers.emit_here(&others, Self::EVENT, self.args());
+        match self.frame.get() {
+            Some(frame) => self.peers.hub().emit_encoded(&others, Self::EVENT, frame),
+            None => drop(self.peers.emit_here(&others, Self::EVENT, self.args())),
+        }
     }
 }
 
 /// An event for everybody else who has it open.
-pub fn to_others(peers: &Peers, from: &Sender, document: &Document, event: &str, args: &Args<'_>) {
+pub fn to_others(core: &Core, from: &Sender, document: &Document, event: &str, args: &Args<'_>) {
     let except = [from.sid.as_str()];
     let others = Target::room(&document.room).but(&except);
-    peers.emit(&others, event, args);
-}
-
-/// The arguments of `ydoc:document:state`; with `content` for who joins.
-pub async fn state_args(
-    core: &Core,
-    document: &Document,
-    state: Option<Vec<u8>>,
-    content: Option<&str>,
-) -> Args<'static> {
-    let sessions = core.documents.users(&document.id).await;
-    let sessions: Vec<&str> = sessions.iter().map(Sid::as_str).collect();
-    let mut json = format!(
-        r#"{{"document_id":{},"state":{},"sessions":{}"#,
-        text(&document.id),
-        ints(state.as_deref().unwrap_or(&EMPTY)),
-        text(&sessions),
-    );
-    if let Some(content) = content {
-        json.push_str(r#","content":"#);
-        json.push_str(content);
-    }
-    json.push('}');
-    Args::from_json(json)
+    core.emit_for(from, &others, event, args);
 }
 
 /// Our own text as JSON.

@@ -2,23 +2,26 @@
 //!
 //! - [`name`]: a document's one name
 //! - [`broadcast`]: what those who have it open hear of it
+//! - [`states`]: a document's state, as an event
 //! - [`outside`]: a note that a backend changed or removed
 
 mod broadcast;
 mod name;
 mod outside;
+mod states;
 
 use super::core::{Core, Fault, Sender};
 use super::notes::{Fields, Notes};
 use crate::directory::{Access, NoteView};
-use crate::ground::tasks::Tasks;
+use crate::ground::tasks::{Tasks, aside_if};
 use crate::peers::documents::bytes::ints;
-use crate::peers::documents::{Away, Rejected, Seed};
-use crate::socket::{Args, Sid, Target};
-use broadcast::{Broadcast, state_args, text, to_others};
+use crate::peers::documents::{Away, LIGHT, Rejected, Seed};
+use crate::socket::{Args, Frame, Sid, Target};
+use broadcast::{Broadcast, text, to_others};
 use log::Level;
 pub use name::Document;
 use serde_json::json;
+use states::{STATE, States};
 
 /// Nobody can reach the documents now.
 const AWAY: Fault = Fault::Unavailable("the documents can't be reached");
@@ -37,6 +40,7 @@ pub struct Update {
 pub struct Documents {
     core: &'static Core,
     notes: &'static Notes,
+    states: States,
     /// Closing what sockets left behind when they went, and following other instances.
     closing: Tasks,
     following: Tasks,
@@ -48,6 +52,7 @@ impl Documents {
         Self {
             core,
             notes,
+            states: States::default(),
             closing: Tasks::new(core.executor),
             following: Tasks::new(core.executor),
         }
@@ -94,8 +99,8 @@ impl Documents {
             "user_name": who.user.name,
             "user_color": color,
         });
-        let (peers, args) = (&self.core.peers, Args::one(&joined));
-        to_others(peers, from, document, "ydoc:user:joined", &args);
+        let (core, args) = (self.core, Args::one(&joined));
+        to_others(core, from, document, "ydoc:user:joined", &args);
         Ok(())
     }
 
@@ -125,7 +130,8 @@ impl Documents {
         };
         let content = view.map(|view| view.content);
         let content = content.as_ref().map_or("null", |content| content.get());
-        self.send_state(from, document, state, Some(content)).await
+        let state = self.states.event(self.core, document, state, content);
+        self.send_state(from, document, &state.await)
     }
 
     /// Sends the state again to who has the document open.
@@ -134,22 +140,16 @@ impl Documents {
     /// The sender does not have it open, or nobody can tell.
     pub async fn resend_state(&self, from: &Sender, document: &Document) -> Result<(), Fault> {
         self.check_open(from.sid, document)?;
-        let state = self.core.documents.state(&document.id).await;
-        let state = state.map_err(|Away| AWAY)?;
-        self.send_state(from, document, state, None).await
+        let state = self.states.again(self.core, document).await;
+        self.send_state(from, document, &state.map_err(|Away| AWAY)?)
     }
 
-    async fn send_state(
-        &self,
-        from: &Sender,
-        document: &Document,
-        state: Option<Vec<u8>>,
-        content: Option<&str>,
-    ) -> Result<(), Fault> {
-        let state = state_args(self.core, document, state, content).await;
+    fn send_state(&self, from: &Sender, document: &Document, state: &Frame) -> Result<(), Fault> {
         self.check_open(from.sid, document)?;
-        let target = Target::sid(from.sid);
-        self.core.hub.emit(&target, "ydoc:document:state", &state);
+        self.core
+            .hub
+            .emit_encoded(&Target::sid(from.sid), STATE, state);
+        self.core.pay_for_bytes(from.sid, state.len());
         Ok(())
     }
 
@@ -209,6 +209,7 @@ impl Documents {
 
     async fn append(&self, from: &Sender, document: &Document, update: &[u8]) -> Args<'static> {
         let broadcast = Broadcast::new(&self.core.peers, from, document, update);
+        broadcast.prepare().await;
         let outgoing = || broadcast.outgoing();
         let documents = &self.core.documents;
         match documents.append(&document.id, update, &outgoing).await {
@@ -228,10 +229,11 @@ impl Documents {
         update: &[u8],
     ) -> Result<Args<'static>, Args<'static>> {
         let broadcast = Broadcast::new(&self.core.peers, from, document, update);
+        broadcast.prepare().await;
         let outgoing = || broadcast.outgoing();
         let documents = &self.core.documents;
         match documents.seed(&document.id, update, &outgoing).await {
-            Ok(Seed::Lost(state)) => Err(Args::from_json(ints(&state))),
+            Ok(Seed::Lost(state)) => Err(as_args(state).await),
             Ok(Seed::Won(contents)) => {
                 if let Some(note_id) = document.note().filter(|_| contents.visible) {
                     self.notes.set_based(note_id);
@@ -239,7 +241,7 @@ impl Documents {
                 if !contents.is_empty() {
                     broadcast.emit_here();
                 }
-                Ok(Args::from_json(ints(update)))
+                Ok(as_args(update.to_vec()).await)
             }
             Err(rejected) => {
                 self.refuse(from.sid, document, rejected);
@@ -291,10 +293,15 @@ impl Documents {
             text(&from.who.user.id),
             ints(update),
         );
-        let (peers, args) = (&self.core.peers, Args::from_json(json));
-        to_others(peers, from, document, "ydoc:awareness:update", &args);
+        let (core, args) = (self.core, Args::from_json(json));
+        to_others(core, from, document, "ydoc:awareness:update", &args);
         Ok(())
     }
+}
+
+/// Bytes as an argument.
+async fn as_args(bytes: Vec<u8>) -> Args<'static> {
+    Args::from_json(aside_if(bytes.len() > LIGHT, move || ints(&bytes)).await)
 }
 
 /// Closing.
@@ -307,8 +314,8 @@ impl Documents {
         self.check_open(from.sid, document)?;
         self.close_for(from.sid, document).await;
         let left = json!({ "document_id": document.id, "user_id": from.who.user.id });
-        let (peers, args) = (&self.core.peers, Args::one(&left));
-        to_others(peers, from, document, "ydoc:user:left", &args);
+        let (core, args) = (self.core, Args::one(&left));
+        to_others(core, from, document, "ydoc:user:left", &args);
         Ok(())
     }
 
@@ -357,11 +364,10 @@ impl Documents {
 
     async fn send_state_to_all(&self, document: &Document) {
         let id = &document.id;
-        match self.core.documents.state(id).await {
+        match self.states.again(self.core, document).await {
             Ok(state) => {
-                let state = state_args(self.core, document, state, None).await;
                 let here = Target::room(&document.room);
-                self.core.hub.emit(&here, "ydoc:document:state", &state);
+                self.core.hub.emit_encoded(&here, STATE, &state);
             }
             Err(Away) => log::debug!("who has {id:?} open may lack updates"),
         }

@@ -4,13 +4,16 @@
 //! - [`Single`]: work that runs while there is some, once at a time
 //! - [`Bell`]: waiting until something is so, without looking again and again
 //! - [`within`]: no longer than that
+//! - [`aside`]: work that is done beside our thread
 
+mod aside;
 mod bell;
 mod deadline;
 mod single;
 #[cfg(test)]
 mod tests;
 
+pub use aside::{LARGE, aside, aside_if};
 pub use bell::Bell;
 pub use deadline::within;
 pub use single::Single;

@@ -5,6 +5,8 @@
 
 use super::compact::{Compacted, compact};
 use super::update::{Contents, inspect};
+#[cfg(feature = "redis")]
+use crate::ground::tasks::aside;
 use yrs::merge_updates_v1;
 
 /// The largest document, in bytes of its updates (contract, limits).
@@ -25,6 +27,9 @@ const MERGE_AT_ONCE: usize = 16;
 
 /// The state of a document in which there is nothing.
 pub const EMPTY: [u8; 2] = [0, 0];
+
+/// Bytes that are checked and merged in our turn: a thousand blocks, of which each takes a microsecond or two.
+pub const LIGHT: usize = 8 << 10;
 
 /// Why an update is not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +85,16 @@ impl History {
 
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
+    }
+
+    /// Whether it takes long to store an update of so many bytes; without one, to tell the state.
+    pub fn takes_long(&self, update: usize) -> bool {
+        let merges = match update {
+            0 => self.ends.len() > 1,
+            // Each block has two bytes at least.
+            _ => self.ends.len() + 1 >= SQUASH_AT || !self.has_room(update, update / 2),
+        };
+        update > LIGHT || (merges && self.size() > LIGHT)
     }
 
     /// Updates in the list.
@@ -168,6 +183,18 @@ pub fn check(update: &[u8]) -> Result<Contents, Rejected> {
     match merge_updates_v1([update]) {
         Ok(_) => Ok(contents),
         Err(_) => Err(Rejected::Malformed),
+    }
+}
+
+/// The same; beside our thread if it is large.
+#[cfg(feature = "redis")]
+pub async fn check_aside(update: &[u8]) -> Result<Contents, Rejected> {
+    match update.len() > LIGHT {
+        true => {
+            let update = update.to_vec();
+            aside(move || check(&update)).await
+        }
+        false => check(update),
     }
 }
 

@@ -29,7 +29,7 @@ pub mod update;
 
 use crate::peers::outgoing::Outgoing;
 use crate::socket::Sid;
-pub use history::{EMPTY, Rejected};
+pub use history::{EMPTY, LIGHT, Rejected};
 #[cfg(feature = "redis")]
 pub use in_redis::InRedis;
 use memory::Memory;
@@ -46,6 +46,15 @@ pub enum Seed {
     Won(Contents),
     /// There was something already: its state.
     Lost(Vec<u8>),
+}
+
+/// A number that each state of a document has for itself.
+pub type Version = u64;
+
+/// Everything that is stored of a document.
+pub struct State {
+    pub bytes: Vec<u8>,
+    pub version: Version,
 }
 
 /// The documents can't be reached now.
@@ -84,7 +93,7 @@ impl SharedDocuments {
     /// The session closes the document.
     pub async fn leave(&self, id: &str, sid: Sid) {
         match self {
-            Self::Memory(memory) => memory.leave(id, sid),
+            Self::Memory(memory) => memory.leave(id, sid).await,
             #[cfg(feature = "redis")]
             Self::Redis(redis) => redis.leave(id, sid).await,
         }
@@ -128,7 +137,7 @@ impl SharedDocuments {
         tell: Tell<'_>,
     ) -> Result<Contents, Rejected> {
         match self {
-            Self::Memory(memory) => memory.append(id, update),
+            Self::Memory(memory) => memory.append(id, update).await,
             #[cfg(feature = "redis")]
             Self::Redis(redis) => redis.append(id, update, tell).await,
         }
@@ -137,7 +146,7 @@ impl SharedDocuments {
     /// Stores an update if nothing is stored: the first one wins. Others are told as by [`SharedDocuments::append`].
     pub async fn seed(&self, id: &str, update: &[u8], tell: Tell<'_>) -> Result<Seed, Rejected> {
         match self {
-            Self::Memory(memory) => memory.seed(id, update),
+            Self::Memory(memory) => memory.seed(id, update).await,
             #[cfg(feature = "redis")]
             Self::Redis(redis) => redis.seed(id, update, tell).await,
         }
@@ -147,18 +156,33 @@ impl SharedDocuments {
     ///
     /// # Errors
     /// Nobody can tell now.
-    pub async fn state(&self, id: &str) -> Result<Option<Vec<u8>>, Away> {
+    pub async fn state(&self, id: &str) -> Result<Option<State>, Away> {
         match self {
-            Self::Memory(memory) => Ok(memory.state(id)),
+            Self::Memory(memory) => {
+                let state = memory.state(id).await;
+                Ok(state.map(|(bytes, version)| State { bytes, version }))
+            }
             #[cfg(feature = "redis")]
-            Self::Redis(redis) => redis.state(id).await,
+            Self::Redis(redis) => {
+                let state = redis.state(id).await?;
+                Ok(state.map(|bytes| State { bytes, version: 0 }))
+            }
+        }
+    }
+
+    /// The version that the state has now; `None` where that can't be told without reading it.
+    pub fn version(&self, id: &str) -> Option<Version> {
+        match self {
+            Self::Memory(memory) => memory.version(id),
+            #[cfg(feature = "redis")]
+            Self::Redis(_) => None,
         }
     }
 
     /// Forgets the document if nobody has it open, and no other instance is about to save it. Whether it did.
     pub async fn clear_unused(&self, id: &str) -> bool {
         match self {
-            Self::Memory(memory) => memory.clear_unused(id),
+            Self::Memory(memory) => memory.clear_unused(id).await,
             #[cfg(feature = "redis")]
             Self::Redis(redis) => redis.clear_unused(id).await,
         }

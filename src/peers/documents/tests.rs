@@ -7,6 +7,7 @@ use super::reader::{put_bytes, put_number};
 use super::update::inspect;
 use crate::ground::random_input::Random;
 use crate::socket::Sid;
+use futures_lite::future::{block_on, zip};
 use yrs::updates::decoder::Decode;
 use yrs::{Any, Array, Doc, GetString, Map, ReadTxn, StateVector, Text, Transact, Update};
 
@@ -332,17 +333,19 @@ fn the_first_seed_wins_and_an_empty_one_is_none() {
     let memory = Memory::default();
     let sid = Sid::random();
     assert!(memory.join("d", sid) && memory.join("d", sid));
-    assert!(memory.state("d").is_none());
-    assert!(matches!(memory.seed("d", &[0, 0]), Ok(Seed::Won(contents)) if !contents.visible));
+    assert!(block_on(memory.state("d")).is_none());
+    let seed = |update: &[u8]| block_on(memory.seed("d", update));
+    assert!(matches!(seed(&[0, 0]), Ok(Seed::Won(contents)) if !contents.visible));
     let (updates, _) = session(1, 2);
-    assert!(matches!(memory.seed("d", &updates[0]), Ok(Seed::Won(_))));
-    let Ok(Seed::Lost(state)) = memory.seed("d", &updates[1]) else {
+    assert!(matches!(seed(&updates[0]), Ok(Seed::Won(_))));
+    let Ok(Seed::Lost(state)) = seed(&updates[1]) else {
         panic!("the second seed won");
     };
-    assert_eq!(memory.state("d"), Some(state));
-    assert!(!memory.clear_unused("d"));
-    memory.leave("d", sid);
-    assert!(memory.clear_unused("d") && memory.figures() == (0, 0));
+    let (same, version) = block_on(memory.state("d")).unwrap();
+    assert_eq!((same, Some(version)), (state, memory.version("d")));
+    assert!(!block_on(memory.clear_unused("d")));
+    block_on(memory.leave("d", sid));
+    assert!(block_on(memory.clear_unused("d")) && memory.figures() == (0, 0));
 }
 
 #[test]
@@ -351,7 +354,38 @@ fn a_session_opens_twenty_documents() {
     let sid = Sid::random();
     assert!((0..20).all(|index| memory.join(&index.to_string(), sid)));
     assert!(!memory.join("one more", sid) && memory.join("3", sid));
-    memory.leave("3", sid);
+    block_on(memory.leave("3", sid));
     assert!(memory.join("one more", sid));
     assert_eq!(memory.of(sid).len(), 20);
+}
+
+#[test]
+fn what_takes_long_keeps_its_order() {
+    let (memory, sid) = (Memory::default(), Sid::random());
+    assert!(memory.join("d", sid));
+    let doc = editor(7);
+    let text = doc.get_or_insert_text("t");
+    let write = |at: u32, what: &str| {
+        let before = doc.transact().state_vector();
+        text.insert(&mut doc.transact_mut(), at, what);
+        doc.transact().encode_diff_v1(&before)
+    };
+    let (large, small) = (write(0, &"x".repeat(300_000)), write(0, "<"));
+    let both = async {
+        let first = memory.append("d", &large);
+        let second = memory.append("d", &small);
+        let state = memory.state("d");
+        let leave = memory.leave("d", sid);
+        let ((one, two), (state, ())) = zip(zip(first, second), zip(state, leave)).await;
+        assert!(one.is_ok() && two.is_ok());
+        state.unwrap().0
+    };
+    let state = block_on(both);
+    assert_eq!(read(&[&state]).len(), 300_001);
+    assert!(block_on(memory.clear_unused("d")));
+    assert_eq!(
+        block_on(memory.append("d", &[9; 9])),
+        Err(Rejected::Malformed)
+    );
+    assert_eq!(memory.figures(), (0, 0));
 }

@@ -12,11 +12,11 @@ mod sessions;
 mod squash;
 
 use super::bytes::ints;
-use super::history::{MAX_BLOCKS, MAX_BYTES, Rejected, SQUASH_AT, check};
+use super::history::{LIGHT, MAX_BLOCKS, MAX_BYTES, Rejected, SQUASH_AT, check_aside};
 use super::open::Open;
 use super::update::Contents;
 use super::{Away, Seed, Tell};
-use crate::ground::tasks::{Executor, Tasks};
+use crate::ground::tasks::{Executor, Tasks, aside_if};
 use crate::metrics::{self, Counter};
 use crate::peers::outgoing::Outgoing;
 use crate::peers::shared::SharedPools;
@@ -26,7 +26,7 @@ use crate::peers::shared::tasks::SaveTasks;
 use crate::redis::{CommandError, Redis, Script};
 use crate::socket::Sid;
 use scripts::{PUSH, REMOVE, RESERVE};
-use squash::{merge_all, merge_good};
+use squash::{is_large, merge_all, merge_good};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
@@ -91,7 +91,7 @@ impl InRedis {
         update: &[u8],
         tell: Tell<'_>,
     ) -> Result<Contents, Rejected> {
-        let contents = check(update)?;
+        let contents = check_aside(update).await?;
         if contents.is_empty() {
             return Ok(contents);
         }
@@ -118,7 +118,7 @@ impl InRedis {
         update: &[u8],
         tell: Tell<'_>,
     ) -> Result<Seed, Rejected> {
-        let contents = match check(update) {
+        let contents = match check_aside(update).await {
             // An offer that is none wins nothing, but whoever makes it learns what there is.
             Err(rejected) => {
                 let state = self.state(id).await?;
@@ -157,7 +157,9 @@ impl InRedis {
         if updates.is_empty() {
             return Ok(None);
         }
-        let Some(merged) = merge_all(&updates).or_else(|| merge_good(id, &updates)) else {
+        let (name, large) = (id.to_owned(), is_large(&updates));
+        let merge = move || merge_all(&updates).or_else(|| merge_good(&name, &updates));
+        let Some(merged) = aside_if(large, merge).await else {
             return Ok(None);
         };
         self.with_known(id, |known| known.blocks = merged.blocks);
@@ -201,11 +203,9 @@ impl InRedis {
 
     /// Stores an update, and tells the others of it in the same step.
     async fn store(self: &Rc<Self>, id: &str, new: &New<'_>) -> Result<Stored, Away> {
-        let (bytes, most, json) = (
-            new.update.len().to_string(),
-            MAX_BYTES.to_string(),
-            ints(new.update),
-        );
+        let (bytes, most) = (new.update.len().to_string(), MAX_BYTES.to_string());
+        let update = new.update.to_vec();
+        let json = aside_if(update.len() > LIGHT, move || ints(&update)).await;
         let mut push = vec![json.as_bytes()];
         if let Some(outgoing) = &new.outgoing {
             push.extend([outgoing.channel.as_bytes(), outgoing.message.as_bytes()]);

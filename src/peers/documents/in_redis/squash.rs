@@ -2,10 +2,11 @@
 
 use super::InRedis;
 use super::scripts::{REPLACE, SET};
+use crate::ground::tasks::aside_if;
 use crate::peers::documents::Away;
 use crate::peers::documents::bytes::{ints, read_ints};
 use crate::peers::documents::compact::Compacted;
-use crate::peers::documents::history::{SQUASH_AT, check, merge};
+use crate::peers::documents::history::{LIGHT, SQUASH_AT, check, merge};
 use crate::peers::shared::lease::Lease;
 use crate::redis::CommandError;
 use data_encoding::HEXLOWER;
@@ -48,16 +49,18 @@ impl InRedis {
     /// Makes one update of the first ones. `false` when somebody else did meanwhile, or they can't be merged.
     async fn squash(&self, id: &str, count: usize) -> Result<bool, CommandError> {
         let old = self.read(id, count as isize - 1).await?;
-        let updates: Vec<&[u8]> = old.iter().map(Vec::as_slice).collect();
-        let hash = HEXLOWER.encode(&Sha1::digest(updates.join(&b'\n')));
-        let Some(merged) = merge_all(&old) else {
-            log::error!(
-                "the first {} updates of {id:?} can't be squashed",
-                old.len()
-            );
+        let (count, large) = (old.len(), is_large(&old));
+        let merge = move || {
+            let updates: Vec<&[u8]> = old.iter().map(Vec::as_slice).collect();
+            let hash = HEXLOWER.encode(&Sha1::digest(updates.join(&b'\n')));
+            let merged = merge_all(&old)?;
+            Some((hash, ints(&merged.bytes), merged))
+        };
+        let Some((hash, json, merged)) = aside_if(large, merge).await else {
+            log::error!("the first {count} updates of {id:?} can't be squashed");
             return Ok(false);
         };
-        let (count, json) = (old.len().to_string(), ints(&merged.bytes));
+        let count = count.to_string();
         let replace = async |lease: &Lease| {
             let args = [count.as_bytes(), hash.as_bytes(), json.as_bytes()];
             let rest = self.step(lease, &REPLACE, id, "updates", &args).await?;
@@ -72,6 +75,11 @@ impl InRedis {
         };
         self.locks.with(&self.locks.of_document(id), replace).await
     }
+}
+
+/// Whether it takes long to merge them.
+pub(super) fn is_large(stored: &[Vec<u8>]) -> bool {
+    stored.iter().map(Vec::len).sum::<usize>() > LIGHT
 }
 
 /// One update of all; `None` when one of them is none.

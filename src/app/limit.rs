@@ -1,4 +1,5 @@
-//! How many events the sessions of a user may send together: who sends more is handled more slowly.
+//! How much the sessions of a user may send together: who sends more is read more slowly. What costs more than its own handling
+//! is charged by its cost.
 
 use crate::engine::Allowance;
 use std::cell::{Cell, RefCell};
@@ -35,19 +36,20 @@ impl Limit {
         self.rate.is_none()
     }
 
-    /// An event of this user came at `now`; how long the session's next one has to wait if there were too many.
-    pub fn pay(&self, user: &str, now: Instant) -> Option<Duration> {
+    /// Charges a user for something at `now`; how long the session's next message has to wait if it was too much. An ordinary
+    /// event costs 1.
+    pub fn pay(&self, user: &str, cost: f32, now: Instant) -> Option<Duration> {
         let rate = self.rate?;
         let mut users = self.users.borrow_mut();
         if let Some(allowance) = users.get(user) {
-            return allowance.pay(1.0, rate, now);
+            return allowance.pay(cost, rate, now);
         }
         if users.len() >= self.room.get() {
             users.retain(|_, allowance| !allowance.is_rested(rate, now));
             self.room.set(MANY.max(users.len() * 2));
         }
         let allowance = Allowance::new(rate, now);
-        let wait = allowance.pay(1.0, rate, now);
+        let wait = allowance.pay(cost, rate, now);
         users.insert(user.into(), allowance);
         wait
     }
@@ -61,10 +63,20 @@ mod tests {
     fn a_users_sessions_share_what_four_may_send() {
         let limit = Limit::new(Some(2));
         let start = Instant::now();
-        assert!((0..80).all(|_| limit.pay("ann", start).is_none()));
-        assert!(limit.pay("ann", start).is_some() && limit.pay("bob", start).is_none());
+        assert!((0..80).all(|_| limit.pay("ann", 1.0, start).is_none()));
+        assert!(limit.pay("ann", 1.0, start).is_some() && limit.pay("bob", 1.0, start).is_none());
         let later = start + Duration::from_secs(1);
-        assert!(limit.pay("ann", later).is_none());
+        assert!(limit.pay("ann", 1.0, later).is_none());
+    }
+
+    #[test]
+    fn what_costs_more_is_charged_so() {
+        let limit = Limit::new(Some(2));
+        let start = Instant::now();
+        assert_eq!(limit.pay("ann", 80.0, start), None);
+        // Seven more than there is, and one before it goes on.
+        let wait = limit.pay("ann", 7.0, start);
+        assert_eq!(wait, Some(Duration::from_secs(1)));
     }
 
     #[test]
@@ -73,7 +85,7 @@ mod tests {
         let start = Instant::now();
         for user in 0..2000 {
             let at = start + Duration::from_secs(60 * user);
-            assert_eq!(limit.pay(&user.to_string(), at), None);
+            assert_eq!(limit.pay(&user.to_string(), 1.0, at), None);
         }
         assert!(limit.users.borrow().len() <= MANY);
     }
@@ -81,7 +93,7 @@ mod tests {
     #[test]
     fn no_rate_is_no_limit() {
         let limit = Limit::new(None);
-        assert!((0..10_000).all(|_| limit.pay("ann", Instant::now()).is_none()));
+        assert!((0..10_000).all(|_| limit.pay("ann", 1.0, Instant::now()).is_none()));
         assert!(limit.users.borrow().is_empty());
     }
 }
