@@ -173,3 +173,25 @@ def test_alone_there_is_nobody_to_ask(siskin):
         await ann.io.disconnect()
 
     asyncio.run(play())
+
+
+def test_a_user_has_sixteen_relays_and_a_place_that_is_left_is_free(start_siskin, redis_server):
+    async def play():
+        async with beside(start_siskin, redis_server) as (process, siskin):
+            pages = [await joined(siskin, "ann") for _ in range(17)]
+            bob = await joined(siskin, "bob")
+            for page in pages[:16]:
+                await page.call("invented:hello", 1)
+            assert await pages[16].call("invented:hello", 1, MOMENT) is None
+            assert len(process.relays) == 16
+            assert "is refused: relays of a user" in siskin.log()
+            assert [event for event, user in [(took[0], took[1]) for took in process.took]] == ["invented:hello"] * 16
+            await bob.call("invented:hello", 1)
+            await pages[0].io.disconnect()
+            await until(lambda: process.gone, "the end of a relay")
+            await pages[16].call("invented:hello", 1)
+            assert len(process.relays) == 18
+            for page in [*pages[1:], bob]:
+                await page.io.disconnect()
+
+    asyncio.run(play())
