@@ -1,9 +1,14 @@
 //! Channels: who types and who has read; who is told of a new one enters it; members come and go.
+//!
+//! - [`newcomers`]: those who were told of a new one
+
+mod newcomers;
 
 use super::core::{Core, Fault, Sender};
 use super::sessions::Sessions;
 use crate::ground::rooms;
 use crate::socket::{Args, Object, Sid, Target, To};
+use newcomers::Newcomers;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -11,6 +16,7 @@ use serde_json::value::RawValue;
 pub struct Channels {
     core: &'static Core,
     sessions: &'static Sessions,
+    newcomers: &'static Newcomers,
 }
 
 #[derive(Serialize)]
@@ -30,7 +36,11 @@ struct Typist<'a> {
 
 impl Channels {
     pub fn new(core: &'static Core, sessions: &'static Sessions) -> Self {
-        Self { core, sessions }
+        Self {
+            core,
+            sessions,
+            newcomers: Newcomers::new(core, sessions),
+        }
     }
 
     /// Is the session in the channel?
@@ -89,18 +99,18 @@ impl Channels {
         self.core.peers.close_room(&rooms::of_channel(channel_id));
     }
 
-    /// An event was emitted to sockets here, by whichever instance. Whoever is told of a new channel (`events:channel` of
-    /// type `channel:created` to `user:{id}`) enters its room, if the directory agrees. The reference's other processes
-    /// leave that to a reload.
+    /// An event was emitted to sockets here, by whichever instance.
     pub fn emitted(&'static self, target: &Target<'_>, event: &str, args: &Args<'_>) {
         let To::Room(room) = target.to else { return };
-        if event != "events:channel" || rooms::user(room).is_none() || !is_created(args) {
+        if event != "events:channel" {
             return;
         }
-        for sid in self.core.hub.members(room) {
-            if let Some(who) = self.core.pools.sessions.who(sid) {
-                self.sessions.enter_channels_soon(Sender { sid, who });
+        if rooms::user(room).is_some() {
+            if is_of_type(args, "channel:created") {
+                self.newcomers.told(self.core.hub.members(room));
             }
+        } else if let Some(channel_id) = rooms::channel(room) {
+            self.newcomers.heard(channel_id, args);
         }
     }
 }
@@ -110,11 +120,12 @@ struct Typed {
     r#type: String,
 }
 
-fn is_created(args: &Args<'_>) -> bool {
+/// Whether an event of a channel has this type.
+fn is_of_type(args: &Args<'_>, kind: &str) -> bool {
     #[derive(Deserialize)]
-    struct Created {
+    struct Event {
         data: Object<Typed>,
     }
-    let created: Option<Created> = args.object();
-    created.is_some_and(|created| created.data.0.r#type == "channel:created")
+    let event: Option<Event> = args.object();
+    event.is_some_and(|event| event.data.0.r#type == kind)
 }

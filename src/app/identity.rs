@@ -4,31 +4,69 @@ use super::core::{Core, Fault, Sender};
 use crate::directory::{Identity, Refusal};
 use crate::ground::clock::now;
 use crate::metrics;
-use crate::token::TokenError;
+use crate::token::{Claims, TokenError};
 use std::rc::Rc;
+use std::time::Instant;
+
+/// How often a user is asked for whose rights change meanwhile.
+const ATTEMPTS: usize = 3;
 
 /// What a token that is too long is too long for.
 pub const TOKEN_BYTES: &str = "bytes of a token";
 
-/// Whom the token is of: verified, known to the directory, not revoked. `known`: who showed it before, maybe.
+/// A good token, as a session shows it again or for the first time.
+pub enum Shown {
+    Again(Rc<Identity>),
+    First(Claims),
+}
+
+impl Shown {
+    pub fn user_id(&self) -> &str {
+        match self {
+            Self::Again(known) => &known.user.id,
+            Self::First(claims) => &claims.id,
+        }
+    }
+}
+
+/// A token that is signed and not over. `known`: who showed it before, maybe.
 ///
 /// # Errors
-/// It is no good, or nobody can tell now.
-pub async fn identify(
-    core: &Core,
-    token: &str,
-    known: Option<Rc<Identity>>,
-) -> Result<Rc<Identity>, Fault> {
-    let who = match known.filter(|known| *known.token == *token) {
+/// It is no good.
+pub fn verify(core: &Core, token: &str, known: Option<Rc<Identity>>) -> Result<Shown, Fault> {
+    match known.filter(|known| *known.token == *token) {
         Some(known) => {
             // What signed it is known; until when it holds, too.
             known.claims.check(now()).map_err(refused)?;
-            core.directory.identify_again(&known).await?
+            Ok(Shown::Again(known))
         }
         None => {
             let claims = core.key.verify(token, now()).map_err(refused)?;
-            Rc::new(core.directory.identify(token, &claims).await?)
+            Ok(Shown::First(claims))
         }
+    }
+}
+
+/// Whom the token is of: known to the directory, not revoked.
+///
+/// # Errors
+/// It is no good, or nobody can tell now.
+pub async fn identify(core: &Core, token: &str, shown: &Shown) -> Result<Rc<Identity>, Fault> {
+    for _ in 0..ATTEMPTS {
+        let asked = Instant::now();
+        let answer = accepted(core, token, shown).await;
+        // A change that came while the answer was on its way is newer.
+        if !core.directory.changed_since(shown.user_id(), asked) {
+            return answer;
+        }
+    }
+    Err(Fault::Unavailable("the user's rights change all the time"))
+}
+
+async fn accepted(core: &Core, token: &str, shown: &Shown) -> Result<Rc<Identity>, Fault> {
+    let who = match shown {
+        Shown::Again(known) => core.directory.identify_again(known).await?,
+        Shown::First(claims) => Rc::new(core.directory.identify(token, claims).await?),
     };
     match core.peers.revoked(&[&*who]).await.contains(&true) {
         true => Err(Fault::Denied("the token was revoked")),

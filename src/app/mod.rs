@@ -94,6 +94,12 @@ impl House {
         self.following.spawn("follows sessions", async {
             self.sessions.follow_reaped().await;
         });
+        self.following.spawn("follows users", async {
+            self.sessions.follow_changes().await;
+        });
+        self.following.spawn("follows the directory", async {
+            self.sessions.follow_restarts().await;
+        });
         self.documents.follow();
     }
 

@@ -36,6 +36,10 @@ const LOOKUPS_AT_ONCE: usize = 200;
 /// Sockets that may wait for the directory.
 const MOST_WAITING: usize = 10_000;
 
+/// Over how long, and in how many steps, all sockets connect anew.
+const SPREAD: Duration = Duration::from_secs(4);
+const RENEWALS: usize = 40;
+
 /// The sessions of this instance, and what is asked about those of all.
 pub struct Sessions {
     core: &'static Core,
@@ -82,7 +86,7 @@ impl Sessions {
     /// Why the socket stays what it was.
     pub async fn sign_in(&'static self, sid: Sid, token: &str) -> Result<Rc<Identity>, Fault> {
         let core = self.core;
-        let who = match identity::identify(core, token, core.pools.sessions.who(sid)).await {
+        let who = match self.identify(sid, token).await {
             Err(Fault::Unavailable(why)) => {
                 self.retry_later(sid, token);
                 return Err(Fault::Unavailable(why));
@@ -116,6 +120,20 @@ impl Sessions {
             true => Ok(who),
             false => Err(Fault::Gone),
         }
+    }
+
+    /// Whom the token is of. While another process is asked, the socket is in the pool by the user's id alone: whoever
+    /// changes the user's rights meanwhile finds it there, and disconnects it.
+    async fn identify(&self, sid: Sid, token: &str) -> Result<Rc<Identity>, Fault> {
+        let core = self.core;
+        let sessions = &core.pools.sessions;
+        let shown = identity::verify(core, token, sessions.who(sid))?;
+        let arrives = core.directory.emits_itself() && sessions.arrive(sid, shown.user_id());
+        let who = identity::identify(core, token, &shown).await;
+        if arrives && who.is_err() {
+            core.pools.sessions.turn_away(sid);
+        }
+        who
     }
 
     fn retry_later(&'static self, sid: Sid, token: &str) {
@@ -154,19 +172,19 @@ impl Sessions {
     }
 
     /// Enters the rooms of all channels of the session's user. While the directory can't tell, of those that it told a while
-    /// ago; then of the others when it can.
+    /// ago; then of the others when it can. How many of them are new.
     ///
     /// # Errors
     /// Nothing is known, or the session has left.
-    pub async fn enter_channels(&'static self, from: &Sender) -> Result<(), Fault> {
+    pub async fn enter_channels(&'static self, from: &Sender) -> Result<usize, Fault> {
         match self.core.directory.channels(&from.who).await? {
             ChannelIds::Now(ids) => self.enter_all(from, ids).await,
             ChannelIds::Before(ids) => {
-                self.enter_all(from, ids).await?;
+                let new = self.enter_all(from, ids).await?;
                 if !self.joins.waits(from.sid, ALL_CHANNELS) {
                     self.enter_channels_soon(from.clone());
                 }
-                Ok(())
+                Ok(new)
             }
         }
     }
@@ -183,7 +201,7 @@ impl Sessions {
                 }
             }
         };
-        let entered = move |entered: Result<(), Fault>| {
+        let entered = move |entered: Result<usize, Fault>| {
             if let Err(fault) = entered {
                 log::debug!("{sid} enters no channels: {fault:?}");
             }
@@ -192,14 +210,17 @@ impl Sessions {
         drop(begun);
     }
 
-    async fn enter_all(&self, from: &Sender, ids: Vec<String>) -> Result<(), Fault> {
+    async fn enter_all(&self, from: &Sender, ids: Vec<String>) -> Result<usize, Fault> {
         let Sender { sid, who } = from;
         let core = self.core;
+        let mut new = 0;
         for id in ids {
             if core.pools.sessions.who(*sid).is_none() {
                 return Err(Fault::Gone);
             }
-            match core.enter(*sid, &rooms::of_channel(&id)).await {
+            let room = rooms::of_channel(&id);
+            new += usize::from(!core.hub.is_in(*sid, &room));
+            match core.enter(*sid, &room).await {
                 // The session itself is fine: it hears of as many channels as it may.
                 Err(Fault::Full(limit)) => {
                     metrics::refused(limit);
@@ -209,7 +230,7 @@ impl Sessions {
                 entered => entered?,
             }
         }
-        Ok(())
+        Ok(new)
     }
 
     /// The session and its user are alive.
@@ -218,11 +239,62 @@ impl Sessions {
         self.core.directory.seen(&from.who);
     }
 
+    /// Somebody disconnected the socket: its user's rights may have changed, and nothing that is known of them holds.
+    pub fn rights_changed(&self, sid: Sid) {
+        if let Some(user_id) = self.core.pools.sessions.user_id(sid) {
+            self.core.directory.forget_user(&user_id);
+            self.core.peers.user_changed(&user_id);
+        }
+    }
+
+    /// Runs as long as the server does: other instances say whose rights have changed.
+    pub async fn follow_changes(&self) {
+        loop {
+            for user_id in self.core.peers.changed_users().await {
+                self.core.directory.forget_user(&user_id);
+            }
+        }
+    }
+
+    /// Runs as long as the server does: when the directory's process was restarted or became another, all sockets are told to
+    /// connect anew, in a random order over a few seconds, and never while it is away. That is when their pages look for what
+    /// they missed.
+    pub async fn follow_restarts(&self) {
+        let mut restarts = 0;
+        loop {
+            restarts = self.core.directory.restarted(restarts).await;
+            // Random as they are, so is their order.
+            let mut sids = self.core.hub.sids();
+            sids.sort_unstable();
+            log::info!("{} sockets connect anew", sids.len());
+            for some in sids.chunks(sids.len().div_ceil(RENEWALS).max(1)) {
+                self.core.directory.here().await;
+                some.iter().for_each(|sid| self.core.hub.renew(*sid));
+                smol::Timer::after(SPREAD / RENEWALS as u32).await;
+            }
+        }
+    }
+
+    /// A socket has left a room, perhaps since its user may not be there any more: what is known of that does not hold.
+    pub fn left(&self, sid: Sid, room: &str) {
+        let thing = match (rooms::note(room), rooms::chat(room)) {
+            (Some(id), _) => ("note", id),
+            (None, Some(id)) => ("chat", id),
+            (None, None) => return,
+        };
+        if let Some(who) = self.core.pools.sessions.who(sid) {
+            self.core
+                .directory
+                .forget_access(&who.user.id, thing.0, thing.1);
+        }
+    }
+
     /// The socket is gone: it leaves the pools, and those who had a chat open with it see that.
     pub fn forget(&self, sid: Sid) {
         self.waiting.borrow_mut().remove(&sid);
         self.core.limits.forget(sid);
         self.core.pools.usage.forget(sid);
+        self.core.pools.sessions.turn_away(sid);
         for chat_id in self.core.pools.sessions.remove(sid).into_iter().flatten() {
             self.chats.publish_presence(&chat_id);
         }

@@ -24,6 +24,7 @@ use crate::token::Claims;
 use open_webui::Receipt;
 use serde_json::value::RawValue;
 use std::rc::Rc;
+use std::time::Instant;
 
 /// The directory in use. Cheap to clone.
 #[derive(Clone)]
@@ -64,11 +65,41 @@ impl Directory {
         }
     }
 
+    /// The user's rights have changed: nothing that was answered before holds.
+    pub fn forget_user(&self, user_id: &str) {
+        if let Self::OpenWebui(webui) = self {
+            webui.forget_user(user_id);
+        }
+    }
+
+    /// Somebody made the user leave a `note` or `chat`: nothing that was answered about that before holds.
+    pub fn forget_access(&self, user_id: &str, kind: &str, id: &str) {
+        if let Self::OpenWebui(webui) = self {
+            webui.forget_access(user_id, kind, id);
+        }
+    }
+
+    /// Whether the user's rights have changed since something was asked about them.
+    pub fn changed_since(&self, user_id: &str, asked: Instant) -> bool {
+        match self {
+            Self::Local(_) => false,
+            Self::OpenWebui(webui) => webui.changed_since(user_id, asked),
+        }
+    }
+
     /// Ids of the channels that the user is in.
     pub async fn channels(&self, who: &Identity) -> Result<ChannelIds, Refusal> {
         match self {
             Self::Local(local) => local.channels(who).map(ChannelIds::Now),
             Self::OpenWebui(webui) => webui.channels(who).await,
+        }
+    }
+
+    /// Whether the user is in the channel.
+    pub async fn is_in_channel(&self, who: &Identity, channel_id: &str) -> Result<bool, Refusal> {
+        match self {
+            Self::Local(local) => Ok(local.channels(who)?.iter().any(|id| id == channel_id)),
+            Self::OpenWebui(webui) => webui.is_in_channel(who, channel_id).await,
         }
     }
 
@@ -227,6 +258,23 @@ impl Directory {
         match self {
             Self::Local(_) => None,
             Self::OpenWebui(webui) => Some(webui),
+        }
+    }
+
+    /// Waits until another process that the directory is was restarted, or became another, more often than that; returns how
+    /// often.
+    pub async fn restarted(&self, before: u64) -> u64 {
+        match self {
+            Self::Local(_) => std::future::pending().await,
+            Self::OpenWebui(webui) => webui.restarted(before).await,
+        }
+    }
+
+    /// Waits until it is there.
+    pub async fn here(&self) {
+        match self {
+            Self::Local(_) => {}
+            Self::OpenWebui(webui) => webui.here().await,
         }
     }
 

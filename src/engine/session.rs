@@ -37,6 +37,8 @@ pub enum Closed {
     ByClient,
     /// The layer above asked for it.
     ByServer,
+    /// The layer above asked the client to connect anew.
+    Renewed,
     /// The connection ended or failed.
     Transport,
     /// No pong within pingTimeout.
@@ -61,6 +63,7 @@ impl Closed {
             Self::Shutdown => Some(1001),
             Self::Protocol(code) => Some(code),
             Self::Late => Some(1008),
+            Self::Renewed => Some(1012),
             Self::Crowded => Some(1013),
             Self::Transport | Self::PingTimeout | Self::Overflow => None,
         }
@@ -71,6 +74,7 @@ impl Closed {
         match self {
             Self::ByClient => "closed by the client",
             Self::ByServer => "closed by the server",
+            Self::Renewed => "to be connected anew",
             Self::Transport => "the connection ended",
             Self::PingTimeout => "no pong in time",
             Self::Overflow => "the outbox is full: the reader is too slow",

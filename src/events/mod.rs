@@ -298,11 +298,15 @@ impl Handler for Dispatch {
     fn disconnected(&self, sid: Sid, nsp: &str, reason: Reason) {
         log::debug!("{sid} has gone: {reason:?}");
         self.house.core.peers.socket_changed(nsp, sid, false);
+        if reason == Reason::ServerDisconnect {
+            self.house.sessions.rights_changed(sid);
+        }
         self.house.forget(sid);
     }
 
     fn left(&self, sid: Sid, room: &str) {
         self.house.chats.left(sid, room);
+        self.house.sessions.left(sid, room);
     }
 
     fn emitted(&self, target: &Target<'_>, event: &str, args: &Args<'_>) {

@@ -15,6 +15,11 @@ pub fn of_channel(channel_id: &str) -> String {
     format!("channel:{channel_id}")
 }
 
+/// The channel that a room is of.
+pub fn channel(room: &str) -> Option<&str> {
+    room.strip_prefix("channel:")
+}
+
 /// Those who have a saved chat open.
 pub fn of_chat(chat_id: &str) -> String {
     format!("chat:{chat_id}")

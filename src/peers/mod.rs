@@ -391,6 +391,27 @@ impl Peers {
         }
     }
 
+    /// A user's rights have changed.
+    pub fn user_changed(&self, user_id: &str) {
+        match self {
+            Self::Alone(_) => {}
+            #[cfg(feature = "redis")]
+            Self::Redis(peers) => {
+                let user = user_id.into();
+                peers.backplane.notify(&backplane::Notice::Changed { user });
+            }
+        }
+    }
+
+    /// The users whose rights have changed, as others say; alone, never any.
+    pub async fn changed_users(&self) -> Vec<String> {
+        match self {
+            Self::Alone(_) => std::future::pending().await,
+            #[cfg(feature = "redis")]
+            Self::Redis(peers) => peers.backplane.changed_users().await,
+        }
+    }
+
     /// This instance is about to save the item: whoever else is about to does not.
     pub async fn begin_task(&self, item: &str) {
         match self {

@@ -224,7 +224,7 @@ impl Hub {
 
 fn reason(why: Closed) -> Reason {
     match why {
-        Closed::ByClient | Closed::Transport => Reason::TransportClosed,
+        Closed::ByClient | Closed::Transport | Closed::Renewed => Reason::TransportClosed,
         Closed::ByServer => Reason::ServerDisconnect,
         Closed::PingTimeout => Reason::PingTimeout,
         Closed::Overflow => Reason::OutboxOverflow,

@@ -331,6 +331,22 @@ impl Hub {
         }
     }
 
+    /// Ends the transport below a socket without a word of this protocol: its client connects anew.
+    pub fn renew(&self, sid: Sid) {
+        let session = {
+            let state = self.state.borrow();
+            state.socket(sid).map(|socket| socket.session.clone())
+        };
+        if let Some(session) = session {
+            session.doom(Closed::Renewed);
+        }
+    }
+
+    /// Whether no socket is here.
+    pub fn is_empty(&self) -> bool {
+        self.state.borrow().sockets.is_empty()
+    }
+
     /// Adds a connected socket.
     pub(super) fn add(&self, sid: Sid, nsp: &str, session: &Rc<Session>) {
         let mut state = self.state.borrow_mut();

@@ -78,13 +78,16 @@ class OpenWebui {
     return this.api(null, "POST", "/auths/signin", form);
   }
 
-  async kill() {
-    if (this.process.exitCode === null) this.process.kill("SIGKILL");
+  /** SIGTERM, and SIGKILL for one that waits for somebody. */
+  async stop() {
+    if (this.process.exitCode === null) this.process.kill("SIGTERM");
+    const late = setTimeout(() => this.process.kill("SIGKILL"), 10_000);
     await this.ended;
+    clearTimeout(late);
   }
 
   async close() {
-    await this.kill();
+    await this.stop();
     rmSync(this.dir, { recursive: true, force: true });
   }
 }

@@ -287,6 +287,36 @@ def test_a_channel_message_by_rest_reaches_another_users_socket(house):
     assert len(page.hears(message, "the message")) == 1
 
 
+def test_who_hid_a_direct_message_gets_the_first_one_of_a_new_talk(house):
+    api, ann, bob = house.webui.api, house.ann, house.bob
+    page, other = house.page(ann), house.page(bob)
+    channel = api(ann["token"], "GET", f"/channels/users/{bob['id']}")["id"]
+
+    def said(text):
+        def heard(name, *args):
+            return name == "events:channel" and args[0]["data"]["type"] == "message" and args[0]["data"]["data"]["content"] == text
+
+        return heard
+
+    inside = lambda: {user["id"] for user in house.siskin.api("GET", f"/rooms/channel:{channel}").json()["users"]}  # noqa: E731
+    wait_for(lambda: inside() == {ann["id"], bob["id"]}, PATIENCE, "both in the new channel")
+    api(ann["token"], "POST", f"/channels/{channel}/messages/post", {"content": "one"})
+    for each in (page, other):
+        each.hears(said("one"), "the first message of a new talk")
+    api(bob["token"], "POST", f"/channels/{channel}/members/active", {"is_active": False})
+    # A page of Bob's that begins now does not know of the talk, in no list it stands.
+    late = house.page(bob)
+    assert channel not in [each["id"] for each in api(bob["token"], "GET", "/channels/")]
+    api(ann["token"], "GET", f"/channels/users/{bob['id']}")
+    for text in ("two", "three"):
+        api(ann["token"], "POST", f"/channels/{channel}/messages/post", {"content": text})
+    for text in ("two", "three"):
+        for each in (page, other, late):
+            assert len(each.hears(said(text), f"{text!r}")) == 1
+    texts = [event["data"]["data"]["content"] for event in late.events("events:channel") if event["data"]["type"] == "message"]
+    assert texts == ["two", "three"]
+
+
 def test_a_note_edited_over_siskin_is_read_back_by_rest(house):
     api, ann = house.webui.api, house.ann
     note = api(ann["token"], "POST", "/notes/create", {"title": "Birds", "data": {"content": {"md": ""}}, "access_grants": []})["id"]

@@ -48,6 +48,12 @@ async def outage(beside, upstream, mode):
     upstream.mode = "fine"
     upstream.hang.set()
     await asyncio.to_thread(wait_for, lambda: ready(beside)[0], what="readiness")
+    if mode == "closed":
+        # Nobody was there, so this is another process now: both connect anew.
+        for client in (ann, bob):
+            await asyncio.to_thread(wait_for, lambda: not client.io.connected, what="a disconnect")
+        assert await (await ann.connect()).join() == {"id": "ann", "name": "ann"}
+        await bob.connect()
     assert await bob.join() == {"id": "bob", "name": "bob"}
     assert await bob.call("events:chat", {"chat_id": CHAT, "data": {"type": "join"}}) is True
     for client in (ann, bob):
@@ -167,7 +173,7 @@ def test_ids_reach_no_other_path(beside, upstream):
         await ann.io.disconnect()
 
     asyncio.run(play())
-    assert {path for _, path, _ in upstream.asked} <= {f"/api/v1/chats/{CHAT}", "/api/v1/auths/"}
+    assert {path for _, path, _ in upstream.asked} <= {f"/api/v1/chats/{CHAT}", "/api/v1/auths/", "/api/version"}
 
 
 def test_connections_are_kept(beside, upstream):
@@ -232,3 +238,28 @@ def test_the_resources_of_the_api_are_the_upstreams(beside):
     event = {"user_id": "ann", "chat_id": CHAT, "message_id": "m", "event": {"type": "message", "data": {"content": "x"}}}
     assert beside.api("POST", "/chat/event", event).json()["saved"] == "failed"
     assert not list(pathlib.Path(beside.data_dir).iterdir()), "a store that nobody needs"
+
+
+def test_another_version_is_connected_to_anew(beside, upstream):
+    """Seen twice, since two of them may answer in turn while they are exchanged; whoever comes after that stays."""
+
+    async def play():
+        ann = await Client(beside, beside.token("ann")).connect()
+        await ann.join()
+
+        def asked():
+            return [path for _, path, _ in list(upstream.asked)].count("/api/version")
+
+        await asyncio.to_thread(wait_for, lambda: asked() > 1, what="looks at the version")
+        upstream.version["deployment_id"] = "2"
+        await asyncio.to_thread(wait_for, lambda: not ann.io.connected, what="a disconnect")
+        await ann.connect()
+        assert await ann.join() == {"id": "ann", "name": "ann"}
+        before = asked()
+        await asyncio.to_thread(wait_for, lambda: asked() > before + 2, what="more looks at the version")
+        assert ann.io.connected
+        await ann.io.disconnect()
+
+    asyncio.run(play())
+    assert ready(beside)[0]
+    assert beside.log().count("has another version") == 1

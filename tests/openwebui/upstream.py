@@ -33,6 +33,12 @@ class Upstream:
         # What `/api/version` answers; and fields that a note needs to be saved, the note's other fields, what was sent.
         self.version = {"version": "0.12.4", "deployment_id": ""}
         self.wants, self.fields, self.forms = [], {"title": "T"}, []
+        # Users whose role is another than their token's, and who may not read the note.
+        self.roles = {}
+        self.strangers = set()
+        # Paths whose answers wait, made already, until the event is set; set when one does.
+        self.made = {}
+        self.holds = threading.Event()
         self.server = ThreadingHTTPServer(("127.0.0.1", port), self.handler())
         self.server.daemon_threads = True
         self.port = self.server.server_port
@@ -58,9 +64,12 @@ class Upstream:
         if user["id"] == "refused":
             return 401, {"detail": "401 Unauthorized"}
         if path == "/api/v1/auths/":
-            return 200, {"id": user["id"], "name": user["name"], "role": user["role"], "token": token, "bio": "b"}
+            role = self.roles.get(user["id"], user["role"])
+            return 200, {"id": user["id"], "name": user["name"], "role": role, "token": token, "bio": "b"}
         if path == "/api/v1/channels/":
             return 200, self.channels
+        if path.startswith(f"/api/v1/notes/{NOTE}") and user["id"] in self.strangers:
+            return 403, {"detail": "403"}
         if path == f"/api/v1/notes/{NOTE}":
             return 200, {"id": NOTE, "user_id": "ann", **self.fields, "data": {"content": self.content}, "write_access": True}
         if path == f"/api/v1/notes/{NOTE}/update" and method == "POST":
@@ -105,6 +114,9 @@ class Upstream:
                 match upstream.mode:
                     case "fine":
                         status, answer = upstream.answer(self.command, self.path, token, body)
+                        if gate := upstream.made.get(self.path):
+                            upstream.holds.set()
+                            gate.wait(30)
                         self.reply(status, "application/json", json.dumps(answer).encode())
                     case "html":
                         self.reply(200, "text/html", b"<!doctype html><title>Open WebUI</title>" * 100)

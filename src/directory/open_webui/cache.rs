@@ -50,6 +50,12 @@ impl<T: Clone> Cache<T> {
     pub fn forget(&self, key: &str) {
         self.entries.borrow_mut().remove(key);
     }
+
+    /// Forgets the answers of which this is so.
+    pub fn forget_all(&self, is_old: impl Fn(&str, &T) -> bool) {
+        let mut entries = self.entries.borrow_mut();
+        entries.retain(|key, (_, answer)| !is_old(key, answer));
+    }
 }
 
 #[cfg(test)]
@@ -74,5 +80,12 @@ mod tests {
         cache.put("b".into(), 2, start);
         cache.forget("b");
         assert_eq!(cache.last("b", start), None);
+        cache.put("c".into(), 3, start);
+        cache.put("d".into(), 4, start);
+        cache.forget_all(|key, answer| key == "c" && *answer == 3);
+        assert_eq!(
+            (cache.last("c", start), cache.last("d", start)),
+            (None, Some(4))
+        );
     }
 }

@@ -32,15 +32,13 @@ impl OpenWebui {
         if !is_uuid(chat_id) {
             return Ok(Access::None);
         }
-        let key = access_key(&who.user, "chat", chat_id);
+        let key = access_key(&who.user.id, "chat", chat_id);
         if let Some(access) = self.access.get(&key, ACCESS_HOLDS, Instant::now()) {
             return Ok(access);
         }
-        match self.fetch_chat_access(who, chat_id).await {
-            Ok(access) => {
-                self.remember(key, access);
-                Ok(access)
-            }
+        let ask = async || Ok((self.fetch_chat_access(who, chat_id).await?, ()));
+        match self.learn(&who.user.id, key.clone(), ask).await {
+            Ok((access, ())) => Ok(access),
             Err(refusal) => self.access.last(&key, Instant::now()).ok_or(refusal),
         }
     }

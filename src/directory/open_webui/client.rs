@@ -12,13 +12,16 @@ use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use hyper::{Method, StatusCode};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::io::ErrorKind;
 use std::rc::Rc;
 use std::time::Duration;
 
 /// How long a request may take once it is one of those at a time; after that Open WebUI may be away.
 pub const DEADLINE: Duration = Duration::from_secs(5);
+/// How long connecting may take of it.
+const CONNECT: Duration = Duration::from_secs(4);
 /// How long it may wait until it is.
 const QUEUE: Duration = Duration::from_secs(15);
 /// The largest body of a response, in bytes: a chat comes whole.
@@ -85,6 +88,8 @@ pub struct Client {
     host: HeaderValue,
     idle: RefCell<Vec<SendRequest<Full<Bytes>>>>,
     places: Rc<Places>,
+    /// Whether nobody was there lately: no connection, or one that ended without an answer.
+    lost: Cell<bool>,
 }
 
 impl Client {
@@ -97,6 +102,7 @@ impl Client {
             url,
             idle: RefCell::default(),
             places: Rc::default(),
+            lost: Cell::new(false),
         }
     }
 
@@ -120,6 +126,11 @@ impl Client {
         response.unwrap_or_else(|| Err(late()))
     }
 
+    /// Whether nobody was there since this was asked last.
+    pub fn take_lost(&self) -> bool {
+        self.lost.take()
+    }
+
     async fn exchange(
         &self,
         request: &UpstreamRequest<'_>,
@@ -137,7 +148,15 @@ impl Client {
         }
         let mut fresh = self.connect().await?;
         let response = fresh.send_request(self.encode(request)?).await;
-        self.read(fresh, response.map_err(|e| broken(&e))?).await
+        let response = response.map_err(|e| {
+            // It hung up, or a proxy did in its place.
+            self.lost.set(self.lost.get() || !e.is_parse());
+            broken(&e)
+        })?;
+        if matches!(response.status().as_u16(), 502..=504) {
+            self.lost.set(true);
+        }
+        self.read(fresh, response).await
     }
 
     fn idle_connection(&self) -> Option<SendRequest<Full<Bytes>>> {
@@ -170,8 +189,12 @@ impl Client {
     }
 
     async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, UpstreamError> {
-        let connected = dial(&self.url.host, self.url.port).await;
-        let stream = connected.map_err(|e| UpstreamError(e.to_string()))?;
+        let connected = within(CONNECT, dial(&self.url.host, self.url.port)).await;
+        let stream = connected.unwrap_or_else(|| Err(ErrorKind::TimedOut.into()));
+        let stream = stream.map_err(|e| {
+            self.lost.set(true);
+            UpstreamError(e.to_string())
+        })?;
         let made = http1::handshake(Io::new(stream)).await;
         let (sender, connection) = made.map_err(|e| broken(&e))?;
         let drive = async move {

@@ -3,7 +3,7 @@
 //! - [`client`]: connections, deadlines, bounds; [`places`]: whose turn it is
 //! - [`watch`]: whether it is there; [`version`]: which one it is, and what that means
 //! - [`rest`]: requests, and what they came to
-//! - [`cache`]: what it answered a moment ago
+//! - [`cache`]: what it answered a moment ago; [`changes`]: what of it is not believed any more
 //! - [`webui`]: the handle; [`people`], [`notes`], [`chats`]: one file a kind of request
 //! - [`socket`]: a connection to its own socket, for what only that can do
 //! - [`receipts`]: what was read, waiting; [`deliver`] takes it there
@@ -13,6 +13,7 @@
 //! [`Refusal::Unavailable`]: super::Refusal::Unavailable
 
 mod cache;
+mod changes;
 mod chats;
 mod client;
 mod deliver;

@@ -36,10 +36,16 @@ impl OpenWebui {
         who: &Identity,
         note_id: &str,
     ) -> Result<Option<NoteView>, Refusal> {
-        match self.rest.watch.is_away() {
-            true => Err(AWAY),
-            false => self.fetch(who, note_id).await,
+        if self.rest.watch.is_away() {
+            return Err(AWAY);
         }
+        let key = access_key(&who.user.id, "note", note_id);
+        let ask = async || {
+            let view = self.fetch(who, note_id).await?;
+            Ok((view.as_ref().map_or(Access::None, |view| view.access), view))
+        };
+        let (_, view) = self.learn(&who.user.id, key, ask).await?;
+        Ok(view)
     }
 
     pub(in crate::directory) async fn note_access(
@@ -47,7 +53,7 @@ impl OpenWebui {
         who: &Identity,
         note_id: &str,
     ) -> Result<Access, Refusal> {
-        let key = access_key(&who.user, "note", note_id);
+        let key = access_key(&who.user.id, "note", note_id);
         if let Some(access) = self.access.get(&key, ACCESS_HOLDS, Instant::now()) {
             return Ok(access);
         }
@@ -62,19 +68,15 @@ impl OpenWebui {
             return Ok(None);
         }
         let path = format!("/api/v1/notes/{note_id}");
-        let view = match self
+        match self
             .rest
             .send_anyway(UpstreamRequest::get(&path, &who.token))
             .await?
         {
-            Outcome::Success(body) => Some(view(self.rest.parse(&path, &body)?, note_id)?),
-            Outcome::TooLarge => return Err(Refusal::Denied("the note is too large")),
-            Outcome::Refused(_) => None,
-        };
-        let access = view.as_ref().map_or(Access::None, |view| view.access);
-        let key = access_key(&who.user, "note", note_id);
-        self.remember(key, access);
-        Ok(view)
+            Outcome::Success(body) => view(self.rest.parse(&path, &body)?, note_id).map(Some),
+            Outcome::TooLarge => Err(Refusal::Denied("the note is too large")),
+            Outcome::Refused(_) => Ok(None),
+        }
     }
 
     /// Tried also while Open WebUI counts as away: whoever saves has nothing better to do.

@@ -1,7 +1,7 @@
 //! Who bears a token, and the channels that they are in.
 
 use super::client::UpstreamRequest;
-use super::rest::Outcome;
+use super::rest::{Outcome, is_uuid};
 use super::watch::WHO_AM_I;
 use super::webui::OpenWebui;
 use crate::directory::types::{ChannelIds, Identity, Refusal, User};
@@ -94,7 +94,8 @@ impl OpenWebui {
                 let channels: Vec<Channel> = self.rest.parse(CHANNELS, &body)?;
                 let ids: Vec<String> = channels.into_iter().map(|channel| channel.id).collect();
                 let now = Instant::now();
-                self.channels.put(who.token.clone(), ids.clone(), now);
+                self.channels
+                    .put(who.user.id.as_str().into(), ids.clone(), now);
                 Ok(ChannelIds::Now(ids))
             }
             // Channels are off, or not for this user.
@@ -102,13 +103,35 @@ impl OpenWebui {
             Ok(Outcome::TooLarge) => Err(self.rest.too_large(CHANNELS)),
             Err(refusal) => self
                 .channels
-                .last(&who.token, Instant::now())
+                .last(&who.user.id, Instant::now())
                 .map(ChannelIds::Before)
                 .ok_or(refusal),
         }
     }
 
+    /// Whether the user is in the channel, and has not hidden it.
+    pub(in crate::directory) async fn is_in_channel(
+        &self,
+        who: &Identity,
+        channel_id: &str,
+    ) -> Result<bool, Refusal> {
+        if !is_uuid(channel_id) {
+            return Ok(false);
+        }
+        let path = format!("{CHANNELS}{channel_id}");
+        let request = UpstreamRequest::get(&path, &who.token);
+        match self.rest.send(request).await? {
+            Outcome::Success(body) => {
+                let channel: Option<Channel> = self.rest.parse(&path, &body)?;
+                Ok(channel.is_some_and(|channel| channel.id == channel_id))
+            }
+            Outcome::TooLarge => Err(self.rest.too_large(&path)),
+            Outcome::Refused(_) => Ok(false),
+        }
+    }
+
     async fn who_is(&self, token: &str, claims: &Claims) -> Result<User, Refusal> {
+        let asked = Instant::now();
         let known = match self
             .rest
             .send(UpstreamRequest::get(WHO_AM_I, token))
@@ -119,6 +142,8 @@ impl OpenWebui {
             Outcome::Refused(_) => Err(Refusal::Denied("Open WebUI refuses the token")),
         };
         match &known {
+            // Who uses it looks for changes, too; it is not remembered.
+            _ if self.changes.since(&claims.id, asked) => {}
             Ok(user) => self.users.put(token.into(), user.clone(), Instant::now()),
             Err(_) => self.users.forget(token),
         }

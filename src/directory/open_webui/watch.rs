@@ -1,13 +1,20 @@
 //! Whether Open WebUI is there: one log line when it goes, one when it is back, and a request every 3 s in between.
 //!
 //! While it is away nobody else waits for it. Failures of requests while it is there are logged once a minute.
+//!
+//! Its pages repair themselves when they connect: they leave a dead answer, and reload when the version has changed. Ours
+//! live through its restarts, so while there are any it is asked for its version, and they learn when it has gone and come
+//! back, or has become another. Who only hung, or answered with errors, has not gone.
 
 use super::client::{Client, DEADLINE, UpstreamError, UpstreamRequest};
 use super::version::Version;
 use crate::directory::types::Refusal;
 use crate::ground::tasks::{Bell, Single, Tasks};
 use crate::log::tenths;
+use crate::socket::Hub;
+use hyper::body::Bytes;
 use hyper::{Method, StatusCode};
+use serde::Deserialize;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -18,7 +25,10 @@ pub const WHO_AM_I: &str = "/api/v1/auths/";
 /// What a request comes to that Open WebUI does not answer.
 pub const AWAY: Refusal = Refusal::Unavailable("Open WebUI does not answer");
 
-/// Between two requests while it is away.
+/// Its version. Anybody may ask.
+const VERSION: &str = "/api/version";
+
+/// Between two requests while it is away, and while somebody is here.
 const PAUSE: Duration = Duration::from_secs(3);
 /// Between two warnings about failed requests.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
@@ -33,12 +43,20 @@ pub struct Watch {
     address: String,
     /// Since when, and why.
     away: RefCell<Option<(Instant, UpstreamError)>>,
-    /// Rung when it goes or comes back.
-    changed: Bell,
     /// Is the task running that checks whether it is there?
     checking: Single,
     /// When a failed request was logged as a warning last.
     warned: Cell<Option<Instant>>,
+    /// Whether it was ever there, and whether it has gone since it was last.
+    known: Cell<bool>,
+    gone: Cell<bool>,
+    /// What it says of its version, and what else it said once.
+    build: RefCell<Option<Bytes>>,
+    other: RefCell<Option<Bytes>>,
+    /// How often it was another.
+    restarts: Cell<u64>,
+    /// Rung when it goes, comes back, or is another.
+    changed: Bell,
 }
 
 impl Watch {
@@ -49,10 +67,86 @@ impl Watch {
             tasks,
             address,
             away: RefCell::default(),
-            changed: Bell::default(),
             checking: Single::default(),
             warned: Cell::default(),
+            known: Cell::default(),
+            gone: Cell::default(),
+            build: RefCell::default(),
+            other: RefCell::default(),
+            restarts: Cell::default(),
+            changed: Bell::default(),
         })
+    }
+
+    /// Asks for its version while somebody is here, as long as the server runs.
+    pub fn follow(self: &Rc<Self>, hub: Rc<Hub>) {
+        let watch = self.clone();
+        self.tasks.spawn("follows Open WebUI", async move {
+            loop {
+                smol::Timer::after(PAUSE).await;
+                if hub.is_empty() || watch.is_away() {
+                    continue;
+                }
+                match watch.ask_build().await.map(|build| watch.saw(build)) {
+                    Ok(false) => {}
+                    Ok(true) => {
+                        watch.version.ask().await;
+                        watch.restart();
+                    }
+                    Err(error) => watch.check(Some(error)),
+                }
+            }
+        });
+    }
+
+    /// Waits until it was restarted more often than that; returns how often.
+    pub async fn restarted(&self, before: u64) -> u64 {
+        let more = || Some(self.restarts.get()).filter(|restarts| *restarts > before);
+        self.changed.until(more).await
+    }
+
+    /// Waits until it is there.
+    pub async fn here(&self) {
+        let here = || (!self.is_away()).then_some(());
+        self.changed.until(here).await;
+    }
+
+    /// The answer as it is; `None` when it tells none.
+    async fn ask_build(&self) -> Result<Option<Bytes>, UpstreamError> {
+        let response = self.client.send(&anonymous(VERSION), DEADLINE).await?;
+        match response.status {
+            status if status.is_server_error() => Err(unexpected(VERSION, status)),
+            status if status.is_success() => Ok(response.body),
+            _ => Ok(None),
+        }
+    }
+
+    /// Another version counts when it was answered twice: in the middle of an update two of them may answer in turn. Whether
+    /// it is another now.
+    fn saw(&self, build: Option<Bytes>) -> bool {
+        let Some(build) = build.filter(|text| serde_json::from_slice::<Build>(text).is_ok()) else {
+            return false;
+        };
+        let mut known = self.build.borrow_mut();
+        let other = self.other.replace(None);
+        match &*known {
+            None => *known = Some(build),
+            Some(known) if *known == build => {}
+            Some(_) if other.as_ref() != Some(&build) => {
+                self.other.replace(Some(build));
+            }
+            Some(_) => {
+                *known = Some(build);
+                log::info!("Open WebUI at {} has another version", self.address);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn restart(&self) {
+        self.restarts.set(self.restarts.get() + 1);
+        self.changed.ring();
     }
 
     pub fn is_away(&self) -> bool {
@@ -94,14 +188,10 @@ impl Watch {
     }
 
     async fn is_there(&self) -> Result<(), UpstreamError> {
-        let request = UpstreamRequest {
-            method: Method::GET,
-            path: WHO_AM_I,
-            token: None,
-            body: None,
-            repeatable: true,
-        };
-        let response = self.client.send(&request, DEADLINE).await?;
+        self.client.take_lost();
+        let response = self.client.send(&anonymous(WHO_AM_I), DEADLINE).await;
+        self.gone.set(self.gone.get() || self.client.take_lost());
+        let response = response?;
         match response.status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ok(()),
             status => Err(unexpected(WHO_AM_I, status)),
@@ -128,6 +218,13 @@ impl Watch {
             let away = tenths(since.elapsed());
             log::info!("Open WebUI at {} is back after {away} s", self.address);
         }
+        let (known, gone) = (self.known.replace(true), self.gone.take());
+        self.changed.ring();
+        if known && gone {
+            // Whatever it is now: those who connect anew see it.
+            self.build.replace(None);
+            self.restart();
+        }
     }
 
     /// A request failed though it is there.
@@ -142,6 +239,24 @@ impl Watch {
         log::warn!(
             "Open WebUI at {address}: {failure} (the next such line comes in a minute at the earliest)"
         );
+    }
+}
+
+/// What `GET /api/version` answers.
+#[derive(Deserialize)]
+struct Build {
+    #[serde(rename = "version")]
+    _version: serde::de::IgnoredAny,
+}
+
+/// A request in nobody's name.
+fn anonymous(path: &str) -> UpstreamRequest<'_> {
+    UpstreamRequest {
+        method: Method::GET,
+        path,
+        token: None,
+        body: None,
+        repeatable: true,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The handle of the directory that Open WebUI holds: its REST, what it answered lately, connections to its socket.
 
 use super::cache::Cache;
+use super::changes::Changes;
 use super::client::Client;
 use super::deliver::Delivery;
 use super::receipts::Receipt;
@@ -26,10 +27,11 @@ pub struct OpenWebui {
     pub(super) rest: Rest,
     /// By token: whom it was accepted for.
     pub(super) users: Cache<User>,
-    /// By token, for the time of an outage.
+    /// By user, for the time of an outage.
     pub(super) channels: Cache<Vec<String>>,
     /// By user and note or chat.
     pub(super) access: Cache<Access>,
+    pub(super) changes: Changes,
     sockets: Rc<Sockets>,
     delivery: Rc<Delivery>,
 }
@@ -43,6 +45,7 @@ impl OpenWebui {
         let version = Version::new(client.clone(), url.clone(), shares_redis);
         let watch = Watch::new(client.clone(), version, tasks.clone(), url.to_string());
         watch.check(None);
+        watch.follow(hub.clone());
         let hub = (!shares_redis).then_some(hub);
         let sockets = Sockets::new(url, watch.clone());
         Rc::new(Self {
@@ -54,6 +57,7 @@ impl OpenWebui {
             users: Cache::default(),
             channels: Cache::default(),
             access: Cache::default(),
+            changes: Changes::default(),
         })
     }
 
@@ -68,6 +72,16 @@ impl OpenWebui {
 
     pub(in crate::directory) fn degraded(&self) -> Option<String> {
         self.rest.watch.degraded()
+    }
+
+    /// Waits until it was restarted, or became another, more often than that; returns how often.
+    pub(in crate::directory) async fn restarted(&self, before: u64) -> u64 {
+        self.rest.watch.restarted(before).await
+    }
+
+    /// Waits until it is there.
+    pub(in crate::directory) async fn here(&self) {
+        self.rest.watch.here().await;
     }
 
     /// Whether it is known to be away: nobody need try to reach its socket.
@@ -111,16 +125,62 @@ impl OpenWebui {
         self.delivery.deliver_last().await;
     }
 
-    /// Remembers what somebody may do with a thing.
-    pub(super) fn remember(&self, key: Rc<str>, access: Access) {
-        match access {
-            Access::None => self.access.forget(&key),
-            access => self.access.put(key, access, Instant::now()),
+    /// The user's rights have changed: nothing is known of their tokens and their access any more, and what is on its way
+    /// comes too late.
+    pub(in crate::directory) fn forget_user(&self, user_id: &str) {
+        self.changes.note(user_id.into(), Instant::now());
+        self.users.forget_all(|_, user| user.id == user_id);
+        self.channels.forget(user_id);
+        let theirs = access_key(user_id, "", "");
+        let theirs = theirs.trim_end_matches('\n');
+        let of_user = |key: &str| {
+            key.strip_prefix(theirs)
+                .is_some_and(|rest| rest.starts_with('\n'))
+        };
+        self.access.forget_all(|key, _| of_user(key));
+    }
+
+    /// The same of the user's access to one thing.
+    pub(in crate::directory) fn forget_access(&self, user_id: &str, kind: &str, id: &str) {
+        let key = access_key(user_id, kind, id);
+        self.access.forget(&key);
+        self.changes.note(key, Instant::now());
+    }
+
+    /// Whether the user's rights have changed since something was asked about them.
+    pub(in crate::directory) fn changed_since(&self, user_id: &str, asked: Instant) -> bool {
+        self.changes.since(user_id, asked)
+    }
+
+    /// What somebody may do with a thing, and what else is answered, `ask`ed again if it changed meanwhile.
+    pub(super) async fn learn<T>(
+        &self,
+        user_id: &str,
+        key: Rc<str>,
+        ask: impl AsyncFn() -> Result<(Access, T), Refusal>,
+    ) -> Result<(Access, T), Refusal> {
+        for _ in 0..ATTEMPTS {
+            let asked = Instant::now();
+            let (access, more) = ask().await?;
+            if self.changes.since(user_id, asked) || self.changes.since(&key, asked) {
+                continue;
+            }
+            match access {
+                Access::None => self.access.forget(&key),
+                access => self.access.put(key, access, Instant::now()),
+            }
+            return Ok((access, more));
         }
+        Err(Refusal::Unavailable(
+            "the user's rights change all the time",
+        ))
     }
 }
 
+/// How often something is asked that changes while it is answered.
+const ATTEMPTS: usize = 3;
+
 /// Under which key the access of a user to a thing is remembered.
-pub(super) fn access_key(user: &User, kind: &str, id: &str) -> Rc<str> {
-    format!("{}\n{kind}\n{id}", user.id).into()
+pub(super) fn access_key(user_id: &str, kind: &str, id: &str) -> Rc<str> {
+    format!("{user_id}\n{kind}\n{id}").into()
 }

@@ -8,6 +8,7 @@ mod calls;
 mod echoes;
 mod publisher;
 mod saves;
+mod users;
 mod wire;
 
 use super::outgoing::Outgoing;
@@ -25,6 +26,8 @@ use std::time::{Duration, Instant};
 use calls::Calls;
 use echoes::Echoes;
 use publisher::Publisher;
+use users::ChangedUsers;
+pub use wire::Notice;
 use wire::{Emit, PeerMessage, ReplyTo};
 
 /// The channel of all instances.
@@ -47,6 +50,7 @@ pub struct Backplane {
     /// As what Open WebUI told of a note last.
     note_event: Cell<&'static str>,
     forgetting: Single,
+    users: ChangedUsers,
     room_channels: bool,
     /// How all messages end that come back from ourselves.
     tail: String,
@@ -72,6 +76,7 @@ impl Backplane {
             saves: Cell::new(0),
             note_event: Cell::new("events:note"),
             forgetting: Single::default(),
+            users: ChangedUsers::default(),
             room_channels,
             tail: wire::tail(redis.host_id()),
             said: Cell::new(None),
@@ -240,6 +245,16 @@ impl Backplane {
         self.redis
             .subscriber()
             .listen(&self.redis.key(STREAMS), listener);
+    }
+
+    /// Says something to the others of ours.
+    pub fn notify(&self, notice: &Notice<'_>) {
+        self.publish(wire::notice_message(self.redis.host_id(), notice));
+    }
+
+    /// The users whose rights have changed, as other instances said since this was asked last.
+    pub async fn changed_users(&self) -> Vec<String> {
+        self.users.taken().await
     }
 
     fn publish(&self, message: String) {

@@ -2,7 +2,7 @@
 
 use super::Backplane;
 use super::echoes::{End, Verdict};
-use super::wire::{Emit, Notice, notice_message};
+use super::wire::{Emit, Notice};
 use crate::directory::Echo;
 use crate::ground::rooms;
 use crate::socket::{Args, Target};
@@ -40,13 +40,10 @@ impl Backplane {
         self.ended(self.redis.host_id(), note_id, id, end);
     }
 
-    fn notify(&self, notice: &Notice<'_>) {
-        self.publish(notice_message(self.redis.host_id(), notice));
-    }
-
     /// Another of ours says something.
     pub(super) fn noticed(self: &Rc<Self>, host: &str, notice: &Notice<'_>) {
         match notice {
+            Notice::Changed { user } => self.users.add(user),
             Notice::Saving { note, id } => {
                 self.echoes.begin(note, (host.into(), *id), Instant::now());
                 self.keep_forgetting();

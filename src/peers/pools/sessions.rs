@@ -6,7 +6,7 @@
 
 use super::changes::Changes;
 use crate::directory::{Identity, User};
-use crate::ground::clock::Moment;
+use crate::ground::clock::{Moment, now};
 use crate::socket::{BySid, Sid};
 use serde_json::{Map, Value};
 use std::cell::RefCell;
@@ -37,6 +37,8 @@ pub struct Reaped {
 #[derive(Default)]
 pub struct SessionPool {
     entries: RefCell<BySid<Session>>,
+    /// Sockets that show a token of this user, of whom nothing else is known yet.
+    arriving: RefCell<BySid<String>>,
     /// By token, so that sessions share what they have in common.
     identities: RefCell<HashMap<Rc<str>, Weak<Identity>>>,
     /// For whoever copies the pool elsewhere.
@@ -44,10 +46,36 @@ pub struct SessionPool {
 }
 
 impl SessionPool {
+    /// A socket shows a token of this user. `false` when it is signed in or arriving already.
+    pub fn arrive(&self, sid: Sid, user_id: &str) -> bool {
+        if self.entries.borrow().contains_key(&sid) {
+            return false;
+        }
+        let mut arriving = self.arriving.borrow_mut();
+        let first = arriving.insert(sid, user_id.to_owned()).is_none();
+        drop(arriving);
+        self.changes.note_urgent(sid);
+        first
+    }
+
+    /// It is not let in.
+    pub fn turn_away(&self, sid: Sid) {
+        if self.arriving.borrow_mut().remove(&sid).is_some() {
+            self.changes.note_urgent(sid);
+        }
+    }
+
+    /// The user of a socket that is signed in or arriving.
+    pub fn user_id(&self, sid: Sid) -> Option<String> {
+        let who = self.who(sid).map(|who| who.user.id.clone());
+        who.or_else(|| self.arriving.borrow().get(&sid).cloned())
+    }
+
     /// Signs a socket in, or again with a fresh identity; what it had open stays open.
     pub fn sign_in(&self, sid: Sid, who: Rc<Identity>, now: Moment) -> Rc<Identity> {
         let again = self.who(sid).is_some_and(|known| Rc::ptr_eq(&known, &who));
         let who = if again { who } else { self.share(who) };
+        self.arriving.borrow_mut().remove(&sid);
         let expires = who.claims.exp.and_then(|exp| now.of(exp));
         let mut entries = self.entries.borrow_mut();
         let entry = entries.entry(sid).or_insert_with(|| Session {
@@ -172,8 +200,15 @@ impl SessionPool {
         reaped
     }
 
-    /// The entry as the pool shows it: the public record, `last_seen_at`, `chat_ids`. `None` when it is not in the pool.
+    /// The entry as the pool shows it: the public record, `last_seen_at`, `chat_ids`; of one that is arriving the user's id
+    /// alone. `None` when it is not in the pool.
     pub fn entry(&self, sid: Sid) -> Option<Map<String, Value>> {
+        if let Some(user_id) = self.arriving.borrow().get(&sid) {
+            let mut entry = Map::new();
+            entry.insert("id".into(), user_id.as_str().into());
+            entry.insert("last_seen_at".into(), now().into());
+            return Some(entry);
+        }
         let entries = self.entries.borrow();
         let session = entries.get(&sid).filter(|s| s.pooled)?;
         let mut entry: Map<String, Value> = serde_json::from_str(&session.who.user.record).ok()?;
@@ -186,6 +221,13 @@ impl SessionPool {
     /// Every signed-in socket, reaped ones too.
     pub fn sids(&self) -> Vec<Sid> {
         self.entries.borrow().keys().copied().collect()
+    }
+
+    /// Every socket that has an entry, and reaped ones.
+    pub fn all(&self) -> Vec<Sid> {
+        let mut all = self.sids();
+        all.extend(self.arriving.borrow().keys());
+        all
     }
 
     /// The user of each of these sockets, once each, by id.

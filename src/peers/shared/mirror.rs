@@ -156,7 +156,7 @@ impl SharedPools {
         let changed: Vec<Sid> = match self.sessions.changes.take() {
             Batch::Keys(sids) => sids.into_iter().collect(),
             Batch::All => {
-                let all: HashSet<Sid> = self.sessions.sids().into_iter().collect();
+                let all: HashSet<Sid> = self.sessions.all().into_iter().collect();
                 all.union(&known).copied().collect()
             }
         };

@@ -21,6 +21,11 @@ pub enum Notice<'a> {
         at: Option<u64>,
         print: Option<u64>,
     },
+    /// This user's rights have changed.
+    Changed {
+        #[serde(borrow)]
+        user: Cow<'a, str>,
+    },
 }
 
 /// The message that says it.
