@@ -68,6 +68,8 @@ SECONDS = {
     "crash/test_growth (python)": 90,
     "crash/test_kill (python)": 60,
     "openwebui/test_beside (python)": 60,
+    "openwebui/pages (node)": 120,
+    "openwebui/notes (node)": 90,
     "openwebui/test_versions (python)": 150,
     "browser/console (node)": 60,
     "redis/test_cluster (python)": 50,
