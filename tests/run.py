@@ -51,7 +51,7 @@ APART = ["abuse", "contract", "crash", "redis", "openwebui", "dist/test_same.py"
 ON_DISK = ["crash/test_disk.py", "crash/test_growth.py", "crash/test_kill.py", "dist", "systemd"]
 MEMORY, ROOM = pathlib.Path("/dev/shm"), 2 << 30
 # What measures memory, CPU and wakeups of this machine.
-ALONE = ["dist/test_budgets.py", "abuse/test_turns.py", "abuse/test_input.py"]
+ALONE = ["dist/test_budgets.py", "abuse/test_turns.py", "abuse/test_attacks.py", "abuse/test_input.py"]
 # Seconds that the long ones take beside others on two cores: they begin first.
 SECONDS = {
     "dist/test_same (python)": 300,

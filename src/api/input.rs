@@ -9,6 +9,7 @@ use crate::ground::json;
 use crate::ground::names::{Id, is_id};
 use crate::ground::net::input::{Owner, Unfinished};
 use crate::ground::net::{BodyFault, read_body};
+use crate::ground::tasks::{LARGE, aside_if};
 use crate::socket;
 use hyper::body::Incoming;
 use hyper::{HeaderMap, StatusCode, header, http::request::Parts};
@@ -92,7 +93,7 @@ impl ApiRequest {
     }
 
     /// The whole body, read as `T`.
-    pub async fn json<T: DeserializeOwned>(self) -> Result<T, Problem> {
+    pub async fn json<T: DeserializeOwned + Send + 'static>(self) -> Result<T, Problem> {
         let most = self.house.core.config.max_payload;
         // Who is here has shown the key.
         let part = Unfinished::begin(Owner::Known);
@@ -102,7 +103,7 @@ impl ApiRequest {
             BodyFault::Broken => frames::broken(),
             BodyFault::Ended(_) => frames::late(),
         })?;
-        parse(&bytes)
+        aside_if(bytes.len() > LARGE, move || parse(&bytes)).await
     }
 
     /// The body as it arrives.

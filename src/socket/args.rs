@@ -128,10 +128,11 @@ impl<'a> Args<'a> {
     }
 
     /// The first argument, an object, without the values that are larger than so many bytes, those in its objects included; no
-    /// argument if it is anything else.
+    /// argument if it is anything else, or still large: no event has a use for thousands of fields.
     pub fn without_large(self, most: usize) -> Args<'static> {
         let first: Option<&RawValue> = self.first();
         let slim = first.and_then(|first| slim(first, most, SLIM_DEPTH));
+        let slim = slim.filter(|slim| slim.len() <= most.saturating_mul(4));
         Args::from_json(slim.unwrap_or_default()).with_attachments(self.attachments)
     }
 
@@ -227,7 +228,9 @@ mod tests {
             format!(r#"{{"a":1,"b":"{long}","c":{{"d":"{long}","e":[2]}},"f":["{long}"]}},7"#);
         let slim = Args::from_json(json).without_large(40);
         assert_eq!(slim.json(), r#"{"a":1,"c":{"e":[2]}}"#);
-        for none in ["", "7", "[1]", "{"] {
+        let many: Vec<_> = (0..100).map(|n| format!("\"{n}\":1")).collect();
+        let many = format!("{{{}}}", many.join(","));
+        for none in ["", "7", "[1]", "{", &many] {
             assert!(Args::from_json(none).without_large(40).json().is_empty());
         }
     }

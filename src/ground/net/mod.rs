@@ -16,6 +16,8 @@ mod dial;
 pub mod input;
 mod io;
 #[cfg(test)]
+mod pitfall_tests;
+#[cfg(test)]
 mod random_tests;
 mod reactor;
 mod socket;
