@@ -164,6 +164,32 @@ def test_presence_counts_over_all_instances(start, reference):
     assert siskin.api("DELETE", f"/sessions/{'z' * 20}", ok=False).status_code == 404
 
 
+def test_a_token_that_was_good_is_refused_once_it_is_revoked(start, reference):
+    siskin = start()
+    good, fresh = (token("ann", jti=jti, iat=int(time.time())) for jti in ("later", "never"))
+    socket = WebSocket(siskin)
+    socket.connect()
+
+    def join(shown, ack):
+        socket.event("user-join", {"auth": {"token": shown}}, ack=ack)
+
+    def answered():
+        """The next answer's ack."""
+        while not (text := socket.recv_text()).startswith("43"):
+            pass
+        return text[2]
+
+    for ack in (1, 2):
+        join(good, ack)
+        assert answered() == str(ack)
+    reference.redis.set(reference.key("auth:token:later:revoked"), "1", ex=600)
+    # Who is refused gets no answer.
+    join(good, 3)
+    join(fresh, 4)
+    assert answered() == "4"
+    socket.close()
+
+
 def test_revoked_tokens_are_no_good(start, redis_server, reference):
     siskin = start()
     now = int(time.time())
