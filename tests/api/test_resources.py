@@ -200,7 +200,9 @@ def test_status_and_log_tell_how_it_is(siskin, browse):
     assert status["directory"] == "local" and status["redis"] == "off" and status["degraded"] == []
     assert status["resident_bytes"] > 1e6 and status["totals"]["packets_in"] > 0
     lines = siskin.api("GET", "/log").json()["lines"]
-    assert "listens on" in lines[-1]["text"] and lines[-1]["level"] == "info"
+    # On a busy machine a line about a long turn may follow.
+    listens = [line for line in lines if "listens on" in line["text"]]
+    assert [line["level"] for line in listens] == ["info"]
     assert siskin.api("GET", f"/log?after={lines[-1]['number']}").json() == {"lines": []}
     assert siskin.api("GET", "/log?after=-1", ok=False).status_code == 422
     assert ann.io.connected

@@ -56,17 +56,14 @@ impl Turns {
         }
         let what = self.what.replace("");
         if took > LONG {
+            let ms = took.as_millis();
             let who = self.who.get();
-            let who = std::str::from_utf8(&who).unwrap_or_default();
-            let (what, who) = if what.is_empty() {
-                (kind, "")
-            } else {
-                (what, who)
-            };
-            log::info!(
-                "{what} {who} took {} ms: everybody else waited",
-                took.as_millis()
-            );
+            match std::str::from_utf8(&who) {
+                Ok(who) if !what.is_empty() => {
+                    log::info!("{what} of {who} took {ms} ms: everybody else waited");
+                }
+                _ => log::info!("{kind} took {ms} ms: everybody else waited"),
+            }
         }
         now
     }
