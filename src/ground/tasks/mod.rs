@@ -19,7 +19,6 @@ pub use deadline::within;
 pub use single::Single;
 
 use super::net::Reactor;
-use pin_project_lite::pin_project;
 use slab::Slab;
 use smol::{LocalExecutor, Task};
 use std::cell::{Cell, RefCell};
@@ -103,6 +102,11 @@ impl Tasks {
 
     /// Starts a task. Its name says in one or two words what it does, for [`Tasks::list`].
     pub fn spawn(&self, name: &'static str, work: impl Future<Output = ()> + 'static) {
+        self.start(name, Box::pin(work));
+    }
+
+    /// One kind of task for all work: what the executor needs for each kind is 1 to 2 KB of the binary.
+    fn start(&self, name: &'static str, work: Work) {
         let key = self
             .0
             .running
@@ -112,7 +116,7 @@ impl Tasks {
             owner: self.0.clone(),
             key,
         };
-        let task = self.0.executor.spawn(Placed { work, place });
+        let task = self.0.executor.spawn(Placed { work, _place: place });
         // It has not run yet, so its place is still there.
         if let Some(running) = self.0.running.borrow_mut().get_mut(key) {
             running.task = Some(task);
@@ -173,21 +177,20 @@ impl Tasks {
     }
 }
 
-pin_project! {
-    /// Work, and its place while it runs. A type of its own, since an `async` block that awaits what it was given keeps it
-    /// twice.
-    struct Placed<F> {
-        #[pin]
-        work: F,
-        place: Place,
-    }
+/// What a task does.
+type Work = Pin<Box<dyn Future<Output = ()>>>;
+
+/// Work, and its place while it runs.
+struct Placed {
+    work: Work,
+    _place: Place,
 }
 
-impl<F: Future<Output = ()>> Future for Placed<F> {
+impl Future for Placed {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.project().work.poll(cx)
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.work.as_mut().poll(cx)
     }
 }
 
