@@ -4,7 +4,7 @@
 
 use super::places::Places;
 use crate::config::HttpUrl;
-use crate::ground::net::{Io, dial};
+use crate::ground::net::{Io, Socket, dial};
 use crate::ground::tasks::{Executor, Tasks, within};
 use crate::token;
 use http_body_util::{BodyExt as _, Full};
@@ -12,6 +12,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use hyper::{Method, StatusCode};
+use smol::Async;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io::ErrorKind;
@@ -190,12 +191,13 @@ impl Client {
 
     async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, UpstreamError> {
         let connected = within(CONNECT, dial(&self.url.host, self.url.port)).await;
-        let stream = connected.unwrap_or_else(|| Err(ErrorKind::TimedOut.into()));
-        let stream = stream.map_err(|e| {
+        let connected = connected.unwrap_or_else(|| Err(ErrorKind::TimedOut.into()));
+        let watched = connected.and_then(Async::into_inner).and_then(Socket::new);
+        let stream = watched.map_err(|e| {
             self.lost.set(true);
             UpstreamError(e.to_string())
         })?;
-        let made = http1::handshake(Io::new(stream)).await;
+        let made = http1::handshake(Io::to_server(stream)).await;
         let (sender, connection) = made.map_err(|e| broken(&e))?;
         let drive = async move {
             if let Err(e) = connection.await {

@@ -22,8 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const CHUNK: usize = 8192;
 
 /// What an HTTP connection runs on, and what an upgrade hands over.
-pub struct Io<S = Socket> {
-    stream: S,
+pub struct Io {
+    stream: Socket,
     /// What was read before and goes first.
     early: Bytes,
     /// What is known of the request's head, and of what is written.
@@ -37,8 +37,9 @@ pub struct Io<S = Socket> {
     stalled: Option<Timer>,
 }
 
-impl<S> Io<S> {
-    pub fn new(stream: S) -> Self {
+impl Io {
+    /// A client's connection.
+    pub fn new(stream: Socket) -> Self {
         Self {
             stream,
             early: Bytes::new(),
@@ -51,8 +52,15 @@ impl<S> Io<S> {
         }
     }
 
+    /// Our connection to a server, whose answers are no strangers' input.
+    pub fn to_server(stream: Socket) -> Self {
+        let io = Self::new(stream);
+        io.head.store(WHOLE, Relaxed);
+        io
+    }
+
     /// The stream, and what was read before.
-    pub fn into_parts(self) -> (S, Bytes) {
+    pub fn into_parts(self) -> (Socket, Bytes) {
         (self.stream, self.early)
     }
 
@@ -74,7 +82,7 @@ impl<S> Io<S> {
     }
 }
 
-impl<S> Io<S> {
+impl Io {
     /// So many bytes were read. A head for which there is no room is not read on.
     fn count_head(&mut self, bytes: usize, cx: &Context<'_>) -> io::Result<()> {
         match self.head.load(Relaxed) {
@@ -174,7 +182,7 @@ impl Watch {
     }
 }
 
-impl<S: AsyncRead + Unpin> Read for Io<S> {
+impl Read for Io {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -198,7 +206,7 @@ impl<S: AsyncRead + Unpin> Read for Io<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> Write for Io<S> {
+impl Write for Io {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -237,6 +245,7 @@ impl<S: AsyncWrite + Unpin> Write for Io<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ground::net::input::InputBudget;
     use crate::ground::tasks::{block_on, within};
     use rustix::net::{SendFlags, send};
     use std::io::{Read as _, Write as _};
@@ -269,6 +278,28 @@ mod tests {
         assert!(block_on(|_| async move {
             write(&mut io).await.is_ok() && io.stalled.is_none()
         }));
+    }
+
+    #[test]
+    fn what_a_server_answers_is_no_unfinished_input() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        for (make, counted) in [(Io::new as fn(_) -> _, true), (Io::to_server, false)] {
+            let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let mut theirs = listener.accept().unwrap().0;
+            let mut io = make(Socket::new(ours).unwrap());
+            block_on(move |_| async move {
+                theirs.write_all(&[0; 3 * CHUNK]).unwrap();
+                let mut all = 0;
+                while all < 3 * CHUNK {
+                    let mut space = [0; CHUNK];
+                    let mut buffer = hyper::rt::ReadBuf::new(&mut space);
+                    let read = poll_fn(|cx| Pin::new(&mut io).poll_read(cx, buffer.unfilled()));
+                    read.await.unwrap();
+                    all += buffer.filled().len();
+                }
+                assert_eq!(InputBudget::used() > 0, counted);
+            });
+        }
     }
 
     #[test]
