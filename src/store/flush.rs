@@ -9,6 +9,7 @@ use super::error::StoreError;
 use super::file::{Done, File, SMALL};
 use super::overlay::MAX_BYTES;
 use super::state::{State, Status};
+use crate::ground::tasks::aside_on_disk;
 use futures_lite::future;
 use smol::Timer;
 use std::mem;
@@ -99,7 +100,7 @@ impl Flusher {
     async fn commit(&mut self) -> Result<(), StoreError> {
         let (generation, changes) = self.shared.state.borrow_mut().overlay.seal();
         let (file, path) = (mem::take(&mut self.file), self.shared.path.clone());
-        let done = smol::unblock(move || file.commit(&path, &changes)).await;
+        let done = aside_on_disk(move || file.commit(&path, &changes)).await;
         let result = self.take_back(done).await;
         self.growth += result.as_ref().unwrap_or(&0);
         let mut state = self.shared.state.borrow_mut();
@@ -120,7 +121,7 @@ impl Flusher {
         self.shared.state.borrow_mut().on_disk = file.on_disk(fault);
         self.file = file;
         if replaced.is_some() {
-            smol::unblock(move || drop(replaced)).await;
+            aside_on_disk(move || drop(replaced)).await;
         }
         result
     }
@@ -140,7 +141,7 @@ impl Flusher {
         };
         (self.measured, self.growth) = (length, 0);
         let path = self.shared.path.clone();
-        let done = smol::unblock(move || open.rewrite(&path)).await;
+        let done = aside_on_disk(move || open.rewrite(&path)).await;
         let is_writable = matches!(done.file, File::Writable(_));
         if let Err(error) = self.take_back(done).await {
             log::warn!(
@@ -174,7 +175,7 @@ impl Flusher {
         };
         self.shared.state.borrow_mut().on_disk = Err(StoreError::Closed);
         let file = self.file;
-        smol::unblock(move || file.close()).await;
+        aside_on_disk(move || file.close()).await;
         self.shared.state.borrow_mut().closed(saved);
     }
 }

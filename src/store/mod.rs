@@ -40,7 +40,7 @@ pub(crate) use open::passing_name;
 pub(crate) use table::{Batch, Table, key};
 pub(crate) use verify::{Report, verify};
 
-use crate::ground::tasks::{Executor, Tasks};
+use crate::ground::tasks::{Executor, Tasks, aside_on_disk};
 use flush::Flusher;
 use state::State;
 use std::cell::RefCell;
@@ -187,7 +187,7 @@ impl Store {
         self.durable().await?;
         let snapshot = self.shared.state.borrow().on_disk.clone()?;
         let path = PathBuf::from(path);
-        let copied = smol::unblock(move || {
+        let copied = aside_on_disk(move || {
             disk::backup(&snapshot, &path)?;
             Ok(disk::length(&path))
         });

@@ -49,7 +49,7 @@ MOST_LINES = 500
 
 # In code whose strings are blank: no comma follows, as it does after a name.
 SPAWNS = re.compile(r"(?:(?P<on>\w+)\s*(?:\(\s*\))?\s*(?:\.|::)|[)\]}?]\s*\.)\s*spawn(?:_local|_blocking)?\s*\((?!\s*,)")
-UNBLOCKS = re.compile(r"(?<![\w.:])(?<!fn )(?:\w+\s*::\s*)*unblock\s*\(")
+UNBLOCKS = re.compile(r"(?<![\w.:])(?<!fn )(?:\w+\s*::\s*)*(?:unblock|aside_on_disk)\s*\(")
 REDIS = re.compile(r'feature\s*=\s*"redis"')
 
 

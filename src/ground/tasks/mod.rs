@@ -13,7 +13,7 @@ mod single;
 #[cfg(test)]
 mod tests;
 
-pub use aside::{LARGE, aside, aside_if};
+pub use aside::{LARGE, aside, aside_if, aside_on_disk};
 pub use bell::Bell;
 pub use deadline::within;
 pub use single::Single;
@@ -116,7 +116,10 @@ impl Tasks {
             owner: self.0.clone(),
             key,
         };
-        let task = self.0.executor.spawn(Placed { work, _place: place });
+        let task = self.0.executor.spawn(Placed {
+            work,
+            _place: place,
+        });
         // It has not run yet, so its place is still there.
         if let Some(running) = self.0.running.borrow_mut().get_mut(key) {
             running.task = Some(task);
