@@ -12,12 +12,12 @@ use crate::ground::rooms;
 use crate::ground::tasks::{Single, Tasks};
 use crate::metrics;
 use crate::peers::pools::sessions::Reaped;
-use crate::socket::{Args, Sid, Target};
+use crate::socket::{Args, BySid, Sid, Target};
 use crate::token::MAX_TOKEN_BYTES;
 use log::Level;
 use serde_json::json;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -47,7 +47,7 @@ pub struct Sessions {
     joins: &'static Joins,
     tasks: Tasks,
     /// Sockets whose token the directory could not judge yet.
-    waiting: RefCell<BTreeMap<Sid, Rc<str>>>,
+    waiting: RefCell<BySid<Rc<str>>>,
     retrying: Single,
     checking: Single,
 }

@@ -6,7 +6,7 @@ use crate::ground::tasks::{Executor, Single, Tasks};
 use crate::store::{Store, StoreError, Table};
 use serde_json::{Map, Value};
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -22,7 +22,7 @@ pub struct Local {
     /// How often users' entries were changed.
     pub(super) changes: Cell<u64>,
     /// Users that were seen and when, not yet written.
-    pub(super) seen: RefCell<BTreeMap<String, i64>>,
+    pub(super) seen: RefCell<HashMap<String, i64>>,
     /// Is the task running that writes them?
     pub(super) writing_seen: Single,
 }

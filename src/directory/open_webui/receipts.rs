@@ -2,8 +2,7 @@
 
 use crate::directory::types::Identity;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -25,54 +24,62 @@ pub struct Receipts {
     pub read: BTreeSet<Receipt>,
 }
 
-/// The receipts that wait, by the token of their user.
+/// The receipts that wait, sorted by the token of their user.
 #[derive(Default)]
-pub struct Waiting(RefCell<BTreeMap<Rc<str>, Receipts>>);
+pub struct Waiting(RefCell<Vec<(Rc<str>, Receipts)>>);
 
 impl Waiting {
     /// Adds one; `false`: too many wait.
     pub fn add(&self, who: &Identity, receipt: Receipt) -> bool {
         let mut waiting = self.0.borrow_mut();
-        if waiting.values().map(|r| r.read.len()).sum::<usize>() >= MOST {
+        if waiting.iter().map(|(_, r)| r.read.len()).sum::<usize>() >= MOST {
             return false;
         }
-        let receipts = waiting.entry(who.token.clone());
-        let receipts = receipts.or_insert_with(|| Receipts {
-            user_id: who.user.id.clone(),
-            since: Instant::now(),
-            read: BTreeSet::new(),
-        });
-        receipts.read.insert(receipt);
+        let at = match place(&waiting, &who.token) {
+            Ok(at) => at,
+            Err(at) => {
+                let receipts = Receipts {
+                    user_id: who.user.id.clone(),
+                    since: Instant::now(),
+                    read: BTreeSet::new(),
+                };
+                waiting.insert(at, (who.token.clone(), receipts));
+                at
+            }
+        };
+        waiting[at].1.read.insert(receipt);
         true
     }
 
     /// Adds what could not be delivered to what came meanwhile.
     pub fn put_back(&self, token: Rc<str>, older: Receipts) {
         let mut waiting = self.0.borrow_mut();
-        match waiting.get_mut(&token) {
-            Some(newer) => {
+        match place(&waiting, &token) {
+            Ok(at) => {
+                let newer = &mut waiting[at].1;
                 newer.since = older.since;
                 newer.read.extend(older.read);
             }
-            None => {
-                waiting.insert(token, older);
-            }
+            Err(at) => waiting.insert(at, (token, older)),
         }
     }
 
     /// Takes those of the next user, in the order of their tokens.
     pub fn take_after(&self, token: &str) -> Option<(Rc<str>, Receipts)> {
         let mut waiting = self.0.borrow_mut();
-        let rest = (Bound::Excluded(token), Bound::Unbounded);
-        let (next, _) = waiting.range::<str, _>(rest).next()?;
-        let next = next.clone();
-        waiting.remove_entry(&next)
+        let next = waiting.partition_point(|(other, _)| **other <= *token);
+        (next < waiting.len()).then(|| waiting.remove(next))
     }
 
     /// How many users have some.
     pub fn users(&self) -> usize {
         self.0.borrow().len()
     }
+}
+
+/// Where those of this token are, or belong.
+fn place(waiting: &[(Rc<str>, Receipts)], token: &str) -> Result<usize, usize> {
+    waiting.binary_search_by(|(other, _)| (**other).cmp(token))
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use super::changes::Changes;
 use crate::ground::clock::Moment;
-use crate::socket::Sid;
+use crate::socket::{BySid, Sid};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// Seconds after which an entry that was not renewed is dropped, and between two sweeps (contract, Periodic work).
@@ -13,7 +13,7 @@ pub const LIFETIME: Duration = Duration::from_secs(3);
 /// `usage_pool[model][sid] = updated_at` of this instance's sessions.
 #[derive(Default)]
 pub struct UsagePool {
-    models: RefCell<BTreeMap<String, BTreeMap<Sid, Moment>>>,
+    models: RefCell<HashMap<String, BySid<Moment>>>,
     /// For whoever copies the pool elsewhere; the keys are models.
     pub changes: Changes<String>,
 }
@@ -24,7 +24,7 @@ impl UsagePool {
         let mut models = self.models.borrow_mut();
         match models.get_mut(model) {
             Some(sessions) => drop(sessions.insert(sid, now)),
-            None => drop(models.insert(model.into(), BTreeMap::from([(sid, now)]))),
+            None => drop(models.insert(model.into(), BySid::from_iter([(sid, now)]))),
         }
         drop(models);
         self.changes.note(model.into());
@@ -47,7 +47,9 @@ impl UsagePool {
 
     /// The models in use, sorted.
     pub fn models(&self) -> Vec<String> {
-        self.models.borrow().keys().cloned().collect()
+        let mut models: Vec<String> = self.models.borrow().keys().cloned().collect();
+        models.sort_unstable();
+        models
     }
 
     /// The sessions that use a model, with their last sign in epoch seconds; empty when nobody does.
@@ -62,7 +64,7 @@ impl UsagePool {
     }
 
     /// `drop` takes entries of a model out and tells whether there were some.
-    fn drop_where(&self, drop: impl Fn(&mut BTreeMap<Sid, Moment>) -> bool) {
+    fn drop_where(&self, drop: impl Fn(&mut BySid<Moment>) -> bool) {
         self.models.borrow_mut().retain(|model, sessions| {
             if drop(sessions) {
                 self.changes.note(model.clone());

@@ -28,7 +28,7 @@ use crate::socket::Sid;
 use scripts::{PUSH, REMOVE, RESERVE};
 use squash::{is_large, merge_all, merge_good};
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
 /// What this instance knows about a document that one of its sessions has open.
@@ -50,7 +50,7 @@ pub struct InRedis {
     open: Open,
     known: RefCell<HashMap<Rc<str>, Known>>,
     /// Closed while Redis could not be told, by document and session; without a session, it may have to be cleared.
-    owed: RefCell<BTreeSet<(Rc<str>, Option<Sid>)>>,
+    owed: RefCell<HashSet<(Rc<str>, Option<Sid>)>>,
     /// Whether the documents could not be reached last time, which is said once.
     away: Cell<bool>,
     /// The connections of Redis over which updates were sent and heard when it was last looked what was missed.
