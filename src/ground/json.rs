@@ -28,13 +28,28 @@ pub fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T> {
 /// # Errors
 /// It is not JSON, or not a `T`.
 pub fn text<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T> {
-    let read = |deep: bool| {
+    let mut value = None;
+    read_whole(text, &mut |reader| {
+        value = Some(T::deserialize(reader)?);
+        Ok(())
+    })?;
+    value.ok_or_else(|| serde_json::Error::custom("nothing is read"))
+}
+
+type Reader<'a> = serde_json::Deserializer<serde_json::de::StrRead<'a>>;
+
+/// What is the same for all types, once in the binary.
+fn read_whole<'a>(
+    text: &'a str,
+    read: &mut dyn FnMut(&mut Reader<'a>) -> Result<()>,
+) -> Result<()> {
+    let mut read = |deep: bool| {
         let mut reader = serde_json::Deserializer::from_str(text);
         if deep {
             reader.disable_recursion_limit();
         }
-        let value = T::deserialize(&mut reader)?;
-        reader.end().map(|()| value)
+        read(&mut reader)?;
+        reader.end()
     };
     read(false).or_else(|error| match (SHALLOW..=MAX_DEPTH).contains(&depth(text)) {
         true => read(true),
