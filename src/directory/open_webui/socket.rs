@@ -15,7 +15,7 @@ use async_tungstenite::tungstenite::protocol::WebSocketConfig;
 use async_tungstenite::tungstenite::{Error, Message};
 use async_tungstenite::{WebSocketStream, client_async_with_config};
 use futures_lite::StreamExt as _;
-use hyper::header::HeaderValue;
+use hyper::header::{HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::json;
 use smol::Async;
@@ -34,6 +34,9 @@ const SEND: Duration = Duration::from_secs(30);
 const GOODBYE: Duration = Duration::from_secs(1);
 /// How long it may be silent until it has said so itself.
 const SILENCE: Duration = Duration::from_secs(60);
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Where Open WebUI's socket is.
 pub struct Sockets {
@@ -128,10 +131,10 @@ impl Sockets {
         if let Some(client) = client {
             let headers = request.headers_mut();
             if let Ok(address) = HeaderValue::from_str(&client.address.to_string()) {
-                headers.insert("x-forwarded-for", address);
+                headers.insert(FORWARDED_FOR, address);
             }
             let scheme = if client.https { "https" } else { "http" };
-            headers.insert("x-forwarded-proto", HeaderValue::from_static(scheme));
+            headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
         }
         Ok(request)
     }

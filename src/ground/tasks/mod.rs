@@ -47,7 +47,7 @@ pub fn block_on<T: 'static, F: Future<Output = T> + 'static>(
     let waker = Waker::from(reactor.bell().clone());
     let mut cx = Context::from_waker(&waker);
     // A task like all others, so that it isn't polled (and the signals' pipe read) whenever one of them wakes up.
-    let mut main = executor.spawn(main(executor));
+    let mut main = Tasks::new(executor).run_to_end("all", main(executor));
     let mut tick = pin!(executor.tick());
     reactor.bell().ring();
     loop {
