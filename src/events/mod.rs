@@ -137,11 +137,11 @@ impl Dispatch {
         let (house, sid, ack) = (self.house, event.sid, event.ack);
         let label = metrics::event_name(&event.name);
         let from = || house.sessions.sender(sid);
-        let is_stream = streams::is_name(&event.name);
-        if label == "other" && !is_stream {
-            return (label, unknown::event(house, &event));
-        }
-        if is_stream {
+        // A name that means something here is no stream's, however many parts it has.
+        if matches!(label, "other" | "stream") {
+            if !streams::is_name(&event.name) {
+                return (label, unknown::event(house, &event));
+            }
             let work = from().map(|from| stream::large(house, from, event));
             return ("stream", work.unwrap_or_else(Work::refuse));
         }
