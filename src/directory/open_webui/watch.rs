@@ -9,6 +9,7 @@
 use super::client::{Client, DEADLINE, UpstreamError, UpstreamRequest};
 use super::version::Version;
 use crate::directory::types::Refusal;
+use crate::ground::json;
 use crate::ground::tasks::{Bell, Single, Tasks};
 use crate::log::tenths;
 use crate::socket::Hub;
@@ -124,7 +125,7 @@ impl Watch {
     /// Another version counts when it was answered twice: in the middle of an update two of them may answer in turn. Whether
     /// it is another now.
     fn saw(&self, build: Option<Bytes>) -> bool {
-        let Some(build) = build.filter(|text| serde_json::from_slice::<Build>(text).is_ok()) else {
+        let Some(build) = build.filter(|text| json::read::<Build>(text).is_ok()) else {
             return false;
         };
         let mut known = self.build.borrow_mut();
