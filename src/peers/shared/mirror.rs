@@ -14,7 +14,7 @@ use futures_lite::future::or;
 use redis::Cmd;
 use serde_json::{Map, Value, json};
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 /// Between two writes of what can wait,
@@ -45,7 +45,7 @@ return 1
 #[derive(Default)]
 pub struct Mirror {
     sessions: RefCell<HashSet<Sid>>,
-    usage: RefCell<BTreeMap<String, BTreeSet<Sid>>>,
+    usage: RefCell<HashMap<String, HashSet<Sid>>>,
     /// Batches that were taken, and the last one that was written.
     taken: Cell<u64>,
     written: Cell<u64>,
@@ -61,7 +61,7 @@ struct Work {
     put: Vec<Sid>,
     gone: Vec<Sid>,
     /// Our sessions of each model that changed.
-    usage: BTreeMap<String, BTreeSet<Sid>>,
+    usage: HashMap<String, HashSet<Sid>>,
 }
 
 impl Mirror {
@@ -206,7 +206,7 @@ impl SharedPools {
             merge.arg(MERGE).arg(1).arg(&key);
             for model in some {
                 let here = self.usage.sessions(model);
-                let sids: BTreeSet<Sid> = here.iter().map(|(sid, _)| *sid).collect();
+                let sids: HashSet<Sid> = here.iter().map(|(sid, _)| *sid).collect();
                 let before = known.get(model);
                 let gone: Vec<&Sid> = before
                     .into_iter()
