@@ -59,5 +59,6 @@ pub mod protocol {
     };
     pub use crate::ground::tasks::block_on;
     pub use crate::http::{Answer, Connections, Limits, listen::Answering};
+    pub use crate::outbox::Bounds;
     pub use crate::socket::{Args, Event, Handler, Hub, Reason, Sid, Step, Target};
 }

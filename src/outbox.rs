@@ -15,8 +15,14 @@ use std::time::{Duration, Instant};
 /// back (TCP tries again after 13 s at the latest when it has lost six times), shorter than from one heartbeat to the next.
 const STALLED: Duration = Duration::from_secs(20);
 
-/// How many times the bound may wait for one who reads, beside one frame of any size.
-const HARD: usize = 8;
+/// Bytes that may wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// For one who has taken nothing for [`STALLED`]; larger frames are not counted.
+    pub stalled: usize,
+    /// For one who reads, beside one frame of any size.
+    pub most: usize,
+}
 
 /// Senders whose last news are kept for a reader who is behind.
 const LATE: usize = 64;
@@ -99,13 +105,13 @@ pub enum Written {
 
 impl Outbox {
     /// Adds a frame; `false` when the reader is too slow and nothing was added.
-    pub fn push(&mut self, frame: Frame, bound: usize, now: Instant) -> bool {
+    pub fn push(&mut self, frame: Frame, bounds: Bounds, now: Instant) -> bool {
         if self.is_empty() {
             self.start(now);
-        } else if self.is_too_slow(frame.len(), bound, now) {
+        } else if self.is_too_slow(frame.len(), bounds, now) {
             return false;
         }
-        self.add(frame, bound);
+        self.add(frame, bounds.stalled);
         true
     }
 
@@ -130,14 +136,15 @@ impl Outbox {
         self.queue.push_back(frame);
     }
 
-    fn is_too_slow(&self, more: usize, bound: usize, now: Instant) -> bool {
+    fn is_too_slow(&self, more: usize, bounds: Bounds, now: Instant) -> bool {
+        let bound = bounds.stalled;
         let small = if more > bound { 0 } else { more };
         let stalled = |taken| now.saturating_duration_since(taken) >= STALLED;
         let bytes = self.bytes + more;
         // The largest may be written already.
         let beside = bytes.saturating_sub(self.largest.max(more));
         let waiting = self.bytes.saturating_sub(self.large) + small;
-        beside > bound.saturating_mul(HARD) || (waiting > bound && self.taken.is_some_and(stalled))
+        beside > bounds.most || (waiting > bound && self.taken.is_some_and(stalled))
     }
 
     /// The last words: no bound holds for them.
@@ -160,12 +167,12 @@ impl Outbox {
     }
 
     /// Adds the news that were kept; whether there were any.
-    pub fn add_late(&mut self, bound: usize, now: Instant) -> bool {
+    pub fn add_late(&mut self, bounds: Bounds, now: Instant) -> bool {
         let Some(late) = self.late.take() else {
             return false;
         };
         for (_, frame) in *late {
-            self.push(frame, bound, now);
+            self.push(frame, bounds, now);
         }
         true
     }
@@ -294,6 +301,11 @@ mod tests {
         Rc::new(vec![7; len])
     }
 
+    fn bounds(stalled: usize) -> Bounds {
+        let most = 8 * stalled;
+        Bounds { stalled, most }
+    }
+
     /// Takes at most `room` bytes a write, then blocks.
     struct Narrow {
         room: usize,
@@ -326,13 +338,18 @@ mod tests {
         let (mut outbox, start) = (Outbox::default(), Instant::now());
         let later = start + STALLED;
         // A large frame is not counted against what follows it, however long it takes.
-        assert!(outbox.push(frame(500), 50, start));
-        assert!(outbox.push(frame(50), 50, later));
-        assert!(!outbox.push(frame(1), 50, later));
+        assert!(outbox.push(frame(500), bounds(50), start));
+        assert!(outbox.push(frame(50), bounds(50), later));
+        assert!(!outbox.push(frame(1), bounds(50), later));
         // It reads on: then more may wait, but not any amount.
         outbox.was_taken(later);
-        assert!(outbox.push(frame(40), 50, later) && outbox.push(frame(310), 50, later));
-        assert!(!outbox.push(frame(1), 50, later), "400 beside the largest");
+        assert!(
+            outbox.push(frame(40), bounds(50), later) && outbox.push(frame(310), bounds(50), later)
+        );
+        assert!(
+            !outbox.push(frame(1), bounds(50), later),
+            "400 beside the largest"
+        );
         assert_eq!(
             (outbox.bytes(), outbox.take(10, 9, 50, |_| 1).len()),
             (900, 1)
@@ -348,12 +365,14 @@ mod tests {
     #[test]
     fn a_large_frame_that_is_written_counts_no_more() {
         let (mut outbox, now) = (Outbox::default(), Instant::now());
-        assert!(outbox.push(frame(500), 50, now) && outbox.push(frame(10), 50, now));
+        assert!(
+            outbox.push(frame(500), bounds(50), now) && outbox.push(frame(10), bounds(50), now)
+        );
         assert_eq!(outbox.take(500, 1, 50, |_| 1).len(), 1);
-        assert!(outbox.push(frame(1), 50, now));
+        assert!(outbox.push(frame(1), bounds(50), now));
         outbox.push_last(frame(80));
         assert_eq!(outbox.take(1000, 9, 50, |_| 1).len(), 3);
-        assert!(outbox.is_empty() && outbox.push(frame(5), 50, now));
+        assert!(outbox.is_empty() && outbox.push(frame(5), bounds(50), now));
         assert_eq!((outbox.bytes(), outbox.large), (5, 0));
     }
 
@@ -364,16 +383,16 @@ mod tests {
             outbox.keep_last(sender, frame(1));
             outbox.keep_last(sender, frame(2));
         }
-        assert!(outbox.is_empty() && outbox.add_late(500, now));
+        assert!(outbox.is_empty() && outbox.add_late(bounds(500), now));
         assert_eq!(outbox.bytes(), 2 * LATE);
-        assert!(!outbox.add_late(500, now));
+        assert!(!outbox.add_late(bounds(500), now));
     }
 
     #[test]
     fn ten_frames_cost_one_write() {
         let mut outbox = Outbox::default();
         for _ in 0..10 {
-            assert!(outbox.push(frame(5), 100, Instant::now()));
+            assert!(outbox.push(frame(5), bounds(100), Instant::now()));
         }
         let mut writer = Narrow {
             room: 100,
@@ -391,7 +410,7 @@ mod tests {
     #[test]
     fn one_frame_takes_no_queue_and_many_fill_a_write() {
         let mut outbox = Outbox::default();
-        let add = |outbox: &mut Outbox| assert!(outbox.push(frame(1), 100, Instant::now()));
+        let add = |outbox: &mut Outbox| assert!(outbox.push(frame(1), bounds(100), Instant::now()));
         add(&mut outbox);
         assert_eq!(outbox.queue.capacity(), 0);
         (2..JOINED).for_each(|_| add(&mut outbox));
@@ -414,7 +433,7 @@ mod tests {
         let first = super::frame(3, |bytes| bytes.extend_from_slice(b"one"));
         let place = first.as_ptr();
         let now = Instant::now();
-        assert!(one.push(first.clone(), 100, now) && other.push(first, 100, now));
+        assert!(one.push(first.clone(), bounds(100), now) && other.push(first, bounds(100), now));
         write(&mut one);
         let second = super::frame(3, |bytes| bytes.extend_from_slice(b"two"));
         assert_ne!(
@@ -428,7 +447,7 @@ mod tests {
         assert_eq!(&second[..], b"two");
         // A large one gives its memory back.
         let large = super::frame(5000, |bytes| bytes.resize(5000, 7));
-        assert!(one.push(large, 100, now));
+        assert!(one.push(large, bounds(100), now));
         write(&mut one);
         assert!(super::frame(1, |_| ()).capacity() <= SPARE_BYTES);
         assert_eq!(writer.got.len(), 3 + 3 + 5000);
@@ -439,7 +458,7 @@ mod tests {
         let mut outbox = Outbox::default();
         let sent: Vec<u8> = (0..30).collect();
         for part in sent.chunks(10) {
-            assert!(outbox.push(Rc::new(part.to_vec()), 100, Instant::now()));
+            assert!(outbox.push(Rc::new(part.to_vec()), bounds(100), Instant::now()));
         }
         let mut writer = Narrow {
             room: 13,

@@ -3,6 +3,7 @@
 use crate::app::House;
 use crate::app::core::{Core, ReachedLimits};
 use crate::app::limit::Limit;
+use crate::app::news::News;
 use crate::config::{Config, DirectoryKind};
 use crate::directory::Directory;
 use crate::directory::local::Local;
@@ -11,6 +12,7 @@ use crate::engine::{Engine, Settings};
 use crate::events::Dispatch;
 use crate::ground::tasks::{Executor, Tasks, block_on, within};
 use crate::http::{Connections, Limits, Service, Site};
+use crate::outbox::Bounds;
 use crate::peers::pools::Pools;
 use crate::peers::{self, Peers};
 use crate::socket::Hub;
@@ -154,6 +156,7 @@ fn build(executor: Executor, config: &Rc<Config>) -> Result<Rc<Site>, Error> {
         pools,
         limits: ReachedLimits::default(),
         limit: Limit::new(config.events_per_second),
+        news: News::new(executor),
     });
     hub.set_handler(Dispatch::new(house));
     house.start();
@@ -189,7 +192,10 @@ fn settings(config: &Config) -> Settings {
         max_payload: config.max_payload,
         strangers_payload: STRANGERS_PAYLOAD,
         input_bytes: config.input_bytes,
-        outbox_bytes: config.outbox_bytes,
+        outbox: Bounds {
+            stalled: config.outbox_bytes,
+            most: config.outbox_most,
+        },
         messages_per_second: config.events_per_second,
         sessions: config.max_connections,
         sessions_per_address: config.max_connections_per_address,

@@ -74,8 +74,8 @@ impl Channels {
             },
         });
         let room = rooms::of_channel(channel_id);
-        self.core
-            .emit_for(from, &Target::room(&room), "events:channel", &args);
+        let target = Target::room(&room);
+        self.core.emit_news(from, &target, "events:channel", &args);
     }
 
     /// The member has read the channel up to now.

@@ -91,7 +91,7 @@ impl Chats {
         });
         let except = [sid.as_str()];
         let others = Target::room(&room).but(&except);
-        core.emit_for(from, &others, "events", &Args::one(&event));
+        core.emit_news(from, &others, "events", &Args::one(&event));
         Ok(true)
     }
 
@@ -165,6 +165,11 @@ impl Chats {
     /// Alone this happens before it returns. With other instances their sessions are asked for first, one question a chat
     /// at a time over all instances, so that an old answer never follows a newer one.
     pub fn publish_presence(&'static self, chat_id: &str) {
+        let (room, news) = (rooms::of_chat(chat_id), &self.core.news);
+        if !news.may_send(&room) {
+            let chat_id = chat_id.to_owned();
+            return news.hold(&room, "", move || self.publish_presence(&chat_id));
+        }
         if self.core.peers.is_alone() {
             return self.emit_presence(chat_id, &self.viewers_here(chat_id));
         }
@@ -215,6 +220,7 @@ impl Chats {
         });
         let room = rooms::of_chat(chat_id);
         let args = Args::one(&event);
+        self.core.news.pay(&room, args.json().len());
         self.core.peers.emit(&Target::room(&room), "events", &args);
     }
 }

@@ -1,6 +1,7 @@
 //! What all parts of the application stand on: sockets, directory, peers, pools; and who sent an event, and why it failed.
 
 use super::limit::Limit;
+use super::news::News;
 use crate::config::Config;
 use crate::directory::{Directory, Identity, Refusal};
 use crate::ground::net::Reactor;
@@ -36,6 +37,7 @@ pub struct Core {
     pub pools: Pools,
     pub limits: ReachedLimits,
     pub limit: Limit,
+    pub news: News,
 }
 
 /// A signed-in socket that sent an event. Identity comes from here, never from a payload.
@@ -104,6 +106,15 @@ impl Core {
     pub fn emit_for(&self, from: &Sender, target: &Target<'_>, event: &str, args: &Args<'_>) {
         let reached = self.peers.emit(target, event, args);
         self.pay(from.sid, reached as f32 * EACH);
+    }
+
+    /// The same with what soon would be old: left out if there is too much of it.
+    pub fn emit_news(&self, from: &Sender, target: &Target<'_>, event: &str, args: &Args<'_>) {
+        let sid = from.sid.as_str();
+        if self.news.may_send(sid) {
+            self.news.pay(sid, args.json().len());
+            self.emit_for(from, target, event, args);
+        }
     }
 
     /// Charges for so many bytes that are made for one socket.

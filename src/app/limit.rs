@@ -26,6 +26,14 @@ impl Limit {
     pub fn new(events_per_second: Option<usize>) -> Self {
         Self {
             rate: events_per_second.map(|rate| rate as f32 * SESSIONS),
+            ..Self::of(0.0)
+        }
+    }
+
+    /// At so much a second.
+    pub fn of(rate: f32) -> Self {
+        Self {
+            rate: Some(rate),
             users: RefCell::default(),
             room: Cell::new(MANY),
         }

@@ -10,6 +10,7 @@
 //! - [`usage`]: which models are in use
 //! - [`relay`]: what siskin does not know goes to Open WebUI
 //! - [`limit`]: how much a user's sessions may send
+//! - [`news`]: how much of what is soon old may be sent
 //! - [`streams`]: what clients stream to a backend
 //! - [`emitter`]: a backend streams into a chat
 //! - [`calls`]: a backend asks one browser and waits
@@ -23,6 +24,7 @@ pub mod emitter;
 pub mod identity;
 pub mod joins;
 pub mod limit;
+pub mod news;
 pub mod notes;
 pub mod relay;
 pub mod sessions;

@@ -65,8 +65,9 @@ pub struct Config {
     pub max_header: usize,
     /// Header lines of a request.
     pub max_header_lines: usize,
-    /// Bytes that may wait for one session.
+    /// Bytes that may wait for a session that has taken nothing for a while, and for any.
     pub outbox_bytes: usize,
+    pub outbox_most: usize,
     /// `Some` with `WEBSOCKET_MANAGER=redis`.
     pub redis: Option<RedisSettings>,
 }

@@ -52,7 +52,7 @@ impl Reader<'_> {
         let half = (max_connections / 2).max(1);
         let per_second = self.value(&table::SISKIN_EVENTS_PER_SECOND)?;
         let directory = self.value(&table::SISKIN_DIRECTORY)?;
-        let config = Config {
+        let mut config = Config {
             secret_key: self.required(&table::WEBUI_SECRET_KEY),
             api_key: self.api_key(),
             listen: self.value(&table::SISKIN_LISTEN)?,
@@ -82,8 +82,10 @@ impl Reader<'_> {
             max_header: self.value(&table::SISKIN_MAX_HEADER_BYTES)?,
             max_header_lines: self.value(&table::SISKIN_MAX_HEADER_LINES)?,
             outbox_bytes: self.value(&table::SISKIN_OUTBOX_BYTES)?,
+            outbox_most: 0,
             redis: self.redis(),
         };
+        config.outbox_most = self.outbox_most(config.outbox_bytes);
         if config.trust_token_claims && config.directory != DirectoryKind::Local {
             let text = "SISKIN_TRUST_TOKEN_CLAIMS has no effect: Open WebUI knows the users";
             self.warnings.push(text.into());
@@ -106,6 +108,17 @@ impl Reader<'_> {
             return Some(None);
         }
         self.value(&table::WEBSOCKET_EVENT_CALLER_TIMEOUT).map(Some)
+    }
+
+    /// Who reads may have as much waiting as who has stopped, or more.
+    fn outbox_most(&mut self, stalled: usize) -> usize {
+        let setting = &table::SISKIN_OUTBOX_MOST_BYTES;
+        let most = self.computed(setting, stalled.saturating_mul(8));
+        if most < stalled {
+            let what = "it is less than SISKIN_OUTBOX_BYTES";
+            self.mistake(&setting.row, what, "set it to as much, or more");
+        }
+        most
     }
 
     fn transports(&mut self) -> Option<Transports> {

@@ -180,9 +180,12 @@ settings! {
     /// Header lines that a request may have.
     SISKIN_MAX_HEADER_LINES: usize = LIMIT, Value("100");
 
-    /// What may wait for a client that has taken nothing for 20 s, and an eighth of what may wait for one that reads; over
-    /// it the session is closed. A larger message is not counted against what follows it.
+    /// What may wait for a client that has taken nothing for 20 s; over it the session is closed. A larger message is not
+    /// counted against what follows it.
     SISKIN_OUTBOX_BYTES: usize = BYTES, Value("1 MiB");
+
+    /// What may wait for any client beside its largest message; over it the session is closed.
+    SISKIN_OUTBOX_MOST_BYTES: usize = BYTES, Computed("eight times SISKIN_OUTBOX_BYTES");
 
     /// redis joins all instances, of siskin and of Open WebUI, that share one Redis; unset, this instance is alone.
     WEBSOCKET_MANAGER: &'static str = MANAGER, Unset;

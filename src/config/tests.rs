@@ -30,7 +30,8 @@ fn a_secret_is_all_it_takes() {
     );
     assert_eq!(config.ping_interval, Duration::from_secs(25));
     assert_eq!(config.transports, Transports::Both);
-    assert_eq!(config.outbox_bytes, 1 << 20);
+    let outbox = (config.outbox_bytes, config.outbox_most);
+    assert_eq!(outbox, (1 << 20, 8 << 20));
     assert!(config.redis.is_none() && config.api_key.is_none());
     assert_eq!(
         config.max_connections_per_address,
@@ -86,6 +87,16 @@ fn every_mistake_is_told_at_once() {
         told[2],
         r#"SISKIN_LOG: "loud" can't be used; write one of error, warn, info, debug, trace"#
     );
+}
+
+#[test]
+fn who_reads_may_have_no_less_waiting_than_who_has_stopped() {
+    let most = "SISKIN_OUTBOX_MOST_BYTES";
+    let small = ("SISKIN_OUTBOX_BYTES", "64 KiB");
+    let config = read(&env(&[small, (most, "64 KiB")])).config.unwrap();
+    assert_eq!((config.outbox_bytes, config.outbox_most), (65_536, 65_536));
+    let told = mistakes(&[small, (most, "63 KiB")]);
+    assert!(told.len() == 1 && told[0].starts_with(most), "{told:?}");
 }
 
 #[test]

@@ -30,7 +30,7 @@ pub use turn::try_step;
 use crate::ground::net::Tally;
 use crate::ground::net::input::InputBudget;
 use crate::ground::tasks::{Bell, Executor, Tasks, within};
-use crate::outbox::Frame;
+use crate::outbox::{Bounds, Frame};
 use heartbeat::Heartbeats;
 use slab::Slab;
 use std::cell::{Cell, RefCell};
@@ -86,8 +86,8 @@ pub struct Settings {
     pub strangers_payload: usize,
     /// Bytes of all input that is unfinished, of all connections.
     pub input_bytes: usize,
-    /// Bytes that may wait for one session.
-    pub outbox_bytes: usize,
+    /// What may wait for one session.
+    pub outbox: Bounds,
     /// Messages of one session a second; `None`: no limit.
     pub messages_per_second: Option<usize>,
     /// Sessions at a time.

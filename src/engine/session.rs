@@ -203,10 +203,10 @@ impl Session {
         if self.is_over() {
             return false;
         }
-        let bound = self.engine.settings.outbox_bytes;
+        let bounds = self.engine.settings.outbox;
         let now = Reactor::with(|reactor| reactor.turns().began());
         let mut outbox = self.outbox.borrow_mut();
-        let taken = outbox.push(frame.clone(), bound, now);
+        let taken = outbox.push(frame.clone(), bounds, now);
         let early = outbox.fills_a_write();
         drop(outbox);
         if !taken {
@@ -240,7 +240,7 @@ impl Session {
 
     /// Whether more waits than the bound: then nothing more is handled until it has been taken.
     pub(super) fn is_full(&self) -> bool {
-        self.outbox.borrow().bytes() > self.engine.settings.outbox_bytes
+        self.outbox.borrow().bytes() > self.engine.settings.outbox.stalled
     }
 
     /// Waits until so much was taken that no more than the bound is left, or the end.
@@ -322,12 +322,12 @@ impl Session {
 
     fn take_for_poll(&self, most: usize) -> Vec<Frame> {
         let now = Reactor::with(|reactor| reactor.turns().began());
-        let bound = self.engine.settings.outbox_bytes;
+        let bounds = self.engine.settings.outbox;
         let mut outbox = self.outbox.borrow_mut();
-        let frames = outbox.take(most, POLLED, bound, frame::packets);
+        let frames = outbox.take(most, POLLED, bounds.stalled, frame::packets);
         outbox.was_taken(now);
         if outbox.bytes() <= POLL_BEHIND {
-            outbox.add_late(bound, now);
+            outbox.add_late(bounds, now);
         }
         drop(outbox);
         self.engine.taken.ring();

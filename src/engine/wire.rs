@@ -71,14 +71,14 @@ impl Session {
     /// Adds the news that were kept while it was behind; whether there were any.
     fn add_late(&self) -> bool {
         let now = Reactor::with(|reactor| reactor.turns().began());
-        let bound = self.engine.settings.outbox_bytes;
-        self.outbox.borrow_mut().add_late(bound, now)
+        let bounds = self.engine.settings.outbox;
+        self.outbox.borrow_mut().add_late(bounds, now)
     }
 
     fn write(&self, socket: &Socket) -> io::Result<Written> {
         let mut written = 0;
         let mut outbox = self.outbox.borrow_mut();
-        let bound = self.engine.settings.outbox_bytes;
+        let bound = self.engine.settings.outbox.stalled;
         let result = outbox.write_to(&mut socket.get_ref(), &mut written, bound);
         if written > 0 && !outbox.is_empty() {
             outbox.was_taken(Reactor::with(|reactor| reactor.turns().began()));

@@ -3,9 +3,9 @@
 
 use http_body_util::Full;
 use siskin::protocol::{
-    Answer, Answering, Args, Closed, Connections, Engine, Event, Handler, Hub, Limits, Message,
-    MessageHandler, Reason, Session, Settings, Sid, Step, Target, Transports, binary_frame,
-    block_on, text_frame,
+    Answer, Answering, Args, Bounds, Closed, Connections, Engine, Event, Handler, Hub, Limits,
+    Message, MessageHandler, Reason, Session, Settings, Sid, Step, Target, Transports,
+    binary_frame, block_on, text_frame,
 };
 use smol::{Async, Timer};
 use std::borrow::Cow;
@@ -95,7 +95,10 @@ fn settings(ping_timeout: Duration) -> Settings {
         max_payload: 1_000_000,
         strangers_payload: 1_000_000,
         input_bytes: 64 << 20,
-        outbox_bytes: 1024 * 1024,
+        outbox: Bounds {
+            stalled: 1 << 20,
+            most: 8 << 20,
+        },
         messages_per_second: None,
         sessions: 10_000,
         sessions_per_address: 10_000,

@@ -276,17 +276,27 @@ impl Documents {
         }
     }
 
-    /// Cursors and names of those who edit, passed on to the others.
+    /// Cursors and names of those who edit, passed on to the others: the last ones later, should they be too many.
     ///
     /// # Errors
     /// The sender does not have the document open.
     pub fn pass_awareness(
-        &self,
+        &'static self,
         from: &Sender,
         document: &Document,
         update: &[u8],
     ) -> Result<(), Fault> {
         self.check_open(from.sid, document)?;
+        let news = &self.core.news;
+        if !news.may_send(from.sid.as_str()) {
+            let (from, update) = (from.clone(), update.to_owned());
+            let document = Document::new(&document.id);
+            let (sid, room) = (from.sid, document.room.clone());
+            news.hold(sid.as_str(), &room, move || {
+                self.pass_awareness(&from, &document, &update).ok();
+            });
+            return Ok(());
+        }
         let json = format!(
             r#"{{"document_id":{},"user_id":{},"update":{}}}"#,
             text(&document.id),
@@ -294,6 +304,7 @@ impl Documents {
             ints(update),
         );
         let (core, args) = (self.core, Args::from_json(json));
+        news.pay(from.sid.as_str(), args.json().len());
         to_others(core, from, document, "ydoc:awareness:update", &args);
         Ok(())
     }

@@ -1,0 +1,233 @@
+"""Readers who are slow, and those who have stopped: the first get everything that is not volatile, the others are closed, alone."""
+
+import json
+import threading
+import time
+
+import pytest
+from siskin import wait_for
+from stranger import document, insertion, open_document, poll, polling, send_update, until
+from wire import WebSocket
+
+KiB = 1 << 10
+
+
+class Slow(WebSocket):
+    """A client behind a link of so many bytes a second from `start` on, with a small buffer at its end."""
+
+    def __init__(self, siskin, rate):
+        self.rate, self.slow, self.free = None, rate, 0
+        super().__init__(siskin, timeout=120, receive=16 * KiB)
+
+    def start(self):
+        self.rate, self.free = self.slow, time.monotonic()
+
+    def read(self, size):
+        if not self.rate:
+            return super().read(size)
+        parts = []
+        while size:
+            part = super().read(min(size, 8 * KiB))
+            size -= len(part)
+            parts.append(part)
+            self.free = max(self.free, time.monotonic() - 0.1) + len(part) / self.rate
+            time.sleep(max(0, self.free - time.monotonic()))
+        return b"".join(parts)
+
+
+def send_cursor(ws, update):
+    """An awareness update, as an attachment."""
+    payload = {"document_id": "big", "update": {"_placeholder": True, "num": 0}}
+    ws.text("451-" + json.dumps(["ydoc:awareness:update", payload]))
+    ws.send(ws.frame(0x82, update))
+
+
+def emit(siskin, event, data):
+    siskin.api("POST", "/emit", json={"user_id": "zoe", "event": event, "data": data})
+
+
+def waiting(siskin):
+    """Bytes that wait in all outboxes, beside what the kernel holds."""
+    return siskin.api("GET", "/status").json()["outbox"]["waiting_bytes"]
+
+
+def overflows(siskin):
+    return siskin.metric("siskin_outbox_overflows_total")
+
+
+@pytest.mark.parametrize("bound", ["1 MiB", "64 KiB"])
+def test_a_large_event_and_what_follows_it_arrive(start_siskin, bound):
+    siskin = start_siskin(SISKIN_OUTBOX_BYTES=bound)
+    ws = Slow(siskin, None)
+    ws.join("zoe")
+    raw, sid = polling(siskin, "zoe")
+    sent = [["events", {"data": {"type": "files", "data": {"files": "x" * 1_100_000}}}]]
+    sent += [["news", {"n": n, "text": "y" * KiB}] for n in range(30)]
+    for name, data in sent:
+        emit(siskin, name, data)
+    # Nobody has read anything yet.
+    assert [ws.recv_event() for _ in sent] == sent
+    polled = []
+    while len(polled) < len(sent):
+        polled += [json.loads(packet[2:]) for packet in poll(raw, sid) if packet.startswith("42")]
+    assert polled == sent
+    assert overflows(siskin) == 0
+
+
+def test_a_state_arrives_over_a_slow_link_while_others_type(start_siskin):
+    """The largest document, whose state is a hundred times as large as the outbox; 1 Mbit/s would take it a minute."""
+    size = 2_000_000
+    siskin = start_siskin(SISKIN_OUTBOX_BYTES="64 KiB", SISKIN_EVENTS_PER_SECOND="0")
+    writer, slow = document(siskin, "ann", size), Slow(siskin, 1_000_000)
+    slow.join("zoe")
+    slow.start()
+    slow.event("ydoc:document:join", {"document_id": "big"}, ack=1)
+    wait_for(lambda: waiting(siskin) > 64 * KiB, what="a state that waits")
+    typed, ended = [], threading.Event()
+
+    def type_on():
+        while not ended.is_set():
+            n = len(typed)
+            send_cursor(writer, bytes([n % 256]) * 300)
+            send_update(writer, insertion(1, clock=size + n), 100 + n)
+            until(writer, f"43{100 + n}")
+            typed.append(n)
+            time.sleep(0.05)
+
+    thread = threading.Thread(target=type_on, daemon=True)
+    thread.start()
+    name, state = slow.recv_event()
+    assert name == "ydoc:document:state"
+    ended.set()
+    thread.join()
+    assert len(typed) > 20
+    # What was typed since comes after it.
+    updates, cursor = 0, None
+    while updates < len(typed) or cursor != (len(typed) - 1) % 256:
+        name, *args = slow.recv_event()
+        updates += name == "ydoc:document:update"
+        cursor = args[0]["update"][0] if name == "ydoc:awareness:update" else cursor
+    assert bytes(state["state"]).count(b"x") >= size
+    assert overflows(siskin) == 0
+
+
+def test_a_reader_of_16_mbit_survives_typing_and_cursors(start_siskin):
+    siskin = start_siskin(SISKIN_EVENTS_PER_SECOND="0")
+    siskin.api("PUT", "/channels/c", json={"name": "C", "members": ["zoe"]})
+    writers, slow = [open_document(siskin, "ann"), open_document(siskin, "bob")], Slow(siskin, 2_000_000)
+    slow.join("zoe")
+    slow.event("ydoc:document:join", {"document_id": "big"}, ack=1)
+    until(slow, "431")
+    typist = WebSocket(siskin, timeout=60)
+    typist.join("zoe")
+    slow.start()
+    typing = {"channel_id": "c", "data": {"type": "typing", "data": {"typing": True}}}
+    readers = [threading.Thread(target=until, args=(ws, "439"), daemon=True) for ws in [typist, *writers]]
+    for reader in readers:
+        reader.start()
+    for n in range(1500):
+        typist.event("events:channel", typing)
+        if n % 25 == 0:
+            for k, writer in enumerate(writers):
+                send_cursor(writer, bytes([k, n // 25]) * (32 * KiB))
+    for ws in [typist, *writers]:
+        ws.event("heartbeat", {}, ack=9)
+    emit(siskin, "last", 1)
+    names, cursors = [], {0: [], 1: []}
+    while "last" not in names or any(59 not in seen for seen in cursors.values()):
+        name, *args = slow.recv_event()
+        names.append(name)
+        if name == "ydoc:awareness:update":
+            writer, number = args[0]["update"][:2]
+            cursors[writer].append(number)
+    # In their order, and not each of them: a sender may fill no link with what is soon old.
+    assert all(seen == sorted(set(seen)) and len(seen) < 40 for seen in cursors.values())
+    assert siskin.metric('siskin_refused_total{reason="bytes of news"}') > 10
+    for reader in readers:
+        reader.join(60)
+    assert overflows(siskin) == 0
+
+
+def test_cursors_are_limited_for_each_sender_and_not_sent_for_who_has_left(start_siskin):
+    siskin = start_siskin(SISKIN_EVENTS_PER_SECOND="0")
+    ann, bob, reader = (open_document(siskin, user) for user in ("ann", "bob", "zoe"))
+    for n in range(30):
+        send_cursor(ann, bytes([n]) * (64 * KiB))
+    send_cursor(bob, b"\xff")
+    ann.event("ydoc:document:leave", {"document_id": "big"}, ack=2)
+    until(ann, "432")
+    names, numbers = [], []
+    while "ydoc:user:left" not in names or 0xFF not in numbers:
+        name, *args = reader.recv_event()
+        names.append(name)
+        if name == "ydoc:awareness:update":
+            numbers.append(args[0]["update"][0])
+    assert numbers[:5] == [0, 1, 2, 3, 4] and 29 not in numbers
+    # Her time has come, and nothing of hers with it.
+    time.sleep(2)
+    send_cursor(bob, b"\xfe")
+    assert reader.recv_event()[1]["update"] == [0xFE]
+
+
+def test_who_has_stopped_is_closed_and_nobody_else(start_siskin):
+    """Not at once: a link may pause. After 20 s in which nothing was taken, with more than the bound behind it."""
+    siskin = start_siskin(SISKIN_OUTBOX_BYTES="64 KiB", SISKIN_OUTBOX_MOST_BYTES="64 MiB")
+    stopped, slow = Slow(siskin, None), Slow(siskin, 2_000_000)
+    for ws in (stopped, slow):
+        ws.join("zoe")
+    slow.start()
+    got = []
+
+    def read():
+        while not got or got[-1] != "last":
+            got.append(slow.recv_event()[1])
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    sent = 0
+    # The kernel holds some megabytes.
+    while waiting(siskin) < 200_000:
+        emit(siskin, "news", "x" * 50_000)
+        sent += 1
+        wait_for(lambda: len(got) > sent - 2, seconds=30, what="the slow one")
+    assert overflows(siskin) == 0
+
+    def closed():
+        nonlocal sent
+        emit(siskin, "news", "y")
+        sent += 1
+        time.sleep(0.5)
+        return overflows(siskin)
+
+    wait_for(closed, seconds=60, what="the end of who has stopped")
+    emit(siskin, "news", "last")
+    thread.join(60)
+    assert len(got) == sent + 1
+    assert overflows(siskin) == 1
+    wait_for(lambda: len(siskin.api("GET", "/sessions").json()["sessions"]) == 1, what="its end")
+
+
+@pytest.mark.parametrize("most", [1 << 20, 4 << 20])
+def test_who_reads_has_a_bound_of_its_own(start_siskin, most):
+    siskin = start_siskin(SISKIN_OUTBOX_BYTES="64 KiB", SISKIN_OUTBOX_MOST_BYTES=most)
+    slow, other = Slow(siskin, 100_000), WebSocket(siskin, timeout=60)
+    for ws in (slow, other):
+        ws.join("zoe")
+    slow.start()
+    ended = threading.Thread(target=slow.close_code, daemon=True)
+    ended.start()
+    waited = 0
+    for n in range(1000):
+        emit(siskin, "news", "x" * 50_000)
+        assert other.recv_event() == ["news", "x" * 50_000]
+        if overflows(siskin):
+            break
+        waited = max(waited, waiting(siskin))
+    # Beside its largest.
+    assert most - 60_000 < waited <= most + 60_000
+    wait_for(lambda: len(siskin.api("GET", "/sessions").json()["sessions"]) == 1, what="its end")
+    emit(siskin, "news", n)
+    assert other.recv_event() == ["news", n]
+    # The kernel's part still comes.
+    slow.rate = None
+    ended.join(60)
