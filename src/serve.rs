@@ -10,6 +10,7 @@ use crate::directory::local::Local;
 use crate::directory::open_webui::OpenWebui;
 use crate::engine::{Engine, Settings};
 use crate::events::Dispatch;
+use crate::ground::net::Reactor;
 use crate::ground::tasks::{Executor, Tasks, block_on, within};
 use crate::http::{Connections, Limits, Service, Site};
 use crate::outbox::Bounds;
@@ -262,6 +263,8 @@ fn announce(listeners: &[Rc<Async<TcpListener>>], started: Instant) {
             );
         }
     }
+    // Nobody has waited for the start.
+    Reactor::with(|reactor| reactor.turns().begin());
 }
 
 /// Keeps systemd informed: the watchdog, and the number of connections while it changes.
