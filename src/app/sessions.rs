@@ -275,17 +275,19 @@ impl Sessions {
         }
     }
 
-    /// A socket has left a room, perhaps since its user may not be there any more: what is known of that does not hold.
+    /// A socket has left a room, or is not to enter it, perhaps since its user may not be there any more: what is known of that
+    /// does not hold.
     pub fn left(&self, sid: Sid, room: &str) {
-        let thing = match (rooms::note(room), rooms::chat(room)) {
-            (Some(id), _) => ("note", id),
-            (None, Some(id)) => ("chat", id),
-            (None, None) => return,
+        let Some(who) = self.core.pools.sessions.who(sid) else {
+            return;
         };
-        if let Some(who) = self.core.pools.sessions.who(sid) {
-            self.core
-                .directory
-                .forget_access(&who.user.id, thing.0, thing.1);
+        let (directory, user_id) = (&self.core.directory, &who.user.id);
+        if let Some(id) = rooms::note(room) {
+            directory.forget_access(user_id, "note", id);
+        } else if let Some(id) = rooms::chat(room) {
+            directory.forget_access(user_id, "chat", id);
+        } else if rooms::channel(room).is_some() {
+            directory.forget_channels(user_id);
         }
     }
 

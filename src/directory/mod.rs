@@ -79,6 +79,13 @@ impl Directory {
         }
     }
 
+    /// Somebody made the user leave a channel: no list of channels that was asked for before holds.
+    pub fn forget_channels(&self, user_id: &str) {
+        if let Self::OpenWebui(webui) = self {
+            webui.forget_channels(user_id);
+        }
+    }
+
     /// Whether the user's rights have changed since something was asked about them.
     pub fn changed_since(&self, user_id: &str, asked: Instant) -> bool {
         match self {

@@ -212,6 +212,13 @@ impl Hub {
         true
     }
 
+    /// Leaves a room on somebody else's word, who may say so while the socket is about to enter it.
+    pub fn made_to_leave(&self, sid: Sid, room: &str) {
+        if !self.leave(sid, room) {
+            self.handler().left(sid, room);
+        }
+    }
+
     /// Empties a room of a namespace.
     pub fn close_room(&self, nsp: &str, room: &str) {
         let sids: Vec<Sid> = {

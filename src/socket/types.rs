@@ -54,7 +54,7 @@ pub trait Handler {
     fn too_deep(&self, _sid: Sid) {}
     /// The socket has left all rooms and is gone.
     fn disconnected(&self, sid: Sid, nsp: &str, reason: Reason);
-    /// A socket that is still here has left a room, by whoever's word.
+    /// A socket that is still here has left a room, or is not to enter it, by whoever's word.
     fn left(&self, _sid: Sid, _room: &str) {}
     /// What becomes of an event for a socket that is behind. Must not call the hub.
     fn lateness(&self, _target: &Target<'_>, _event: &str, _args: &Args<'_>) -> Lateness {

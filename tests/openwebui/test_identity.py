@@ -9,6 +9,7 @@ import pytest
 import redis
 from client import MOMENT, Client
 from siskin import RedisServer, Siskin, wait_for
+from test_directory import HELLO
 from upstream import NOTE
 
 
@@ -143,6 +144,59 @@ def test_who_is_made_to_leave_a_note_does_not_come_back(house):
         await ann.call("heartbeat", {})
         await soon(lambda: not house.one.api("GET", f"/rooms/note:{NOTE}").json()["sessions"], "an empty room")
         assert await open() == []
+        await ann.io.disconnect()
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("edited", [False, True], ids=["new", "edited"])
+def test_who_is_made_to_leave_a_note_before_the_answer_is_not_let_in(house, edited):
+    document = {"document_id": f"note:{NOTE}"}
+
+    async def play():
+        bob, ann = await joined(house.one, "bob"), await joined(house.one)
+        await bob.call("ydoc:document:join", document)
+        if edited:
+            await bob.call("ydoc:document:update", {**document, "update": HELLO})
+        house.upstream.made[f"/api/v1/notes/{NOTE}"] = gate = threading.Event()
+        for event, payload in [("ydoc:document:join", document), ("join-note", {"auth": {"token": ann.token}, "note_id": NOTE})]:
+            await ann.io.emit(event, payload)
+        await asyncio.to_thread(house.upstream.holds.wait, 15)
+        # Open WebUI says it of all sockets of the user, wherever they are.
+        house.upstream.strangers.add("ann")
+        for room in (f"note:{NOTE}", f"doc_note:{NOTE}"):
+            house.publish("leave_room", ann.io.get_sid(), room=room)
+        await asyncio.sleep(MOMENT)
+        house.upstream.made.clear()
+        gate.set()
+        await soon(lambda: house.one.log().count("no such note, or no access to it") == 2, "two refusals")
+        await ann.call("heartbeat", {})
+        rooms = house.one.api("GET", f"/sessions/{ann.io.get_sid()}").json()["rooms"]
+        assert not [room for room in rooms if NOTE in room], rooms
+        assert not [name for name, *_ in ann.heard if name.startswith("ydoc:")]
+        for client in (ann, bob):
+            await client.io.disconnect()
+
+    asyncio.run(play())
+
+
+def test_who_is_made_to_leave_a_channel_before_the_list_comes_is_not_let_in(house):
+    listed = "/api/v1/channels/"
+
+    async def play():
+        ann = await Client(house.one, house.one.token("ann")).connect()
+        house.upstream.made[listed] = gate = threading.Event()
+        joining = asyncio.ensure_future(ann.join())
+        await asyncio.to_thread(house.upstream.holds.wait, 15)
+        house.upstream.channels = [{"id": "c2"}]
+        house.publish("leave_room", ann.io.get_sid(), room="channel:c1")
+        await asyncio.sleep(MOMENT)
+        house.upstream.made.clear()
+        gate.set()
+        assert await joining == {"id": "ann", "name": "ann"}
+        members = lambda id: house.one.api("GET", f"/rooms/channel:{id}").json()["sessions"]  # noqa: E731
+        await soon(lambda: members("c2"), "ann in the other channel")
+        assert not members("c1")
         await ann.io.disconnect()
 
     asyncio.run(play())

@@ -251,6 +251,11 @@ def test_another_version_is_connected_to_anew(beside, upstream):
             return [path for _, path, _ in list(upstream.asked)].count("/api/version")
 
         await asyncio.to_thread(wait_for, lambda: asked() > 1, what="looks at the version")
+        # What tells no version is no other version.
+        version, upstream.version, before = upstream.version, {"version": None}, asked()
+        await asyncio.to_thread(wait_for, lambda: asked() > before + 3, what="looks at what is no version")
+        assert "another version" not in beside.log()
+        upstream.version = version
         upstream.version["deployment_id"] = "2"
         await asyncio.to_thread(wait_for, lambda: not ann.io.connected, what="a disconnect")
         await ann.connect()

@@ -92,7 +92,12 @@ impl Documents {
             let (access, content) = (view.access, &view.content);
             self.notes.opened(note_id, *sid, access, content);
         }
-        self.send_state_and_content(from, document, view).await?;
+        let sent = self.send_state_and_content(from, document, view).await;
+        // It was asked again, and is not the sender's any more.
+        if let Err(Fault::Denied(_)) = sent {
+            self.close_for(*sid, document).await;
+        }
+        sent?;
         let joined = json!({
             "document_id": document.id,
             "user_id": who.user.id,

@@ -3,7 +3,7 @@
 use super::client::UpstreamRequest;
 use super::rest::{Outcome, is_uuid};
 use super::watch::WHO_AM_I;
-use super::webui::OpenWebui;
+use super::webui::{ATTEMPTS, CHANGING, OpenWebui, channels_key};
 use crate::directory::types::{ChannelIds, Identity, Refusal, User};
 use crate::token::Claims;
 use serde::Deserialize;
@@ -85,6 +85,22 @@ impl OpenWebui {
         &self,
         who: &Identity,
     ) -> Result<ChannelIds, Refusal> {
+        let key = channels_key(&who.user.id);
+        for _ in 0..ATTEMPTS {
+            let asked = Instant::now();
+            let told = self.ask_channels(who).await?;
+            if !self.changes.since(&key, asked) {
+                if let ChannelIds::Now(ids) = &told {
+                    let user_id = who.user.id.as_str().into();
+                    self.channels.put(user_id, ids.clone(), Instant::now());
+                }
+                return Ok(told);
+            }
+        }
+        Err(CHANGING)
+    }
+
+    async fn ask_channels(&self, who: &Identity) -> Result<ChannelIds, Refusal> {
         match self
             .rest
             .send(UpstreamRequest::get(CHANNELS, &who.token))
@@ -92,11 +108,8 @@ impl OpenWebui {
         {
             Ok(Outcome::Success(body)) => {
                 let channels: Vec<Channel> = self.rest.parse(CHANNELS, &body)?;
-                let ids: Vec<String> = channels.into_iter().map(|channel| channel.id).collect();
-                let now = Instant::now();
-                self.channels
-                    .put(who.user.id.as_str().into(), ids.clone(), now);
-                Ok(ChannelIds::Now(ids))
+                let ids = channels.into_iter().map(|channel| channel.id);
+                Ok(ChannelIds::Now(ids.collect()))
             }
             // Channels are off, or not for this user.
             Ok(Outcome::Refused(_)) => Ok(ChannelIds::Now(Vec::new())),

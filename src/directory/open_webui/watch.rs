@@ -247,7 +247,7 @@ impl Watch {
 #[derive(Deserialize)]
 struct Build {
     #[serde(rename = "version")]
-    _version: serde::de::IgnoredAny,
+    _version: String,
 }
 
 /// A request in nobody's name.

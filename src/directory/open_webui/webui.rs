@@ -147,6 +147,12 @@ impl OpenWebui {
         self.changes.note(key, Instant::now());
     }
 
+    /// Somebody made the user leave a channel.
+    pub(in crate::directory) fn forget_channels(&self, user_id: &str) {
+        self.channels.forget(user_id);
+        self.changes.note(channels_key(user_id), Instant::now());
+    }
+
     /// Whether the user's rights have changed since something was asked about them.
     pub(in crate::directory) fn changed_since(&self, user_id: &str, asked: Instant) -> bool {
         self.changes.since(user_id, asked)
@@ -171,14 +177,19 @@ impl OpenWebui {
             }
             return Ok((access, more));
         }
-        Err(Refusal::Unavailable(
-            "the user's rights change all the time",
-        ))
+        Err(CHANGING)
     }
 }
 
 /// How often something is asked that changes while it is answered.
-const ATTEMPTS: usize = 3;
+pub(super) const ATTEMPTS: usize = 3;
+
+pub(super) const CHANGING: Refusal = Refusal::Unavailable("the user's rights change all the time");
+
+/// Under which key it is remembered that the user had to leave a channel.
+pub(super) fn channels_key(user_id: &str) -> Rc<str> {
+    access_key(user_id, "channels", "")
+}
 
 /// Under which key the access of a user to a thing is remembered.
 pub(super) fn access_key(user_id: &str, kind: &str, id: &str) -> Rc<str> {
