@@ -295,7 +295,9 @@ impl Backplane {
                 here(&sid).map(|sid| self.hub.enter(sid, &room));
             }
             PeerMessage::Leave { sid, room } => {
-                here(&sid).map(|sid| self.hub.made_to_leave(sid, &room));
+                if let Some(sid) = here(&sid) {
+                    self.hub.made_to_leave(sid, &room);
+                }
             }
             PeerMessage::Close { nsp, room } => self.hub.close_room(&nsp, &room),
             PeerMessage::Disconnect { .. } | PeerMessage::NotForUs => {}
