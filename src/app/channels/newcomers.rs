@@ -70,6 +70,7 @@ impl Newcomers {
                 all.insert(sid, Newcomer::default());
                 self.tasks.spawn("enters a new channel", async move {
                     self.enter(sid).await;
+                    self.rung.until(|| self.is_settled(sid).then_some(())).await;
                     self.all.borrow_mut().remove(&sid);
                 });
             }
@@ -103,11 +104,42 @@ impl Newcomers {
             };
             match self.sessions.enter_channels(&from).await {
                 Ok(0) => {}
-                Ok(_) => return true,
+                Ok(_) => {
+                    self.deliver(sid);
+                    return true;
+                }
                 Err(fault) => log::debug!("{sid} does not enter a new channel: {fault:?}"),
             }
         }
         false
+    }
+
+    /// Whether no message waits for an answer any more.
+    fn is_settled(&self, sid: Sid) -> bool {
+        let all = self.all.borrow();
+        let newcomer = all.get(&sid);
+        newcomer.is_none_or(|newcomer| newcomer.channels.values().all(Option::is_none))
+    }
+
+    /// What was said in a channel before its list told that the socket is in it: there is no answer to be waited for.
+    fn deliver(&self, sid: Sid) {
+        let mut said = Vec::new();
+        if let Some(newcomer) = self.all.borrow_mut().get_mut(&sid) {
+            for (channel_id, waiting) in &mut newcomer.channels {
+                if self.core.hub.is_in(sid, &rooms::of_channel(channel_id)) {
+                    said.extend(waiting.take().unwrap_or_default());
+                }
+            }
+        }
+        self.send(sid, said);
+    }
+
+    fn send(&self, sid: Sid, said: Vec<Args<'static>>) {
+        for args in said {
+            self.core
+                .hub
+                .emit(&Target::sid(sid), "events:channel", &args);
+        }
     }
 
     fn sender(&self, sid: Sid) -> Option<Sender> {
@@ -148,6 +180,7 @@ impl Newcomers {
 
     async fn enter_one(&self, sid: Sid, channel_id: &str) {
         let Some(Sender { who, .. }) = self.sender(sid) else {
+            self.take(sid, channel_id, true);
             return;
         };
         let is_in = self.core.directory.is_in_channel(&who, channel_id).await;
@@ -155,11 +188,7 @@ impl Newcomers {
         if is_in != Ok(true) {
             return;
         }
-        for args in said {
-            self.core
-                .hub
-                .emit(&Target::sid(sid), "events:channel", &args);
-        }
+        self.send(sid, said);
         // The room is entered before anything else is said there.
         let room = rooms::of_channel(channel_id);
         if let Err(fault) = self.core.enter(sid, &room).await {
@@ -177,6 +206,8 @@ impl Newcomers {
             true => newcomer.channels.remove(channel_id).flatten(),
             false => newcomer.channels.insert(channel_id.into(), None).flatten(),
         };
+        drop(all);
+        self.rung.ring();
         said.unwrap_or_default()
     }
 }
