@@ -18,7 +18,8 @@ def test_an_outage_is_told_once_and_ends_by_itself(start_siskin, redis_server):
     assert f"Redis at 127.0.0.1:{redis_server.port} is away" in gone["reasons"][0], gone
     redis_server.start()
     wait_for(lambda: ready(siskin)["ready"], what="readiness")
-    log = siskin.log()
+    # The line may be on its way here.
+    log = wait_for(lambda: "is back after" in siskin.log() and siskin.log(), what="the line of its end")
     assert log.count("is away (") == 1 and log.count("is back after") == 1, log
 
 
