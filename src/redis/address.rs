@@ -1,7 +1,7 @@
 //! Where Redis is and who we are there: `WEBSOCKET_REDIS_URL` taken apart.
 
 use crate::config;
-use redis::{ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo};
+use redis::RedisConnectionInfo;
 use std::fmt;
 use std::time::Duration;
 
@@ -52,11 +52,8 @@ impl Endpoint {
     /// What is wrong with the URL, without its password.
     pub fn new(config: &config::RedisSettings) -> Result<Self, String> {
         let url = config.url.expose();
-        // The crate refuses `rediss` when its own TLS is not built in. Ours is.
-        let (tls, plain) = match url.strip_prefix("rediss://") {
-            Some(rest) => (true, format!("redis://{rest}")),
-            None => (false, url.to_owned()),
-        };
+        let (scheme, rest) = url.split_once("://").unwrap_or_default();
+        let tls = scheme == "rediss";
         #[cfg(feature = "tls")]
         if tls {
             super::tls::check(&config.tls)?;
@@ -65,15 +62,9 @@ impl Endpoint {
         if tls {
             return Err("rediss:// needs TLS, and this siskin is built without it: take a build with the feature tls".into());
         }
-        let info = plain.into_connection_info().map_err(|e| {
-            let detail = e.detail().map(|d| format!(": {d}")).unwrap_or_default();
-            format!("{}{detail}", e.category())
-        })?;
-        let ConnectionAddr::Tcp(host, port) = info.addr().clone() else {
-            return Err("it names no host".into());
-        };
+        let ((host, port), login) = super::url::read(rest)?;
         let sentinels = config.sentinels.iter().cloned();
-        if config.cluster && info.redis_settings().db() != 0 {
+        if config.cluster && login.db() != 0 {
             return Err("a Cluster has no database but 0".into());
         }
         let options = config.options;
@@ -87,10 +78,7 @@ impl Endpoint {
             #[cfg(feature = "tls")]
             certificates: config.tls.clone(),
             // Who looks at CLIENT LIST wants to know who that is.
-            login: info
-                .redis_settings()
-                .clone()
-                .set_lib_name("siskin", env!("CARGO_PKG_VERSION")),
+            login: login.set_lib_name("siskin", env!("CARGO_PKG_VERSION")),
             connect_timeout: options.socket_connect_timeout.unwrap_or(DEADLINE),
             timeout: options.socket_timeout.unwrap_or(DEADLINE),
             retry_on_timeout: options.retry_on_timeout,

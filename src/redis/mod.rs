@@ -1,6 +1,7 @@
 //! One place that connects to Redis: for ever, in the background, so that nobody else waits for it.
 //!
-//! - [`address`] for what the settings mean, `dial` for a connection (over `tls` where wanted), `node` for one server
+//! - [`address`] for what the settings mean, the `url` among them, `dial` for a connection (over `tls` where wanted), `node`
+//!   for one server
 //! - `sentinel` for who is the master now
 //! - `cluster` for several servers that have a part of the keys each
 //! - `link` for where a command goes: one server, or those of a Cluster
@@ -23,6 +24,7 @@ mod stream;
 mod subscriber;
 #[cfg(feature = "tls")]
 mod tls;
+mod url;
 
 pub use script::Script;
 pub use subscriber::Subscriber;
