@@ -6,10 +6,11 @@ mod newcomers;
 
 use super::core::{Core, Fault, Sender};
 use super::sessions::Sessions;
+use crate::directory::type_of;
 use crate::ground::rooms;
-use crate::socket::{Args, Object, Sid, Target, To};
+use crate::socket::{Args, Sid, Target, To};
 use newcomers::Newcomers;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 /// The channels.
@@ -106,26 +107,11 @@ impl Channels {
             return;
         }
         if rooms::user(room).is_some() {
-            if is_of_type(args, "channel:created") {
+            if type_of(args).as_deref() == Some("channel:created") {
                 self.newcomers.told(self.core.hub.members(room));
             }
         } else if let Some(channel_id) = rooms::channel(room) {
             self.newcomers.heard(channel_id, args);
         }
     }
-}
-
-#[derive(Deserialize)]
-struct Typed {
-    r#type: String,
-}
-
-/// Whether an event of a channel has this type.
-fn is_of_type(args: &Args<'_>, kind: &str) -> bool {
-    #[derive(Deserialize)]
-    struct Event {
-        data: Object<Typed>,
-    }
-    let event: Option<Event> = args.object();
-    event.is_some_and(|event| event.data.0.r#type == kind)
 }

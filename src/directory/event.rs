@@ -1,9 +1,23 @@
 //! An event of a message: its type decides whether and how it is saved (contract, Emitter).
 
-use crate::socket::Object;
+use crate::socket::{Args, Object};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+
+/// The type that an `events` or `events:channel` names in its `data`, if it does.
+pub fn type_of(args: &Args<'_>) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Outer {
+        data: Object<Inner>,
+    }
+    #[derive(Deserialize)]
+    struct Inner {
+        r#type: String,
+    }
+    let outer: Option<Outer> = args.object();
+    outer.map(|outer| outer.data.0.r#type)
+}
 
 /// Types that are saved to the message.
 const SAVED: [&str; 7] = [

@@ -15,7 +15,7 @@ pub mod open_webui;
 mod types;
 
 pub use content::is_empty as is_empty_content;
-pub use event::{MessageEvent, NotAnEvent};
+pub use event::{MessageEvent, NotAnEvent, type_of};
 pub use types::{
     Access, ChannelIds, Echo, Emptying, Identity, NoteView, Refusal, Saved, User, is_saved_chat,
 };

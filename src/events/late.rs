@@ -1,7 +1,7 @@
 //! What becomes of an event for a client that is slow to take what waits for it.
 
-use crate::socket::{Args, Lateness, Object, Target, To};
-use serde::Deserialize;
+use crate::directory::type_of;
+use crate::socket::{Args, Lateness, Target, To};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 /// Who types is told in fewer bytes.
@@ -12,11 +12,13 @@ const TYPING: usize = 16 << 10;
 pub fn lateness(target: &Target<'_>, event: &str, args: &Args<'_>) -> Lateness {
     match event {
         "ydoc:awareness:update" => Lateness::Last(kind(target, event)),
-        "events" | "events:channel" if args.json().len() <= TYPING => match &*kind_of(args) {
-            "typing" => Lateness::LeftOut,
-            "chat:presence" => Lateness::Last(kind(target, "chat:presence")),
-            _ => Lateness::Waits,
-        },
+        "events" | "events:channel" if args.json().len() <= TYPING => {
+            match type_of(args).as_deref() {
+                Some("typing") => Lateness::LeftOut,
+                Some("chat:presence") => Lateness::Last(kind(target, "chat:presence")),
+                _ => Lateness::Waits,
+            }
+        }
         _ => Lateness::Waits,
     }
 }
@@ -30,19 +32,6 @@ fn kind(target: &Target<'_>, event: &str) -> u64 {
     };
     (event, room, target.except).hash(&mut hasher);
     hasher.finish()
-}
-
-fn kind_of(args: &Args<'_>) -> String {
-    #[derive(Deserialize)]
-    struct Outer {
-        data: Object<Inner>,
-    }
-    #[derive(Deserialize)]
-    struct Inner {
-        r#type: String,
-    }
-    let outer: Option<Outer> = args.object();
-    outer.map_or_else(String::new, |outer| outer.data.0.r#type)
 }
 
 #[cfg(test)]

@@ -134,7 +134,7 @@ impl Dispatch {
     /// are handed over as they are; for the others large values are left out, each of which is more than a value of
     /// theirs may be.
     fn handle_large(&self, event: Event<'_>) -> (&'static str, Work) {
-        let (house, sid, ack) = (self.house, event.sid, event.ack);
+        let (house, sid) = (self.house, event.sid);
         let label = metrics::event_name(&event.name);
         let from = || house.sessions.sender(sid);
         // A name that means something here is no stream's, however many parts it has.
@@ -145,21 +145,16 @@ impl Dispatch {
             let work = from().map(|from| stream::large(house, from, event));
             return ("stream", work.unwrap_or_else(Work::refuse));
         }
-        let (name, args) = (event.name.into_owned(), event.args.into_owned());
+        let event = owned(event);
         if label == "ydoc:document:update" {
-            let work = from().map(|from| document::large_update(house, from, args));
+            let work = from().map(|from| document::large_update(house, from, event.args));
             return (label, work.unwrap_or_else(Work::refuse));
         }
         let this = self.clone();
         let work = Work::later(async move {
+            let args = event.args;
             let args = aside(move || args.without_large(MOST)).await;
-            let event = Event {
-                sid,
-                nsp: "/",
-                name: name.into(),
-                args,
-                ack,
-            };
+            let event = Event { args, ..event };
             match this.handle(&event).1 {
                 Work::Now(answer) => answer,
                 Work::Later(answer) => answer.await,
@@ -169,6 +164,17 @@ impl Dispatch {
             }
         });
         (label, work)
+    }
+}
+
+/// An event that may be waited with. Its namespace is the application's one.
+fn owned(event: Event<'_>) -> Event<'static> {
+    Event {
+        sid: event.sid,
+        nsp: "/",
+        name: event.name.into_owned().into(),
+        args: event.args.into_owned(),
+        ack: event.ack,
     }
 }
 
@@ -229,20 +235,12 @@ impl Dispatch {
 
     /// Handles an event once its socket's events before it that are about the same thing are done.
     fn wait_for(&self, thing: Thing, event: Event<'_>) -> Pin<Box<dyn Future<Output = ()>>> {
-        let (this, sid, ack) = (self.clone(), event.sid, event.ack);
-        let (name, args) = (event.name.into_owned(), event.args.into_owned());
+        let (this, event) = (self.clone(), owned(event));
         Box::pin(async move {
-            this.things.free(sid, &thing).await;
-            if !this.house.core.hub.is_connected(sid) {
+            this.things.free(event.sid, &thing).await;
+            if !this.house.core.hub.is_connected(event.sid) {
                 return;
             }
-            let event = Event {
-                sid,
-                nsp: "/",
-                name: name.into(),
-                args,
-                ack,
-            };
             if let Some(step) = this.begin(event) {
                 step.await;
             }

@@ -1,6 +1,6 @@
 //! `{user}:{session}:{request}`: a client streams to a backend (direct connections).
 
-use super::{Work, unknown};
+use super::{Work, owned, unknown};
 use crate::app::House;
 use crate::app::core::{Fault, Sender};
 use crate::app::streams;
@@ -31,27 +31,21 @@ pub fn event(house: &'static House, from: &Sender, event: &Event<'_>) -> Work {
 
 /// The same with an argument that takes longer to look at than a turn may.
 pub fn large(house: &'static House, from: Sender, event: Event<'_>) -> Work {
-    let (sid, ack, name) = (event.sid, event.ack, event.name.into_owned());
-    let args = event.args.into_owned();
+    let event = owned(event);
     Work::later(async move {
-        streams::check(&from, &name)?;
+        streams::check(&from, &event.name)?;
+        let args = event.args;
         let (args, data) = aside(move || {
             let data = args.first::<Box<RawValue>>();
             (args, data)
         })
         .await;
         let data = data.ok_or(Fault::Payload)?;
-        if streams::push(house.core, &from, &name, &data)? {
+        if streams::push(house.core, &from, &event.name, &data)? {
             wait_for_room(house).await;
             return Ok(Args::none());
         }
-        let event = Event {
-            sid,
-            nsp: "/",
-            name: name.into(),
-            args,
-            ack,
-        };
+        let event = Event { args, ..event };
         if let Work::Handed(Some(wait)) = unknown::event(house, &event) {
             wait.await;
         }

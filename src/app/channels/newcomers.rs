@@ -5,9 +5,9 @@
 //! until somebody writes there: then a message of a channel that the newcomer is not in is the reason to ask for that
 //! one, and the newcomer gets what was said since.
 
-use super::is_of_type;
 use crate::app::core::{Core, Sender};
 use crate::app::sessions::Sessions;
+use crate::directory::type_of;
 use crate::ground::rooms;
 use crate::ground::tasks::{Bell, Tasks, within};
 use crate::socket::{Args, Sid, Target};
@@ -150,7 +150,7 @@ impl Newcomers {
     /// Something was said in a channel.
     pub fn heard(&'static self, channel_id: &str, args: &Args<'_>) {
         let mut all = self.all.borrow_mut();
-        if all.is_empty() || !is_of_type(args, "message") {
+        if all.is_empty() || type_of(args).as_deref() != Some("message") {
             return;
         }
         let room = rooms::of_channel(channel_id);

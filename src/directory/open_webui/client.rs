@@ -54,6 +54,17 @@ impl<'a> UpstreamRequest<'a> {
         }
     }
 
+    /// The same in nobody's name.
+    pub fn anonymous(path: &'a str) -> Self {
+        Self {
+            method: Method::GET,
+            path,
+            token: None,
+            body: None,
+            repeatable: true,
+        }
+    }
+
     pub fn post(path: &'a str, token: &'a str, body: String) -> Self {
         Self {
             method: Method::POST,

@@ -7,12 +7,12 @@
 use super::receipts::{Receipt, Receipts, Waiting};
 use super::socket::{Link, Received, Said, SocketError, Sockets, read};
 use super::watch::AWAY;
+use crate::directory::type_of;
 use crate::directory::types::{Identity, Refusal};
 use crate::ground::rooms;
 use crate::ground::tasks::{Single, Tasks, within};
 use crate::metrics;
-use crate::socket::{Args, Hub, Object, Sid, Target};
-use serde::Deserialize;
+use crate::socket::{Args, Hub, Sid, Target};
 use serde_json::json;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -181,17 +181,8 @@ impl Delivery {
 
     /// The user's own sockets are here: they get what Open WebUI emits about what was read.
     fn pass_on(&self, user_id: &str, name: &str, args: &Args<'_>) {
-        #[derive(Deserialize)]
-        struct Outer {
-            data: Object<Inner>,
-        }
-        #[derive(Deserialize)]
-        struct Inner {
-            r#type: String,
-        }
         let Some(hub) = &self.hub else { return };
-        let outer: Option<Outer> = args.object();
-        if name == "events" && outer.is_some_and(|outer| outer.data.0.r#type == "chat:list") {
+        if name == "events" && type_of(args).as_deref() == Some("chat:list") {
             let room = rooms::of_user(user_id);
             let linked: Vec<Sid> = self.linked.borrow().iter().copied().collect();
             let linked: Vec<&str> = linked.iter().map(Sid::as_str).collect();

@@ -9,7 +9,6 @@ use crate::ground::net::dial;
 use crate::ground::tasks::within;
 use crate::socket::Object;
 use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _};
-use hyper::Method;
 use serde::Deserialize;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -134,7 +133,10 @@ impl Version {
     }
 
     async fn fetch(&self) -> Result<String, UpstreamError> {
-        let response = self.client.send(&get(VERSION), DEADLINE).await?;
+        let response = self
+            .client
+            .send(&UpstreamRequest::anonymous(VERSION), DEADLINE)
+            .await?;
         let body = response.body.filter(|_| response.status.is_success());
         let answer = body.and_then(|body| json::read(&body).ok());
         let Some(Object(Answer { version })) = answer else {
@@ -175,7 +177,10 @@ impl Version {
         }
         // It may be one that serves polling alone.
         let path = format!("{SOCKET}polling");
-        let response = self.client.send(&get(&path), DEADLINE).await?;
+        let response = self
+            .client
+            .send(&UpstreamRequest::anonymous(&path), DEADLINE)
+            .await?;
         match response.status.is_success() {
             true => Ok(()),
             false => Err(UpstreamError(format!(
@@ -209,16 +214,6 @@ fn late() -> Result<(), UpstreamError> {
     Err(UpstreamError(format!(
         "its socket: no answer within {seconds} s"
     )))
-}
-
-fn get(path: &str) -> UpstreamRequest<'_> {
-    UpstreamRequest {
-        method: Method::GET,
-        path,
-        token: None,
-        body: None,
-        repeatable: true,
-    }
 }
 
 /// What does not work with a version, in one line.

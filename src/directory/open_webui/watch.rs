@@ -13,8 +13,8 @@ use crate::ground::json;
 use crate::ground::tasks::{Bell, Single, Tasks};
 use crate::log::tenths;
 use crate::socket::Hub;
+use hyper::StatusCode;
 use hyper::body::Bytes;
-use hyper::{Method, StatusCode};
 use serde::Deserialize;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -114,7 +114,10 @@ impl Watch {
 
     /// The answer as it is; `None` when it tells none.
     async fn ask_build(&self) -> Result<Option<Bytes>, UpstreamError> {
-        let response = self.client.send(&anonymous(VERSION), DEADLINE).await?;
+        let response = self
+            .client
+            .send(&UpstreamRequest::anonymous(VERSION), DEADLINE)
+            .await?;
         match response.status {
             status if status.is_server_error() => Err(unexpected(VERSION, status)),
             status if status.is_success() => Ok(response.body),
@@ -190,7 +193,10 @@ impl Watch {
 
     async fn is_there(&self) -> Result<(), UpstreamError> {
         self.client.take_lost();
-        let response = self.client.send(&anonymous(WHO_AM_I), DEADLINE).await;
+        let response = self
+            .client
+            .send(&UpstreamRequest::anonymous(WHO_AM_I), DEADLINE)
+            .await;
         self.gone.set(self.gone.get() || self.client.take_lost());
         let response = response?;
         match response.status {
@@ -248,17 +254,6 @@ impl Watch {
 struct Build {
     #[serde(rename = "version")]
     _version: String,
-}
-
-/// A request in nobody's name.
-fn anonymous(path: &str) -> UpstreamRequest<'_> {
-    UpstreamRequest {
-        method: Method::GET,
-        path,
-        token: None,
-        body: None,
-        repeatable: true,
-    }
 }
 
 /// A status that Open WebUI doesn't answer with, or only when something is wrong in it.
