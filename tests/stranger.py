@@ -45,7 +45,8 @@ def ask(port):
     ws, took = WebSocket(Instance, timeout=60), []
     ws.join("stranger")
     print("joined", flush=True)
-    while not select.select([sys.stdin], [], [], 0.05)[0]:
+    # Five times at least: an attack may be over soon.
+    while not select.select([sys.stdin], [], [], 0.05)[0] or len(took) < 5:
         began = time.monotonic()
         ws.event("heartbeat", {}, ack=len(took))
         while not ws.recv_text().startswith(f"43{len(took)}"):

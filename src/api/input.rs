@@ -103,7 +103,12 @@ impl ApiRequest {
             BodyFault::Broken => frames::broken(),
             BodyFault::Ended(_) => frames::late(),
         })?;
-        aside_if(bytes.len() > LARGE, move || parse(&bytes)).await
+        // What waits to be read beside our thread is not late, and still counts.
+        let held = Unfinished::hand_over(Some(&part), bytes.len());
+        drop(part);
+        let parsed = aside_if(bytes.len() > LARGE, move || parse(&bytes)).await;
+        drop(held);
+        parsed
     }
 
     /// The body as it arrives.

@@ -2,7 +2,7 @@
 
 use super::session::{Closed, Session};
 use crate::ground::net::Hold;
-use crate::ground::net::input::{Begins, Ended, Owner, Room, SMALL, Unfinished};
+use crate::ground::net::input::{Begins, Ended, InputBudget, Owner, Room, Unfinished};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -41,6 +41,11 @@ impl Session {
         }
     }
 
+    fn owner(self: &Rc<Self>) -> Owner {
+        let begins: Rc<dyn Begins> = self.clone();
+        Owner::Served(Rc::downgrade(&begins))
+    }
+
     /// `None` when there is no part to be had: nothing is unfinished, or the session is over.
     fn with_part<T>(
         self: &Rc<Self>,
@@ -48,17 +53,44 @@ impl Session {
         hold: impl FnOnce(&Unfinished, usize) -> T,
     ) -> Option<T> {
         let part = self.unfinished.take();
-        let total = bytes + self.gathered.get() as usize;
+        let total = bytes + self.gathered();
         if total == 0 || self.is_over() {
             return None;
         }
-        let part = part.unwrap_or_else(|| {
-            let begins: Rc<dyn Begins> = self.clone();
-            Unfinished::begin(Owner::Served(Rc::downgrade(&begins)))
-        });
+        let part = part.unwrap_or_else(|| Unfinished::begin(self.owner()));
         let held = hold(&part, total);
         self.unfinished.set(Some(part));
         Some(held)
+    }
+
+    /// Bytes that the layer above has gathered of a message that is not whole.
+    pub(super) fn gathered(&self) -> usize {
+        self.gathered.get() as usize
+    }
+
+    /// So many bytes of what has come here are a handler's while it waits. A stranger for whose there is no room is ended.
+    pub(super) fn hand_over(self: &Rc<Self>, bytes: usize) -> Option<Unfinished> {
+        let part = self.unfinished.take();
+        let held = Unfinished::hand_over(part.as_ref(), bytes);
+        self.unfinished.set(part);
+        if held.is_some() && !self.signed_in.get() && InputBudget::is_over() {
+            self.doom(Closed::Crowded);
+        }
+        held
+    }
+
+    /// What a handler held is done with; `count` counts anew if the layer above has gathered some of it.
+    pub(super) fn handled(
+        self: &Rc<Self>,
+        held: Option<Unfinished>,
+        count: impl FnOnce(&Rc<Self>),
+    ) {
+        let gathered = held.filter(|_| self.gathered() > 0);
+        if let Some(held) = gathered {
+            let other = self.unfinished.replace(Some(held.give_back(self.owner())));
+            count(self);
+            drop(other);
+        }
     }
 
     /// A message has been handled: what follows it has a clock of its own.
@@ -95,13 +127,4 @@ impl Begins for Session {
             Ended::Crowded => Closed::Crowded,
         });
     }
-}
-
-/// What a handler holds of a large message while it waits.
-pub(super) fn handlers_part(bytes: usize) -> Option<Unfinished> {
-    (bytes > SMALL).then(|| {
-        let part = Unfinished::begin(Owner::Handler);
-        part.hold(bytes);
-        part
-    })
 }

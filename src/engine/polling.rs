@@ -1,13 +1,12 @@
 //! The HTTP long-polling transport (Engine.IO protocol, "HTTP long-polling").
 
-use super::budget::handlers_part;
 use super::frame::SEPARATOR;
 use super::packet::{CLOSE, NOOP};
 use super::turn::try_step;
 use super::{Engine, Failure, Message, Session, Step, Transport};
-use crate::ground::net::input::Ended;
+use crate::ground::net::input::{Ended, Unfinished};
 use crate::ground::net::{BodyFault, read_body};
-use crate::ground::tasks::{LARGE, aside, aside_if};
+use crate::ground::tasks::{LARGE, aside};
 use crate::metrics::{self, Counter};
 use data_encoding::{BASE64, BASE64_NOPAD};
 use futures_lite::future;
@@ -17,7 +16,6 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -74,34 +72,47 @@ pub(super) async fn post(
     session.hold_input(body.capacity());
     metrics::add(Counter::BytesIn, body.len() as u64);
     session.beat.heard.set(true);
-    let Some(payload) = read_text(body).await else {
+    let Some(mut pieces) = read_pieces(body).await else {
         session.breach("payload");
         return Err(Failure::BadRequest);
     };
-    let payload = Arc::new(payload);
-    let mut began = Instant::now();
-    for (handled, packet) in payload.split(SEPARATOR as char).enumerate() {
+    let (mut handled, mut began) = (0, Instant::now());
+    while let Some(piece) = pieces.pop() {
         if session.is_over() {
             break;
         }
-        if handled == PACKETS {
-            session.breach("payload");
-            return Err(Failure::TooLarge);
+        let left = pieces.iter().map(String::capacity).sum();
+        session.hold_input(left + piece.capacity());
+        if is_large(&piece) {
+            handled += 1;
+            let gathered = session.gathered();
+            // From here on it is its handler's, or an attachment's packet keeps it.
+            let mut held = session.hand_over(piece.capacity());
+            let step = receive_large(session, piece).await;
+            if step.is_none() {
+                session.handled(held.take(), |session| _ = session.hold_input(left));
+            }
+            finish(engine, &busy, step, held, gathered).await?;
+            continue;
         }
-        if handled > 0 && (handled % HANDLED == 0 || began.elapsed() > TIME) {
-            future::yield_now().await;
-            began = Instant::now();
+        for packet in piece.split(SEPARATOR as char) {
+            if session.is_over() {
+                break;
+            }
+            if handled == PACKETS {
+                session.breach("payload");
+                return Err(Failure::TooLarge);
+            }
+            if handled > 0 && (handled % HANDLED == 0 || began.elapsed() > TIME) {
+                future::yield_now().await;
+                began = Instant::now();
+            }
+            handled += 1;
+            let gathered = session.gathered();
+            let step = receive(session, packet);
+            let held = Unfinished::hand_over(None, packet.len());
+            finish(engine, &busy, step, held, gathered).await?;
         }
-        let step = match packet.len() > LARGE {
-            true => receive_large(session, &payload, packet).await,
-            false => receive(session, packet),
-        };
-        finish(engine, &busy, step, packet.len()).await?;
-        // Who sends more than it may, or does not take its answers, waits for the answer to this.
-        if let Some(time) = session.take_pause() {
-            engine.pause(time).await;
-        }
-        session.drained().await;
     }
     Ok(Bytes::from_static(b"ok"))
 }
@@ -134,17 +145,12 @@ fn receive(session: &Rc<Session>, packet: &str) -> Step {
 }
 
 /// The same for a packet that takes longer to look at than a turn may.
-async fn receive_large(session: &Rc<Session>, payload: &Arc<String>, packet: &str) -> Step {
-    let start = packet.as_ptr().addr() - payload.as_ptr().addr();
-    let (payload, range) = (payload.clone(), start..start + packet.len());
-    let message = aside(move || {
-        let packet = payload.get(range)?;
-        match packet.strip_prefix('b') {
-            Some(encoded) => unpack(encoded).map(Message::LargeBinary),
-            None => Some(Message::LargeText(packet.to_owned(), 0)),
-        }
-    });
-    match message.await {
+async fn receive_large(session: &Rc<Session>, packet: String) -> Step {
+    let message = match packet.starts_with('b') {
+        true => aside(move || unpack(&packet[1..]).map(Message::LargeBinary)).await,
+        false => Some(Message::LargeText(packet, 0)),
+    };
+    match message {
         _ if session.is_over() => None,
         Some(message) => session.receive_owned(message),
         None => {
@@ -154,29 +160,70 @@ async fn receive_large(session: &Rc<Session>, payload: &Arc<String>, packet: &st
     }
 }
 
-/// Waits until a packet has been handled.
-async fn finish(engine: &Engine, busy: &Rc<Turn>, step: Step, bytes: usize) -> Result<(), Failure> {
+/// Waits until a packet has been handled, whose handler holds what is `held`, and what was gathered before it.
+async fn finish(
+    engine: &Engine,
+    busy: &Rc<Turn>,
+    step: Step,
+    held: Option<Unfinished>,
+    gathered: usize,
+) -> Result<(), Failure> {
+    let session = &busy.session;
     if let Some(step) = step.and_then(try_step) {
         // Should the client hang up it goes on, as over a websocket, so that nothing stays half done; the session takes
         // no other POST before its end.
-        let (busy, held) = (busy.clone(), handlers_part(bytes));
+        let all = (busy.clone(), held, session.hand_over(gathered));
         let work = async move {
             step.await;
-            drop((busy, held));
+            drop(all);
         };
         engine.tasks.run_to_end("a payload", work).await;
     }
-    match busy.session.ended() {
-        Some(super::Closed::Protocol(_)) => Err(Failure::BadRequest),
-        _ => Ok(()),
+    if let Some(super::Closed::Protocol(_)) = session.ended() {
+        return Err(Failure::BadRequest);
+    }
+    // Who sends more than it may, or does not take its answers, waits for the answer to this.
+    if let Some(time) = session.take_pause() {
+        engine.pause(time).await;
+    }
+    session.drained().await;
+    Ok(())
+}
+
+/// The text of a body in pieces, the last one first; `None` when it is none, or empty.
+async fn read_pieces(body: Vec<u8>) -> Option<Vec<String>> {
+    let text = |body| String::from_utf8(body).ok().filter(|text| !text.is_empty());
+    match body.len() > LARGE {
+        true => aside(move || text(body).map(into_pieces)).await,
+        false => text(body).map(|text| vec![text]),
     }
 }
 
-/// The text of a body; `None` when it is none, or empty.
-async fn read_text(body: Vec<u8>) -> Option<String> {
-    let read = |body| String::from_utf8(body).ok();
-    let text = aside_if(body.len() > LARGE, move || read(body)).await;
-    text.filter(|text| !text.is_empty())
+/// Each packet that is large alone, the others together: what is handled is not kept until all is.
+fn into_pieces(mut text: String) -> Vec<String> {
+    let (mut cuts, mut at, mut was_large) = (Vec::new(), 0, false);
+    for packet in text.split(SEPARATOR as char) {
+        let large = packet.len() > LARGE;
+        if at > 0 && (large || was_large) {
+            cuts.push(at);
+        }
+        at += packet.len() + 1;
+        was_large = large;
+    }
+    let mut pieces = Vec::with_capacity(cuts.len() + 1);
+    for cut in cuts.into_iter().rev() {
+        pieces.push(text.split_off(cut));
+        // What separated them.
+        text.pop();
+    }
+    text.shrink_to_fit();
+    pieces.push(text);
+    pieces
+}
+
+/// Whether a piece is one large packet.
+fn is_large(piece: &str) -> bool {
+    piece.len() > LARGE && memchr::memchr(SEPARATOR, piece.as_bytes()).is_none()
 }
 
 /// Reads base64 as encoders write it: in lines (RFC 2045), or without the padding (RFC 4648, 3.2), too.
@@ -225,6 +272,27 @@ impl Drop for Turn {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_large_packet_is_a_piece_of_its_own() {
+        let (large, half) = ("x".repeat(LARGE + 1), "y".repeat(LARGE / 2 + 1));
+        for packets in [
+            vec!["a"],
+            vec![&*large],
+            vec![&*half, &*half, &*half],
+            vec!["a", "b", &*large, &*large, "c", "", &*large],
+            vec![&*large, ""],
+            vec!["", &*large, &*half, "", ""],
+        ] {
+            let mut pieces = into_pieces(packets.join("\x1e"));
+            pieces.reverse();
+            assert_eq!(pieces.join("\x1e"), packets.join("\x1e"));
+            for piece in &pieces {
+                let large = piece.split('\x1e').any(|packet| packet.len() > LARGE);
+                assert_eq!(is_large(piece), large);
+            }
+        }
+    }
 
     #[test]
     fn base64_is_read_as_encoders_write_it() {

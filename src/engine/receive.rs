@@ -67,7 +67,9 @@ impl Session {
         }
         match read {
             Ok(message) => {
+                let gathered = self.gathered();
                 if let Some(step) = self.receive_owned(message) {
+                    let _held = self.hand_over(gathered);
                     step.await;
                 }
             }
@@ -77,7 +79,7 @@ impl Session {
             }
         }
         if let Some(pause) = self.take_pause() {
-            self.engine.pause(pause).await;
+            self.pause_for(pause);
         }
     }
 

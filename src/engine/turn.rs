@@ -134,12 +134,14 @@ fn handle(session: &Rc<Session>, decoder: &mut Decoder, bytes: &mut [u8]) -> (us
             Ok(Some((n, item))) => {
                 used += n;
                 let done = item.done();
+                // Attachments that came before it are of the same message.
+                let gathered = session.gathered();
                 let step = receive(session, &item);
                 decoder.item_done(done);
                 if done == Done::Message {
                     session.message_done();
                 }
-                let waits = step.is_some_and(|step| session.waits_for(step, n));
+                let waits = step.is_some_and(|step| session.waits_for(step, n + gathered));
                 let pause = session.take_pause();
                 pause.into_iter().for_each(|time| session.pause_for(time));
                 if waits || pause.is_some() || session.is_full() {

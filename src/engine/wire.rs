@@ -1,6 +1,5 @@
 //! A session's websocket: what is read and written, and why it is not read for a while.
 
-use super::budget::handlers_part;
 use super::session::{Closed, Session, Transport, shift_gauge};
 use super::stream::{Input, Wire};
 use super::turn::try_step;
@@ -124,10 +123,15 @@ impl Session {
             return false;
         };
         self.hold(Hold::Waits);
-        let (session, held) = (self.clone(), handlers_part(bytes));
+        let (session, was_over) = (self.clone(), self.is_over());
+        let held = self.hand_over(bytes);
+        if !was_over && self.is_over() {
+            // There is no room to wait in.
+            return true;
+        }
         self.engine.steps.spawn("a message", async move {
             step.await;
-            drop(held);
+            session.handled(held, Self::count_input);
             session.let_go(Hold::Waits);
         });
         true
@@ -167,6 +171,13 @@ impl Session {
             }
             self.input.set((!input.is_empty()).then(|| Box::new(input)));
         }
+    }
+
+    /// Counts anew what is unfinished.
+    fn count_input(self: &Rc<Self>) {
+        let input = self.take_input();
+        let before = input.more;
+        self.keep_input(input, before);
     }
 
     /// How long the next message has to wait.

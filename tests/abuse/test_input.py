@@ -1,5 +1,6 @@
 """What has begun and is not finished has one bound for all, and those who have signed in don't notice who is over it."""
 
+import base64
 import json
 import os
 import threading
@@ -7,7 +8,7 @@ import time
 
 import pytest
 from siskin import wait_for
-from stranger import Stranger, polling, post
+from stranger import Stranger, polling, post, until
 from wire import PATH, Raw, WebSocket
 
 MiB = 1 << 20
@@ -15,6 +16,7 @@ BUDGET = 8 * MiB
 MANY = 1000
 # What a connection and its session cost beside what it sends; an unoptimized build costs more.
 EACH = (40 if "/debug/" in os.environ.get("SISKIN_BIN", "/debug/") else 24) << 10
+LARGE = 900_000
 ATTACHED = '451-["x",{"_placeholder":true,"num":0}]'
 
 
@@ -142,25 +144,56 @@ def test_who_signs_in_may_send_more_at_once(siskin):
     assert ws.close_code() == 1009
 
 
-def test_members_wait_for_room_and_all_get_through(start_siskin):
+def message(siskin, n):
+    ws = WebSocket(siskin, timeout=60)
+    ws.join(f"user{n}")
+    in_steps(ws, ws.frame(0x81, b'421["x","' + b"y" * LARGE + b'"]') + ws.frame(0x81, b'422["heartbeat",{}]'))
+    until(ws, "432")
+
+
+def in_steps(ws, sent):
+    for at in range(0, len(sent), 50_000):
+        ws.send(sent[at : at + 50_000])
+        time.sleep(0.01)
+
+
+def large_post(siskin, n):
+    raw, sid = polling(siskin, f"user{n}")
+    post(raw, sid, b'42["x","' + b"y" * LARGE + b'"]')
+    assert raw.answer() == (200, b"ok")
+
+
+def post_of_three(siskin, n):
+    """Each large alone, one of them an attachment."""
+    raw, sid = polling(siskin, f"user{n}")
+    text = b'42["x","' + b"y" * (LARGE // 3) + b'"]'
+    packets = [text, ATTACHED.encode(), b"b" + base64.b64encode(bytes(LARGE // 4)), text]
+    post(raw, sid, b"\x1e".join(packets))
+    assert raw.answer() == (200, b"ok")
+
+
+def gathered(siskin, n):
+    """A large packet, which waits for its large attachments."""
+    ws = WebSocket(siskin, timeout=60)
+    ws.join(f"user{n}")
+    places = ",".join('{"_placeholder":true,"num":%d}' % n for n in range(2))
+    in_steps(ws, ws.frame(0x81, f'452-["x",{places},"{"y" * (LARGE // 3)}"]'.encode()))
+    in_steps(ws, ws.frame(0x82, bytes(LARGE // 3)) * 2 + ws.frame(0x81, b'422["heartbeat",{}]'))
+    until(ws, "432")
+
+
+def api_body(siskin, n):
+    answer = siskin.api("POST", "/emit", json={"user_id": f"user{n}", "event": "x", "data": "y" * LARGE})
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("kinds", [[message, message, large_post], [post_of_three], [gathered], [api_body, message]])
+def test_members_wait_for_room_and_all_get_through(start_siskin, kinds):
     siskin = start_siskin(SISKIN_INPUT_BYTES=2 * MiB, SISKIN_MAX_PAYLOAD_BYTES=MiB, SISKIN_EVENTS_PER_SECOND="0")
     stranger, done = Stranger(siskin), []
 
     def member(n):
-        size = 900_000
-        if n % 3:
-            ws = WebSocket(siskin, timeout=60)
-            ws.join(f"user{n}")
-            event = ws.frame(0x81, b'421["x","' + b"y" * size + b'"]') + ws.frame(0x81, b'422["heartbeat",{}]')
-            for at in range(0, len(event), 50_000):
-                ws.send(event[at : at + 50_000])
-                time.sleep(0.01)
-            while not ws.recv_text().startswith("432"):
-                pass
-        else:
-            raw, sid = polling(siskin, f"user{n}")
-            post(raw, sid, b'42["x","' + b"y" * size + b'"]')
-            assert raw.answer() == (200, b"ok")
+        kinds[n % len(kinds)](siskin, n)
         done.append(n)
 
     threads = [threading.Thread(target=member, args=(n,), daemon=True) for n in range(12)]
@@ -169,13 +202,24 @@ def test_members_wait_for_room_and_all_get_through(start_siskin):
     most = 0
     while any(thread.is_alive() for thread in threads):
         most = max(most, siskin.metric("siskin_input_bytes"))
-    print(f"{most / MiB:.2f} MiB at most")
+    print(f"{kinds[0].__name__}: {most / MiB:.2f} MiB at most")
     assert sorted(done) == list(range(12))
-    # One message over what is shared, one read of each, and what is whole and waits to be looked at beside the thread: one
-    # message of a member at most.
-    assert most < 2 * MiB + 12 * (64 * 1024 + 900_000)
+    # One message over what is shared, and one read of each.
+    assert most < 2 * MiB + 12 * 64 * 1024
     stranger.worst()
     assert siskin.metric("siskin_input_ended_total") == 0
+    wait_for(lambda: siskin.metric("siskin_input_bytes") == 0, what="an empty budget")
+
+
+def test_what_waits_for_its_attachment_counts(siskin):
+    """Also when it was read beside the thread, and nothing has come since."""
+    ws = WebSocket(siskin, timeout=60)
+    ws.join("ann")
+    ws.text('451-["x",{"_placeholder":true,"num":0},"' + "y" * LARGE + '"]')
+    wait_for(lambda: siskin.metric("siskin_input_bytes") >= LARGE, what="the packet")
+    ws.event("heartbeat", {}, ack=1)
+    assert ws.close_code() == 1002
+    wait_for(lambda: siskin.metric("siskin_input_bytes") == 0, what="an empty budget")
 
 
 def test_a_trickle_is_ended(siskin):

@@ -243,29 +243,6 @@ def test_a_slow_reader_that_reads_on_gets_everything(siskin):
     assert siskin.metric("siskin_outbox_overflows_total") == 0
 
 
-def test_who_has_stopped_is_closed_and_who_reads_is_not(siskin):
-    stopped, reads = WebSocket(siskin, timeout=60), WebSocket(siskin, timeout=60)
-    stopped.join("zoe")
-    reads.join("zoe")
-    text = "x" * 700_000
-
-    def emit(count):
-        for _ in range(count):
-            siskin.api("POST", "/emit", json={"user_id": "zoe", "event": "big", "data": text})
-            assert reads.recv_event()[0] == "big"
-
-    # What the system's buffers take, and more than the bound behind it.
-    emit(12)
-    time.sleep(5)
-    emit(1)
-    assert siskin.metric("siskin_outbox_overflows_total") == 0
-    time.sleep(16)
-    emit(2)
-    assert siskin.metric("siskin_outbox_overflows_total") == 1
-    wait_for(lambda: siskin.metric("siskin_sockets") == 1, what="its end")
-    emit(1)
-
-
 def test_news_that_would_be_old_are_left_out_for_who_is_behind(start_siskin):
     siskin = start_siskin(SISKIN_EVENTS_PER_SECOND="0")
     slow, writer = WebSocket(siskin, timeout=60), WebSocket(siskin, timeout=60)

@@ -172,11 +172,11 @@ def test_cursors_are_limited_for_each_sender_and_not_sent_for_who_has_left(start
 def test_who_has_stopped_is_closed_and_nobody_else(start_siskin):
     """Not at once: a link may pause. After 20 s in which nothing was taken, with more than the bound behind it."""
     siskin = start_siskin(SISKIN_OUTBOX_BYTES="64 KiB", SISKIN_OUTBOX_MOST_BYTES="64 MiB")
-    stopped, slow = Slow(siskin, None), Slow(siskin, 2_000_000)
-    for ws in (stopped, slow):
+    stopped, slow, reads = Slow(siskin, None), Slow(siskin, 2_000_000), WebSocket(siskin, timeout=60)
+    for ws in (stopped, slow, reads):
         ws.join("zoe")
     slow.start()
-    got = []
+    got, sent = [], 0
 
     def read():
         while not got or got[-1] != "last":
@@ -184,27 +184,33 @@ def test_who_has_stopped_is_closed_and_nobody_else(start_siskin):
 
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
-    sent = 0
+
+    def news(data):
+        nonlocal sent
+        emit(siskin, "news", data)
+        sent += 1
+        assert reads.recv_event() == ["news", data]
+
     # The kernel holds some megabytes.
     while waiting(siskin) < 200_000:
-        emit(siskin, "news", "x" * 50_000)
-        sent += 1
+        news("x" * 50_000)
         wait_for(lambda: len(got) > sent - 2, seconds=30, what="the slow one")
+    time.sleep(5)
+    news("z")
     assert overflows(siskin) == 0
 
     def closed():
-        nonlocal sent
-        emit(siskin, "news", "y")
-        sent += 1
+        news("y")
         time.sleep(0.5)
         return overflows(siskin)
 
     wait_for(closed, seconds=60, what="the end of who has stopped")
-    emit(siskin, "news", "last")
+    wait_for(lambda: siskin.metric("siskin_sockets") == 2, what="its socket's end")
+    news("last")
     thread.join(60)
-    assert len(got) == sent + 1
+    assert len(got) == sent
     assert overflows(siskin) == 1
-    wait_for(lambda: len(siskin.api("GET", "/sessions").json()["sessions"]) == 1, what="its end")
+    wait_for(lambda: len(siskin.api("GET", "/sessions").json()["sessions"]) == 2, what="its end")
 
 
 @pytest.mark.parametrize("most", [1 << 20, 4 << 20])

@@ -1,6 +1,7 @@
 //! One client's relay: what waits to go over it, and whose it is.
 
 use crate::directory::Identity;
+use crate::ground::net::input::Unfinished;
 use crate::ground::tasks::Bell;
 use crate::socket::Args;
 use std::cell::{Cell, RefCell};
@@ -12,6 +13,8 @@ use std::time::Instant;
 pub struct Outgoing {
     pub text: String,
     pub attachments: Vec<Vec<u8>>,
+    /// While it waits to be sent it counts as input that is not handled.
+    pub held: Option<Unfinished>,
 }
 
 impl Outgoing {
@@ -35,7 +38,11 @@ impl Outgoing {
         };
         let id = id.map_or_else(String::new, |id| id.to_string());
         let text = ["4", &kind, &id, "[", &data.concat(), "]"].concat();
-        Self { text, attachments }
+        Self {
+            text,
+            attachments,
+            held: None,
+        }
     }
 
     fn bytes(&self) -> usize {
@@ -98,12 +105,14 @@ impl Client {
         self.used.set(Instant::now());
     }
 
-    pub fn put(&self, outgoing: Outgoing) {
+    pub fn put(&self, mut outgoing: Outgoing) {
         if self.ended.get() {
             return;
         }
         self.is_used();
-        self.count(outgoing.bytes(), 0);
+        let bytes = outgoing.bytes();
+        self.count(bytes, 0);
+        outgoing.held = Unfinished::hand_over(None, bytes);
         self.queue.borrow_mut().push_back(outgoing);
         self.changed.ring();
     }
@@ -148,6 +157,42 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::directory::User;
+    use crate::ground::net::input::InputBudget;
+    use crate::token::Claims;
+
+    #[test]
+    fn what_waits_to_be_sent_counts_as_input() {
+        let before = InputBudget::used();
+        let text = || "a".to_owned();
+        let user = User {
+            id: text(),
+            name: text(),
+            role: text(),
+            record: "{}".into(),
+        };
+        let who = Identity {
+            user,
+            token: "a".into(),
+            claims: Claims::default(),
+            as_of: Cell::default(),
+        };
+        let client = Client::new(Rc::new(who), Rc::default());
+        let large = Args::from_json(format!("\"{}\"", "x".repeat(300_000)));
+        for args in [&Args::none(), &large, &large] {
+            client.put(Outgoing::event("x", args, None));
+        }
+        assert!(InputBudget::used() > before + 600_000);
+        let taken: Vec<_> = (0..2).map(|_| client.take()).collect();
+        assert!(
+            InputBudget::used() > before + 600_000,
+            "sent is what counts"
+        );
+        drop(taken);
+        assert!((300_000..310_000).contains(&(InputBudget::used() - before)));
+        client.end();
+        assert_eq!((InputBudget::used(), client.waiting()), (before, 0));
+    }
 
     #[test]
     fn packets_are_written_as_a_client_writes_them() {

@@ -134,9 +134,10 @@ impl Relays {
         });
         let mut passed = 0;
         loop {
-            while let Some(Outgoing { text, attachments }) = client.take() {
+            while let Some(outgoing) = client.take() {
                 self.taken.ring();
-                link.send(text, attachments).await?;
+                link.send(outgoing.text, outgoing.attachments).await?;
+                drop(outgoing.held);
             }
             match self.next(client, link).await {
                 Next::Filled => {}

@@ -2,7 +2,8 @@
 //!
 //! Who has something unfinished has a part of the budget. Over the budget the largest part of a stranger is ended first, until
 //! there is room or no stranger has any. Who has signed in is never ended for it: one with more than [`SMALL`] is not read
-//! until there is room, but for the oldest, so that one always gets on. What ends anybody is a trickle: a part may take
+//! until there is room, but for the oldest, so that one always gets on. What is whole counts on, as its handler's, until it is
+//! handled: before that nobody gets the oldest's room. What ends anybody is a trickle: a part may take
 //! [`GRACE`] (who has signed in: twice that) and a second for each [`RATE`] bytes of it; while it is not read the clock stands.
 
 mod ledger;
@@ -70,7 +71,7 @@ pub enum Owner {
     Known,
     /// The same, and it may take its time.
     Stream,
-    /// A handler that waits with what has come: only counted.
+    /// A handler that waits with what has come: only counted. Made by [`Unfinished::hand_over`].
     Handler,
     Served(Weak<dyn Begins>),
 }
@@ -106,6 +107,11 @@ impl InputBudget {
     /// Bytes in use.
     pub fn used() -> usize {
         CURRENT.with(|budget| budget.ledger.borrow().used())
+    }
+
+    /// Whether there is more than the budget: what can't wait is to be refused.
+    pub fn is_over() -> bool {
+        CURRENT.with(|budget| budget.ledger.borrow().is_over())
     }
 
     /// How often something was ended.
@@ -181,6 +187,19 @@ impl Unfinished {
             Room::None => Poll::Pending,
             Room::Ended(why) => Poll::Ready(Err(why)),
         }
+    }
+
+    /// So many bytes are a handler's from now on, those of `from` first. `None`: they are too few to be counted.
+    pub fn hand_over(from: Option<&Self>, bytes: usize) -> Option<Self> {
+        let from = from.map(|from| from.0);
+        let hand_over = |ledger: &mut Ledger, now| Self(ledger.hand_over(from, bytes, now));
+        (bytes > SMALL).then(|| CURRENT.with(|budget| budget.change(hand_over)))
+    }
+
+    /// What a handler held is unfinished all the same: somebody's again.
+    pub fn give_back(self, to: Owner) -> Self {
+        CURRENT.with(|budget| budget.change(|ledger, now| ledger.give_back(self.0, to, now)));
+        self
     }
 
     /// A message has ended, and what is unfinished now is the next: its clock starts.

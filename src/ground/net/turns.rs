@@ -12,6 +12,8 @@ pub struct Turns {
     longest: Cell<Duration>,
     what: Cell<&'static str>,
     who: Cell<[u8; 20]>,
+    /// The task that ran last.
+    task: Cell<&'static str>,
 }
 
 impl Turns {
@@ -21,6 +23,7 @@ impl Turns {
             longest: Cell::default(),
             what: Cell::new(""),
             who: Cell::default(),
+            task: Cell::new(""),
         }
     }
 
@@ -40,6 +43,11 @@ impl Turns {
         self.who.set(*who);
     }
 
+    /// This turn is a task's of that name.
+    pub fn is_task(&self, name: &'static str) {
+        self.task.set(name);
+    }
+
     /// A turn begins; what was before it is nobody's.
     pub fn begin(&self) -> Instant {
         let now = Instant::now();
@@ -54,17 +62,35 @@ impl Turns {
         if took > self.longest.get() {
             self.longest.set(took);
         }
-        let what = self.what.replace("");
+        let (what, task) = (self.what.replace(""), self.task.replace(""));
         if took > LONG {
-            let ms = took.as_millis();
             let who = self.who.get();
-            match std::str::from_utf8(&who) {
-                Ok(who) if !what.is_empty() => {
-                    log::info!("{what} of {who} took {ms} ms: everybody else waited");
-                }
-                _ => log::info!("{kind} took {ms} ms: everybody else waited"),
-            }
+            let what = name(what, task, kind, &who);
+            let ms = took.as_millis();
+            log::info!("{what} took {ms} ms: everybody else waited");
         }
         now
+    }
+}
+
+/// What took so long: somebody's event, or a task, or something of this kind.
+fn name(what: &str, task: &str, kind: &str, who: &[u8]) -> String {
+    match (what, task) {
+        ("", "") => kind.to_owned(),
+        ("", task) => ["the task \"", task, "\""].concat(),
+        (what, _) => [what, " of ", str::from_utf8(who).unwrap_or_default()].concat(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::name;
+
+    #[test]
+    fn what_takes_long_has_a_name() {
+        let name = |what, task| name(what, task, "writing", b"sid");
+        assert_eq!(name("usage", "a message"), "usage of sid");
+        assert_eq!(name("", "a message"), "the task \"a message\"");
+        assert_eq!(name("", ""), "writing");
     }
 }

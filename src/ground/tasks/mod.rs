@@ -116,10 +116,7 @@ impl Tasks {
             owner: self.0.clone(),
             key,
         };
-        let task = self.0.executor.spawn(Placed {
-            work,
-            _place: place,
-        });
+        let task = self.0.executor.spawn(Placed { work, place });
         // It has not run yet, so its place is still there.
         if let Some(running) = self.0.running.borrow_mut().get_mut(key) {
             running.task = Some(task);
@@ -186,13 +183,15 @@ type Work = Pin<Box<dyn Future<Output = ()>>>;
 /// Work, and its place while it runs.
 struct Placed {
     work: Work,
-    _place: Place,
+    place: Place,
 }
 
 impl Future for Placed {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let name = self.place.name();
+        Reactor::with(|reactor| reactor.turns().is_task(name));
         self.work.as_mut().poll(cx)
     }
 }
@@ -201,6 +200,13 @@ impl Future for Placed {
 struct Place {
     owner: Rc<Owner>,
     key: usize,
+}
+
+impl Place {
+    fn name(&self) -> &'static str {
+        let running = self.owner.running.borrow();
+        running.get(self.key).map_or("", |running| running.name)
+    }
 }
 
 impl Drop for Place {

@@ -35,6 +35,8 @@ pub struct Ledger {
     /// Kept of the limit for the oldest of those who have signed in.
     reserve: usize,
     used: usize,
+    /// Of that, what handlers hold.
+    handled: usize,
     parts: Slab<Part>,
     /// How many wait.
     waiting: usize,
@@ -48,6 +50,7 @@ impl Ledger {
             limit: 0,
             reserve: 0,
             used: 0,
+            handled: 0,
             parts: Slab::new(),
             waiting: 0,
             age: 0,
@@ -85,12 +88,52 @@ impl Ledger {
         NonZeroU32::MIN.saturating_add(at as u32)
     }
 
+    /// So many bytes are a handler's from now on, those of another part first. Nobody is told to go on: there is no room more.
+    pub fn hand_over(
+        &mut self,
+        from: Option<NonZeroU32>,
+        bytes: usize,
+        now: Instant,
+    ) -> NonZeroU32 {
+        let key = self.begin(Owner::Handler, now);
+        let mut moved = 0;
+        if let Some(from) = from.and_then(|key| self.parts.get_mut(place(key))) {
+            moved = from.bytes.min(bytes);
+            from.bytes -= moved;
+            let age = from.age;
+            self.parts[place(key)].age = age;
+        }
+        self.parts[place(key)].bytes = bytes;
+        self.used += bytes - moved;
+        self.handled += bytes;
+        self.crowd_out();
+        key
+    }
+
+    /// What a handler held is unfinished all the same, and as old as it was.
+    pub fn give_back(&mut self, key: NonZeroU32, to: Owner, now: Instant) {
+        if let Some(part) = self.parts.get_mut(place(key)) {
+            part.owner = to;
+            part.restart(now);
+            self.handled -= part.bytes;
+            self.let_go();
+        }
+    }
+
     pub fn close(&mut self, key: NonZeroU32) {
         if let Some(part) = self.parts.try_remove(place(key)) {
             self.used -= part.bytes;
             self.waiting -= usize::from(part.waits);
+            if matches!(part.owner, Owner::Handler) {
+                self.handled -= part.bytes;
+            }
             self.let_go();
         }
+    }
+
+    /// Whether there is more than the budget.
+    pub fn is_over(&self) -> bool {
+        self.used > self.limit
     }
 
     pub fn set_waker(&mut self, key: NonZeroU32, waker: Waker) {
@@ -118,12 +161,16 @@ impl Ledger {
         if bytes < before {
             self.let_go();
         }
+        self.crowd_out();
+        self.room(place(key), now)
+    }
+
+    fn crowd_out(&mut self) {
         while self.used > self.limit
             && let Some(largest) = self.largest_of_strangers()
         {
             self.end(largest, Ended::Crowded);
         }
-        self.room(place(key), now)
     }
 
     fn room(&mut self, at: usize, now: Instant) -> Room {
@@ -155,8 +202,12 @@ impl Ledger {
             && self.first() != Some(at)
     }
 
-    /// The oldest of those who may have to wait: it never does.
+    /// The oldest of those who may have to wait: it never does, unless what came before it is being handled, which takes
+    /// no room more and comes to its end.
     fn first(&self) -> Option<usize> {
+        if self.handled > 0 {
+            return None;
+        }
         let parts = self.parts.iter().filter(|(_, part)| part.may_wait());
         parts.min_by_key(|(_, part)| part.age).map(|(at, _)| at)
     }

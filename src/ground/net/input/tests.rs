@@ -43,6 +43,8 @@ struct Model {
     ledger: Ledger,
     limit: usize,
     parts: Vec<(NonZeroU32, Rc<Client>)>,
+    /// What handlers hold.
+    handlers: Vec<(NonZeroU32, usize)>,
     now: Instant,
 }
 
@@ -52,6 +54,7 @@ impl Model {
             ledger: Ledger::new(limit, largest),
             limit,
             parts: Vec::new(),
+            handlers: Vec::new(),
             now: Instant::now(),
         }
     }
@@ -91,6 +94,22 @@ impl Model {
         self.tell();
     }
 
+    /// Some of what a part has is whole, and is handled; the part keeps the rest.
+    fn hand_over(&mut self, at: usize, bytes: usize) {
+        let (key, client) = self.parts[at].clone();
+        let rest = client.bytes.get().saturating_sub(bytes);
+        client.bytes.set(rest);
+        let handler = self.ledger.hand_over(Some(key), bytes, self.now);
+        self.handlers.push((handler, bytes));
+        self.tell();
+    }
+
+    fn handled(&mut self, at: usize) {
+        let (key, _) = self.handlers.swap_remove(at);
+        self.ledger.close(key);
+        self.tell();
+    }
+
     fn strangers(&self) -> impl Iterator<Item = usize> {
         let all = self.parts.iter().map(|(_, client)| client);
         all.filter(|client| !client.signed_in.get())
@@ -115,10 +134,12 @@ impl Model {
     }
 
     fn used(&self) -> usize {
-        self.parts
-            .iter()
-            .map(|(_, client)| client.bytes.get())
-            .sum()
+        let begun = self.parts.iter().map(|(_, client)| client.bytes.get());
+        begun.sum::<usize>() + self.in_handlers()
+    }
+
+    fn in_handlers(&self) -> usize {
+        self.handlers.iter().map(|(_, bytes)| bytes).sum()
     }
 
     fn check(&self) {
@@ -128,7 +149,7 @@ impl Model {
         let mut large = alive.filter(|client| client.signed_in.get() && client.bytes.get() > SMALL);
         let waits = self.parts.iter().any(|(_, client)| client.waits.get());
         assert!(
-            !waits || large.any(|client| !client.waits.get()),
+            !waits || self.in_handlers() > 0 || large.any(|client| !client.waits.get()),
             "nobody can go on"
         );
     }
@@ -142,9 +163,13 @@ fn what_is_counted_is_what_is_held() {
         let mut model = Model::new(limit, random.below(300_000));
         for _ in 0..300 {
             let at = random.below(model.parts.len().max(1));
-            match random.below(12) {
+            match random.below(14) {
                 0 | 1 => drop(model.begin(random.below(2) == 0)),
+                12 if !model.handlers.is_empty() => {
+                    model.handled(random.below(model.handlers.len()));
+                }
                 _ if model.parts.is_empty() => {}
+                13 => model.hand_over(at, random.below(60_000)),
                 2 => model.close(at),
                 3 => {
                     let (key, client) = &model.parts[at];
@@ -180,6 +205,9 @@ fn what_is_counted_is_what_is_held() {
             model.close(random.below(model.parts.len()));
             model.check();
         }
+        while !model.handlers.is_empty() {
+            model.handled(0);
+        }
         assert_eq!(model.ledger.used(), 0);
     }
 }
@@ -198,6 +226,50 @@ fn strangers_go_before_anybody_waits_and_the_oldest_goes_on() {
     assert_eq!(model.hold(old, 0), Room::Some);
     assert!(!model.parts[young].1.waits.get());
     assert_eq!(model.hold(young, 160_000), Room::Some);
+}
+
+#[test]
+fn what_is_handled_counts_on_and_the_next_waits_for_it() {
+    let mut model = Model::new(400_000, 200_000);
+    let [first, second] = [true, true].map(|signed_in| model.begin(signed_in));
+    assert_eq!(model.hold(first, 150_000), Room::Some);
+    assert_eq!(model.hold(second, 100_000), Room::None);
+    assert_eq!(model.hold(first, 300_000), Room::Some);
+    // The first one's message is whole; while it is handled nobody is next.
+    model.hand_over(first, 300_000);
+    assert_eq!(model.hold(first, 0), Room::Some);
+    assert_eq!(model.ledger.used(), 400_000);
+    assert!(model.parts[second].1.waits.get());
+    // A third that comes meanwhile waits as well.
+    let third = model.begin(true);
+    assert_eq!(model.hold(third, 20_000), Room::None);
+    model.handled(0);
+    let waits = |at: usize| model.parts[at].1.waits.get();
+    assert_eq!((waits(second), waits(third)), (false, false));
+}
+
+#[test]
+fn what_was_not_whole_after_all_is_as_old_as_it_was() {
+    let mut model = Model::new(400_000, 200_000);
+    let [first, second] = [true, true].map(|signed_in| model.begin(signed_in));
+    assert_eq!(model.hold(first, 250_000), Room::Some);
+    assert_eq!(model.hold(second, 100_000), Room::None);
+    model.hand_over(first, 250_000);
+    // The part that it came from is gone meanwhile.
+    model.close(first);
+    let (handler, bytes) = model.handlers.pop().unwrap();
+    let client = Rc::new(Client::default());
+    client.signed_in.set(true);
+    client.bytes.set(bytes);
+    let begins: Rc<dyn Begins> = client.clone();
+    let owner = Owner::Served(Rc::downgrade(&begins));
+    model.ledger.give_back(handler, owner, model.now);
+    model.tell();
+    assert!(model.parts.iter().all(|(_, client)| client.waits.get()));
+    model.parts.push((handler, client));
+    assert_eq!(model.hold(1, 300_000), Room::Some);
+    model.close(1);
+    assert!(!model.parts[0].1.waits.get());
 }
 
 #[test]
@@ -223,12 +295,14 @@ fn a_trickle_is_ended_and_who_is_not_read_is_not_late() {
 #[test]
 fn what_is_dropped_is_given_back() {
     let before = InputBudget::used();
-    let (a, b) = (
-        Unfinished::begin(Owner::Known),
-        Unfinished::begin(Owner::Handler),
-    );
-    assert_eq!((a.hold(100), b.hold(200_000)), (Room::Some, Room::Some));
-    assert_eq!(InputBudget::used(), before + 200_100);
+    let a = Unfinished::begin(Owner::Known);
+    assert_eq!(a.hold(100_100), Room::Some);
+    let b = Unfinished::hand_over(Some(&a), 200_000).unwrap();
+    assert_eq!(InputBudget::used(), before + 200_100 - 100);
+    assert!(Unfinished::hand_over(Some(&a), SMALL).is_none());
+    let b = b.give_back(Owner::Known);
+    assert_eq!(b.hold(10), Room::Some);
+    assert_eq!(InputBudget::used(), before + 10);
     drop((a, b));
     assert_eq!(InputBudget::used(), before);
 }
