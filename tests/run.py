@@ -32,21 +32,21 @@ NOT_QUICK = ["contract/test_presence.py"]
 LONGEST = 60 * 60
 
 X86, ARM64, ARM32 = "x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl", "armv7-unknown-linux-musleabihf"
-RELEASES = [ARM64, X86, ARM32]
+# Those that the longest tests need first.
+RELEASES = [ARM64, ARM32, X86]
 TLS_STEP = "build with TLS"
 TLS = str(ROOT / "target/debug/examples/siskin-tls")
 # What must be built before a file, or all of a folder; before all others, "build".
 NEEDS = {
     "layout": [],
     "redis/test_tls.py": ["build", TLS_STEP],
-    "dist/test_same.py": [ARM64],
     "dist/test_budgets.py": [X86],
     "dist": ["build", *RELEASES],
     "systemd/test_boot.py": [X86],
     "arm": ["build", ARM64, ARM32],
 }
 # Python files, or all of a folder, that are steps of their own, since together they take minutes.
-APART = ["abuse", "contract", "crash", "redis", "openwebui", "dist/test_same.py", "systemd/test_boot.py"]
+APART = ["abuse", "contract", "crash", "redis", "openwebui", "systemd/test_boot.py"]
 # What is about disks, or too large for memory; the temporary files of all others are in memory, where a sync takes no time.
 ON_DISK = ["crash/test_disk.py", "crash/test_growth.py", "crash/test_kill.py", "dist", "systemd"]
 MEMORY, ROOM = pathlib.Path("/dev/shm"), 2 << 30
@@ -54,7 +54,6 @@ MEMORY, ROOM = pathlib.Path("/dev/shm"), 2 << 30
 ALONE = ["dist/test_budgets.py", "abuse/test_turns.py", "abuse/test_attacks.py", "abuse/test_input.py"]
 # Seconds that the long ones take beside others on two cores: they begin first.
 SECONDS = {
-    "dist/test_same (python)": 300,
     "dist (python)": 120,
     "arm (python)": 120,
     "systemd/test_boot (python)": 90,
