@@ -73,11 +73,7 @@ impl OpenWebui {
         event: &RawValue,
     ) -> Result<bool, Refusal> {
         let path = format!("/api/v1/chats/{chat_id}/messages/{message_id}/event");
-        let request = UpstreamRequest {
-            // Sent twice it would be in the message twice.
-            repeatable: false,
-            ..UpstreamRequest::post(&path, &author.token, event.get().to_owned())
-        };
+        let request = UpstreamRequest::post(&path, &author.token, event.get().to_owned());
         match self.rest.send(request).await? {
             Outcome::Success(body) => {
                 let taken: Option<bool> = self.rest.parse(&path, &body)?;

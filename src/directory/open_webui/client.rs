@@ -39,8 +39,6 @@ pub struct UpstreamRequest<'a> {
     pub token: Option<&'a str>,
     /// JSON.
     pub body: Option<String>,
-    /// May it arrive twice? Only then it goes over a connection that Open WebUI may be closing.
-    pub repeatable: bool,
 }
 
 impl<'a> UpstreamRequest<'a> {
@@ -50,7 +48,6 @@ impl<'a> UpstreamRequest<'a> {
             path,
             token: Some(token),
             body: None,
-            repeatable: true,
         }
     }
 
@@ -61,7 +58,6 @@ impl<'a> UpstreamRequest<'a> {
             path,
             token: None,
             body: None,
-            repeatable: true,
         }
     }
 
@@ -71,7 +67,6 @@ impl<'a> UpstreamRequest<'a> {
             path,
             token: Some(token),
             body: Some(body),
-            repeatable: true,
         }
     }
 }
@@ -147,7 +142,8 @@ impl Client {
         &self,
         request: &UpstreamRequest<'_>,
     ) -> Result<UpstreamResponse, UpstreamError> {
-        while request.repeatable
+        // Only what may arrive twice goes over a connection that Open WebUI may be closing.
+        while request.method == Method::GET
             && let Some(mut idle) = self.idle_connection()
         {
             if idle.ready().await.is_err() {
