@@ -153,6 +153,10 @@ impl Note {
     /// Somebody else changed the note: its content, who may write it.
     pub fn changed_outside(&mut self) {
         self.based = false;
+        self.forget_access();
+    }
+
+    fn forget_access(&mut self) {
         self.editors
             .values_mut()
             .for_each(|editor| editor.since = None);
@@ -256,8 +260,9 @@ impl Note {
         }
     }
 
-    /// The change in flight never will be saved.
+    /// The change in flight never will be saved. Who may write it is asked anew.
     pub fn refused(&mut self) {
+        self.forget_access();
         self.in_flight = None;
         self.overtaken.clear();
     }

@@ -4,7 +4,7 @@ use super::client::UpstreamRequest;
 use super::rest::{Outcome, is_uuid};
 use super::version::NoteForm;
 use super::watch::AWAY;
-use super::webui::{ACCESS_HOLDS, OpenWebui, access_key};
+use super::webui::{NOTE_ACCESS_HOLDS, OpenWebui, access_key};
 use crate::directory::content::is_empty;
 use crate::directory::types::{Access, Echo, Emptying, Identity, NoteView, Refusal};
 use crate::ground::json;
@@ -54,7 +54,7 @@ impl OpenWebui {
         note_id: &str,
     ) -> Result<Access, Refusal> {
         let key = access_key(&who.user.id, "note", note_id);
-        if let Some(access) = self.access.get(&key, ACCESS_HOLDS, Instant::now()) {
+        if let Some(access) = self.access.get(&key, NOTE_ACCESS_HOLDS, Instant::now()) {
             return Ok(access);
         }
         match self.note(who, note_id).await {
@@ -100,6 +100,7 @@ impl OpenWebui {
         }
         let path = format!("/api/v1/notes/{note_id}/update");
         let version = &self.rest.watch.version;
+        let asked = Instant::now();
         let mut outcome = self.post(who, note_id, &path, data).await?;
         // Maybe it is another version by now.
         if matches!(outcome, Outcome::Refused(StatusCode::UNPROCESSABLE_ENTITY))
@@ -107,6 +108,7 @@ impl OpenWebui {
         {
             outcome = self.post(who, note_id, &path, data).await?;
         }
+        self.learn_of_save(who, note_id, &outcome, asked);
         match outcome {
             Outcome::Success(note) => {
                 let saved: Option<SavedNote> = self.rest.parse(&path, &note)?;
@@ -120,6 +122,16 @@ impl OpenWebui {
                 StatusCode::UNAUTHORIZED => "Open WebUI refuses the token",
                 _ => "no write access to the note",
             })),
+        }
+    }
+
+    /// Whoever has saved it may write it, and who may not is asked for anew.
+    fn learn_of_save(&self, who: &Identity, note_id: &str, outcome: &Outcome, asked: Instant) {
+        let key = access_key(&who.user.id, "note", note_id);
+        match outcome {
+            Outcome::Refused(_) => self.access.forget(&key),
+            _ if self.changes.since(&who.user.id, asked) || self.changes.since(&key, asked) => {}
+            _ => self.access.put(key, Access::Write, asked),
         }
     }
 

@@ -16,8 +16,10 @@ use crate::socket::{Hub, Peer, Sid};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// How long an answer about access holds. That there is none is not remembered.
+/// How long an answer about access to a chat holds. That there is none is not remembered.
 pub(super) const ACCESS_HOLDS: Duration = Duration::from_secs(5);
+/// The same for a note: of one that somebody may only read from now on Open WebUI says nothing.
+pub(super) const NOTE_ACCESS_HOLDS: Duration = Duration::from_secs(2);
 
 /// Open WebUI, as one of its users sees it.
 pub struct OpenWebui {
