@@ -12,10 +12,10 @@ use crate::directory::types::Refusal;
 use crate::ground::json;
 use crate::ground::tasks::{Bell, Single, Tasks};
 use crate::log::tenths;
-use crate::socket::Hub;
+use crate::socket::{Hub, Object};
 use hyper::StatusCode;
-use hyper::body::Bytes;
 use serde::Deserialize;
+use serde_json::Value;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -28,6 +28,9 @@ pub const AWAY: Refusal = Refusal::Unavailable("Open WebUI does not answer");
 
 /// Its version. Anybody may ask.
 const VERSION: &str = "/api/version";
+
+/// Bytes of an answer about it at most.
+const MOST_BYTES: usize = 16 << 10;
 
 /// Between two requests while it is away, and while somebody is here.
 const PAUSE: Duration = Duration::from_secs(3);
@@ -52,8 +55,8 @@ pub struct Watch {
     known: Cell<bool>,
     gone: Cell<bool>,
     /// What it says of its version, and what else it said once.
-    build: RefCell<Option<Bytes>>,
-    other: RefCell<Option<Bytes>>,
+    build: RefCell<Option<Build>>,
+    other: RefCell<Option<Build>>,
     /// How often it was another.
     restarts: Cell<u64>,
     /// Rung when it goes, comes back, or is another.
@@ -112,31 +115,36 @@ impl Watch {
         self.changed.until(here).await;
     }
 
-    /// The answer as it is; `None` when it tells none.
-    async fn ask_build(&self) -> Result<Option<Bytes>, UpstreamError> {
+    /// What it says of its version; `None` when it tells none.
+    async fn ask_build(&self) -> Result<Option<Build>, UpstreamError> {
         let response = self
             .client
             .send(&UpstreamRequest::anonymous(VERSION), DEADLINE)
             .await?;
         match response.status {
             status if status.is_server_error() => Err(unexpected(VERSION, status)),
-            status if status.is_success() => Ok(response.body),
+            status if status.is_success() => {
+                let body = response.body.filter(|body| body.len() <= MOST_BYTES);
+                Ok(body
+                    .and_then(|body| json::read::<Object<Build>>(&body).ok())
+                    .map(|build| build.0))
+            }
             _ => Ok(None),
         }
     }
 
     /// Another version counts when it was answered twice: in the middle of an update two of them may answer in turn. Whether
     /// it is another now.
-    fn saw(&self, build: Option<Bytes>) -> bool {
-        let Some(build) = build.filter(|text| json::read::<Build>(text).is_ok()) else {
+    fn saw(&self, build: Option<Build>) -> bool {
+        let Some(build) = build else {
             return false;
         };
         let mut known = self.build.borrow_mut();
         let other = self.other.replace(None);
-        match &*known {
+        match &mut *known {
             None => *known = Some(build),
-            Some(known) if *known == build => {}
-            Some(_) if other.as_ref() != Some(&build) => {
+            Some(known) if !known.is_another(&build) => known.learn(build),
+            Some(_) if other.is_none_or(|other| other.is_another(&build)) => {
                 self.other.replace(Some(build));
             }
             Some(_) => {
@@ -249,11 +257,37 @@ impl Watch {
     }
 }
 
-/// What `GET /api/version` answers.
-#[derive(Deserialize)]
+/// What `GET /api/version` answers, as far as it matters. Text, or it is not told.
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Build {
-    #[serde(rename = "version")]
-    _version: String,
+    version: Value,
+    deployment_id: Value,
+}
+
+impl Build {
+    /// Whether it is another: what one of both does not tell is no difference.
+    fn is_another(&self, other: &Self) -> bool {
+        let pairs = [
+            (&self.version, &other.version),
+            (&self.deployment_id, &other.deployment_id),
+        ];
+        let differ =
+            |(one, other): (&Value, &Value)| one.is_string() && other.is_string() && one != other;
+        pairs.into_iter().any(differ)
+    }
+
+    /// The same may say more.
+    fn learn(&mut self, same: Self) {
+        for (known, more) in [
+            (&mut self.version, same.version),
+            (&mut self.deployment_id, same.deployment_id),
+        ] {
+            if more.is_string() {
+                *known = more;
+            }
+        }
+    }
 }
 
 /// A status that Open WebUI doesn't answer with, or only when something is wrong in it.
@@ -264,4 +298,36 @@ pub fn unexpected(path: &str, status: StatusCode) -> UpstreamError {
         _ => "",
     };
     UpstreamError(format!("{path} is answered with {}{more}", status.as_u16()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_both_tell_makes_another() {
+        let build = |json: &str| json::read::<Object<Build>>(json.as_bytes()).unwrap().0;
+        let known = build(r#"{"version":"1","deployment_id":"a"}"#);
+        for same in [
+            r#"{"deployment_id": "\u0061", "more": [], "version": "1"}"#,
+            r#"{"version":"1"}"#,
+            r#"{"version":"1","deployment_id":null}"#,
+            r#"{"version":1,"deployment_id":{}}"#,
+            "{}",
+        ] {
+            assert!(!known.is_another(&build(same)) && !build(same).is_another(&known));
+        }
+        for other in [
+            r#"{"version":"2","deployment_id":"a"}"#,
+            r#"{"version":"2"}"#,
+            r#"{"version":"1","deployment_id":"b"}"#,
+            r#"{"deployment_id":""}"#,
+        ] {
+            assert!(known.is_another(&build(other)), "{other}");
+        }
+        let mut less = build(r#"{"version":"1"}"#);
+        less.learn(build(r#"{"version":null,"deployment_id":"a"}"#));
+        assert!(!less.is_another(&known) && less.is_another(&build(r#"{"deployment_id":"b"}"#)));
+        assert!(less.is_another(&build(r#"{"version":"2"}"#)));
+    }
 }
