@@ -100,6 +100,13 @@ impl Channels {
         self.core.peers.close_room(&rooms::of_channel(channel_id));
     }
 
+    /// A socket is about to enter a room.
+    pub fn entering(&self, sid: Sid, room: &str) {
+        if let Some(channel_id) = rooms::channel(room) {
+            self.newcomers.entering(sid, channel_id);
+        }
+    }
+
     /// An event was emitted to sockets here, by whichever instance.
     pub fn emitted(&'static self, target: &Target<'_>, event: &str, args: &Args<'_>) {
         let To::Room(room) = target.to else { return };

@@ -302,6 +302,10 @@ impl Handler for Dispatch {
         self.house.forget(sid);
     }
 
+    fn entering(&self, sid: Sid, room: &str) {
+        self.house.channels.entering(sid, room);
+    }
+
     fn left(&self, sid: Sid, room: &str) {
         self.house.chats.left(sid, room);
         self.house.sessions.left(sid, room);

@@ -169,6 +169,9 @@ impl Hub {
 
     /// Enters a room; `false` when the socket is not here.
     pub fn enter(&self, sid: Sid, room: &str) -> bool {
+        if let Some(handler) = self.handler.get() {
+            handler.entering(sid, room);
+        }
         let mut state = self.state.borrow_mut();
         let Some(key) = state.by_sid.get(&sid).copied() else {
             return false;

@@ -54,6 +54,8 @@ pub trait Handler {
     fn too_deep(&self, _sid: Sid) {}
     /// The socket has left all rooms and is gone.
     fn disconnected(&self, sid: Sid, nsp: &str, reason: Reason);
+    /// A socket is about to enter a room: what it should hear before all else there is to be sent now.
+    fn entering(&self, _sid: Sid, _room: &str) {}
     /// A socket that is still here has left a room, or is not to enter it, by whoever's word.
     fn left(&self, _sid: Sid, _room: &str) {}
     /// What becomes of an event for a socket that is behind. Must not call the hub.

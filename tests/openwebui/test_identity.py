@@ -225,3 +225,33 @@ def test_a_new_channel_is_asked_for_until_it_is_listed(house):
         await ann.io.disconnect()
 
     asyncio.run(play())
+
+
+def test_what_was_said_before_a_newcomer_enters_comes_before_what_is_said_then(house):
+    """Whoever lets the newcomer in: here somebody over Redis, while Open WebUI is still asked."""
+    channel = "2cfb530d-4f0e-4226-a020-88ae45f5f7e3"
+
+    async def play():
+        ann = await joined(house.one)
+        house.upstream.made[f"/api/v1/channels/{channel}"] = gate = threading.Event()
+        house.publish("emit", event="events:channel", data=[{"data": {"type": "channel:created"}}], room="user:ann")
+
+        def say(n):
+            message = {"channel_id": channel, "n": n, "data": {"type": "message", "data": {}}}
+            house.publish("emit", event="events:channel", data=[message], room=f"channel:{channel}")
+
+        await ann.hears(lambda name, *args: name == "events:channel")
+        for n in range(3):
+            say(n)
+        assert await asyncio.to_thread(house.upstream.holds.wait, 15)
+        house.publish("enter_room", ann.io.get_sid(), room=f"channel:{channel}")
+        for n in range(3, 6):
+            say(n)
+        said = lambda: [args[0]["n"] for _, *args in ann.heard if "n" in args[0]]  # noqa: E731
+        await soon(lambda: 5 in said(), "the last message")
+        gate.set()
+        await ann.call("heartbeat", {})
+        assert said() == [*range(6)]
+        await ann.io.disconnect()
+
+    asyncio.run(play())

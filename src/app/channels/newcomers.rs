@@ -104,10 +104,7 @@ impl Newcomers {
             };
             match self.sessions.enter_channels(&from).await {
                 Ok(0) => {}
-                Ok(_) => {
-                    self.deliver(sid);
-                    return true;
-                }
+                Ok(_) => return true,
                 Err(fault) => log::debug!("{sid} does not enter a new channel: {fault:?}"),
             }
         }
@@ -121,17 +118,16 @@ impl Newcomers {
         newcomer.is_none_or(|newcomer| newcomer.channels.values().all(Option::is_none))
     }
 
-    /// What was said in a channel before its list told that the socket is in it: there is no answer to be waited for.
-    fn deliver(&self, sid: Sid) {
-        let mut said = Vec::new();
-        if let Some(newcomer) = self.all.borrow_mut().get_mut(&sid) {
-            for (channel_id, waiting) in &mut newcomer.channels {
-                if self.core.hub.is_in(sid, &rooms::of_channel(channel_id)) {
-                    said.extend(waiting.take().unwrap_or_default());
-                }
-            }
+    /// A socket is about to enter a channel, whoever says so: what was said there before comes first.
+    pub fn entering(&self, sid: Sid, channel_id: &str) {
+        let mut all = self.all.borrow_mut();
+        let newcomer = all.get_mut(&sid);
+        let waiting = newcomer.and_then(|newcomer| newcomer.channels.get_mut(channel_id)?.take());
+        drop(all);
+        if let Some(said) = waiting {
+            self.send(sid, said);
+            self.rung.ring();
         }
-        self.send(sid, said);
     }
 
     fn send(&self, sid: Sid, said: Vec<Args<'static>>) {
@@ -180,34 +176,29 @@ impl Newcomers {
 
     async fn enter_one(&self, sid: Sid, channel_id: &str) {
         let Some(Sender { who, .. }) = self.sender(sid) else {
-            self.take(sid, channel_id, true);
+            self.forget(sid, channel_id, true);
             return;
         };
         let is_in = self.core.directory.is_in_channel(&who, channel_id).await;
-        let said = self.take(sid, channel_id, is_in.is_err());
-        if is_in != Ok(true) {
-            return;
+        if is_in == Ok(true) {
+            self.entering(sid, channel_id);
+            // The room is entered before anything else is said there.
+            let room = rooms::of_channel(channel_id);
+            if let Err(fault) = self.core.enter(sid, &room).await {
+                log::debug!("{sid} does not enter a new channel: {fault:?}");
+            }
         }
-        self.send(sid, said);
-        // The room is entered before anything else is said there.
-        let room = rooms::of_channel(channel_id);
-        if let Err(fault) = self.core.enter(sid, &room).await {
-            log::debug!("{sid} does not enter a new channel: {fault:?}");
-        }
+        self.forget(sid, channel_id, is_in.is_err());
     }
 
-    /// What waited for the answer; `ask_again`: the next message is another reason to ask.
-    fn take(&self, sid: Sid, channel_id: &str, ask_again: bool) -> Vec<Args<'static>> {
-        let mut all = self.all.borrow_mut();
-        let Some(newcomer) = all.get_mut(&sid) else {
-            return Vec::new();
-        };
-        let said = match ask_again {
-            true => newcomer.channels.remove(channel_id).flatten(),
-            false => newcomer.channels.insert(channel_id.into(), None).flatten(),
-        };
-        drop(all);
+    /// Nothing waits for an answer about the channel; `ask_again`: the next message is another reason to ask.
+    fn forget(&self, sid: Sid, channel_id: &str, ask_again: bool) {
+        if let Some(newcomer) = self.all.borrow_mut().get_mut(&sid) {
+            match ask_again {
+                true => drop(newcomer.channels.remove(channel_id)),
+                false => drop(newcomer.channels.insert(channel_id.into(), None)),
+            }
+        }
         self.rung.ring();
-        said.unwrap_or_default()
     }
 }
