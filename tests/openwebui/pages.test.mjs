@@ -71,6 +71,32 @@ test("a role that changes twice is right when the page is back, and each change 
   await become("user");
 });
 
+const refusals = () => house.siskin.log().split("Open WebUI refuses the token").length - 1;
+
+const another = "another long enough word";
+for (const [name, what, change] of [
+  ["cid", "who has another password", (user) => api(user, "POST", "/auths/update/password", { password: "a long enough word for cid", new_password: another })],
+  ["dan", "who is given another password", ({ id }) => api(root, "POST", `/users/${id}/update`, { role: "user", name: "dan", email: "dan@example.com", profile_image_url: "/user.png", password: another })],
+  ["eve", "who is deleted", ({ id }) => api(root, "DELETE", `/users/${id}`)],
+]) {
+  test(`the page of somebody ${what} is out when it is back`, async (t) => {
+    const user = await house.webui.signUp(name);
+    const page = await open(t, browser, house, user, "/");
+    await waitFor(async () => (await roles(user)).length, { what: `${name}'s socket`, seconds: 40 });
+    const [sockets, before] = [page.sockets.length, refusals()];
+    await change(user);
+    // It shows its token again, unless something else has told it first that it is good no more.
+    const isOut = () => page.sockets.length > sockets && (refusals() > before || page.page.url().includes("/auth"));
+    await waitFor(isOut, { what: "a page that is out", seconds: 40 });
+    assert.deepEqual(await roles(user), []);
+    if (name === "eve") return;
+    const again = await api(null, "POST", "/auths/signin", { email: `${name}@example.com`, password: another });
+    await open(t, browser, house, again, "/");
+    await waitFor(async () => (await roles(user)).length, { what: `${name}'s new socket`, seconds: 40 });
+    assert.deepEqual(await roles(user), ["user"]);
+  });
+}
+
 test("who is made to leave a note can't open it again", async (t) => {
   const { id } = await api(root, "POST", "/notes/create", { title: "Birds", data: { content: { md: "finch" } }, access_grants: [] });
   const grants = ["read", "write"].map((permission) => ({ principal_type: "user", principal_id: ann.id, permission }));
