@@ -117,7 +117,6 @@ pub fn check(config: &Config) -> Result<(), String> {
 
 /// Reaching sockets.
 impl Peers {
-    /// This instance's own sockets.
     /// This instance's sockets.
     pub fn hub(&self) -> &Hub {
         match self {
@@ -172,7 +171,11 @@ impl Peers {
 
     /// Sends an event to the sockets of the target that are here; the others have been told. Returns how many got it.
     pub fn emit_here(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> usize {
-        self.hub().emit(target, event, args)
+        match self {
+            Self::Alone(hub) => hub.emit(target, event, args),
+            #[cfg(feature = "redis")]
+            Self::Redis(peers) => peers.backplane.emit_here(target, event, args),
+        }
     }
 
     /// What tells the others of an emit, for who publishes it in one step with something else; `None` when there
@@ -246,12 +249,13 @@ impl Peers {
 
     /// A socket of ours at another instance, which has signed in there, leaves the user's room and is forgotten as a
     /// session: what is for the room reaches us over Redis already, and its user is here and not there. `done` is emitted
-    /// to it, alone, once that is so. `false` when nothing of that is needed, or possible.
-    pub async fn set_apart(&self, sid: &str, room: &str, done: &str) -> bool {
+    /// to it, alone, once that is so. From now on it is its client by another name.
+    pub async fn set_apart(&self, client: Sid, sid: &str, room: &str, done: &str) {
         match self {
-            Self::Alone(_) => false,
+            Self::Alone(_) => {}
             #[cfg(feature = "redis")]
             Self::Redis(peers) => {
+                peers.backplane.add_relay(client, sid);
                 peers.shared.forget_session(sid).await;
                 peers.backplane.leave(sid, room);
                 // By the channel of all, as the above: what comes over two channels may change places on the way.
@@ -261,8 +265,25 @@ impl Peers {
                     ..Target::room(sid)
                 };
                 peers.backplane.emit(&target, done, &Args::none());
-                true
             }
+        }
+    }
+
+    /// The same is no more.
+    pub fn forget_apart(&self, client: Sid, sid: &str) {
+        match self {
+            Self::Alone(_) => {}
+            #[cfg(feature = "redis")]
+            Self::Redis(peers) => peers.backplane.remove_relay(client, sid),
+        }
+    }
+
+    /// Whether a client has heard over Redis what comes to its socket that is set apart. Else it is told now, and not by Redis.
+    pub fn has_heard(&self, client: Sid, event: &str, args: &Args<'_>) -> bool {
+        match self {
+            Self::Alone(_) => false,
+            #[cfg(feature = "redis")]
+            Self::Redis(peers) => peers.backplane.has_heard(client, event, args),
         }
     }
 

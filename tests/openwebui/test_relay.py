@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 
 import pytest
 from client import MOMENT, PATIENCE, Client
@@ -94,6 +95,114 @@ def test_what_is_for_the_relay_alone_comes_once(start_siskin, redis_or_none):
             assert names(other).count("events") == (1 if redis_or_none else 0) and len(names(other)) <= 1
             assert not [name for name in names(ann) if name.startswith("siskin:")]
             await ann.io.disconnect()
+            await other.io.disconnect()
+
+    asyncio.run(play())
+
+
+def test_what_comes_over_redis_and_over_the_relay_is_heard_once(start_siskin, redis_server):
+    """Open WebUI puts relays into rooms that siskin has as well, and speaks to everybody."""
+
+    def channel(n):
+        return {"channel_id": "c1", "n": n, "text": "ä", "data": {"type": "message", "data": {}}}
+
+    async def play():
+        async with beside(start_siskin, redis_server) as (process, siskin):
+            pages = [await joined(siskin, name) for name in ("ann", "ann", "bob", "cid")]
+            *related, bystander = pages
+            for page in related:
+                await page.call("invented:hello", 1)
+            for relay in process.relays:
+                for room in ("channel:c1", "invented"):
+                    await process.io.enter_room(relay, room)
+            for n in range(20):
+                await process.io.emit("events:channel", channel(n), room="channel:c1")
+                await process.io.emit("invented:room", {"n": n, "b": b"\x01"}, room="invented")
+                await process.io.emit("invented:both", n, room=["invented", "channel:c1"])
+            for _ in range(5):
+                await process.io.emit("invented:all", {"a": 1.5})
+            # What siskin says itself reaches the process' rooms, too.
+            for n in range(5):
+                target = {"room": "channel:c1", "event": "invented:api", "data": [{"n": n, "text": "ä"}]}
+                await asyncio.to_thread(lambda target=target: siskin.api("POST", "/emit", target))
+            for relay in process.relays:
+                await process.io.emit("invented:last", to=relay)
+            for page in related:
+                await page.hears(lambda name, *args: name == "invented:last")
+            await asyncio.sleep(MOMENT)
+            told = {"events:channel": 20, "invented:room": 20, "invented:both": 20, "invented:all": 5, "invented:api": 5, "invented:last": 1}
+            for page in related:
+                assert {name: names(page).count(name) for name in {*names(page)}} == told
+                for event in ("invented:room", "events:channel"):
+                    assert [args[0]["n"] for name, *args in page.heard if name == event] == [*range(20)]
+            told = {"events:channel": 20, "invented:both": 20, "invented:all": 5, "invented:api": 5}
+            assert {name: names(bystander).count(name) for name in {*names(bystander)}} == told
+            for page in pages:
+                await page.io.disconnect()
+
+    asyncio.run(play())
+
+
+def test_a_sender_that_is_left_out_is_so_by_either_name(start_siskin, redis_server):
+    async def play():
+        async with beside(start_siskin, redis_server) as (process, siskin):
+            async def tell(sid, n):
+                await process.io.emit("invented:told", n, room="channel:c1", skip_sid=sid)
+                await process.io.emit("invented:told", n, room="channel:c1", skip_sid=["x", sid])
+                await process.io.emit("invented:told", n, to=sid)
+
+            process.answers["invented:tell"] = tell
+            ann, bob = await joined(siskin, "ann"), await joined(siskin, "bob")
+            for inside in (False, True):
+                ann.heard.clear()
+                bob.heard.clear()
+                for n in range(20):
+                    await ann.call("invented:tell", n)
+                await process.io.emit("invented:last", room="channel:c1")
+                for page in (ann, bob):
+                    await page.hears(lambda name, *args: name == "invented:last")
+                await asyncio.sleep(MOMENT)
+                # She hears what is for her alone.
+                assert [args for name, *args in ann.heard if name == "invented:told"] == [[n] for n in range(20)]
+                assert names(bob).count("invented:told") == 40
+                assert [names(page).count("invented:last") for page in (ann, bob)] == [1, 1]
+                if not inside:
+                    await process.io.enter_room(process.relays[0], "channel:c1")
+            # Her own typing comes back as always, once, though the process has her in the room a second time.
+            ann.heard.clear()
+            typing = {"channel_id": "c1", "data": {"type": "typing", "data": {"typing": True}}}
+            await ann.io.emit("events:channel", typing)
+            await ann.hears(lambda name, *args: name == "events:channel")
+            await asyncio.sleep(MOMENT)
+            assert names(ann) == ["events:channel"]
+            for page in (ann, bob):
+                await page.io.disconnect()
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+def test_a_relay_that_is_disconnected_is_its_page(start_siskin, redis_server, where):
+    """By the process that has it, or by another of them."""
+
+    async def play():
+        async with beside(start_siskin, redis_server) as (process, siskin):
+            ann, other = await joined(siskin, "ann"), await joined(siskin, "ann")
+            for page in (ann, other):
+                await page.call("invented:hello", 1)
+            relay = process.relays[0]
+            if where == "here":
+                await process.io.disconnect(relay)
+            else:
+                message = {"method": "leave_room", "sid": relay, "room": "channel:c1", "namespace": "/", "host_id": "another"}
+                await process.redis.publish("socketio", json.dumps(message))
+                inside = lambda: siskin.api("GET", "/rooms/channel:c1").json()["sessions"]  # noqa: E731
+                await until(lambda: len(inside()) == 1, "ann out of the channel")
+                message = {"method": "disconnect", "sid": relay, "namespace": "/", "host_id": "another"}
+                await process.redis.publish("socketio", json.dumps(message))
+            await until(lambda: not ann.io.connected, "the end of the page")
+            assert await other.call("heartbeat", {}, MOMENT) is None and other.io.connected
+            await other.call("invented:hello", 1)
             await other.io.disconnect()
 
     asyncio.run(play())

@@ -25,6 +25,23 @@ def frame(data, opcode=None):
     return head + length + payload
 
 
+def spoken(data):
+    """The whole texts in a client's masked frames."""
+    texts = []
+    while len(data) >= 14:
+        length, at = data[1] & 0x7F, 2
+        if length > 125:
+            size = 2 if length == 126 else 8
+            length, at = int.from_bytes(data[2 : 2 + size]), 2 + size
+        mask, payload = data[at : at + 4], data[at + 4 : at + 4 + length]
+        if len(payload) < length:
+            break
+        wide = int.from_bytes((mask * (length // 4 + 1))[:length])
+        texts.append((int.from_bytes(payload) ^ wide).to_bytes(length).decode())
+        data = data[at + 4 + length :]
+    return texts
+
+
 class Raw:
     """REST as it should be; `play(reader, writer, answered)` is the socket's part, after its handshake unless `mode` breaks that."""
 
@@ -33,6 +50,8 @@ class Raw:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.handshakes = 0
+        # What clients said over it, a list a connection.
+        self.said = []
         self.paths = set()
 
     async def __aenter__(self):
@@ -83,7 +102,9 @@ class Raw:
         key = head[len(head) - len(key) :].partition("\r\n")[0].encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
         accept = base64.b64encode(hashlib.sha1(key).digest()).decode()
         writer.write(f"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: {accept}\r\n\r\n".encode())
-        for part in self.script:
+        # One connection may have another part than the next.
+        script = self.script(self.handshakes) if callable(self.script) else self.script
+        for part in script:
             if callable(part):
                 await part(writer)
             elif part is not None:
@@ -91,7 +112,9 @@ class Raw:
                 await writer.drain()
             else:
                 return
-        await reader.read()
+        self.said.append(b"")
+        while data := await reader.read(1 << 16):
+            self.said[-1] += data
 
 
 UNREACHABLE = ["hang", "html", "500", "redirect", "no websocket", "half", "garbage"]
@@ -219,6 +242,54 @@ def test_a_socket_that_is_silent_is_taken_for_dead(start_siskin):
             began = time.monotonic()
             await asyncio.to_thread(wait_for, lambda: "the relay of" in siskin.log(), PATIENCE, "the relay's end")
             assert time.monotonic() - began < PATIENCE and ann.io.connected
+            await ann.io.disconnect()
+
+    asyncio.run(play())
+
+
+def test_what_waits_for_a_relay_that_breaks_off_goes_over_the_next(start_siskin):
+    """The first connection takes nothing and ends; the page learns that something may be lost, and what waits arrives."""
+
+    async def play():
+        cut = asyncio.Event()
+
+        async def until_cut(writer):
+            await cut.wait()
+
+        def script(connection):
+            return (*HELLO, until_cut, None) if connection == 1 else HELLO
+
+        async with Raw("fine", script) as raw:
+            siskin = await asyncio.to_thread(lambda: start_siskin(SISKIN_DIRECTORY=raw.url, SISKIN_LOG="debug"))
+            [ann] = await pages(siskin, "ann")
+            # More than sockets hold.
+            for _ in range(40):
+                await ann.io.emit("invented:fill", "x" * 200_000)
+            await asyncio.sleep(MOMENT)
+            cut.set()
+            await ann.hears(lambda name, *args: name == "error" and "may not have arrived" in args[0]["message"])
+            await ann.io.emit("invented:last", 1)
+            last = '42["invented:last",1]'
+            await asyncio.to_thread(wait_for, lambda: raw.said and last in spoken(raw.said[-1]), PATIENCE, "what waited")
+            assert raw.handshakes == 2 and sum("invented:fill" in said for said in spoken(raw.said[-1])) > 1
+            await ann.io.disconnect()
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("mode", ["500", "half"])
+def test_an_event_that_comes_to_nothing_is_an_error(start_siskin, mode):
+    async def play():
+        async with Raw(mode) as raw:
+            siskin = await asyncio.to_thread(lambda: start_siskin(SISKIN_DIRECTORY=raw.url, SISKIN_LOG="debug"))
+            [ann] = await pages(siskin, "ann")
+            lost = lambda: [args[0]["message"] for name, *args in ann.heard if name == "error"]  # noqa: E731
+            await ann.io.emit("invented:ask", 1)
+            await asyncio.to_thread(wait_for, lambda: len(lost()) == 1, PATIENCE, "an error")
+            # Nobody tries again for a while.
+            await ann.io.emit("invented:ask", 2)
+            await asyncio.to_thread(wait_for, lambda: len(lost()) == 2, PATIENCE, "another")
+            assert all("can't be handed to Open WebUI" in message for message in lost()) and raw.handshakes == 1
             await ann.io.disconnect()
 
     asyncio.run(play())

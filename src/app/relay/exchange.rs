@@ -1,7 +1,7 @@
 //! A relay from its opening to its end: what the client says goes to Open WebUI, what that says goes to the client.
 
 use super::client::{Client, Outgoing};
-use super::{PAUSE, Relays, UNUSED, WAITING};
+use super::{LOST, PAUSE, Relays, UNUSED, WAITING};
 use crate::app::core::Core;
 use crate::directory::open_webui::{Link, OpenWebui, Received, Said, SocketError, read};
 use crate::ground::rooms;
@@ -27,6 +27,10 @@ const PROBE: u64 = (1 << 53) - 1;
 /// The event that tells that a relay is set apart.
 const APART: &str = "siskin:apart";
 
+/// What a client is told whose relay breaks off: nobody can tell what of it has arrived.
+const MAYBE_LOST: &str =
+    "The connection to Open WebUI broke off: what was sent last may not have arrived";
+
 /// What a relay wakes up for.
 enum Next {
     Received(Result<Received, SocketError>),
@@ -34,6 +38,19 @@ enum Next {
     Filled,
     /// Nothing went over it for long, or its client is gone.
     Unneeded,
+}
+
+/// As long as this is there, a relay is its client by another name for all that comes over Redis.
+struct Apart {
+    core: &'static Core,
+    client: Sid,
+    relay: String,
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        self.core.peers.forget_apart(self.client, &self.relay);
+    }
 }
 
 impl Relays {
@@ -44,6 +61,9 @@ impl Relays {
         };
         let left = self.serve(sid, &client, webui).await;
         webui.set_linked(sid, false);
+        if client.waiting() > 0 {
+            self.core.send_error(sid, LOST);
+        }
         self.remove(sid, &client);
         if let Some(link) = left {
             link.close().await;
@@ -65,8 +85,8 @@ impl Relays {
             };
             let open = async { Some(within(OPEN, self.open(sid, client, webui)).await) };
             let opened = future::or(gone, open).await?;
-            let mut link = match opened.unwrap_or_else(|| Err(SocketError::late(OPEN))) {
-                Ok(link) => link,
+            let (mut link, apart) = match opened.unwrap_or_else(|| Err(SocketError::late(OPEN))) {
+                Ok(opened) => opened,
                 Err(error) => {
                     log::debug!("no relay for {sid}: {error}");
                     metrics::refused("relay");
@@ -76,15 +96,24 @@ impl Relays {
                 }
             };
             webui.set_linked(sid, true);
-            match self.exchange(sid, client, &mut link).await {
-                Ok(()) => return Some(link),
-                Err(error) => {
-                    log::debug!("the relay of {sid} ends: {error}");
-                    webui.log_failure(error);
-                }
+            let Err(error) = self.exchange(sid, client, &mut link).await else {
+                return Some(link);
+            };
+            webui.set_linked(sid, false);
+            log::debug!("the relay of {sid} ends: {error}");
+            if matches!(error, SocketError::Disconnected) && apart.is_some() {
+                // By whatever name: it is this client that is not wanted there any more.
+                self.core.hub.disconnect(sid, true);
+                return None;
             }
-            // Not again and again.
-            if began.elapsed() < PAUSE || client.waiting() == 0 {
+            webui.log_failure(error);
+            self.core.send_error(sid, MAYBE_LOST);
+            // Not again and again: what comes meanwhile waits.
+            let pause = async {
+                Timer::at(began + PAUSE).await;
+            };
+            future::or(client.ended(), pause).await;
+            if client.waiting() == 0 {
                 return None;
             }
         }
@@ -95,7 +124,7 @@ impl Relays {
         sid: Sid,
         client: &Client,
         webui: &OpenWebui,
-    ) -> Result<Link, SocketError> {
+    ) -> Result<(Link, Option<Apart>), SocketError> {
         if webui.is_away() {
             return Err(SocketError::failed(&"Open WebUI is away"));
         }
@@ -104,7 +133,7 @@ impl Relays {
         let peer = peer.ok_or_else(|| SocketError::failed(&"its client has gone"))?;
         let mut link = webui.connect(&who.token, peer).await?;
         if self.core.peers.is_alone() {
-            return Ok(link);
+            return Ok((link, None));
         }
         // CONNECT is answered before its token is looked at, and this, which does nothing, after.
         let probe = Args::from_json("{}");
@@ -112,11 +141,16 @@ impl Relays {
         link.send(probe.text, Vec::new()).await?;
         link.wait_for(|said| matches!(said, Said::Ack(PROBE, _)))
             .await?;
-        let room = rooms::of_user(&who.user.id);
-        self.core.peers.set_apart(&link.sid, &room, APART).await;
+        let apart = Apart {
+            core: self.core,
+            client: sid,
+            relay: link.sid.clone(),
+        };
+        let (peers, room) = (&self.core.peers, rooms::of_user(&who.user.id));
+        peers.set_apart(sid, &link.sid, &room, APART).await;
         link.wait_for(|said| matches!(said, Said::Event(name, ..) if name == APART))
             .await?;
-        Ok(link)
+        Ok((link, Some(apart)))
     }
 
     /// Until it is not needed any more, or breaks off.
@@ -188,6 +222,7 @@ impl Relays {
             Received::Ping => return Ok(()),
             Received::Packet(text, attachments) => match read(&text, attachments)? {
                 Said::Ack(id, args) => hub.ack(sid, id, &args),
+                Said::Event(name, args, _) if self.core.peers.has_heard(sid, &name, &args) => {}
                 Said::Event(name, args, None) => {
                     hub.emit(&Target::sid(sid), &name, &args);
                 }

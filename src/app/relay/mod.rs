@@ -36,6 +36,9 @@ const UNUSED_WHEN_FULL: Duration = Duration::from_secs(60);
 /// How long nobody tries after a relay could not be opened.
 const PAUSE: Duration = Duration::from_secs(3);
 
+/// What a client is told whose events come to nothing.
+pub const LOST: &str = "What siskin does not know can't be handed to Open WebUI at the moment";
+
 /// A wait that the client's next event of this kind has to wait for.
 pub type Wait = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -79,7 +82,10 @@ impl Relays {
         if self.core.directory.open_webui().is_none() {
             return Err(Fault::Denied("no such event"));
         }
-        let client = self.client(from)?;
+        let sid = from.sid;
+        let client = self.client(from).inspect_err(|_| {
+            self.core.send_error(sid, LOST);
+        })?;
         let event = Outgoing::event(name, args, ack);
         if self.has_room(&client) {
             client.put(event);
@@ -88,7 +94,10 @@ impl Relays {
         Ok(Some(Box::pin(async move {
             let room = || (client.has_ended() || self.has_room(&client)).then_some(());
             self.taken.until(room).await;
-            client.put(event);
+            match client.has_ended() {
+                true => self.core.send_error(sid, LOST),
+                false => client.put(event),
+            }
         })))
     }
 

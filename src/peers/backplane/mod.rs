@@ -4,6 +4,7 @@
 //! `socketio#{namespace}#{room}`, which an instance listens to while it has members of that room (each socket is a
 //! member of the room of its sid). An emit to a socket that is here is not published.
 
+mod apart;
 mod calls;
 mod echoes;
 mod publisher;
@@ -23,6 +24,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use apart::Apart;
 use calls::Calls;
 use echoes::Echoes;
 use publisher::Publisher;
@@ -51,6 +53,8 @@ pub struct Backplane {
     note_event: Cell<&'static str>,
     forgetting: Single,
     users: ChangedUsers,
+    /// Our clients' relays.
+    apart: Apart,
     room_channels: bool,
     /// How all messages end that come back from ourselves.
     tail: String,
@@ -77,6 +81,7 @@ impl Backplane {
             note_event: Cell::new("events:note"),
             forgetting: Single::default(),
             users: ChangedUsers::default(),
+            apart: Apart::default(),
             room_channels,
             tail: wire::tail(redis.host_id()),
             said: Cell::new(None),
@@ -275,10 +280,12 @@ impl Backplane {
 
     fn obey(self: &Rc<Self>, message: PeerMessage<'_>) {
         let here = |sid: &str| Sid::parse(sid).filter(|sid| self.hub.is_connected(*sid));
+        // Open WebUI knows our clients by their relays, too.
+        let client = |sid: &str| here(sid).or_else(|| self.apart.client(sid));
         match message {
             PeerMessage::Emit(emit) => {
                 if let Some(emit) = self.without_echoes(emit) {
-                    self.emit_here(&emit);
+                    self.emitted(&emit);
                 }
             }
             PeerMessage::Notice { host, notice } => self.noticed(&host, &notice),
@@ -289,13 +296,14 @@ impl Backplane {
             PeerMessage::Here { id, host } => self.calls.found(id, &host),
             PeerMessage::Gone { id } => self.calls.finish(id, None),
             PeerMessage::Disconnect { sid, nsp } if &*nsp == "/" => {
-                here(&sid).map(|sid| self.hub.disconnect(sid, true));
+                client(&sid).map(|sid| self.hub.disconnect(sid, true));
             }
+            // A relay enters there, and is heard over its connection.
             PeerMessage::Enter { sid, room } => {
                 here(&sid).map(|sid| self.hub.enter(sid, &room));
             }
             PeerMessage::Leave { sid, room } => {
-                if let Some(sid) = here(&sid) {
+                if let Some(sid) = client(&sid) {
                     self.hub.made_to_leave(sid, &room);
                 }
             }
@@ -304,7 +312,39 @@ impl Backplane {
         }
     }
 
-    fn emit_here(self: &Rc<Self>, emit: &Emit<'_>) {
+    /// Sends an event to the sockets of a target that are here, each once, whatever they hear over their relays. Returns how
+    /// many got it.
+    pub fn emit_here(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> usize {
+        let left_out = self.left_out(target, event, args);
+        if left_out.is_empty() {
+            return self.hub.emit(target, event, args);
+        }
+        let except = target.except.iter().copied();
+        let except: Vec<&str> = except.chain(left_out.iter().map(Sid::as_str)).collect();
+        self.hub.emit(&target.but(&except), event, args)
+    }
+
+    fn left_out(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> Vec<Sid> {
+        let now = Instant::now();
+        self.apart.left_out(&self.hub, target, event, args, now)
+    }
+
+    /// A client has this relay now, which is about to be set apart.
+    pub fn add_relay(&self, client: Sid, relay: &str) {
+        self.apart.add(client, relay);
+    }
+
+    /// It has it no more.
+    pub fn remove_relay(&self, client: Sid, relay: &str) {
+        self.apart.remove(client, relay);
+    }
+
+    /// Whether a client has heard what comes over its relay.
+    pub fn has_heard(&self, client: Sid, event: &str, args: &Args<'_>) -> bool {
+        self.apart.has_heard(client, event, args, Instant::now())
+    }
+
+    fn emitted(self: &Rc<Self>, emit: &Emit<'_>) {
         let rooms: Vec<&str> = emit.rooms.iter().flatten().map(|room| &**room).collect();
         let except: Vec<&str> = emit.except.iter().map(|room| &**room).collect();
         let target = Target {
@@ -318,13 +358,15 @@ impl Backplane {
         };
         match &emit.reply {
             Some(reply) => self.ask_here(&target, emit, reply),
-            None => drop(self.hub.emit(&target, &emit.event, &emit.args)),
+            None => drop(self.emit_here(&target, &emit.event, &emit.args)),
         }
     }
 
     /// Asks the sockets here on behalf of another instance.
     fn ask_here(self: &Rc<Self>, target: &Target<'_>, emit: &Emit<'_>, reply: &ReplyTo<'_>) {
-        for sid in self.hub.select(target) {
+        let left_out = self.left_out(target, &emit.event, &emit.args);
+        let sids = self.hub.select(target).into_iter();
+        for sid in sids.filter(|sid| !left_out.contains(sid)) {
             let to = reply.clone().into_owned();
             let this = self.clone();
             let done = Box::new(move |args: Option<Args<'static>>| {

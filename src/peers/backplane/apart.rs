@@ -1,0 +1,215 @@
+//! Relays that are set apart. Open WebUI takes each for a socket of its own, by a name of its own, but it is a client here by
+//! another name: who leaves out the one leaves out the other.
+//!
+//! What is for everybody, or for a room that Open WebUI has put a relay into, comes twice to a client that hears it here as
+//! well: once over Redis, once over the relay, in whichever order. The two have nothing in common but what they
+//! say, so for a while an event is known again by its name and arguments, and passed on once. One that is said twice, to the
+//! relay alone and to a room that it is not in, word for word the same, is then taken for one.
+
+use crate::ground::json;
+use crate::ground::tasks::LARGE;
+use crate::socket::{Args, BySid, Hub, Sid, Target, To};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// How long the same event may come the other way, and how many are remembered of one relay.
+const LASTS: Duration = Duration::from_secs(10);
+const MOST: usize = 512;
+
+/// The relays, by their clients.
+#[derive(Default)]
+pub struct Apart(RefCell<BySid<Relay>>);
+
+struct Relay {
+    /// Open WebUI's name for it.
+    sid: String,
+    over_redis: Events,
+    over_relay: Events,
+}
+
+/// Events that came one way and not yet the other.
+type Events = VecDeque<(u64, Instant)>;
+
+impl Apart {
+    /// The client's relay is this one now.
+    pub fn add(&self, client: Sid, relay: &str) {
+        let relay = Relay {
+            sid: relay.to_owned(),
+            over_redis: Events::new(),
+            over_relay: Events::new(),
+        };
+        self.0.borrow_mut().insert(client, relay);
+    }
+
+    /// The relay is no more.
+    pub fn remove(&self, client: Sid, relay: &str) {
+        let mut all = self.0.borrow_mut();
+        if all.get(&client).is_some_and(|known| known.sid == relay) {
+            all.remove(&client);
+        }
+    }
+
+    /// Whose relay it is.
+    pub fn client(&self, relay: &str) -> Option<Sid> {
+        let all = self.0.borrow();
+        let known = all.iter().find(|(_, known)| known.sid == relay);
+        known.map(|(client, _)| *client)
+    }
+
+    /// An event is emitted here. Returns the clients that are left out: those whose relay is, and those who have heard it over
+    /// their relay.
+    pub fn left_out(
+        &self,
+        hub: &Hub,
+        target: &Target<'_>,
+        event: &str,
+        args: &Args<'_>,
+        now: Instant,
+    ) -> Vec<Sid> {
+        let mut all = self.0.borrow_mut();
+        if all.is_empty() || is_for_one(hub, target) {
+            return Vec::new();
+        }
+        let mut print = None;
+        // A client that is left out by its own name hears it over its relay all the same, where it is not to be passed on.
+        let mut sids = hub.select(&target.but(&[]));
+        sids.retain(|sid| {
+            let Some(relay) = all.get_mut(sid) else {
+                return false;
+            };
+            if target.except.contains(&&*relay.sid) {
+                return true;
+            }
+            let print = *print.get_or_insert_with(|| print_of(event, args));
+            print.is_some_and(|print| {
+                has_come(&mut relay.over_redis, &mut relay.over_relay, print, now)
+            })
+        });
+        sids
+    }
+
+    /// An event came over a client's relay. Whether the client has heard it.
+    pub fn has_heard(&self, client: Sid, event: &str, args: &Args<'_>, now: Instant) -> bool {
+        let mut all = self.0.borrow_mut();
+        let Some(relay) = all.get_mut(&client) else {
+            return false;
+        };
+        print_of(event, args)
+            .is_some_and(|print| has_come(&mut relay.over_relay, &mut relay.over_redis, print, now))
+    }
+}
+
+/// Whether it is for one socket here, by its own name.
+fn is_for_one(hub: &Hub, target: &Target<'_>) -> bool {
+    match target.to {
+        To::Sid(_) => true,
+        To::Room(room) => Sid::parse(room).is_some_and(|sid| hub.is_connected(sid)),
+        To::All | To::Rooms(_) => false,
+    }
+}
+
+/// Whether an event that came one way has come the other; if not, it may.
+fn has_come(one: &mut Events, other: &mut Events, print: u64, now: Instant) -> bool {
+    for events in [&mut *one, &mut *other] {
+        let is_old = |(_, at): &(u64, Instant)| now.saturating_duration_since(*at) > LASTS;
+        while events.front().is_some_and(is_old) {
+            events.pop_front();
+        }
+    }
+    if let Some(at) = other.iter().position(|(known, _)| *known == print) {
+        other.remove(at);
+        return true;
+    }
+    if one.len() >= MOST {
+        one.pop_front();
+    }
+    one.push_back((print, now));
+    false
+}
+
+/// An event as one number, however its JSON is written: Python's is not ours. `None`: too large to be looked at now.
+fn print_of(event: &str, args: &Args<'_>) -> Option<u64> {
+    if args.json().len() > LARGE {
+        return None;
+    }
+    let value: Value = json::owned(&["[", args.json(), "]"].concat()).ok()?;
+    let mut digest = Sha256::new();
+    for part in [event, &value.to_string()] {
+        digest.update(part.len().to_ne_bytes());
+        digest.update(part);
+    }
+    args.attachments()
+        .iter()
+        .for_each(|bytes| digest.update(bytes));
+    let digest = digest.finalize();
+    Some(u64::from_be_bytes(digest[..8].try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: fn() -> Instant = Instant::now;
+
+    fn apart() -> (Apart, Sid) {
+        let (apart, client) = (Apart::default(), Sid::random());
+        apart.add(client, "r");
+        (apart, client)
+    }
+
+    /// As if the client had been told over Redis.
+    fn tell(apart: &Apart, client: Sid, json: &str, now: Instant) -> bool {
+        let print = print_of("x", &Args::from_json(json)).unwrap();
+        let mut all = apart.0.borrow_mut();
+        let relay = all.get_mut(&client).unwrap();
+        has_come(&mut relay.over_redis, &mut relay.over_relay, print, now)
+    }
+
+    #[test]
+    fn each_comes_once_whichever_way_is_first() {
+        let (apart, client) = apart();
+        let now = NOW();
+        let relayed = |json: &str| apart.has_heard(client, "x", &Args::from_json(json), now);
+        assert!(!tell(&apart, client, r#"{"a": 1, "b": "\u00e4"}"#, now));
+        assert!(relayed(r#"{"b":"ä","a":1}"#), "the same, written otherwise");
+        assert!(!relayed(r#"{"b":"ä","a":1}"#), "said again");
+        assert!(tell(&apart, client, r#"{"a":1,"b":"ä"}"#, now));
+        assert!(!relayed("1") && !relayed("1") && !relayed("2"));
+        assert!(tell(&apart, client, "1", now) && tell(&apart, client, "1", now));
+        assert!(!tell(&apart, client, "1", now));
+        assert!(!apart.has_heard(client, "y", &Args::from_json("1"), now));
+        let bytes = Args::from_json("1").with_attachments(vec![vec![1]]);
+        assert!(!apart.has_heard(client, "x", &bytes, now));
+        assert!(!apart.has_heard(Sid::random(), "x", &Args::from_json("1"), now));
+    }
+
+    #[test]
+    fn what_is_remembered_ends() {
+        let (apart, client) = apart();
+        let now = NOW();
+        assert!(!tell(&apart, client, "1", now));
+        let relayed = |json: &str, at| apart.has_heard(client, "x", &Args::from_json(json), at);
+        assert!(!relayed("1", now + LASTS + Duration::from_millis(1)));
+        for n in 0..MOST * 2 {
+            assert!(!tell(&apart, client, &format!("[{n}]"), now));
+        }
+        assert_eq!(apart.0.borrow()[&client].over_redis.len(), MOST);
+        let large = format!("\"{}\"", "x".repeat(LARGE));
+        assert_eq!(print_of("x", &Args::from_json(&large)), None);
+        assert!(!relayed(&large, now) && !relayed("[", now));
+    }
+
+    #[test]
+    fn a_relay_is_its_client_until_another_is() {
+        let (apart, client) = apart();
+        assert_eq!(apart.client("r"), Some(client));
+        apart.add(client, "s");
+        apart.remove(client, "r");
+        assert_eq!((apart.client("r"), apart.client("s")), (None, Some(client)));
+        apart.remove(client, "s");
+        assert_eq!(apart.client("s"), None);
+    }
+}
