@@ -4,11 +4,12 @@ use super::Work;
 use super::payload::DocumentId;
 use crate::app::House;
 use crate::app::core::{Fault, Sender};
-use crate::app::documents::{Document, Update};
+use crate::app::documents::{Document, Kind, Opening, Update};
 use crate::app::notes::Fields;
 use crate::ground::json;
 use crate::ground::tasks::aside;
 use crate::peers::documents::bytes::read_bytes;
+use crate::peers::documents::vector::Vector;
 use crate::socket::Args;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -29,6 +30,15 @@ struct Join<'a> {
     document_id: DocumentId,
     #[serde(borrow)]
     user_color: Option<&'a RawValue>,
+    #[serde(borrow)]
+    vector: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct State<'a> {
+    document_id: DocumentId,
+    #[serde(borrow)]
+    vector: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -53,6 +63,7 @@ pub fn join(house: &'static House, from: Sender, args: &Args<'_>) -> Work {
     let Some(Join {
         document_id,
         user_color,
+        vector,
     }) = args.object()
     else {
         return Work::refuse(Fault::Payload);
@@ -61,12 +72,15 @@ pub fn join(house: &'static House, from: Sender, args: &Args<'_>) -> Work {
     let color = color.and_then(|json| serde_json::from_str::<String>(json).ok());
     let color = color.filter(|color| color.len() <= MAX_COLOR_BYTES);
     let document = Rc::new(Document::new(&document_id));
-    let color: Rc<str> = color.as_deref().unwrap_or("#000000").into();
+    let opening = Rc::new(Opening {
+        color: color.unwrap_or_else(|| "#000000".to_owned()),
+        vector: read_vector(vector, args),
+    });
     Work::join(document.room.clone(), move |first| {
-        let (from, document, color) = (from.clone(), document.clone(), color.clone());
+        let (from, document, opening) = (from.clone(), document.clone(), opening.clone());
         async move {
             let documents = house.documents;
-            documents.open(&from, &document, &color, first).await?;
+            documents.open(&from, &document, &opening, first).await?;
             Ok(Args::none())
         }
     })
@@ -74,14 +88,27 @@ pub fn join(house: &'static House, from: Sender, args: &Args<'_>) -> Work {
 
 /// `ydoc:document:state`: the state again.
 pub fn state(house: &'static House, from: Sender, args: &Args<'_>) -> Work {
-    let Some(Named { document_id }) = args.object() else {
+    let Some(State {
+        document_id,
+        vector,
+    }) = args.object()
+    else {
         return Work::refuse(Fault::Payload);
     };
+    let vector = read_vector(vector, args);
     Work::later(async move {
-        let document = Document::new(&document_id);
-        house.documents.resend_state(&from, &document).await?;
+        let (document, documents) = (Document::new(&document_id), house.documents);
+        documents
+            .resend_state(&from, &document, vector.as_ref())
+            .await?;
         Ok(Args::none())
     })
+}
+
+/// A state vector; one that is none is not there.
+fn read_vector(json: Option<&RawValue>, args: &Args<'_>) -> Option<Vector> {
+    let bytes = read_bytes(json?.get(), args.attachments())?;
+    Vector::decode(&bytes).ok()
 }
 
 /// `ydoc:document:update`: a change; with `data`, to be saved.
@@ -92,7 +119,8 @@ pub fn update(house: &'static House, from: Sender, args: &Args<'_>) -> Work {
     // Before anything that takes as long as the payload is large.
     let document = Document::new(&change.document_id);
     if let Err(fault) = house.documents.check_open(from.sid, &document) {
-        return Work::refuse(fault);
+        let (documents, kind) = (house.documents, change.kind());
+        return Work::Now(documents.refuse_sender(from.sid, &document, kind, fault));
     }
     match change.read(args.attachments()) {
         Ok(update) => {
@@ -112,7 +140,11 @@ pub fn large_update(house: &'static House, from: Sender, args: Args<'static>) ->
         .await;
         let id: DocumentId = id.ok_or(Fault::Payload)?;
         let document = Document::new(&id);
-        house.documents.check_open(from.sid, &document)?;
+        if let Err(fault) = house.documents.check_open(from.sid, &document) {
+            // So large are updates alone.
+            let (documents, kind) = (house.documents, Kind::Change);
+            return documents.refuse_sender(from.sid, &document, kind, fault);
+        }
         let read = move || {
             let change: Change<'_> = args.object().ok_or(Fault::Payload)?;
             change.read(args.attachments())
@@ -123,6 +155,14 @@ pub fn large_update(house: &'static House, from: Sender, args: Args<'static>) ->
 }
 
 impl Change<'_> {
+    fn kind(&self) -> Kind {
+        match (self.update, self.initialize) {
+            (None, _) => Kind::Fields,
+            (Some(_), Some(true)) => Kind::First,
+            (Some(_), _) => Kind::Change,
+        }
+    }
+
     fn read(&self, attachments: &[Vec<u8>]) -> Result<Update, Fault> {
         let bytes = match self.update {
             None => None,

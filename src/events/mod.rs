@@ -314,6 +314,7 @@ impl Handler for Dispatch {
     fn emitted(&self, target: &Target<'_>, event: &str, args: &Args<'_>) {
         self.house.channels.emitted(target, event, args);
         self.house.notes.emitted(target, event, args);
+        self.house.documents.emitted(target, event, args);
     }
 
     fn room_changed(&self, nsp: &str, room: &Rc<str>, occupied: bool) {

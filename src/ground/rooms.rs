@@ -51,3 +51,8 @@ pub fn note_event(name: &str) -> Option<&'static str> {
 pub fn of_document(document_id: &str) -> String {
     format!("doc_{document_id}")
 }
+
+/// The document whose room this is.
+pub fn document(room: &str) -> Option<&str> {
+    room.strip_prefix("doc_")
+}

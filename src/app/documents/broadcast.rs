@@ -10,6 +10,9 @@ use crate::socket::{Args, Frame, Target, plain_event};
 use serde::Serialize;
 use std::cell::OnceCell;
 
+/// The event.
+pub const UPDATE: &str = "ydoc:document:update";
+
 /// An update for everybody else who has the document open. It is written once it is known to be stored.
 pub struct Broadcast<'a> {
     peers: &'a Peers,
@@ -22,8 +25,6 @@ pub struct Broadcast<'a> {
 }
 
 impl<'a> Broadcast<'a> {
-    const EVENT: &'static str = "ydoc:document:update";
-
     pub fn new(
         peers: &'a Peers,
         from: &'a Sender,
@@ -47,7 +48,7 @@ impl<'a> Broadcast<'a> {
         }
         let ((head, tail), update) = (self.around(), self.update.to_vec());
         if self.peers.is_alone() {
-            let write = move || plain_event(Self::EVENT, [&head, &ints(&update), &tail]);
+            let write = move || plain_event(UPDATE, [&head, &ints(&update), &tail]);
             let _ = self.frame.set(aside(write).await.into());
         } else {
             let json = aside(move || head + &ints(&update) + &tail).await;
@@ -74,7 +75,7 @@ impl<'a> Broadcast<'a> {
     pub fn outgoing(&self) -> Option<Outgoing> {
         let except = [self.from.sid.as_str()];
         let others = Target::room(&self.document.room).but(&except);
-        self.peers.outgoing(&others, Self::EVENT, self.args())
+        self.peers.outgoing(&others, UPDATE, self.args())
     }
 
     /// Tells the sessions of this instance.
@@ -82,8 +83,8 @@ impl<'a> Broadcast<'a> {
         let except = [self.from.sid.as_str()];
         let others = Target::room(&self.document.room).but(&except);
         match self.frame.get() {
-            Some(frame) => self.peers.hub().emit_encoded(&others, Self::EVENT, frame),
-            None => drop(self.peers.emit_here(&others, Self::EVENT, self.args())),
+            Some(frame) => self.peers.hub().emit_encoded(&others, UPDATE, frame),
+            None => drop(self.peers.emit_here(&others, UPDATE, self.args())),
         }
     }
 }

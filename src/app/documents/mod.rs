@@ -2,12 +2,16 @@
 //!
 //! - [`name`]: a document's one name
 //! - [`broadcast`]: what those who have it open hear of it
+//! - [`gaps`]: what a document lacks and its senders have
+//! - [`refusals`]: a change that could not be taken
 //! - [`states`]: a document's state, as an event
 //! - [`outside`]: a note that a backend changed or removed
 
 mod broadcast;
+mod gaps;
 mod name;
 mod outside;
+mod refusals;
 mod states;
 
 use super::core::{Core, Fault, Sender};
@@ -15,16 +19,22 @@ use super::notes::{Fields, Notes};
 use crate::directory::{Access, NoteView};
 use crate::ground::tasks::{Tasks, aside_if};
 use crate::peers::documents::bytes::ints;
-use crate::peers::documents::{Away, LIGHT, Rejected, Seed};
+use crate::peers::documents::update::Contents;
+use crate::peers::documents::vector::Vector;
+use crate::peers::documents::{Away, LIGHT, Seed, State};
 use crate::socket::{Args, Frame, Sid, Target};
 use broadcast::{Broadcast, text, to_others};
-use log::Level;
+use gaps::Gaps;
 pub use name::Document;
+pub use refusals::Kind;
 use serde_json::json;
 use states::{STATE, States};
 
 /// Nobody can reach the documents now.
 const AWAY: Fault = Fault::Unavailable("the documents can't be reached");
+
+/// Longer updates may hold what is stored: that is left out.
+const SHORT: usize = 512;
 
 /// A change that a client sent.
 pub struct Update {
@@ -36,11 +46,30 @@ pub struct Update {
     pub fields: Option<Fields>,
 }
 
+impl Update {
+    fn kind(&self) -> Kind {
+        match (&self.bytes, self.initialize) {
+            (None, _) => Kind::Fields,
+            (Some(_), true) => Kind::First,
+            (Some(_), false) => Kind::Change,
+        }
+    }
+}
+
+/// Who opens a document.
+pub struct Opening {
+    /// The colour of their cursor.
+    pub color: String,
+    /// What they have of it, if they say so.
+    pub vector: Option<Vector>,
+}
+
 /// The documents that sessions of this instance have open.
 pub struct Documents {
     core: &'static Core,
     notes: &'static Notes,
     states: States,
+    gaps: Gaps,
     /// Closing what sockets left behind when they went, and following other instances.
     closing: Tasks,
     following: Tasks,
@@ -53,6 +82,7 @@ impl Documents {
             core,
             notes,
             states: States::default(),
+            gaps: Gaps::new(Tasks::new(core.executor)),
             closing: Tasks::new(core.executor),
             following: Tasks::new(core.executor),
         }
@@ -66,17 +96,22 @@ impl Documents {
         &self,
         from: &Sender,
         document: &Document,
-        color: &str,
+        opening: &Opening,
         first: bool,
     ) -> Result<(), Fault> {
-        let opened = self.try_open(from, document, color).await;
+        let opened = self.try_open(from, document, opening).await;
         if let (true, Err(Fault::Unavailable(_) | Fault::Full(_))) = (first, &opened) {
             self.core.send_error(from.sid, "Failed to join document");
         }
         opened
     }
 
-    async fn try_open(&self, from: &Sender, document: &Document, color: &str) -> Result<(), Fault> {
+    async fn try_open(
+        &self,
+        from: &Sender,
+        document: &Document,
+        opening: &Opening,
+    ) -> Result<(), Fault> {
         let Sender { sid, who } = from;
         let view = self.view(from, document).await?;
         match self.core.documents.join(&document.id, *sid).await {
@@ -92,7 +127,14 @@ impl Documents {
             let (access, content) = (view.access, &view.content);
             self.notes.opened(note_id, *sid, access, content);
         }
-        let sent = self.send_state_and_content(from, document, view).await;
+        let vector = opening.vector.as_ref();
+        let writes = view
+            .as_ref()
+            .is_none_or(|view| view.access >= Access::Write);
+        self.gaps.opened(*sid, document, vector.is_some(), writes);
+        let sent = self
+            .send_state_and_content(from, document, view, vector)
+            .await;
         // It was asked again, and is not the sender's any more.
         if let Err(Fault::Denied(_)) = sent {
             self.close_for(*sid, document).await;
@@ -102,7 +144,7 @@ impl Documents {
             "document_id": document.id,
             "user_id": who.user.id,
             "user_name": who.user.name,
-            "user_color": color,
+            "user_color": opening.color,
         });
         let (core, args) = (self.core, Args::one(&joined));
         to_others(core, from, document, "ydoc:user:joined", &args);
@@ -125,9 +167,9 @@ impl Documents {
         from: &Sender,
         document: &Document,
         before: Option<NoteView>,
+        theirs: Option<&Vector>,
     ) -> Result<(), Fault> {
-        let state = self.core.documents.state(&document.id).await;
-        let state = state.map_err(|Away| AWAY)?;
+        let (state, ours) = self.state_for(document, theirs).await?;
         // The document may have been saved and cleared while we came in: then what was saved before is old.
         let view = match state {
             None => self.view(from, document).await?,
@@ -135,17 +177,54 @@ impl Documents {
         };
         let content = view.map(|view| view.content);
         let content = content.as_ref().map_or("null", |content| content.get());
-        let state = self.states.event(self.core, document, state, content);
+        let content = Some(content);
+        let state = self.states.event(self.core, document, state, content, ours);
         self.send_state(from, document, &state.await)
     }
 
-    /// Sends the state again to who has the document open.
+    /// The state, for who says what they have: without that, and with what is stored without a gap.
+    async fn state_for(
+        &self,
+        document: &Document,
+        theirs: Option<&Vector>,
+    ) -> Result<(Option<State>, Option<Vector>), Fault> {
+        let documents = &self.core.documents;
+        let Some(theirs) = theirs else {
+            let state = documents.state(&document.id).await;
+            return Ok((state.map_err(|Away| AWAY)?, None));
+        };
+        // It may be older than the state, never newer: what comes between is sent once more, not never.
+        let ours = documents.vector(&document.id).await.ok_or(AWAY)?;
+        let state = documents.state(&document.id).await;
+        let mut state = state.map_err(|Away| AWAY)?;
+        if let Some(state) = &mut state {
+            let (all, theirs) = (std::mem::take(&mut state.bytes), theirs.clone());
+            let large = all.len() > LIGHT;
+            let rest = move || theirs.rest_of(&all).unwrap_or(all);
+            state.bytes = aside_if(large, rest).await;
+        }
+        Ok((state, Some(ours)))
+    }
+
+    /// Sends the state again to who has the document open, without what they have if they say so.
     ///
     /// # Errors
     /// The sender does not have it open, or nobody can tell.
-    pub async fn resend_state(&self, from: &Sender, document: &Document) -> Result<(), Fault> {
+    pub async fn resend_state(
+        &self,
+        from: &Sender,
+        document: &Document,
+        theirs: Option<&Vector>,
+    ) -> Result<(), Fault> {
         self.check_open(from.sid, document)?;
-        let state = self.states.again(self.core, document).await;
+        let state = match theirs {
+            None => self.states.again(self.core, document).await,
+            Some(_) => {
+                let (state, ours) = self.state_for(document, theirs).await?;
+                let state = self.states.event(self.core, document, state, None, ours);
+                Ok(state.await)
+            }
+        };
         self.send_state(from, document, &state.map_err(|Away| AWAY)?)
     }
 
@@ -173,24 +252,27 @@ impl Documents {
 
 /// Changing.
 impl Documents {
-    /// A change by somebody who may write, for all others; with `fields`, to be saved. Returns what is acknowledged.
+    /// A change by somebody who may write, for all others; with `fields`, to be saved. Returns what is acknowledged:
+    /// nothing for what is stored, and why it is not for what is not.
     ///
     /// # Errors
-    /// The sender does not have the document open, may not write, or nobody can tell.
+    /// Fields alone, and the sender does not have the document open, may not write, or nobody can tell.
     pub async fn update(
-        &self,
+        &'static self,
         from: &Sender,
         document: &Document,
         update: Update,
     ) -> Result<Args<'static>, Fault> {
-        self.check_write(from, document).await?;
+        if let Err(fault) = self.check_write(from, document).await {
+            return self.refuse_sender(from.sid, document, update.kind(), fault);
+        }
         let answer = match update.bytes {
             Some(bytes) if update.initialize => match self.seed(from, document, &bytes).await {
                 // Somebody else was first: nothing of this is saved.
                 Err(theirs) => return Ok(theirs),
                 Ok(answer) => answer,
             },
-            Some(bytes) => self.append(from, document, &bytes).await,
+            Some(bytes) => self.append(from, document, bytes).await,
             None => Args::none(),
         };
         if let (Some(note_id), Some(fields)) = (document.note(), update.fields) {
@@ -212,23 +294,53 @@ impl Documents {
         Ok(())
     }
 
-    async fn append(&self, from: &Sender, document: &Document, update: &[u8]) -> Args<'static> {
-        let broadcast = Broadcast::new(&self.core.peers, from, document, update);
+    async fn append(
+        &'static self,
+        from: &Sender,
+        document: &Document,
+        mut update: Vec<u8>,
+    ) -> Args<'static> {
+        let documents = &self.core.documents;
+        // Who was told of a gap, or comes back, may send all they have.
+        let told = self.gaps.was_told(from.sid, document);
+        if (told || update.len() > SHORT)
+            && let Some(news) = documents.news_of(&document.id, &update).await
+        {
+            update = news;
+        }
+        let broadcast = Broadcast::new(&self.core.peers, from, document, &update);
         broadcast.prepare().await;
         let outgoing = || broadcast.outgoing();
-        let documents = &self.core.documents;
-        match documents.append(&document.id, update, &outgoing).await {
-            Ok(contents) if contents.is_empty() => {}
-            Ok(_) => broadcast.emit_here(),
+        match documents.append(&document.id, &update, &outgoing).await {
+            Ok(contents) if contents.is_empty() => Args::none(),
+            Ok(contents) => {
+                broadcast.emit_here();
+                self.answer_stored(from.sid, document, &contents)
+            }
             Err(rejected) => self.refuse(from.sid, document, rejected),
         }
-        Args::none()
+    }
+
+    /// It is stored, and counts if nothing is missing before it.
+    fn answer_stored(
+        &'static self,
+        sid: Sid,
+        document: &Document,
+        contents: &Contents,
+    ) -> Args<'static> {
+        match contents.missing {
+            None => Args::none(),
+            Some(missing) => {
+                self.close_gap(sid, document, missing);
+                refusals::not_stored(refusals::INCOMPLETE)
+            }
+        }
     }
 
     /// The document's first content. `Ok` with what to answer when it was the first, or could not be; `Err` with
     /// the state that was there before.
     async fn seed(
-        &self,
+        &'static self,
         from: &Sender,
         document: &Document,
         update: &[u8],
@@ -245,38 +357,13 @@ impl Documents {
                 }
                 if !contents.is_empty() {
                     broadcast.emit_here();
+                    self.answer_stored(from.sid, document, &contents);
                 }
                 Ok(as_args(update.to_vec()).await)
             }
             Err(rejected) => {
                 self.refuse(from.sid, document, rejected);
                 Ok(Args::from_json("null"))
-            }
-        }
-    }
-
-    fn refuse(&self, sid: Sid, document: &Document, rejected: Rejected) {
-        let (core, id) = (self.core, &document.id);
-        match rejected {
-            Rejected::Malformed => {
-                let level = core.limit_reached(sid, "document update", Level::Info);
-                log::log!(level, "{sid} sent an update of {id:?} that is none");
-            }
-            Rejected::TooLarge => {
-                let level = core.limit_reached(sid, "bytes of a document", Level::Info);
-                log::log!(
-                    level,
-                    "{sid} sent an update of {id:?} that it has no room for"
-                );
-                core.send_error(sid, "The document is too large");
-            }
-            // Nobody else gets to see what is not stored: whoever opens the document later would miss it for good, and
-            // with it all that builds on it. The sender still has it, and sends what the document lacks when it
-            // joins again.
-            Rejected::Away => {
-                crate::metrics::refused("documents unavailable");
-                log::debug!("{sid} sent an update of {id:?} that can't be stored now");
-                core.send_error(sid, "The document can't be changed at the moment");
             }
         }
     }
@@ -292,6 +379,7 @@ impl Documents {
         update: &[u8],
     ) -> Result<(), Fault> {
         self.check_open(from.sid, document)?;
+        self.greeted(from.sid, document, update);
         let news = &self.core.news;
         if !news.may_send(from.sid.as_str()) {
             let (from, update) = (from.clone(), update.to_owned());
@@ -352,6 +440,7 @@ impl Documents {
     /// A session closes a document; the last one clears it, unless it is not saved yet: then saving does.
     async fn close_for(&self, sid: Sid, document: &Document) {
         self.core.peers.leave(sid, &document.room);
+        self.gaps.closed(sid, document);
         self.core.documents.leave(&document.id, sid).await;
         if let Some(note_id) = document.note() {
             self.notes.closed(note_id, sid);
@@ -384,6 +473,7 @@ impl Documents {
             Ok(state) => {
                 let here = Target::room(&document.room);
                 self.core.hub.emit_encoded(&here, STATE, &state);
+                self.collect(document);
             }
             Err(Away) => log::debug!("who has {id:?} open may lack updates"),
         }

@@ -5,6 +5,7 @@ use super::name::Document;
 use crate::app::core::Core;
 use crate::ground::tasks::aside_if;
 use crate::peers::documents::bytes::ints;
+use crate::peers::documents::vector::Vector;
 use crate::peers::documents::{Away, EMPTY, LIGHT, State, Version};
 use crate::socket::{Frame, Sid, plain_event};
 use smol::lock::Mutex;
@@ -42,7 +43,7 @@ impl States {
     /// # Errors
     /// Nobody can tell now.
     pub async fn again(&self, core: &Core, document: &Document) -> Result<Frame, Away> {
-        let tail = tail(core, document, None).await;
+        let tail = tail(core, document, None, None).await;
         if let Some(frame) = self.find(core, document, &tail) {
             return Ok(frame);
         }
@@ -54,15 +55,17 @@ impl States {
         Ok(self.write(document, state, tail).await)
     }
 
-    /// The same of a state that is known, with `content` for who joins.
+    /// The same of a state that is known, with `content` for who joins, and what is there without a gap for who
+    /// understands it.
     pub async fn event(
         &self,
         core: &Core,
         document: &Document,
         state: Option<State>,
-        content: &str,
+        content: Option<&str>,
+        vector: Option<Vector>,
     ) -> Frame {
-        let tail = tail(core, document, Some(content)).await;
+        let tail = tail(core, document, content, vector).await;
         self.write(document, state, tail).await
     }
 
@@ -110,13 +113,22 @@ impl States {
 }
 
 /// What follows the state in the event.
-async fn tail(core: &Core, document: &Document, content: Option<&str>) -> String {
+async fn tail(
+    core: &Core,
+    document: &Document,
+    content: Option<&str>,
+    vector: Option<Vector>,
+) -> String {
     let sessions = core.documents.users(&document.id).await;
     let sessions: Vec<&str> = sessions.iter().map(Sid::as_str).collect();
     let mut tail = format!(r#","sessions":{}"#, text(&sessions));
     if let Some(content) = content {
         tail.push_str(r#","content":"#);
         tail.push_str(content);
+    }
+    if let Some(vector) = vector {
+        tail.push_str(r#","vector":"#);
+        tail.push_str(&ints(&vector.encode()));
     }
     tail.push('}');
     tail

@@ -8,12 +8,22 @@ const GATHER = 40;
 const SAVE = 300;
 /** What did not change for so long has been saved. */
 const SETTLED = 2_000;
-/** An update that says nothing. */
+/** An update that says nothing; a state vector of nothing. */
 const EMPTY = 2;
+const NOTHING = 1;
+/** What was refused is sent again so long after the last change; if it is no smaller, only so long after the last time. */
+const HEAL = 500;
+const HOPE = 10_000;
+/** The state is asked for again after so long, then twice as long, and so on. */
+const AGAIN = 100;
+/** Of a larger update what was deleted is left out: an editor keeps it, to undo that. */
+const LARGE = 1 << 20;
 
 export class SiskinProvider extends Emitter {
-  /** @type {"connecting" | "synced" | "offline" | "denied" | "readonly"} */
+  /** @type {"connecting" | "synced" | "unsaved" | "offline" | "denied" | "readonly"} */
   status = "connecting";
+  /** Why what was typed is not saved, while it is not. */
+  reason = null;
   /** What the server keeps of the note, as it was when the document was opened. */
   content = null;
   /** Sids that have it open. */
@@ -27,6 +37,14 @@ export class SiskinProvider extends Emitter {
   #sending = 0;
   #changed = 0;
   #settled = false;
+  /** What the server did not take: how many bytes, and when. */
+  #refused = null;
+  /** Whether the server answers every update; how often the state was asked for in vain. */
+  #answers = false;
+  #tries = 0;
+  /** Whether somebody typed here; why the last update was refused. */
+  #changedHere = false;
+  #told = "unavailable";
   #timers = {};
   #stops = [];
   #destroyed = false;
@@ -45,7 +63,7 @@ export class SiskinProvider extends Emitter {
   }
 
   get synced() {
-    return this.status === "synced" || this.status === "readonly";
+    return this.status === "synced" || this.status === "unsaved" || this.status === "readonly";
   }
 
   /** Leaves the document. What was typed is sent before. */
@@ -69,7 +87,8 @@ export class SiskinProvider extends Emitter {
     };
     here("ydoc:document:state", (event) => this.#state(event));
     here("ydoc:document:update", ({ update }) => this.#apply(update));
-    here("ydoc:awareness:update", ({ update }) => this.#protocol.applyAwarenessUpdate(this.awareness, bytes(update), this));
+    here("ydoc:awareness:update", ({ update }) => this.#see(bytes(update)));
+    here("error", ({ reason }) => (this.#told = reason ?? "unavailable"));
     here("ydoc:user:joined", (event) => (this.emit("joined", event), this.#greet()));
     here("ydoc:user:left", (event) => this.emit("left", event));
     const edited = (update, origin) => ((this.#changed = Date.now()), origin !== this && this.#edited(update));
@@ -87,6 +106,15 @@ export class SiskinProvider extends Emitter {
     );
   }
 
+  /** Somebody's cursor; other programs write it in other ways. */
+  #see(update) {
+    try {
+      this.#protocol.applyAwarenessUpdate(this.awareness, update, this);
+    } catch {
+      // It is not for us.
+    }
+  }
+
   #become(status) {
     if (this.status === status || this.#destroyed) return;
     this.status = status;
@@ -96,7 +124,8 @@ export class SiskinProvider extends Emitter {
   /** The server answers a join with the state; it says nothing to who may not read. */
   async #join() {
     const { name, color } = this.#options.user ?? {};
-    const join = { document_id: this.id, user_id: this.#client.user?.id, user_name: name, user_color: color };
+    const vector = Array.from(this.#Y.encodeStateVector(this.doc));
+    const join = { document_id: this.id, user_id: this.#client.user?.id, user_name: name, user_color: color, vector };
     const answer = await this.#client.tell("ydoc:document:join", join).catch(() => null);
     if (answer?.length === 0 && !this.synced) this.#become("denied");
   }
@@ -108,18 +137,25 @@ export class SiskinProvider extends Emitter {
     this.#protocol.removeAwarenessStates(this.awareness, others, this);
   }
 
-  /** What they have is taken, what they lack is sent. An empty document gets its first content from us, if nobody is faster. */
-  async #state({ state, sessions, content }) {
+  /**
+   * What they have is taken, what they lack is sent. An empty document gets its first content from us, if nobody is faster.
+   * `vector` is what they have without a gap; the state is without what we said that we have. Older servers send all of it.
+   */
+  async #state({ state, sessions, content, vector }) {
+    const Y = this.#Y;
     const theirs = bytes(state);
-    this.sessions = sessions ?? [];
+    const has = vector ? bytes(vector) : Y.encodeStateVectorFromUpdate(theirs);
+    if (vector) this.#answers = true;
+    if (sessions) this.sessions = sessions;
     if (content !== undefined) this.content = content;
     if (this.synced) this.#settled = this.#isSettled();
-    const old = this.#take(theirs);
-    this.#become("synced");
-    const missing = this.#lackedBy(theirs);
+    const old = this.#take(theirs, has);
+    const missing = this.#lackedBy(theirs, has);
+    if (!missing) this.#isSaved();
+    this.#become(this.#refused ? "unsaved" : "synced");
     if (missing && !old) this.#saveLater();
-    if (theirs.length <= EMPTY) await this.#seed(missing ?? this.#firstContent());
-    else if (missing) this.#send(missing);
+    if (has.length <= NOTHING) await this.#seed(missing ?? this.#firstContent());
+    else if (missing) this.#offer(missing);
     this.#greet();
     this.emit("synced");
   }
@@ -129,9 +165,9 @@ export class SiskinProvider extends Emitter {
    * what was saved: there all that we have would stand twice. Ours goes, unless something in it may not have been saved.
    * Whether it went.
    */
-  #take(theirs) {
+  #take(theirs, has) {
     const Y = this.#Y;
-    const known = Y.decodeStateVector(Y.encodeStateVectorFromUpdate(theirs));
+    const known = Y.decodeStateVector(has);
     const ours = Y.decodeStateVector(Y.encodeStateVector(this.doc));
     const old = this.#settled && known.size > 0 && ours.size > 0 && ![...ours.keys()].some((client) => known.has(client));
     if (known.size) this.#settled = false;
@@ -141,26 +177,39 @@ export class SiskinProvider extends Emitter {
   }
 
   #isSettled() {
-    return !this.#pending.length && !this.#sending && !this.#timers.save && Date.now() - this.#changed > SETTLED;
+    return !this.#pending.length && !this.#sending && !this.#refused && !this.#timers.save && Date.now() - this.#changed > SETTLED;
   }
 
-  /** What is in our document and not in this state, as an update; `null` if nothing is. */
-  #lackedBy(theirs) {
+  /** What is in our document and not in theirs, as an update; `null` if nothing is. */
+  #lackedBy(theirs, has) {
     const Y = this.#Y;
-    const other = new Y.Doc();
-    Y.applyUpdate(other, theirs);
-    const same = Y.equalSnapshots(Y.snapshot(other), Y.snapshot(this.doc));
-    const update = same ? null : Y.encodeStateAsUpdate(this.doc, Y.encodeStateVector(other));
-    other.destroy();
-    return update;
+    const known = Y.decodeStateVector(has);
+    const ours = Y.decodeStateVector(Y.encodeStateVector(this.doc));
+    const update = Y.encodeStateAsUpdate(this.doc, has);
+    const more = [...ours].some(([client, clock]) => clock > (known.get(client) ?? 0));
+    if (!more && !deletesMore(Y.decodeUpdate(update).ds, Y.decodeUpdate(theirs).ds)) return null;
+    if (update.length <= LARGE) return update;
+    const lean = new Y.Doc();
+    Y.applyUpdate(lean, Y.encodeStateAsUpdate(this.doc));
+    const less = Y.encodeStateAsUpdate(lean, has);
+    lean.destroy();
+    return less;
+  }
+
+  /** Sends what they lack, unless they did not take as much just now. */
+  #offer(missing) {
+    const { size = Infinity, at = 0 } = this.#refused ?? {};
+    if (missing.length < size || Date.now() - at > HOPE) return this.#send(missing);
+    this.#healLater(HOPE);
   }
 
   async #seed(first) {
     const won = first && (await this.#send(first, { initialize: true }));
     if (!won) return;
-    this.#take(bytes(won));
-    const missing = this.#lackedBy(bytes(won));
-    if (missing) this.#send(missing);
+    const has = this.#Y.encodeStateVectorFromUpdate(bytes(won));
+    this.#take(bytes(won), has);
+    const missing = this.#lackedBy(bytes(won), has);
+    if (missing) this.#offer(missing);
   }
 
   #firstContent() {
@@ -174,10 +223,14 @@ export class SiskinProvider extends Emitter {
 
   #apply(update) {
     this.#Y.applyUpdate(this.doc, bytes(update), this);
+    const { pendingStructs, pendingDs } = this.doc.store;
+    // It builds on something that did not come.
+    if (pendingStructs || pendingDs) this.#compareLater();
   }
 
   #edited(update) {
     this.#pending.push(update);
+    this.#changedHere = true;
     this.#settled = false;
     this.#timers.gather ??= setTimeout(() => this.#flush(), GATHER);
     this.#saveLater();
@@ -193,12 +246,14 @@ export class SiskinProvider extends Emitter {
     clearTimeout(this.#timers.gather);
     this.#timers.gather = undefined;
     const updates = this.#pending.splice(0);
-    if (updates.length && this.synced) this.#send(this.#Y.mergeUpdates(updates));
+    if (!updates.length || !this.synced) return;
+    if (this.#refused) this.#healLater(HEAL);
+    else this.#send(this.#Y.mergeUpdates(updates));
   }
 
   #save() {
     clearTimeout(this.#timers.save);
-    if (!this.#timers.save || !this.synced || !this.#options.content) return;
+    if (!this.#timers.save || !this.synced || this.#refused || !this.#options.content) return;
     this.#timers.save = undefined;
     this.#client.socket.emit("ydoc:document:update", { document_id: this.id, data: this.#options.content(this.doc) });
   }
@@ -210,14 +265,54 @@ export class SiskinProvider extends Emitter {
     const answer = await this.#client.tell("ydoc:document:update", payload).catch(() => null);
     this.#sending -= 1;
     if (!this.synced || this.#destroyed) return;
-    if (answer === null) return this.#compare();
-    this.#become(answer.length ? "synced" : (await this.#isOpen()) ? "readonly" : "denied");
-    return answer[0];
+    // The connection stalls; or the update was lost on its way, while the server answers each.
+    if (answer === null || (!answer.length && this.#answers)) return this.#compareLater();
+    const [taken] = answer;
+    const refused = !answer.length ? "denied" : taken?.stored === false ? taken.reason : taken === null && more.initialize ? this.#told : null;
+    if (!refused) {
+      this.#isSaved();
+      this.#become("synced");
+      return taken;
+    }
+    await this.#isRefused(refused, update.length);
   }
 
-  /** The connection stalls. Once it flows again, the state comes, and shows what is missing where. */
+  #isSaved() {
+    const healed = this.#refused;
+    [this.#refused, this.reason, this.#tries] = [null, null, 0];
+    if (healed) this.#saveLater();
+  }
+
+  /** The server did not take an update, and nothing that builds on it will count. */
+  async #isRefused(reason, size) {
+    // Who typed nothing has nothing to lose: what others deleted is not news to anybody.
+    if (reason === "denied" && !this.#changedHere) return;
+    if (reason === "denied") return this.#become((await this.#isOpen()) ? "readonly" : "denied");
+    this.#refused = { size, at: Date.now() };
+    this.reason = reason;
+    this.#become("unsaved");
+    if (reason === "incomplete") this.#compareLater();
+    else this.#healLater(HOPE);
+  }
+
+  /** Once it flows again, the state comes, and shows what is missing where. */
   #compare() {
-    this.#client.socket.emit("ydoc:document:state", { document_id: this.id });
+    if (!this.synced) return;
+    const vector = Array.from(this.#Y.encodeStateVector(this.doc));
+    this.#client.socket.emit("ydoc:document:state", { document_id: this.id, vector });
+  }
+
+  #compareLater() {
+    this.#timers.compare ??= setTimeout(() => {
+      this.#timers.compare = undefined;
+      this.#compare();
+    }, AGAIN * 2 ** Math.min(this.#tries++, 9));
+  }
+
+  /** The user may have undone what was too much, or there is room again. */
+  #healLater(pause) {
+    clearTimeout(this.#timers.heal);
+    this.#timers.heal = setTimeout(() => this.#compare(), pause);
   }
 
   /** Shows who is here to those who came, or came back: they take only what is newer than what they knew. */
@@ -243,6 +338,22 @@ export class SiskinProvider extends Emitter {
     const update = Array.from(this.#protocol.encodeAwarenessUpdate(this.awareness, clients, states));
     if (this.synced) this.#client.socket.emit("ydoc:awareness:update", { document_id: this.id, update });
   }
+}
+
+/** Whether some of these deletions are not among those. */
+function deletesMore(these, those) {
+  const sorted = (ranges) => [...(ranges ?? [])].sort((one, other) => one.clock - other.clock);
+  for (const [client, ranges] of these.clients) {
+    const known = sorted(those.clients.get(client));
+    let next = 0;
+    let covered = 0;
+    for (const { clock, len } of sorted(ranges)) {
+      covered = Math.max(covered, clock);
+      for (; next < known.length && known[next].clock <= covered; next += 1) covered = Math.max(covered, known[next].clock + known[next].len);
+      if (covered < clock + len) return true;
+    }
+  }
+  return false;
 }
 
 /** Takes everything out of a shared type. */

@@ -184,11 +184,12 @@ export interface ProviderOptions {
 
 /**
  * - `synced`: in step with everybody
+ * - `unsaved`: what was typed here is not saved, for the provider's `reason`; it is sent again by itself when that may help
  * - `readonly`: in step, but there is no write access: what is typed here stays here
  * - `denied`: no access at all
  * - `offline`: edits are kept, and sent once the connection is back
  */
-export type ProviderStatus = "connecting" | "synced" | "readonly" | "denied" | "offline";
+export type ProviderStatus = "connecting" | "synced" | "unsaved" | "readonly" | "denied" | "offline";
 
 export interface ProviderEvents {
   status(status: ProviderStatus): void;
@@ -203,6 +204,11 @@ export declare class SiskinProvider {
   readonly id: string;
   readonly status: ProviderStatus;
   readonly synced: boolean;
+  /**
+   * Why what was typed is not saved (status `unsaved`): `too large`, there is no room in the document; `unavailable`, at the
+   * moment; `incomplete`, something before it was lost and is being sent again; `malformed`.
+   */
+  readonly reason: string | null;
   /** y-protocols' Awareness of the document. */
   readonly awareness: any;
   /** The note as it was saved when the document was opened; who may only read sees nothing else until a writer comes. */

@@ -10,6 +10,7 @@ const NOTE = { title: "Console", access_grants: [{ principal_type: "user", princ
 const WORDS = {
   connecting: "Opening …",
   synced: "In step with everybody.",
+  unsaved: "Not saved: ",
   readonly: "You may read this note, not write it.",
   denied: "There is no such note yet, or you may not read it. Sign in with the API key once, in any window, to make it.",
   offline: "Offline. What you type is merged when the connection is back.",
@@ -77,7 +78,8 @@ class NoteDemo {
   }
 
   #status(status) {
-    say($("note-status"), WORDS[status === "synced" && !this.#mayWrite ? "readonly" : status]);
+    const why = status === "unsaved" ? `${this.#provider.reason}.` : "";
+    say($("note-status"), WORDS[status === "synced" && !this.#mayWrite ? "readonly" : status] + why);
     $("note-text").disabled = (status === "connecting" && this.#mayWrite) || status === "denied";
   }
 

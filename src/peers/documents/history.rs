@@ -5,6 +5,7 @@
 
 use super::compact::{Compacted, compact};
 use super::update::{Contents, inspect};
+use super::vector::{Vector, deletes_more};
 #[cfg(feature = "redis")]
 use crate::ground::tasks::aside;
 use yrs::merge_updates_v1;
@@ -50,12 +51,14 @@ pub struct History {
     blocks: usize,
     /// Bytes that came since the list was squashed.
     fresh: usize,
+    /// What is there without a gap. What came over a gap is in the list, too, and counts once the gap is closed.
+    vector: Vector,
 }
 
 impl History {
     /// Stores an update. Returns what it holds; one that changes nothing is not stored.
     pub fn append(&mut self, update: &[u8]) -> Result<Contents, Rejected> {
-        let contents = check(update)?;
+        let mut contents = check(update)?;
         if contents.is_empty() {
             return Ok(contents);
         }
@@ -66,6 +69,10 @@ impl History {
             return Err(Rejected::TooLarge);
         }
         self.push(update, contents.blocks);
+        contents.missing = self.vector.take(update);
+        if self.vector.is_old() {
+            self.vector = Vector::of(self.state());
+        }
         if self.ends.len() >= SQUASH_AT {
             self.squash_from(self.small_ones());
         }
@@ -87,12 +94,27 @@ impl History {
         self.ends.is_empty()
     }
 
+    pub fn vector(&self) -> &Vector {
+        &self.vector
+    }
+
+    /// What of an update is news, if it is one.
+    pub fn news_of(&mut self, update: &[u8]) -> Option<Vec<u8>> {
+        check(update).ok()?;
+        let rest = self.vector.rest_of(update).ok()?;
+        news(rest, || self.state().to_vec())
+    }
+
     /// Whether it takes long to store an update of so many bytes; without one, to tell the state.
     pub fn takes_long(&self, update: usize) -> bool {
         let merges = match update {
             0 => self.ends.len() > 1,
             // Each block has two bytes at least.
-            _ => self.ends.len() + 1 >= SQUASH_AT || !self.has_room(update, update / 2),
+            _ => {
+                self.ends.len() + 1 >= SQUASH_AT
+                    || !self.has_room(update, update / 2)
+                    || self.vector.missing().is_some()
+            }
         };
         update > LIGHT || (merges && self.size() > LIGHT)
     }
@@ -168,6 +190,15 @@ impl History {
             self.blocks = merged.blocks;
             self.fresh = 0;
         }
+    }
+}
+
+/// What is news in what remains of an update without the blocks that are there: deletions are often known, too.
+pub fn news(rest: Vec<u8>, state: impl FnOnce() -> Vec<u8>) -> Option<Vec<u8>> {
+    let deletes_only = rest.first() == Some(&0) && rest != EMPTY;
+    match deletes_only && !deletes_more(&rest, &state()).ok()? {
+        true => Some(EMPTY.to_vec()),
+        false => Some(rest),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::history::{EMPTY, History, Rejected};
 use super::open::{Entered, Open};
 use super::update::Contents;
+use super::vector::Vector;
 use super::{Seed, Version};
 use crate::ground::tasks::aside_if;
 use crate::socket::Sid;
@@ -131,6 +132,29 @@ impl Memory {
         };
         let state = kept.with(|history| history.takes_long(0), read).await;
         (kept.size.get() > 0).then(|| (state, kept.version.get()))
+    }
+
+    pub async fn news_of(&self, id: &str, update: &[u8]) -> Option<Vec<u8>> {
+        let kept = self.documents.borrow().get(id)?.kept.clone();
+        let (length, update) = (update.len(), update.to_vec());
+        let takes_long = |history: &History| history.takes_long(length) || history.takes_long(0);
+        kept.with(takes_long, move |history| history.news_of(&update))
+            .await
+    }
+
+    pub async fn vector(&self, id: &str) -> Vector {
+        let kept = self.documents.borrow().get(id).map(|d| d.kept.clone());
+        match kept {
+            None => Vector::default(),
+            Some(kept) => kept.with(|_| false, |h| h.vector().clone()).await,
+        }
+    }
+
+    pub fn size(&self, id: &str) -> usize {
+        let documents = self.documents.borrow();
+        documents
+            .get(id)
+            .map_or(0, |document| document.kept.size.get())
     }
 
     /// What its state was when it was read last, if it is still that.

@@ -5,6 +5,7 @@
 //! - [`open`]: what the sessions of this instance have open
 //! - [`history`]: the list of one document
 //! - [`update`], [`reader`]: what an update may be, before yrs sees it
+//! - [`vector`]: what is there without a gap
 //! - [`compact`]: fewer blocks that say the same
 //! - [`bytes`]: updates as JSON
 //!
@@ -26,6 +27,9 @@ mod reader;
 #[cfg(test)]
 mod tests;
 pub mod update;
+pub mod vector;
+#[cfg(test)]
+mod vector_tests;
 
 use crate::peers::outgoing::Outgoing;
 use crate::socket::Sid;
@@ -35,6 +39,7 @@ pub use in_redis::InRedis;
 use memory::Memory;
 use std::rc::Rc;
 use update::Contents;
+use vector::Vector;
 
 /// Documents that a session may have open (contract, limits).
 pub const MAX_OPEN: usize = 20;
@@ -176,6 +181,42 @@ impl SharedDocuments {
             Self::Memory(memory) => memory.version(id),
             #[cfg(feature = "redis")]
             Self::Redis(_) => None,
+        }
+    }
+
+    /// What of an update is news: without the blocks that are stored, and empty if all of it is. `None` when nobody can tell.
+    pub async fn news_of(&self, id: &str, update: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Self::Memory(memory) => memory.news_of(id, update).await,
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.news_of(id, update).await,
+        }
+    }
+
+    /// What is stored without a gap, and whether there is a gap; `None` when nobody can tell.
+    pub async fn vector(&self, id: &str) -> Option<Vector> {
+        match self {
+            Self::Memory(memory) => Some(memory.vector(id).await),
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.vector(id).await,
+        }
+    }
+
+    /// Bytes of its updates, as far as this instance was told.
+    pub fn size(&self, id: &str) -> usize {
+        match self {
+            Self::Memory(memory) => memory.size(id),
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.size(id),
+        }
+    }
+
+    /// Another instance has passed on an update that it has stored.
+    pub fn heard(&self, id: &str, update: impl FnOnce() -> Option<Vec<u8>>) {
+        match self {
+            Self::Memory(_) => {}
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.heard(id, update),
         }
     }
 

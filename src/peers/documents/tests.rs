@@ -11,7 +11,7 @@ use futures_lite::future::{block_on, zip};
 use yrs::updates::decoder::Decode;
 use yrs::{Any, Array, Doc, GetString, Map, ReadTxn, StateVector, Text, Transact, Update};
 
-fn read(updates: &[&[u8]]) -> String {
+pub fn read(updates: &[&[u8]]) -> String {
     let doc = Doc::new();
     let text = doc.get_or_insert_text("t");
     let mut txn = doc.transact_mut();
@@ -65,7 +65,7 @@ fn editor(client: u64) -> Doc {
 }
 
 /// Updates of three editors who exchange what they did now and then, and their common text.
-fn session(seed: u64, keystrokes: usize) -> (Vec<Vec<u8>>, String) {
+pub fn session(seed: u64, keystrokes: usize) -> (Vec<Vec<u8>>, String) {
     let mut random = Random::from(seed);
     let docs: Vec<Doc> = (1..4).map(editor).collect();
     let mut updates: Vec<Vec<u8>> = Vec::new();
@@ -250,7 +250,7 @@ fn invent_id(out: &mut Vec<u8>, random: &mut Random) {
 }
 
 fn invent_block(out: &mut Vec<u8>, random: &mut Random) {
-    let kind = [0, 10, 1, 3, 4, 4, 4, 5, 6, 7, 8][random.below(11)];
+    let kind = [0, 10, 1, 3, 4, 4, 4, 5, 6, 7, 8, 9][random.below(12)];
     if kind == 0 || kind == 10 {
         out.push(kind);
         return put_number(out, 1 + random.below(9) as u64);
@@ -279,6 +279,7 @@ fn invent_block(out: &mut Vec<u8>, random: &mut Random) {
         6 => out.extend([1, b'b', 4, b't', b'r', b'u', b'e']),
         7 => out.extend(types[random.below(6)]),
         8 => out.extend([2, 126, 117, 1, 120]),
+        9 => out.extend([1, b'd', 118, 0]),
         _ => put_bytes(out, &[1, 2, 3]),
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! It comes before yrs, which takes lengths at their word: five bytes that announce 2^27 clients make it reserve
 //! gigabytes, and clocks that overflow make it panic. What gets past here costs yrs no more than its size
-//! suggests. Left out of the format is what editors don't produce and implementations disagree on: JSON content (replaced
-//! by values in 2020), XML hooks, and documents inside documents.
+//! suggests. Left out of the format is what editors don't produce and yrs reads otherwise than Yjs writes it: JSON content (replaced
+//! by values in 2020) and XML hooks.
 
 use super::reader::{BadUpdate, Reader};
 use std::collections::BTreeSet;
@@ -19,6 +19,9 @@ const KIND: u8 = 0x1f;
 const KIND_GC: u8 = 0;
 const KIND_SKIP: u8 = 10;
 
+/// Blocks that cost as much as a document inside of a document.
+const SUBDOCUMENT: usize = 16;
+
 /// What an update holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Contents {
@@ -28,6 +31,8 @@ pub struct Contents {
     pub deletions: usize,
     /// Whether it inserts something that can be seen: text, an embedded thing.
     pub visible: bool,
+    /// What it builds on and the document does not have, once it is stored.
+    pub missing: Option<Id>,
 }
 
 impl Contents {
@@ -52,11 +57,28 @@ pub struct Block<'a> {
     pub len: u64,
     /// All of it.
     pub bytes: &'a [u8],
+    /// The update from here on.
+    pub from: &'a [u8],
+    /// Nothing: those who wrote it don't have what stands here either.
+    pub skip: bool,
     pub origin: Option<Id>,
     pub right_origin: Option<Id>,
+    pub parent: Option<Id>,
     /// Its text, if that is what is in it.
     pub text: Option<&'a str>,
     visible: bool,
+    /// What it costs while it is merged, in blocks.
+    weight: usize,
+}
+
+impl Block<'_> {
+    /// Its last clock.
+    pub fn last(&self) -> Id {
+        Id {
+            clock: self.id.clock + self.len.max(1) - 1,
+            ..self.id
+        }
+    }
 }
 
 /// Checks an update from end to end.
@@ -65,15 +87,15 @@ pub struct Block<'a> {
 /// When it is not one that yrs can be trusted with.
 pub fn inspect(bytes: &[u8]) -> Result<Contents, BadUpdate> {
     let mut contents = Contents::default();
-    let deletions = walk(
+    let rest = walk(
         bytes,
         || {},
         |block| {
-            contents.blocks += 1;
+            contents.blocks += block.weight;
             contents.visible |= block.visible;
         },
     )?;
-    contents.deletions = inspect_deletions(deletions)?;
+    deletions(rest, |_, _, _| contents.deletions += 1)?;
     Ok(contents)
 }
 
@@ -105,12 +127,13 @@ pub fn walk<'a>(
     Ok(reader.rest())
 }
 
-fn inspect_deletions(bytes: &[u8]) -> Result<usize, BadUpdate> {
+/// Calls with each range that is deleted: client, clock and length. They are the last thing in an update.
+pub fn deletions(bytes: &[u8], mut range: impl FnMut(u64, u64, u64)) -> Result<(), BadUpdate> {
     let mut reader = Reader::new(bytes);
     let mut clients = BTreeSet::new();
-    let mut ranges = 0;
     for _ in 0..reader.count(2)? {
-        if !clients.insert(reader.number()?) {
+        let client = reader.number()?;
+        if !clients.insert(client) {
             return Err(BadUpdate);
         }
         let mut end = 0;
@@ -120,26 +143,31 @@ fn inspect_deletions(bytes: &[u8]) -> Result<usize, BadUpdate> {
                 return Err(BadUpdate);
             }
             end = clock + len;
-            ranges += 1;
+            range(client, clock, len);
         }
     }
     match reader.rest() {
-        [] => Ok(ranges),
+        [] => Ok(()),
         _ => Err(BadUpdate),
     }
 }
 
-fn read_block<'a>(reader: &mut Reader<'a>, id: Id) -> Result<Block<'a>, BadUpdate> {
+/// Reads the block that begins here.
+pub fn read_block<'a>(reader: &mut Reader<'a>, id: Id) -> Result<Block<'a>, BadUpdate> {
     let start = reader.rest();
     let info = reader.byte()?;
     let mut block = Block {
         id,
         len: 0,
         bytes: start,
+        from: start,
+        skip: info == KIND_SKIP,
         origin: None,
         right_origin: None,
+        parent: None,
         text: None,
         visible: false,
+        weight: 1,
     };
     match info {
         KIND_GC | KIND_SKIP => block.len = reader.number()?,
@@ -164,7 +192,7 @@ fn read_item<'a>(
     if info & (HAS_ORIGIN | HAS_RIGHT_ORIGIN) == 0 {
         match reader.number()? {
             1 => drop(reader.text()?),
-            0 => drop(read_id(reader)?),
+            0 => block.parent = Some(read_id(reader)?),
             _ => return Err(BadUpdate),
         }
         if info & HAS_PARENT_SUB != 0 {
@@ -217,6 +245,13 @@ fn read_content<'a>(
             }
             block.len = values as u64;
             block.visible = true;
+        }
+        // A document inside of this one: its name and its options. yrs makes one of it.
+        9 => {
+            reader.text()?;
+            reader.value()?;
+            block.visible = true;
+            block.weight = SUBDOCUMENT;
         }
         _ => return Err(BadUpdate),
     }

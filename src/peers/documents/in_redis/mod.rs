@@ -10,11 +10,13 @@
 mod scripts;
 mod sessions;
 mod squash;
+mod vectors;
 
 use super::bytes::ints;
 use super::history::{LIGHT, MAX_BLOCKS, MAX_BYTES, Rejected, SQUASH_AT, check_aside};
 use super::open::Open;
 use super::update::Contents;
+use super::vector::Vector;
 use super::{Away, Seed, Tell};
 use crate::ground::tasks::{Executor, Tasks, aside_if};
 use crate::metrics::{self, Counter};
@@ -39,6 +41,8 @@ struct Known {
     /// Blocks of its updates: what was counted when it was merged last, and what came from here since.
     blocks: usize,
     squashing: bool,
+    /// What is stored without a gap, while that is known.
+    vector: Option<Vector>,
 }
 
 /// The documents.
@@ -91,7 +95,7 @@ impl InRedis {
         update: &[u8],
         tell: Tell<'_>,
     ) -> Result<Contents, Rejected> {
-        let contents = check_aside(update).await?;
+        let mut contents = check_aside(update).await?;
         if contents.is_empty() {
             return Ok(contents);
         }
@@ -107,7 +111,10 @@ impl InRedis {
             stored => stored,
         };
         match stored {
-            Stored::Now => Ok(contents),
+            Stored::Now => {
+                contents.missing = self.take(id, update).await;
+                Ok(contents)
+            }
             Stored::Full | Stored::NotFirst => Err(Rejected::TooLarge),
         }
     }
@@ -118,7 +125,7 @@ impl InRedis {
         update: &[u8],
         tell: Tell<'_>,
     ) -> Result<Seed, Rejected> {
-        let contents = match check_aside(update).await {
+        let mut contents = match check_aside(update).await {
             // An offer that is none wins nothing, but whoever makes it learns what there is.
             Err(rejected) => {
                 let state = self.state(id).await?;
@@ -134,7 +141,10 @@ impl InRedis {
                 outgoing: tell(),
             };
             match self.store(id, &new).await? {
-                Stored::Now => return Ok(Seed::Won(contents)),
+                Stored::Now => {
+                    contents.missing = self.take(id, update).await;
+                    return Ok(Seed::Won(contents));
+                }
                 Stored::Full => return Err(Rejected::TooLarge),
                 Stored::NotFirst => {}
             }
@@ -155,14 +165,25 @@ impl InRedis {
         let updates = read.map_err(|fault| self.fault(id, &fault))?;
         self.away.set(false);
         if updates.is_empty() {
+            self.with_known(id, |known| known.vector = Some(Vector::default()));
             return Ok(None);
         }
         let (name, large) = (id.to_owned(), is_large(&updates));
-        let merge = move || merge_all(&updates).or_else(|| merge_good(&name, &updates));
-        let Some(merged) = aside_if(large, merge).await else {
+        let merge = move || {
+            let merged = merge_all(&updates).or_else(|| merge_good(&name, &updates))?;
+            let vector = Vector::of(&merged.bytes);
+            Some((merged, vector))
+        };
+        let Some((merged, vector)) = aside_if(large, merge).await else {
             return Ok(None);
         };
-        self.with_known(id, |known| known.blocks = merged.blocks);
+        self.with_known(id, |known| {
+            known.blocks = merged.blocks;
+            known.size = known.size.max(merged.bytes.len());
+            // What came meanwhile is in the one that was known.
+            let known = known.vector.get_or_insert_default();
+            known.renew(vector);
+        });
         Ok(Some(merged.bytes))
     }
 
@@ -192,6 +213,9 @@ impl InRedis {
     pub async fn missed(&self) -> Vec<Rc<str>> {
         let heard = self.redis.heard_anew(self.heard.get()).await;
         self.heard.set(heard);
+        let mut known = self.known.borrow_mut();
+        known.values_mut().for_each(|known| known.vector = None);
+        drop(known);
         let open: BTreeSet<Rc<str>> = self.open.all().into_iter().map(|(id, _)| id).collect();
         open.into_iter().collect()
     }

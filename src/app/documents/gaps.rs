@@ -1,0 +1,249 @@
+//! What a document lacks and its senders have: they are asked for it, each in the way that its program understands.
+//!
+//! Our provider says at its join what it has, and is told what is here. The page of Open WebUI sends all it has when it is
+//! told that there is nothing, which is done only where there is something: so nobody writes first content on top of it.
+
+use super::Documents;
+use super::broadcast::text;
+use super::name::Document;
+use super::states::STATE;
+use crate::ground::rooms;
+use crate::ground::tasks::Tasks;
+use crate::peers::documents::bytes::{ints, read_bytes};
+use crate::peers::documents::update::Id;
+use crate::socket::{Args, Sid, Target, To};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use smol::Timer;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// How long after it was asked a sender is asked again, while the gap is there.
+const AGAIN: [Duration; 3] = [
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+];
+/// Who did not help is asked once more when it sends on, so long after that.
+const REST: Duration = Duration::from_secs(60);
+/// A document of so many bytes is asked for whenever a page comes: it may have been edited while it was away.
+const SMALL: usize = 64 << 10;
+
+/// Those who have documents open here.
+pub struct Gaps {
+    sessions: RefCell<HashMap<Sid, Vec<Editor>>>,
+    asking: Tasks,
+}
+
+/// A session with one document.
+struct Editor {
+    id: String,
+    /// It is our provider, or one that understands as much.
+    syncs: bool,
+    /// It has shown its cursor.
+    greeted: bool,
+    /// It is being asked.
+    asked: bool,
+    /// It was told of a gap: its next update may be all it has.
+    told: bool,
+    /// What it was asked for last in vain, and when.
+    vain: Option<(Id, Instant)>,
+    /// An update of it could not be stored, for no fault of its own.
+    owed: bool,
+}
+
+impl Gaps {
+    pub fn new(asking: Tasks) -> Self {
+        Self {
+            sessions: RefCell::default(),
+            asking,
+        }
+    }
+
+    /// `writes`: it may have something that the document lacks.
+    pub fn opened(&self, sid: Sid, document: &Document, syncs: bool, writes: bool) {
+        self.closed(sid, document);
+        let mut sessions = self.sessions.borrow_mut();
+        sessions.entry(sid).or_default().push(Editor {
+            id: document.id.clone(),
+            syncs,
+            greeted: syncs || !writes,
+            asked: false,
+            told: false,
+            vain: None,
+            owed: false,
+        });
+    }
+
+    pub fn closed(&self, sid: Sid, document: &Document) {
+        let mut sessions = self.sessions.borrow_mut();
+        if let Some(open) = sessions.get_mut(&sid) {
+            open.retain(|editor| editor.id != document.id);
+            if open.is_empty() {
+                sessions.remove(&sid);
+            }
+        }
+    }
+
+    fn with<T>(&self, sid: Sid, id: &str, change: impl FnOnce(&mut Editor) -> T) -> Option<T> {
+        let mut sessions = self.sessions.borrow_mut();
+        let open = sessions.get_mut(&sid)?;
+        open.iter_mut().find(|editor| editor.id == id).map(change)
+    }
+
+    /// Whether the session may be asked for this now; then it is, until it is no more.
+    fn begin(&self, sid: Sid, id: &str, missing: Id) -> bool {
+        let now = Instant::now();
+        let begin = self.with(sid, id, |editor| {
+            let vain = editor
+                .vain
+                .is_some_and(|(what, when)| what == missing && now.duration_since(when) < REST);
+            let begins = !editor.asked && !vain;
+            editor.asked |= begins;
+            begins
+        });
+        begin == Some(true)
+    }
+
+    /// Whether the session was told of a gap since this was asked last.
+    pub fn was_told(&self, sid: Sid, document: &Document) -> bool {
+        let told = |editor: &mut Editor| std::mem::take(&mut editor.told);
+        self.with(sid, &document.id, told) == Some(true)
+    }
+
+    /// An update of the session could not be stored at the moment.
+    pub fn owes(&self, sid: Sid, document: &Document) {
+        self.with(sid, &document.id, |editor| editor.owed = true);
+    }
+}
+
+impl Documents {
+    /// A session's update builds on something that is not here: it is asked for it, and after 2, 4 and 8 s again.
+    pub(super) fn close_gap(&'static self, sid: Sid, document: &Document, missing: Id) {
+        if !self.gaps.begin(sid, &document.id, missing) {
+            return;
+        }
+        let document = Document::new(&document.id);
+        log::debug!("{sid} builds on what {:?} lacks", document.id);
+        let ask = async move {
+            let mut left = Some(missing);
+            let pauses = AGAIN.into_iter().map(Some).chain([None]);
+            for pause in pauses {
+                left = self.ask(sid, &document).await;
+                let (Some(_), Some(pause)) = (left, pause) else {
+                    break;
+                };
+                Timer::after(pause).await;
+            }
+            self.gaps.with(sid, &document.id, |editor| {
+                editor.asked = false;
+                editor.vain = left.map(|left| (left, Instant::now()));
+            });
+        };
+        self.gaps.asking.spawn("closes a gap", ask);
+    }
+
+    /// Asks a session for what it has and the document lacks, if there is a gap. Returns what is missing.
+    async fn ask(&self, sid: Sid, document: &Document) -> Option<Id> {
+        let vector = self.core.documents.vector(&document.id).await?;
+        let missing = vector.missing()?;
+        let told = vector.encode();
+        self.tell_of_gap(sid, document, &told).then_some(missing)
+    }
+
+    /// `false` when it does not have the document open any more.
+    fn tell_of_gap(&self, sid: Sid, document: &Document, vector: &[u8]) -> bool {
+        let syncs = self.gaps.with(sid, &document.id, |editor| {
+            editor.told = true;
+            editor.syncs
+        });
+        let (Some(syncs), Ok(())) = (syncs, self.check_open(sid, document)) else {
+            return false;
+        };
+        let mut json = format!(r#"{{"document_id":{},"state":[0,0]"#, text(&document.id));
+        if syncs {
+            json = json + r#","vector":"# + &ints(vector);
+        }
+        let args = Args::from_json(json + "}");
+        self.core.hub.emit(&Target::sid(sid), STATE, &args);
+        true
+    }
+
+    /// A session shows its cursor. The first time, if it is a page that may have been edited while it was away, it is asked.
+    pub(super) fn greeted(&'static self, sid: Sid, document: &Document, cursor: &[u8]) {
+        let first = |editor: &mut Editor| !std::mem::replace(&mut editor.greeted, true);
+        if self.gaps.with(sid, &document.id, first) != Some(true) {
+            return;
+        }
+        // Pages write cursors as JSON, under the number that their client has in the document.
+        let Some(page) = std::str::from_utf8(cursor).ok().and_then(Page::read) else {
+            return;
+        };
+        let document = Document::new(&document.id);
+        self.gaps.asking.spawn("greets a page", async move {
+            let id = &document.id;
+            let Some(vector) = self.core.documents.vector(id).await else {
+                return;
+            };
+            let told = vector.encode();
+            let away = page.moved || vector.knows(page.client);
+            if told.len() > 1 && (away || self.core.documents.size(id) <= SMALL) {
+                self.tell_of_gap(sid, &document, &told);
+            }
+        });
+    }
+
+    /// The document can be changed again: who was refused meanwhile, and does not see it from the state, is asked.
+    pub(super) fn collect(&self, document: &Document) {
+        for sid in self.core.hub.members(&document.room) {
+            let owed = |editor: &mut Editor| std::mem::take(&mut editor.owed) && !editor.syncs;
+            if self.gaps.with(sid, &document.id, owed) == Some(true) {
+                self.tell_of_gap(sid, document, &[]);
+            }
+        }
+    }
+
+    /// An event was emitted to sockets here: a document's update of another instance is stored.
+    pub fn emitted(&self, target: &Target<'_>, event: &str, args: &Args<'_>) {
+        #[derive(Deserialize)]
+        struct Told<'a> {
+            #[serde(borrow)]
+            update: &'a RawValue,
+            #[serde(borrow)]
+            socket_id: Option<&'a RawValue>,
+        }
+        let To::Room(room) = target.to else { return };
+        if event != super::broadcast::UPDATE || self.core.peers.is_alone() {
+            return;
+        }
+        let (Some(id), Some(told)) = (rooms::document(room), args.object::<Told<'_>>()) else {
+            return;
+        };
+        let sid = told
+            .socket_id
+            .and_then(|sid| Sid::parse(sid.get().trim_matches('"')));
+        if sid.is_some_and(|sid| self.core.hub.is_connected(sid)) {
+            return;
+        }
+        let update = || read_bytes(told.update.get(), args.attachments());
+        self.core.documents.heard(id, update);
+    }
+}
+
+/// What a page's cursor says of it.
+struct Page {
+    client: u64,
+    /// It was in the text before.
+    moved: bool,
+}
+
+impl Page {
+    fn read(cursor: &str) -> Option<Self> {
+        let (client, rest) = cursor.strip_prefix("{\"")?.split_once('"')?;
+        Some(Self {
+            client: client.parse().ok()?,
+            moved: rest.contains("\"cursor\":"),
+        })
+    }
+}

@@ -1,0 +1,101 @@
+//! A change of a document that could not be taken: its sender is told, in the event `error` and in the ack.
+
+use super::broadcast::text;
+use super::name::Document;
+use super::{Documents, Fault};
+use crate::peers::documents::Rejected;
+use crate::socket::{Args, Sid, Target};
+use log::Level;
+
+/// Why an update is not stored, as clients are told.
+const MALFORMED: &str = "malformed";
+const TOO_LARGE: &str = "too large";
+const AWAY: &str = "unavailable";
+const DENIED: &str = "denied";
+/// It is kept, and counts once what it builds on has come.
+pub const INCOMPLETE: &str = "incomplete";
+
+/// What was sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// An update, as the first content: its ack is the state, or null.
+    First,
+    /// Another update.
+    Change,
+    /// Fields alone.
+    Fields,
+}
+
+impl Documents {
+    /// The sender may not change the document, or nobody can tell. Returns the ack.
+    ///
+    /// # Errors
+    /// The same fault, where nothing but fields was sent.
+    pub fn refuse_sender(
+        &self,
+        sid: Sid,
+        document: &Document,
+        kind: Kind,
+        fault: Fault,
+    ) -> Result<Args<'static>, Fault> {
+        let (reason, message) = match fault {
+            _ if kind == Kind::Fields => return Err(fault),
+            Fault::Denied(_) => (DENIED, "You may not change this document"),
+            Fault::Unavailable(_) => (AWAY, "The document can't be changed at the moment"),
+            _ => return Err(fault),
+        };
+        log::debug!("{sid} may not change {:?}: {fault:?}", document.id);
+        self.tell(sid, document, reason, message);
+        Ok(match kind {
+            Kind::First => Args::from_json("null"),
+            _ => not_stored(reason),
+        })
+    }
+
+    /// The update can't be stored. Returns the ack.
+    pub(super) fn refuse(
+        &self,
+        sid: Sid,
+        document: &Document,
+        rejected: Rejected,
+    ) -> Args<'static> {
+        let (core, id) = (self.core, &document.id);
+        let (reason, message) = match rejected {
+            Rejected::Malformed => {
+                let level = core.limit_reached(sid, "document update", Level::Info);
+                log::log!(level, "{sid} sent an update of {id:?} that is none");
+                (MALFORMED, "The change is no update of a document")
+            }
+            Rejected::TooLarge => {
+                let level = core.limit_reached(sid, "bytes of a document", Level::Info);
+                log::log!(
+                    level,
+                    "{sid} sent an update of {id:?} that it has no room for"
+                );
+                (TOO_LARGE, "The document is too large")
+            }
+            // Nobody else gets to see what is not stored: whoever opens the document later would miss it for good, and
+            // with it all that builds on it. The sender still has it, and is asked for it when it can be stored.
+            Rejected::Away => {
+                crate::metrics::refused("documents unavailable");
+                log::debug!("{sid} sent an update of {id:?} that can't be stored now");
+                self.gaps.owes(sid, document);
+                (AWAY, "The document can't be changed at the moment")
+            }
+        };
+        self.tell(sid, document, reason, message);
+        not_stored(reason)
+    }
+
+    fn tell(&self, sid: Sid, document: &Document, reason: &str, message: &str) {
+        let (id, message) = (text(&document.id), text(message));
+        let json = format!(r#"{{"message":{message},"document_id":{id},"reason":"{reason}"}}"#);
+        let args = Args::from_json(json);
+        self.core.hub.emit(&Target::sid(sid), "error", &args);
+    }
+}
+
+/// The ack of an update that is not stored.
+pub fn not_stored(reason: &str) -> Args<'static> {
+    Args::from_json(format!(r#"{{"stored":false,"reason":"{reason}"}}"#))
+}

@@ -1,0 +1,81 @@
+//! What of a document is there without a gap, as far as this instance was told.
+
+use super::InRedis;
+use crate::ground::tasks::aside_if;
+use crate::peers::documents::history::{EMPTY, LIGHT, check, news};
+use crate::peers::documents::update::Id;
+use crate::peers::documents::vector::Vector;
+
+impl InRedis {
+    /// An update was stored from here. Returns what it builds on and is not stored: then it was looked in Redis, too.
+    pub(super) async fn take(&self, id: &str, update: &[u8]) -> Option<Id> {
+        let mut known = (None, true);
+        if update.len() <= LIGHT {
+            self.with_known(id, |document| {
+                if let Some(vector) = &mut document.vector {
+                    let before = vector.missing();
+                    let missing = vector.take(update);
+                    known = (
+                        missing,
+                        vector.is_old() || missing.is_some() && before.is_none(),
+                    );
+                }
+            });
+        }
+        match known {
+            (missing, false) => missing,
+            _ => self.read_vector(id).await?.missing(),
+        }
+    }
+
+    /// See [`crate::peers::documents::SharedDocuments::heard`].
+    pub fn heard(&self, id: &str, update: impl FnOnce() -> Option<Vec<u8>>) {
+        self.with_known(id, |known| {
+            if let Some(vector) = &mut known.vector {
+                // What takes long is read when somebody has to know.
+                let taken = update().filter(|update| update.len() <= LIGHT);
+                let taken = taken.filter(|update| check(update).is_ok());
+                taken.as_ref().map(|update| vector.take(update));
+                if taken.is_none() || vector.is_old() {
+                    known.vector = None;
+                }
+            }
+        });
+    }
+
+    pub fn size(&self, id: &str) -> usize {
+        self.known.borrow().get(id).map_or(0, |known| known.size)
+    }
+
+    pub async fn vector(&self, id: &str) -> Option<Vector> {
+        match self.known_vector(id) {
+            Some(vector) if vector.missing().is_none() => Some(vector),
+            _ => self.read_vector(id).await,
+        }
+    }
+
+    pub async fn news_of(&self, id: &str, update: &[u8]) -> Option<Vec<u8>> {
+        let (vector, update) = (self.vector(id).await?, update.to_vec());
+        let large = update.len() > LIGHT;
+        let rest = aside_if(large, move || {
+            check(&update).ok()?;
+            vector.rest_of(&update).ok()
+        });
+        let rest = rest.await?;
+        if rest.first() != Some(&0) || rest == EMPTY {
+            return Some(rest);
+        }
+        let state = self.state(id).await.ok()?;
+        let state = state.unwrap_or_else(|| EMPTY.to_vec());
+        aside_if(state.len() > LIGHT, move || news(rest, || state)).await
+    }
+
+    fn known_vector(&self, id: &str) -> Option<Vector> {
+        self.known.borrow().get(id)?.vector.clone()
+    }
+
+    async fn read_vector(&self, id: &str) -> Option<Vector> {
+        self.state(id).await.ok()?;
+        self.known_vector(id)
+    }
+}

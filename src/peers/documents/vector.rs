@@ -1,0 +1,289 @@
+//! What is there of a document without a gap: for each client the clock before which everything has come, with all that it
+//! builds on. So an update shows by itself whether something is missing before it.
+
+use super::reader::{BadUpdate, Reader, put_number};
+use super::update::{Block, Id, deletions, read_block, walk};
+use std::collections::BTreeMap;
+
+/// The clocks, and what is missing.
+#[derive(Clone, Debug, Default)]
+pub struct Vector {
+    clocks: BTreeMap<u64, u64>,
+    /// By client the first thing that something builds on and that has not come.
+    missing: BTreeMap<u64, u64>,
+    /// Something of that has come.
+    old: bool,
+}
+
+/// The blocks of one client that can't be taken yet: the first of them, and how many come after it.
+struct Stalled<'a> {
+    block: Block<'a>,
+    more: usize,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Waits,
+    /// Others wait for it.
+    Busy,
+    /// All of it is taken, or the rest never will be.
+    Over,
+}
+
+impl Vector {
+    /// The vector of a document that is this one update.
+    pub fn of(update: &[u8]) -> Self {
+        let mut vector = Self::default();
+        vector.take(update);
+        vector
+    }
+
+    /// Reads a state vector as Yjs writes it.
+    pub fn decode(bytes: &[u8]) -> Result<Self, BadUpdate> {
+        let mut reader = Reader::new(bytes);
+        let mut vector = Self::default();
+        for _ in 0..reader.count(2)? {
+            vector.clocks.insert(reader.number()?, reader.number()?);
+        }
+        Ok(vector)
+    }
+
+    /// As Yjs reads it.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(1 + 9 * self.clocks.len());
+        put_number(&mut bytes, self.clocks.len() as u64);
+        for (client, clock) in &self.clocks {
+            put_number(&mut bytes, *client);
+            put_number(&mut bytes, *clock);
+        }
+        bytes
+    }
+
+    /// Another one was made of everything that is stored.
+    #[cfg(feature = "redis")]
+    pub fn renew(&mut self, other: Self) {
+        for (client, clock) in other.clocks {
+            let known = self.clocks.entry(client).or_default();
+            *known = (*known).max(clock);
+        }
+        self.old = false;
+        self.missing = other.missing;
+        let known = &self.clocks;
+        let there = |client: &u64| known.get(client).copied().unwrap_or(0);
+        self.missing.retain(|client, clock| *clock >= there(client));
+    }
+
+    /// Has the client written something?
+    pub fn knows(&self, client: u64) -> bool {
+        self.clocks.contains_key(&client)
+    }
+
+    /// The first thing that is missing.
+    pub fn missing(&self) -> Option<Id> {
+        let (client, clock) = self.missing.first_key_value()?;
+        Some(Id {
+            client: *client,
+            clock: *clock,
+        })
+    }
+
+    /// Whether what was missing has come, so that all must be looked at again.
+    pub fn is_old(&self) -> bool {
+        self.old
+    }
+
+    /// Takes a checked update: as far as nothing before it is missing. If something is, returns the first thing that is missing
+    /// in the document.
+    pub fn take(&mut self, update: &[u8]) -> Option<Id> {
+        let mut stalled: Vec<Stalled<'_>> = Vec::new();
+        let rest = walk(
+            update,
+            || {},
+            |block| match stalled.last_mut() {
+                Some(last) if last.block.id.client == block.id.client => last.more += 1,
+                _ if self.lacked_by(&block).is_none() => self.add(&block),
+                _ => stalled.push(Stalled {
+                    block,
+                    more: 0,
+                    state: State::Waits,
+                }),
+            },
+        );
+        let mut complete = self.settle(stalled);
+        if let Ok(rest) = rest {
+            let _ = deletions(rest, |client, clock, len| {
+                let last = Id {
+                    client,
+                    clock: clock + len - 1,
+                };
+                if !self.has(last) {
+                    complete = false;
+                    self.misses(last);
+                }
+            });
+        }
+        if complete { None } else { self.missing() }
+    }
+
+    /// Takes what waits for each other, as far as it can be. Whether that is all of it.
+    fn settle(&mut self, mut stalled: Vec<Stalled<'_>>) -> bool {
+        let mut complete = true;
+        stalled.sort_unstable_by_key(|one| one.block.id.client);
+        for root in 0..stalled.len() {
+            // Who waits for whom, and up to which clock.
+            let mut waiting = vec![(root, u64::MAX)];
+            while let Some((index, until)) = waiting.last().copied() {
+                let Some(one) = stalled.get_mut(index) else {
+                    break;
+                };
+                let id = one.block.id;
+                let enough = self.has(Id { clock: until, ..id });
+                if one.state == State::Over || enough {
+                    if one.state == State::Busy {
+                        one.state = State::Waits;
+                    }
+                    waiting.pop();
+                    continue;
+                }
+                one.state = State::Busy;
+                let Some(lacked) = self.lacked_by(&one.block) else {
+                    self.add(&one.block);
+                    one.go_on();
+                    continue;
+                };
+                let other = stalled.binary_search_by_key(&lacked.client, |one| one.block.id.client);
+                let other = other.ok().filter(|other| {
+                    stalled
+                        .get(*other)
+                        .is_some_and(|other| other.state == State::Waits)
+                });
+                match other {
+                    Some(other) => waiting.push((other, lacked.clock)),
+                    None => {
+                        complete = false;
+                        self.misses(lacked);
+                        if let Some(one) = stalled.get_mut(index) {
+                            one.state = State::Over;
+                        }
+                    }
+                }
+            }
+        }
+        complete
+    }
+
+    /// The rest of an update: what is not here yet, with all its deletions.
+    pub fn rest_of(&self, update: &[u8]) -> Result<Vec<u8>, BadUpdate> {
+        // Of each client's: the first block that is kept, how many there are, and where they end.
+        let mut kept: Vec<(Block<'_>, u64, usize)> = Vec::new();
+        let deletions = walk(
+            update,
+            || {},
+            |block| {
+                let end = block.from.len() - block.bytes.len();
+                match kept.last_mut() {
+                    Some((first, count, last)) if first.id.client == block.id.client => {
+                        (*count, *last) = (*count + 1, end);
+                    }
+                    _ if block.skip || self.has(block.last()) => {}
+                    _ => kept.push((block, 1, end)),
+                }
+            },
+        )?;
+        let mut rest = Vec::new();
+        put_number(&mut rest, kept.len() as u64);
+        for (first, count, end) in kept {
+            put_number(&mut rest, count);
+            put_number(&mut rest, first.id.client);
+            put_number(&mut rest, first.id.clock);
+            let len = first.from.len() - end;
+            rest.extend_from_slice(first.from.get(..len).ok_or(BadUpdate)?);
+        }
+        rest.extend_from_slice(deletions);
+        Ok(rest)
+    }
+
+    /// What must come before this block.
+    fn lacked_by(&self, block: &Block<'_>) -> Option<Id> {
+        if self.has(block.last()) {
+            return None;
+        }
+        if block.skip {
+            return Some(block.last());
+        }
+        let before = block
+            .id
+            .clock
+            .checked_sub(1)
+            .map(|clock| Id { clock, ..block.id });
+        if let Some(before) = before.filter(|before| !self.has(*before)) {
+            return Some(before);
+        }
+        let before = [block.origin, block.right_origin, block.parent];
+        before.into_iter().flatten().find(|id| !self.has(*id))
+    }
+
+    fn add(&mut self, block: &Block<'_>) {
+        let clock = self.clocks.entry(block.id.client).or_default();
+        *clock = (*clock).max(block.last().clock + 1);
+        let awaited = self.missing.get(&block.id.client);
+        self.old |= awaited.is_some_and(|awaited| awaited < clock);
+    }
+
+    /// Something builds on this, which is not here.
+    fn misses(&mut self, id: Id) {
+        let first = self.missing.entry(id.client).or_insert(id.clock);
+        *first = (*first).min(id.clock);
+    }
+
+    fn has(&self, id: Id) -> bool {
+        self.clocks
+            .get(&id.client)
+            .is_some_and(|clock| id.clock < *clock)
+    }
+}
+
+impl Stalled<'_> {
+    /// Its block is taken: the next one.
+    fn go_on(&mut self) {
+        let after = self.block.from.get(self.block.bytes.len()..);
+        let id = Id {
+            clock: self.block.last().clock + 1,
+            ..self.block.id
+        };
+        let next = after.filter(|_| self.more > 0);
+        match next.map(|bytes| read_block(&mut Reader::new(bytes), id)) {
+            Some(Ok(block)) => {
+                self.block = block;
+                self.more -= 1;
+            }
+            _ => self.state = State::Over,
+        }
+    }
+}
+
+/// Whether an update deletes something that the state does not: both checked.
+pub fn deletes_more(update: &[u8], state: &[u8]) -> Result<bool, BadUpdate> {
+    let mut known = Vec::new();
+    let rest = walk(state, || {}, |_| {})?;
+    deletions(rest, |client, clock, len| known.push((client, clock, len)))?;
+    known.sort_unstable();
+    let mut more = false;
+    let rest = walk(update, || {}, |_| {})?;
+    deletions(rest, |client, clock, len| {
+        let first = known.partition_point(|(c, start, len)| (*c, start + len) <= (client, clock));
+        let mut covered = clock;
+        for (c, start, len) in known.iter().skip(first) {
+            if *c != client || *start > covered {
+                break;
+            }
+            covered = start + len;
+            if covered >= clock + len {
+                break;
+            }
+        }
+        more |= covered < clock + len;
+    })?;
+    Ok(more)
+}

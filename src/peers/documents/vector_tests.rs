@@ -1,0 +1,115 @@
+//! The vector against yrs: what is there without a gap, and what of an update is news.
+
+use super::history::{EMPTY, History};
+use super::tests::{read, session};
+use super::vector::Vector;
+use crate::ground::random_input::Random;
+use yrs::updates::decoder::Decode;
+use yrs::updates::encoder::Encode;
+use yrs::{Doc, ReadTxn, StateVector, Transact, Update};
+
+fn shuffled(updates: &[Vec<u8>], random: &mut Random) -> Vec<Vec<u8>> {
+    let mut shuffled = updates.to_vec();
+    for index in (1..shuffled.len()).rev() {
+        shuffled.swap(index, random.below(index + 1));
+    }
+    shuffled
+}
+
+/// A document of yrs, and what it has without a gap.
+fn yrs_has(updates: &[Vec<u8>]) -> StateVector {
+    let doc = Doc::new();
+    let mut txn = doc.transact_mut();
+    for update in updates {
+        txn.apply_update(Update::decode_v1(update).unwrap())
+            .unwrap();
+    }
+    txn.state_vector()
+}
+
+fn ours(vector: &Vector) -> StateVector {
+    StateVector::decode_v1(&vector.encode()).unwrap()
+}
+
+#[test]
+fn what_comes_in_any_order_counts_once_nothing_before_it_is_missing() {
+    for seed in 1..6 {
+        let mut random = Random::from(seed);
+        let (updates, _) = session(seed, 300);
+        let mut late = shuffled(&updates, &mut random);
+        let last = late.split_off(290);
+        let mut history = History::default();
+        for update in &late {
+            history.append(update).unwrap();
+        }
+        assert!(history.vector().missing().is_some());
+        for update in &last {
+            history.append(update).unwrap();
+        }
+        assert_eq!(ours(history.vector()), yrs_has(&updates));
+        assert_eq!(history.vector().missing(), None);
+    }
+}
+
+#[test]
+fn a_lost_update_is_missed_by_what_builds_on_it_alone() {
+    for seed in 1..40 {
+        let (mut updates, _) = session(seed, 60);
+        let complete = yrs_has(&updates);
+        let lost = updates.remove(Random::from(seed).below(50));
+        let mut history = History::default();
+        let mut missed = 0;
+        for update in &updates {
+            missed += usize::from(history.append(update).unwrap().missing.is_some());
+        }
+        let lacks = ours(history.vector()) != complete;
+        assert_eq!(
+            (missed > 0, lacks),
+            (lacks, history.vector().missing().is_some())
+        );
+        let contents = history.append(&lost).unwrap();
+        assert_eq!(contents.missing, None);
+        assert_eq!(ours(history.vector()), complete);
+        assert_eq!(history.vector().missing(), None);
+    }
+}
+
+#[test]
+fn news_is_what_was_not_there_and_nothing_else() {
+    for seed in 1..20 {
+        let (updates, text) = session(seed, 200);
+        let (half, _) = updates.split_at(Random::from(seed).below(200));
+        let mut history = History::default();
+        for update in half {
+            history.append(update).unwrap();
+        }
+        let doc = Doc::new();
+        for update in &updates {
+            let update = Update::decode_v1(update).unwrap();
+            doc.transact_mut().apply_update(update).unwrap();
+        }
+        let all = doc.transact().encode_diff_v1(&StateVector::default());
+        let news = history.news_of(&all).unwrap();
+        assert!(half.len() < 20 || news.len() < all.len());
+        assert_eq!(read(&[history.state(), &news]), text);
+        history.append(&news).unwrap();
+        assert_eq!(read(&[history.state()]), text);
+        assert_eq!(history.news_of(&all).as_deref(), Some(&EMPTY[..]));
+        let theirs = doc.transact().state_vector().encode_v1();
+        let theirs = Vector::decode(&theirs).unwrap();
+        assert_eq!(theirs.rest_of(&all).unwrap().first(), Some(&0));
+    }
+}
+
+#[test]
+fn blocks_that_wait_for_each_other_never_come() {
+    // Client 1 begins behind what client 2 writes first, and that behind it.
+    let circle = [
+        2, 1, 2, 0, 0x84, 1, 0, 1, b'b', 1, 1, 0, 0x84, 2, 0, 1, b'a', 0,
+    ];
+    let mut history = History::default();
+    assert!(history.append(&circle).unwrap().missing.is_some());
+    assert_eq!(history.vector().encode(), [0]);
+    let bad: [&[u8]; 4] = [&[], &[1], &[0xff, 0xff, 0xff, 0x7f], &[1, 2]];
+    assert!(bad.iter().all(|bytes| Vector::decode(bytes).is_err()));
+}

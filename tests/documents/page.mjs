@@ -1,0 +1,59 @@
+// An editor as Open WebUI's page is one: what it was told to do at a state, and nothing else. It does not send what a state lacks.
+
+import * as Y from "yjs";
+import { waitFor } from "../harness.mjs";
+import { Editor } from "./editor.mjs";
+
+export class Page extends Editor {
+  /** As its `Collaboration.ts` takes a state; its editor shows the text `text`. */
+  take({ state, content }) {
+    const theirs = Uint8Array.from(state);
+    if (theirs.length === 2 && theirs[0] === 0 && theirs[1] === 0) {
+      if (this.text.length > 0) this.send(Y.encodeStateAsUpdate(this.doc));
+      else if (content) this.seed(content);
+    } else {
+      Y.applyUpdate(this.doc, theirs, this);
+    }
+    this.taken += 1;
+  }
+
+  seed({ md }) {
+    const doc = new Y.Doc();
+    doc.getText("text").insert(0, md);
+    this.seeds += 1;
+    const payload = { document_id: this.documentId, update: Array.from(Y.encodeStateAsUpdate(doc)), initialize: true };
+    this.socket.emit("ydoc:document:update", payload, (state) => state && Y.applyUpdate(this.doc, Uint8Array.from(state), this));
+  }
+
+  async connect() {
+    Object.assign(this, { taken: 0, seeds: 0 });
+    await super.connect();
+    this.socket.on("ydoc:document:state", (state) => this.take(state));
+    return this;
+  }
+
+  /** What it does whenever its socket is connected: joins, and shows its cursor. */
+  async join() {
+    this.online = true;
+    this.socket.emit("ydoc:document:join", { document_id: this.documentId, user_color: "#123456" });
+    const cursor = JSON.stringify({ [this.doc.clientID]: { user: { name: this.user } } });
+    this.socket.emit("ydoc:awareness:update", { document_id: this.documentId, update: Array.from(Buffer.from(cursor)) });
+    await waitFor(() => this.taken > 0, { what: "state" });
+  }
+
+  cut() {
+    this.close();
+  }
+
+  async back() {
+    await this.open();
+  }
+
+  /** What `work` sends is lost on its way. */
+  async lose(work) {
+    const send = this.send;
+    this.send = () => {};
+    work();
+    this.send = send;
+  }
+}
