@@ -17,8 +17,9 @@ mod states;
 use super::core::{Core, Fault, Sender};
 use super::notes::{Fields, Notes};
 use crate::directory::{Access, NoteView};
-use crate::ground::tasks::{Tasks, aside_if};
+use crate::ground::tasks::{Tasks, aside, aside_if};
 use crate::peers::documents::bytes::ints;
+use crate::peers::documents::lean::lean;
 use crate::peers::documents::update::Contents;
 use crate::peers::documents::vector::Vector;
 use crate::peers::documents::{Away, LIGHT, Seed, State};
@@ -301,6 +302,9 @@ impl Documents {
         mut update: Vec<u8>,
     ) -> Args<'static> {
         let documents = &self.core.documents;
+        if update.len() > LIGHT {
+            update = aside(move || lean(&update).unwrap_or(update)).await;
+        }
         // Who was told of a gap, or comes back, may send all they have.
         let told = self.gaps.was_told(from.sid, document);
         if (told || update.len() > SHORT)

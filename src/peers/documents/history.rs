@@ -4,6 +4,7 @@
 //! document is kept: appending needs none, and merging updates needs only the updates.
 
 use super::compact::{Compacted, compact};
+use super::lean::lean;
 use super::update::{Contents, inspect};
 use super::vector::{Vector, deletes_more};
 #[cfg(feature = "redis")]
@@ -22,6 +23,9 @@ pub const SQUASH_AT: usize = 500;
 /// A full document is squashed to make room only when this much of it came since the last time, so that whoever
 /// keeps writing into a full one doesn't cost a merge each time.
 const WORTH_SQUASHING: usize = MAX_BYTES / 16;
+
+/// What was deleted is kept in a smaller document: to leave it out takes time.
+const FULL: usize = MAX_BYTES / 2;
 
 /// Updates that are merged at a time. The cost of a merge grows with the square of their number.
 const MERGE_AT_ONCE: usize = 16;
@@ -49,7 +53,7 @@ pub struct History {
     bytes: Vec<u8>,
     ends: Vec<u32>,
     blocks: usize,
-    /// Bytes that came since the list was squashed.
+    /// Bytes that came or were deleted since the list was squashed.
     fresh: usize,
     /// What is there without a gap. What came over a gap is in the list, too, and counts once the gap is closed.
     vector: Vector,
@@ -69,6 +73,9 @@ impl History {
             return Err(Rejected::TooLarge);
         }
         self.push(update, contents.blocks);
+        // That is room again once it is squashed.
+        self.fresh +=
+            usize::try_from(contents.deleted).map_or(WORTH_SQUASHING, |n| n.min(WORTH_SQUASHING));
         contents.missing = self.vector.take(update);
         if self.vector.is_old() {
             self.vector = Vector::of(self.state());
@@ -239,5 +246,9 @@ pub fn merge(updates: Vec<&[u8]>) -> Option<Compacted> {
         let some = merged.chunks(MERGE_AT_ONCE);
         merged = some.map(merge_updates_v1).collect::<Result<_, _>>().ok()?;
     }
-    compact(merged.first()?).ok()
+    let merged = merged.first()?;
+    match merged.len() > FULL {
+        true => compact(&lean(merged).ok()?).ok(),
+        false => compact(merged).ok(),
+    }
 }

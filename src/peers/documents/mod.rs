@@ -7,6 +7,7 @@
 //! - [`update`], [`reader`]: what an update may be, before yrs sees it
 //! - [`vector`]: what is there without a gap
 //! - [`compact`]: fewer blocks that say the same
+//! - [`lean`]: an update without what it deletes itself
 //! - [`bytes`]: updates as JSON
 //!
 //! Nothing here knows what a document is for or who may see it. Every question may have to wait, since documents of several
@@ -21,6 +22,7 @@ mod compact;
 pub mod history;
 #[cfg(feature = "redis")]
 mod in_redis;
+pub mod lean;
 mod memory;
 mod open;
 mod reader;

@@ -29,6 +29,8 @@ pub struct Contents {
     pub blocks: usize,
     /// Ranges of deletions.
     pub deletions: usize,
+    /// How much they delete.
+    pub deleted: u64,
     /// Whether it inserts something that can be seen: text, an embedded thing.
     pub visible: bool,
     /// What it builds on and the document does not have, once it is stored.
@@ -59,6 +61,10 @@ pub struct Block<'a> {
     pub bytes: &'a [u8],
     /// The update from here on.
     pub from: &'a [u8],
+    /// How many bytes come before what is in it.
+    pub head: usize,
+    /// What is in it is a value: nothing else stands in that.
+    pub leaf: bool,
     /// Nothing: those who wrote it don't have what stands here either.
     pub skip: bool,
     pub origin: Option<Id>,
@@ -95,7 +101,10 @@ pub fn inspect(bytes: &[u8]) -> Result<Contents, BadUpdate> {
             contents.visible |= block.visible;
         },
     )?;
-    deletions(rest, |_, _, _| contents.deletions += 1)?;
+    deletions(rest, |_, _, len| {
+        contents.deletions += 1;
+        contents.deleted += len;
+    })?;
     Ok(contents)
 }
 
@@ -161,6 +170,8 @@ pub fn read_block<'a>(reader: &mut Reader<'a>, id: Id) -> Result<Block<'a>, BadU
         len: 0,
         bytes: start,
         from: start,
+        head: 0,
+        leaf: false,
         skip: info == KIND_SKIP,
         origin: None,
         right_origin: None,
@@ -199,6 +210,8 @@ fn read_item<'a>(
             reader.text()?;
         }
     }
+    block.head = block.from.len() - reader.rest().len();
+    block.leaf = matches!(info & KIND, 3 | 4 | 5 | 8);
     read_content(reader, info & KIND, block)
 }
 

@@ -1,12 +1,13 @@
 //! The vector against yrs: what is there without a gap, and what of an update is news.
 
-use super::history::{EMPTY, History};
+use super::history::{EMPTY, History, Rejected, check, merge};
+use super::lean::lean;
 use super::tests::{read, session};
 use super::vector::Vector;
 use crate::ground::random_input::Random;
 use yrs::updates::decoder::Decode;
 use yrs::updates::encoder::Encode;
-use yrs::{Doc, ReadTxn, StateVector, Transact, Update};
+use yrs::{Doc, ReadTxn, StateVector, Text, Transact, Update};
 
 fn shuffled(updates: &[Vec<u8>], random: &mut Random) -> Vec<Vec<u8>> {
     let mut shuffled = updates.to_vec();
@@ -99,6 +100,60 @@ fn news_is_what_was_not_there_and_nothing_else() {
         let theirs = Vector::decode(&theirs).unwrap();
         assert_eq!(theirs.rest_of(&all).unwrap().first(), Some(&0));
     }
+}
+
+#[test]
+fn what_an_update_deletes_itself_is_left_out_and_nothing_else() {
+    for seed in 1..20 {
+        let (updates, text) = session(seed, 300);
+        let all: Vec<&[u8]> = updates.iter().map(Vec::as_slice).collect();
+        let merged = merge(all).unwrap().bytes;
+        let less = lean(&merged).unwrap();
+        assert!(check(&less).is_ok() && less.len() <= merged.len());
+        assert_eq!(ours(&Vector::of(&less)), yrs_has(&updates));
+        assert_eq!(read(&[&less]), text);
+        // Who knows the contents and who does not go on together.
+        let (half, rest) = updates.split_at(150);
+        let half: Vec<&[u8]> = half.iter().map(Vec::as_slice).collect();
+        let half = lean(&merge(half).unwrap().bytes).unwrap();
+        let rest = rest.iter().map(Vec::as_slice);
+        assert_eq!(
+            read(
+                &[half.as_slice()]
+                    .into_iter()
+                    .chain(rest)
+                    .collect::<Vec<_>>()
+            ),
+            text
+        );
+    }
+}
+
+#[test]
+fn a_full_document_has_room_again_when_its_text_is_deleted() {
+    let doc = Doc::new();
+    let text = doc.get_or_insert_text("t");
+    let mut history = History::default();
+    for _ in 0..20 {
+        let before = doc.transact().state_vector();
+        text.insert(&mut doc.transact_mut(), 0, &"y".repeat(100_000));
+        history
+            .append(&doc.transact().encode_diff_v1(&before))
+            .unwrap();
+    }
+    let before = doc.transact().state_vector();
+    let more = {
+        text.insert(&mut doc.transact_mut(), 0, &"z".repeat(200_000));
+        doc.transact().encode_diff_v1(&before)
+    };
+    assert_eq!(history.append(&more), Err(Rejected::TooLarge));
+    let before = doc.transact().state_vector();
+    text.remove_range(&mut doc.transact_mut(), 200_000, 500_000);
+    history
+        .append(&doc.transact().encode_diff_v1(&before))
+        .unwrap();
+    history.append(&more).unwrap();
+    assert_eq!(read(&[history.state()]).len(), 1_700_000);
 }
 
 #[test]

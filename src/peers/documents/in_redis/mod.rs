@@ -41,6 +41,8 @@ struct Known {
     /// Blocks of its updates: what was counted when it was merged last, and what came from here since.
     blocks: usize,
     squashing: bool,
+    /// Something was deleted since all of it was squashed.
+    deleted: bool,
     /// What is stored without a gap, while that is known.
     vector: Option<Vector>,
 }
@@ -113,6 +115,7 @@ impl InRedis {
         match stored {
             Stored::Now => {
                 contents.missing = self.take(id, update).await;
+                self.with_known(id, |known| known.deleted |= contents.deletions > 0);
                 Ok(contents)
             }
             Stored::Full | Stored::NotFirst => Err(Rejected::TooLarge),

@@ -41,7 +41,9 @@ impl InRedis {
     pub(super) async fn squash_whole(&self, id: &str) -> Result<bool, Away> {
         let squash = async {
             let len = self.len(id).await?;
-            Ok(len > WORTH_SQUASHING && self.squash(id, len).await?)
+            let mut deleted = false;
+            self.with_known(id, |known| deleted = std::mem::take(&mut known.deleted));
+            Ok((deleted || len > WORTH_SQUASHING) && self.squash(id, len).await?)
         };
         squash.await.map_err(|fault| self.fault(id, &fault))
     }

@@ -1,0 +1,125 @@
+// What can't be taken is refused, and its sender told; what can be is taken, however quick it comes, whatever is in it.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import * as Y from "yjs";
+import { importModule } from "../clients/module.mjs";
+import { startSiskin, waitFor } from "../harness.mjs";
+import { Editor, makeNote, savedText } from "./editor.mjs";
+import { Own } from "./own.mjs";
+import { Page } from "./page.mjs";
+
+let siskin, module;
+before(async () => {
+  siskin = await startSiskin();
+  module = await importModule(siskin);
+});
+after(() => siskin.close());
+
+async function editor(t, user, id, Program = Editor) {
+  const made = Program === Own ? new Own(module, siskin, user, id) : new Program(siskin, user, id);
+  t.after(() => made.close());
+  await made.open();
+  return made;
+}
+
+const says = (editor, text) =>
+  waitFor(() => editor.text.toString() === text, { seconds: 40, what: `${JSON.stringify(text.slice(0, 40))} at ${editor.user}` }).catch((error) =>
+    assert.fail(`${error.message}: ${JSON.stringify(editor.text.toString().slice(0, 80))}`),
+  );
+
+test("a refused update is answered with its reason, and so is its first content", async (t) => {
+  await makeNote(siskin, "told", { writers: ["bob"] });
+  const ann = await editor(t, "ann", "note:told");
+  const bob = await editor(t, "bob", "note:told");
+  const told = [];
+  for (const { socket } of [ann, bob]) socket.on("error", (error) => told.push(error));
+  const ask = (from, update, more) => from.ask("ydoc:document:update", { document_id: "note_told", update, ...more });
+  assert.deepEqual(await ask(ann, [9, 9, 9]), { stored: false, reason: "malformed" });
+  assert.equal(await ask(ann, [9, 9, 9], { initialize: true }), null);
+  assert.deepEqual(await ask(ann, Buffer.alloc(3 << 20)), { stored: false, reason: "too large" });
+  await makeNote(siskin, "told", { readers: ["bob"] });
+  const text = new Y.Doc();
+  text.getText("text").insert(0, "mine");
+  const update = Array.from(Y.encodeStateAsUpdate(text));
+  assert.deepEqual(await ask(bob, update), { stored: false, reason: "denied" });
+  assert.equal(await ask(bob, update, { initialize: true }), null);
+  await makeNote(siskin, "told", {});
+  assert.deepEqual(await ask(bob, update), { stored: false, reason: "denied" });
+  const reasons = ["malformed", "malformed", "too large", "denied", "denied", "denied"];
+  assert.deepEqual(
+    told.map(({ document_id, reason }) => [document_id, reason]),
+    reasons.map((reason) => ["note:told", reason]),
+  );
+  assert.ok(told.every(({ message }) => message.length > 10));
+  assert.equal(await ask(ann, update), undefined);
+});
+
+const HUGE = "x".repeat(3_000_000);
+
+test("our provider says that a huge paste is not saved, and is in step again when it is undone", { timeout: 120_000 }, async (t) => {
+  await makeNote(siskin, "paste", { writers: ["bob"] });
+  const [ann, bob] = [await editor(t, "ann", "note:paste", Own), await editor(t, "bob", "note:paste", Own)];
+  ann.text.insert(0, "start");
+  await says(bob, "start");
+  const undo = new Y.UndoManager(ann.text, { captureTimeout: 0 });
+  ann.text.insert(5, HUGE);
+  await waitFor(() => ann.provider.status === "unsaved", { seconds: 30, what: "the word that it is not saved" });
+  assert.equal(ann.provider.reason, "too large");
+  // What others do arrives all the same, and what builds on it stays here.
+  bob.text.insert(0, "A ");
+  await waitFor(() => ann.text.toString().startsWith("A start"), { what: "what others do" });
+  ann.text.insert(ann.text.length, "!");
+  undo.undo();
+  undo.undo();
+  await says(ann, "A start");
+  ann.text.insert(7, " again");
+  await waitFor(() => ann.saved, { seconds: 40, what: "the word that it is saved" });
+  for (const one of [ann, bob]) await says(one, "A start again");
+  await waitFor(async () => (await savedText(siskin, "paste")) === "A start again", { what: "the save" });
+  await says(await editor(t, "ann", "note:paste"), "A start again");
+  assert.equal(ann.provider.reason, null);
+});
+
+test("the page is in step again when a huge paste is undone", { timeout: 120_000 }, async (t) => {
+  const [ann, bob] = [await editor(t, "ann", "pasted", Page), await editor(t, "bob", "pasted", Page)];
+  ann.text.insert(0, "start");
+  await says(bob, "start");
+  const undo = new Y.UndoManager(ann.text, { captureTimeout: 0 });
+  ann.text.insert(5, HUGE);
+  await waitFor(() => ann.errors.length > 0, { seconds: 30, what: "the refusal" });
+  undo.undo();
+  ann.text.insert(5, " again");
+  await says(bob, "start again");
+  await says(await editor(t, "cleo", "pasted"), "start again");
+});
+
+test("what yrs takes is taken: documents in documents, and all shared types", async (t) => {
+  const [ann, bob] = [await editor(t, "ann", "types"), await editor(t, "bob", "types")];
+  ann.doc.getMap("m").set("page", new Y.Doc({ guid: "inner", autoLoad: true }));
+  const nested = new Y.Map();
+  ann.doc.getArray("a").push([nested, new Y.Text("t"), new Y.Array(), new Y.XmlFragment(), new Y.XmlText("x"), new Uint8Array([1, 2]), null, 1.5]);
+  nested.set("deep", new Y.XmlElement("p"));
+  ann.text.insertEmbed(0, { image: "x" });
+  ann.text.insert(1, "typed on", { bold: true });
+  await ann.settled();
+  await waitFor(() => bob.text.toString() === "typed on", { what: "what follows" });
+  assert.equal(bob.doc.getMap("m").get("page").guid, "inner");
+  assert.equal(bob.doc.getArray("a").length, 8);
+  assert.equal(bob.doc.getArray("a").get(0).get("deep").nodeName, "p");
+  const late = await editor(t, "cleo", "types");
+  assert.equal(late.doc.getMap("m").get("page").guid, "inner");
+  assert.deepEqual(late.text.toDelta(), ann.text.toDelta());
+  assert.deepEqual([...ann.errors, ...bob.errors], []);
+});
+
+test("2,600 quick inserts arrive, more slowly than they are made", { timeout: 120_000 }, async (t) => {
+  const [ann, bob] = [await editor(t, "ann", "quick"), await editor(t, "bob", "quick")];
+  const letter = (n) => String.fromCharCode(97 + (n % 26));
+  const all = Array.from({ length: 2600 }, (_, n) => letter(n)).join("");
+  for (const one of all) ann.text.insert(ann.text.length, one);
+  await says(bob, all);
+  await ann.settled();
+  await says(await editor(t, "cleo", "quick"), all);
+  assert.ok(siskin.log().includes("is read more slowly"));
+});
