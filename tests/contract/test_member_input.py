@@ -1,7 +1,7 @@
 """Every field of every payload of the contract, spoilt by a member: somebody who may do all that the good payload asks for.
 
 Bob is in Ann's channel, has her chat and her note open, may write both. Of what he spoils nothing happens: Ann hears nothing, he
-hears nothing, all that the backend can see is as before, he stays connected, and the log says each once, for who looks closely.
+hears nothing but that an update is none, all that the backend can see is as before, he stays connected, and the log says each once, for who looks closely.
 """
 
 import contextlib
@@ -77,7 +77,9 @@ ROWS = {
         {"document_id": NO_ID + NO_NAME, "update": [ABSENT, "null", *NO_BYTES, str([1] * 65_537)]},
     ),
 }  # fmt: skip
-ANSWERED = {"events:chat typing": [False], "events:chat join": [False], "ydoc:document:update none": []}
+ANSWERED = {"events:chat typing": [False], "events:chat join": [False], "ydoc:document:update none": [{"stored": False, "reason": "malformed"}]}
+# What the sender of such an update is told.
+TOLD = {"ydoc:document:update none": [["error", {"message": "The change is no update of a document", "document_id": "note:n1", "reason": "malformed"}]]}
 
 
 def text(fields):
@@ -147,7 +149,9 @@ def spoil_all(siskin, row, ann, bob):
     for number, args in enumerate(sent):
         args = args.replace("TOKEN", token("bob")).replace("ANOTHER", token("ann"))
         bob.text(f'42{number}["{event}"{"," if args else ""}{args}]')
-    answers = {f"43{number}{json.dumps(ANSWERED[row])}" for number in range(len(sent))} if row in ANSWERED else set()
+    compact = lambda value: json.dumps(value, separators=(",", ":"))  # noqa: E731
+    answers = {f"43{number}{compact(ANSWERED[row])}" for number in range(len(sent))} if row in ANSWERED else set()
+    answers |= {f"42{compact(event)}" for event in TOLD.get(row, [])}
     assert set(bob.settled()) == answers
     assert ann.settled() == []
     assert view(siskin) == before

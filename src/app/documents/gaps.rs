@@ -45,6 +45,8 @@ struct Editor {
     greeted: bool,
     /// It is being asked.
     asked: bool,
+    /// It has it open no more, and has not said so: it may not read it any more.
+    put_out: bool,
     /// It was told of a gap: its next update may be all it has.
     told: bool,
     /// What it was asked for last in vain, and when.
@@ -71,6 +73,7 @@ impl Gaps {
             greeted: syncs || !writes,
             asked: false,
             told: false,
+            put_out: false,
             vain: None,
             owed: false,
         });
@@ -84,6 +87,21 @@ impl Gaps {
                 sessions.remove(&sid);
             }
         }
+    }
+
+    /// The session is gone.
+    pub fn forget(&self, sid: Sid) {
+        self.sessions.borrow_mut().remove(&sid);
+    }
+
+    /// The session lost its access: it is told so when it goes on.
+    pub fn put_out(&self, sid: Sid, document: &Document) {
+        self.opened(sid, document, true, false);
+        self.with(sid, &document.id, |editor| editor.put_out = true);
+    }
+
+    pub fn was_put_out(&self, sid: Sid, document: &Document) -> bool {
+        self.with(sid, &document.id, |editor| editor.put_out) == Some(true)
     }
 
     fn with<T>(&self, sid: Sid, id: &str, change: impl FnOnce(&mut Editor) -> T) -> Option<T> {

@@ -429,6 +429,7 @@ impl Documents {
 
     /// The socket is gone: its documents are closed.
     pub fn close_all(&'static self, sid: Sid) {
+        self.gaps.forget(sid);
         for id in self.core.documents.of(sid) {
             self.closing.spawn("closes a document", async move {
                 self.close_for(sid, &Document::new(&id)).await;

@@ -19,7 +19,7 @@ impl Documents {
         }
         for sid in self.core.hub.members(&document.room) {
             if !self.may_read(sid, note_id).await {
-                self.close_for(sid, &document).await;
+                self.put_out(sid, &document).await;
             }
         }
         let (target, args) = (Target::room(&listening), Args::one(note));
@@ -31,10 +31,17 @@ impl Documents {
         self.notes.discard(note_id);
         let document = Document::of_note(note_id);
         for sid in self.core.hub.members(&document.room) {
-            self.close_for(sid, &document).await;
+            self.put_out(sid, &document).await;
         }
         for room in [&rooms::of_note(note_id), &document.room] {
             self.core.peers.close_room(room);
+        }
+    }
+
+    async fn put_out(&self, sid: Sid, document: &Document) {
+        self.close_for(sid, document).await;
+        if self.core.hub.is_connected(sid) {
+            self.gaps.put_out(sid, document);
         }
     }
 

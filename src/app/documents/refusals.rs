@@ -39,7 +39,7 @@ impl Documents {
         fault: Fault,
     ) -> Result<Args<'static>, Fault> {
         let (reason, message) = match fault {
-            _ if kind == Kind::Fields => return Err(fault),
+            _ if kind == Kind::Fields || self.is_strange(sid, document) => return Err(fault),
             Fault::Denied(_) => (DENIED, "You may not change this document"),
             Fault::Unavailable(_) => (AWAY, "The document can't be changed at the moment"),
             _ => return Err(fault),
@@ -50,6 +50,11 @@ impl Documents {
             Kind::First => Args::from_json("null"),
             _ => not_stored(reason),
         })
+    }
+
+    /// Whether the session never had the document open, or has left it: that is none of its business.
+    fn is_strange(&self, sid: Sid, document: &Document) -> bool {
+        self.check_open(sid, document).is_err() && !self.gaps.was_put_out(sid, document)
     }
 
     /// The update can't be stored. Returns the ack.
