@@ -126,3 +126,18 @@ def test_saves_answer_whether_somebody_may_write(house):
         await ann.io.disconnect()
 
     asyncio.run(play())
+
+
+def test_connections_that_carried_a_save_are_not_kept_for_ever(house):
+    """Each save has its own; this upstream closes none."""
+
+    async def play():
+        ann = await writer(house.one, "ann")
+        for n in range(1, 15):
+            await types(ann, str(n))
+            await asyncio.to_thread(wait_for, lambda n=n: len(house.upstream.saves) == n, what="a save")
+        # Eight at most are kept, by each of two instances.
+        await asyncio.to_thread(wait_for, lambda: house.upstream.open <= 8 + 2, what="few open connections")
+        await ann.io.disconnect()
+
+    asyncio.run(play())

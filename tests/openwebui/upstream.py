@@ -24,7 +24,8 @@ class Upstream:
         self.held = lambda path, token: None
         self.answering = 0
         self.asked = []
-        self.connections = 0
+        # Those that were made, and those that are open.
+        self.connections, self.open = 0, 0
         self.saved = []
         # Who saved what: the id in the token, the token, the fields.
         self.saves = []
@@ -90,6 +91,11 @@ class Upstream:
             def setup(self):
                 super().setup()
                 upstream.connections += 1
+                upstream.open += 1
+
+            def finish(self):
+                super().finish()
+                upstream.open -= 1
 
             def log_message(self, *_):
                 pass

