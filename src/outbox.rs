@@ -5,6 +5,9 @@
 //! waits. A frame larger than the bound is not counted against what follows it: whoever reads it will come to the rest.
 //! What has been written to its last receiver lends its memory to the next frame: a stream of tokens allocates nothing.
 
+#[cfg(test)]
+mod tests;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Write};
@@ -99,6 +102,8 @@ type Late = VecDeque<(u64, Frame)>;
 pub enum Written {
     /// Nothing waits any more.
     All,
+    /// As much as was to be written; more waits.
+    Some,
     /// The kernel takes no more for now.
     Blocked,
 }
@@ -191,7 +196,7 @@ impl Outbox {
         self.bytes - self.written
     }
 
-    /// Writes what waits, joined into as few writes as possible. Adds the bytes written to `count`.
+    /// Writes what waits, no more than `most` bytes, joined into as few writes as possible. Adds the bytes written to `count`.
     ///
     /// # Errors
     /// Whatever the writer says, but for `WouldBlock` and `Interrupted`.
@@ -200,12 +205,18 @@ impl Outbox {
         writer: &mut impl Write,
         count: &mut u64,
         bound: usize,
+        most: usize,
     ) -> io::Result<Written> {
+        let mut left = most;
         while !self.is_empty() {
-            match self.write_once(writer) {
+            if left == 0 {
+                return Ok(Written::Some);
+            }
+            match self.write_once(writer, left) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => {
                     *count += n as u64;
+                    left -= n.min(left);
                     self.consume(n, bound);
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Written::Blocked),
@@ -248,18 +259,24 @@ impl Outbox {
         taken
     }
 
-    fn write_once(&self, writer: &mut impl Write) -> io::Result<usize> {
+    fn write_once(&self, writer: &mut impl Write, most: usize) -> io::Result<usize> {
         let first = self.first.as_ref().map_or(&[][..], |first| first);
         let first = &first[self.written..];
+        let first = &first[..first.len().min(most)];
         if self.queue.is_empty() {
             return writer.write(first);
         }
         let mut slices = [IoSlice::new(&[]); JOINED];
         slices[0] = IoSlice::new(first);
-        let mut used = 1;
+        let (mut used, mut left) = (1, most - first.len());
         for (slot, frame) in slices[1..].iter_mut().zip(&self.queue) {
-            *slot = IoSlice::new(frame);
+            if left == 0 {
+                break;
+            }
+            let part = &frame[..frame.len().min(left)];
+            *slot = IoSlice::new(part);
             used += 1;
+            left -= part.len();
         }
         writer.write_vectored(&slices[..used])
     }
@@ -290,193 +307,5 @@ impl Outbox {
             });
         }
         taken
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn frame(len: usize) -> Frame {
-        Rc::new(vec![7; len])
-    }
-
-    fn bounds(stalled: usize) -> Bounds {
-        let most = 8 * stalled;
-        Bounds { stalled, most }
-    }
-
-    /// Takes at most `room` bytes a write, then blocks.
-    struct Narrow {
-        room: usize,
-        got: Vec<u8>,
-        calls: usize,
-    }
-
-    impl Write for Narrow {
-        fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-            self.calls += 1;
-            if self.room == 0 {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            let n = buf.len().min(self.room);
-            self.room -= n;
-            self.got.extend_from_slice(&buf[..n]);
-            Ok(n)
-        }
-        fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-            let joined: Vec<u8> = bufs.iter().flat_map(|b| b.iter().copied()).collect();
-            self.write(&joined)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn a_reader_is_too_slow_when_it_has_stopped_or_far_too_much_waits() {
-        let (mut outbox, start) = (Outbox::default(), Instant::now());
-        let later = start + STALLED;
-        // A large frame is not counted against what follows it, however long it takes.
-        assert!(outbox.push(frame(500), bounds(50), start));
-        assert!(outbox.push(frame(50), bounds(50), later));
-        assert!(!outbox.push(frame(1), bounds(50), later));
-        // It reads on: then more may wait, but not any amount.
-        outbox.was_taken(later);
-        assert!(
-            outbox.push(frame(40), bounds(50), later) && outbox.push(frame(310), bounds(50), later)
-        );
-        assert!(
-            !outbox.push(frame(1), bounds(50), later),
-            "400 beside the largest"
-        );
-        assert_eq!(
-            (outbox.bytes(), outbox.take(10, 9, 50, |_| 1).len()),
-            (900, 1)
-        );
-        assert_eq!(outbox.take(1000, 3, 50, |_| 2).len(), 1);
-        assert_eq!(
-            (outbox.take(1000, 9, 50, |_| 1).len(), outbox.bytes()),
-            (2, 0)
-        );
-        assert_eq!(outbox.large, 0);
-    }
-
-    #[test]
-    fn a_large_frame_that_is_written_counts_no_more() {
-        let (mut outbox, now) = (Outbox::default(), Instant::now());
-        assert!(
-            outbox.push(frame(500), bounds(50), now) && outbox.push(frame(10), bounds(50), now)
-        );
-        assert_eq!(outbox.take(500, 1, 50, |_| 1).len(), 1);
-        assert!(outbox.push(frame(1), bounds(50), now));
-        outbox.push_last(frame(80));
-        assert_eq!(outbox.take(1000, 9, 50, |_| 1).len(), 3);
-        assert!(outbox.is_empty() && outbox.push(frame(5), bounds(50), now));
-        assert_eq!((outbox.bytes(), outbox.large), (5, 0));
-    }
-
-    #[test]
-    fn the_last_news_of_each_sender_wait_until_nothing_else_does() {
-        let (mut outbox, now) = (Outbox::default(), Instant::now());
-        for sender in 0..100 {
-            outbox.keep_last(sender, frame(1));
-            outbox.keep_last(sender, frame(2));
-        }
-        assert!(outbox.is_empty() && outbox.add_late(bounds(500), now));
-        assert_eq!(outbox.bytes(), 2 * LATE);
-        assert!(!outbox.add_late(bounds(500), now));
-    }
-
-    #[test]
-    fn ten_frames_cost_one_write() {
-        let mut outbox = Outbox::default();
-        for _ in 0..10 {
-            assert!(outbox.push(frame(5), bounds(100), Instant::now()));
-        }
-        let mut writer = Narrow {
-            room: 100,
-            got: vec![],
-            calls: 0,
-        };
-        let mut count = 0;
-        assert_eq!(
-            outbox.write_to(&mut writer, &mut count, 100).unwrap(),
-            Written::All
-        );
-        assert_eq!((writer.calls, writer.got.len(), count), (1, 50, 50));
-    }
-
-    #[test]
-    fn one_frame_takes_no_queue_and_many_fill_a_write() {
-        let mut outbox = Outbox::default();
-        let add = |outbox: &mut Outbox| assert!(outbox.push(frame(1), bounds(100), Instant::now()));
-        add(&mut outbox);
-        assert_eq!(outbox.queue.capacity(), 0);
-        (2..JOINED).for_each(|_| add(&mut outbox));
-        assert!(!outbox.fills_a_write());
-        add(&mut outbox);
-        assert!(outbox.fills_a_write());
-        assert_eq!(outbox.take(JOINED, 99, 100, |_| 1).len(), JOINED);
-        assert!(outbox.is_empty() && outbox.queue.capacity() == 0);
-    }
-
-    #[test]
-    fn a_written_frame_is_filled_again_once_its_last_receiver_has_it() {
-        let mut writer = Narrow {
-            room: 10_000,
-            got: vec![],
-            calls: 0,
-        };
-        let mut write = |outbox: &mut Outbox| outbox.write_to(&mut writer, &mut 0, 100).unwrap();
-        let (mut one, mut other) = (Outbox::default(), Outbox::default());
-        let first = super::frame(3, |bytes| bytes.extend_from_slice(b"one"));
-        let place = first.as_ptr();
-        let now = Instant::now();
-        assert!(one.push(first.clone(), bounds(100), now) && other.push(first, bounds(100), now));
-        write(&mut one);
-        let second = super::frame(3, |bytes| bytes.extend_from_slice(b"two"));
-        assert_ne!(
-            second.as_ptr(),
-            place,
-            "the other still waits for the first"
-        );
-        write(&mut other);
-        let third = super::frame(2, |bytes| bytes.extend_from_slice(b"3!"));
-        assert_eq!((third.as_ptr(), &third[..]), (place, &b"3!"[..]));
-        assert_eq!(&second[..], b"two");
-        // A large one gives its memory back.
-        let large = super::frame(5000, |bytes| bytes.resize(5000, 7));
-        assert!(one.push(large, bounds(100), now));
-        write(&mut one);
-        assert!(super::frame(1, |_| ()).capacity() <= SPARE_BYTES);
-        assert_eq!(writer.got.len(), 3 + 3 + 5000);
-    }
-
-    #[test]
-    fn a_blocked_write_goes_on_where_it_stopped() {
-        let mut outbox = Outbox::default();
-        let sent: Vec<u8> = (0..30).collect();
-        for part in sent.chunks(10) {
-            assert!(outbox.push(Rc::new(part.to_vec()), bounds(100), Instant::now()));
-        }
-        let mut writer = Narrow {
-            room: 13,
-            got: vec![],
-            calls: 0,
-        };
-        let mut count = 0;
-        assert_eq!(
-            outbox.write_to(&mut writer, &mut count, 100).unwrap(),
-            Written::Blocked
-        );
-        assert_eq!(outbox.bytes(), 17);
-        writer.room = 100;
-        assert_eq!(
-            outbox.write_to(&mut writer, &mut count, 100).unwrap(),
-            Written::All
-        );
-        assert_eq!(writer.got, sent);
-        assert_eq!((count, outbox.bytes()), (30, 0));
     }
 }

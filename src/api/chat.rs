@@ -9,6 +9,7 @@ use crate::directory::{Directory, NotAnEvent, Refusal, Saved};
 use crate::ground::json;
 use crate::ground::names::Id;
 use crate::ground::net::input::{Owner, SMALL, Unfinished, grow};
+use futures_lite::future::yield_now;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::future::poll_fn;
@@ -16,6 +17,8 @@ use std::time::{Duration, Instant};
 
 /// How long a stream may be silent.
 const SILENCE: Duration = Duration::from_secs(300);
+/// How long lines are emitted before the others have their turn.
+const TIME: Duration = Duration::from_millis(1);
 /// Bad lines that the reply names; further ones are counted only.
 const MAX_NAMED: usize = 100;
 /// What a long line leaves behind of the buffer for lines that arrive in pieces.
@@ -163,9 +166,14 @@ struct Stream {
 }
 
 impl Stream {
-    /// Emits every line that ends in this piece.
+    /// Emits every line that ends in this piece; the others have their turn meanwhile, should there be many.
     async fn take(&mut self, mut piece: &[u8]) {
+        let mut began = Instant::now();
         while let Some(end) = memchr::memchr(b'\n', piece) {
+            if began.elapsed() > TIME {
+                yield_now().await;
+                began = Instant::now();
+            }
             let (line, after) = piece.split_at(end);
             piece = after.get(1..).unwrap_or_default();
             if self.rest.is_empty() {

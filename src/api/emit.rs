@@ -5,7 +5,7 @@ use super::input::{ApiRequest, Ids};
 use super::reply::{Problem, Reply};
 use crate::ground::names::Id;
 use crate::ground::rooms;
-use crate::socket::{Args, Sid, Target, is_reserved};
+use crate::socket::{Args, Sid, Target, is_reserved, prepared};
 use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
@@ -67,10 +67,12 @@ pub async fn emit(request: ApiRequest) -> ApiResult {
         Some(Skip::One(sid)) => vec![sid],
         Some(Skip::Many(sids)) => sids.0.iter().map(|sid| &**sid).collect(),
     };
-    let args = emit
-        .data
-        .map_or_else(Args::none, |data| Args::from_json(data.get().to_owned()));
+    let args = emit.data.map_or_else(Args::none, |data| {
+        Args::from_json(String::from(Box::<str>::from(data)))
+    });
+    let (args, frame) = prepared(&emit.event, args).await;
     let target = Target::room(&room).but(&skip);
-    let delivered = house.core.peers.emit(&target, &emit.event, &args);
+    let peers = &house.core.peers;
+    let delivered = peers.emit_prepared(&target, &emit.event, &args, frame);
     Ok(Reply::json(&json!({"delivered": delivered})))
 }

@@ -80,6 +80,15 @@ pub struct Decoder {
 struct Fragments {
     kind: Data,
     bytes: Vec<u8>,
+    /// The fragment that has begun and is not whole.
+    begun: Option<Begun>,
+}
+
+/// A fragment is taken as it comes: it may be as large as a message, and copying that takes longer than a turn may.
+struct Begun {
+    left: usize,
+    mask: [u8; 4],
+    is_final: bool,
 }
 
 impl Decoder {
@@ -103,6 +112,9 @@ impl Decoder {
         bytes: &'a mut [u8],
         limit: usize,
     ) -> Result<Option<(usize, Item<'a>)>, Fault> {
+        if self.fragments.as_ref().is_some_and(|f| f.begun.is_some()) {
+            return self.take_some(bytes);
+        }
         let mut cursor = Cursor::new(&*bytes);
         let Some((header, length)) = FrameHeader::parse(&mut cursor).map_err(|_| PROTOCOL)? else {
             return Ok(None);
@@ -113,6 +125,19 @@ impl Decoder {
         let held = self.fragments.as_ref().map_or(0, |f| f.bytes.len());
         if length > limit.saturating_sub(held) {
             return Err(TOO_BIG);
+        }
+        let is_fragment = !header.is_final || self.fragments.is_some();
+        if bytes.len() < start + length
+            && is_fragment
+            && let OpCode::Data(kind) = header.opcode
+        {
+            let begun = Begun {
+                left: length,
+                mask,
+                is_final: header.is_final,
+            };
+            self.begin(kind, begun)?;
+            return Ok(Some((start, Item::Nothing)));
         }
         let Some(payload) = bytes.get_mut(start..start + length) else {
             return Ok(None);
@@ -137,6 +162,43 @@ impl Decoder {
             .map_or_else(Vec::new, |fragments| fragments.bytes)
     }
 
+    fn begin(&mut self, kind: Data, begun: Begun) -> Result<(), Fault> {
+        match (&mut self.fragments, kind) {
+            (Some(fragments), Data::Continue) => fragments.begun = Some(begun),
+            (None, Data::Text | Data::Binary) => {
+                self.fragments = Some(Box::new(Fragments {
+                    kind,
+                    bytes: Vec::new(),
+                    begun: Some(begun),
+                }));
+            }
+            _ => return Err(PROTOCOL),
+        }
+        Ok(())
+    }
+
+    /// Takes what has come of the fragment that has begun.
+    fn take_some(&mut self, bytes: &mut [u8]) -> Result<Option<(usize, Item<'_>)>, Fault> {
+        let fragments = self.fragments.as_mut().ok_or(PROTOCOL)?;
+        let begun = fragments.begun.as_mut().ok_or(PROTOCOL)?;
+        let n = begun.left.min(bytes.len());
+        if n == 0 {
+            return Ok(None);
+        }
+        let piece = &mut bytes[..n];
+        unmask(piece, begun.mask);
+        begun.mask.rotate_left(n % 4);
+        begun.left -= n;
+        if begun.left == 0 {
+            let is_final = begun.is_final;
+            fragments.begun = None;
+            return Ok(Some((n, self.go_on(is_final, piece)?)));
+        }
+        grow(&mut fragments.bytes, n);
+        fragments.bytes.extend_from_slice(piece);
+        Ok(Some((n, Item::Nothing)))
+    }
+
     fn complete<'a>(
         &'a mut self,
         header: &FrameHeader,
@@ -153,6 +215,7 @@ impl Decoder {
                 self.fragments = Some(Box::new(Fragments {
                     kind,
                     bytes: payload.to_vec(),
+                    begun: None,
                 }));
                 Ok(Item::Nothing)
             }
@@ -312,6 +375,46 @@ mod tests {
         );
         decoder.item_done(Done::Message);
         assert_eq!(decoder.next(&mut frame(0x80, b"cd"), 10), Err(PROTOCOL));
+    }
+
+    #[test]
+    fn a_fragment_is_taken_as_it_comes() {
+        let whole = [
+            frame(0x01, b"abcdefg"),
+            frame(0x00, b""),
+            frame(0x80, b"hijkl"),
+        ]
+        .concat();
+        for step in 1..whole.len() {
+            let (mut decoder, mut bytes, mut texts) = (Decoder::default(), Vec::new(), Vec::new());
+            for piece in whole.chunks(step) {
+                bytes.extend_from_slice(piece);
+                while let Some((used, item)) = decoder.next(&mut bytes, 12).unwrap() {
+                    let done = item.done();
+                    if let Item::Text(text) = item {
+                        texts.push(text.to_owned());
+                    }
+                    decoder.item_done(done);
+                    bytes.drain(..used);
+                }
+                // Of a fragment no more waits than its head.
+                assert!(bytes.len() < 6);
+            }
+            assert_eq!(
+                (texts, decoder.held()),
+                (vec!["abcdefghijkl".to_owned()], 0)
+            );
+        }
+        let mut decoder = Decoder::default();
+        for (part, length) in [(0x01, 6), (0x00, 6), (0x80, 1)] {
+            let cut = frame(part, b"x").split_at(6).0.to_vec();
+            let mut bytes = [&[cut[0], 0x80 | length], &cut[2..], b"y"].concat();
+            assert_eq!(decoder.next(&mut bytes, 12).is_err(), part == 0x80);
+            bytes.drain(..6);
+            for _ in 0..length {
+                let _ = decoder.next(&mut bytes.clone(), 12);
+            }
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::outbox::{self, Frame};
 use data_encoding::BASE64;
+use futures_lite::future::yield_now;
 
 const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;
@@ -61,24 +62,54 @@ fn whole(kind: u8, data: &[u8]) -> Frame {
     })
 }
 
-/// Appends the packets of a frame to a polling payload, binary ones as `b` and base64.
-pub fn to_payload(frame: &[u8], payload: &mut Vec<u8>) {
-    let mut rest = frame;
-    while let Some((kind, body, after)) = split(rest) {
-        rest = after;
-        if kind != TEXT && kind != BINARY {
-            continue;
-        }
-        if !payload.is_empty() {
-            payload.push(SEPARATOR);
-        }
-        if kind == TEXT {
-            payload.extend_from_slice(body);
-        } else {
-            payload.push(b'b');
-            payload.extend_from_slice(BASE64.encode(body).as_bytes());
+/// Bytes of a payload that are written before the others have their turn; a multiple of three, as base64 wants them.
+const PIECE: usize = 768 << 10;
+
+/// The packets of frames as a polling payload, binary ones as `b` and base64.
+pub async fn to_payload(frames: &[Frame]) -> Vec<u8> {
+    let mut payload = Vec::with_capacity(frames.iter().map(|frame| frame.len()).sum());
+    let mut written = 0;
+    for frame in frames {
+        let mut rest = &frame[..];
+        while let Some((kind, body, after)) = split(rest) {
+            rest = after;
+            if kind != TEXT && kind != BINARY {
+                continue;
+            }
+            if !payload.is_empty() {
+                payload.push(SEPARATOR);
+            }
+            if kind == BINARY {
+                payload.push(b'b');
+            }
+            for piece in body.chunks(PIECE) {
+                if kind == TEXT {
+                    payload.extend_from_slice(piece);
+                } else {
+                    payload.extend_from_slice(BASE64.encode(piece).as_bytes());
+                }
+                written += piece.len();
+                if written >= PIECE {
+                    written = 0;
+                    yield_now().await;
+                }
+            }
         }
     }
+    payload
+}
+
+/// The same of a frame, at once.
+#[cfg(test)]
+pub fn as_payload(frame: &[u8]) -> Vec<u8> {
+    futures_lite::future::block_on(to_payload(&[frame.to_vec().into()]))
+}
+
+/// Whether there is something for a poller in a frame.
+pub fn has_packets(frame: &[u8]) -> bool {
+    let mut found = false;
+    each(frame, |_, _| found = true);
+    found
 }
 
 /// How many packets a frame holds.
@@ -142,11 +173,7 @@ mod tests {
     use super::*;
 
     fn payload(frames: &[Frame]) -> Vec<u8> {
-        let mut out = Vec::new();
-        for frame in frames {
-            to_payload(frame, &mut out);
-        }
-        out
+        futures_lite::future::block_on(to_payload(frames))
     }
 
     #[test]
@@ -168,11 +195,13 @@ mod tests {
         ];
         assert_eq!(payload(&frames), b"4hello\x1ebAQIDBA==\x1e2");
         assert_eq!(packets(&frames[0]), 2);
-        for size in [0, 125, 126, 127, 65_535, 65_536] {
+        for size in [0, 125, 126, 127, 65_535, 65_536, PIECE, 3 * PIECE + 1] {
             let text = "x".repeat(size);
+            let bytes = vec![7; size];
+            let frame = packet(&["4", &text], std::slice::from_ref(&bytes));
             assert_eq!(
-                payload(&[packet(&["4", &text], &[])]),
-                format!("4{text}").as_bytes()
+                payload(&[frame]),
+                format!("4{text}\x1eb{}", BASE64.encode(&bytes)).as_bytes()
             );
         }
     }

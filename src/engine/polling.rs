@@ -3,7 +3,7 @@
 use super::frame::SEPARATOR;
 use super::packet::{CLOSE, NOOP};
 use super::turn::try_step;
-use super::{Engine, Failure, Message, Session, Step, Transport};
+use super::{Engine, Failure, Message, Session, Step, Transport, frame};
 use crate::ground::net::input::{Ended, Unfinished};
 use crate::ground::net::{BodyFault, read_body};
 use crate::ground::tasks::{LARGE, aside};
@@ -38,11 +38,12 @@ pub(super) async fn get(engine: &Rc<Engine>, session: &Rc<Session>) -> Result<By
     if session.transport() == Transport::Upgrading {
         Timer::after(WHILE_UPGRADING).await;
     }
-    let payload = poll_fn(|cx| match session.poll_payload(cx) {
-        Some(payload) => Poll::Ready(payload),
+    let frames = poll_fn(|cx| match session.poll_frames(cx) {
+        Some(frames) => Poll::Ready(frames),
         None => Poll::Pending,
     })
     .await;
+    let payload = session.finish_payload(frame::to_payload(&frames).await);
     let parted = matches!(payload[..], [CLOSE | NOOP] | [.., SEPARATOR, CLOSE]);
     if parted && session.ended().is_some() && session.is_flushed() {
         engine.forget(session);

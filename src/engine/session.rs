@@ -295,19 +295,15 @@ impl Session {
         self.outbox.borrow().is_empty()
     }
 
-    /// A poll: what waits as a payload, or `None` and a wake-up when there is something. What waits is the websocket's, if one
+    /// A poll: what waits for its payload, or `None` and a wake-up when there is something. What waits is the websocket's, if one
     /// took over meanwhile.
-    pub(super) fn poll_payload(&self, cx: &Context<'_>) -> Option<Vec<u8>> {
+    pub(super) fn poll_frames(&self, cx: &Context<'_>) -> Option<Vec<Frame>> {
         let most = self.engine.settings.max_payload;
         let frames = match self.transport.get() {
             Transport::Websocket => Vec::new(),
             _ => self.take_for_poll(most),
         };
-        let mut payload = Vec::new();
-        for frame in &frames {
-            frame::to_payload(frame, &mut payload);
-        }
-        if payload.is_empty()
+        if !frames.iter().any(|frame| frame::has_packets(frame))
             && self.ended.get().is_none()
             && matches!(
                 self.transport.get(),
@@ -317,7 +313,7 @@ impl Session {
             self.waker.set(Some(cx.waker().clone()));
             return None;
         }
-        Some(self.finish_payload(payload))
+        Some(frames)
     }
 
     fn take_for_poll(&self, most: usize) -> Vec<Frame> {
@@ -338,7 +334,7 @@ impl Session {
     ///
     /// Where the layer above has ended its session, this packet waits for the poll that follows: socket.io-client
     /// handles a close packet before what came with it, so it would never learn that the end was meant.
-    fn finish_payload(&self, mut payload: Vec<u8>) -> Vec<u8> {
+    pub(super) fn finish_payload(&self, mut payload: Vec<u8>) -> Vec<u8> {
         let last = match self.ended.get() {
             Some(Closed::ByServer | Closed::Protocol(_)) => CLOSE,
             // A client that didn't cause its end, and is not meant to stay away, sees it as a failed poll next:

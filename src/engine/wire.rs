@@ -12,6 +12,12 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+/// Bytes that are written to one websocket before the others have their turn: about as long as a turn handles messages.
+const AT_ONCE: usize = 512 << 10;
+
+/// How long a turn may have lasted when frames are written in its middle.
+const EARLY: Duration = Duration::from_millis(2);
+
 impl Session {
     /// The websocket takes over; what waits goes there.
     pub(super) fn take_over(self: &Rc<Self>, wire: Wire, input: Input) {
@@ -38,14 +44,20 @@ impl Session {
         match self.write_some() {
             Ok(Written::All) if self.add_late() => self.flush(),
             Ok(Written::All) => self.engine.taken.ring(),
+            // The others have their turn before the rest.
+            Ok(Written::Some) => self.mark_dirty(),
             Ok(Written::Blocked) => {}
             Err(_) => self.close(Closed::Transport),
         }
     }
 
     /// The same in the middle of a round, when there is enough for a write: a long row of frames is not kept in memory to
-    /// its end. Calls no handler.
+    /// its end, if the turn is not long already. Calls no handler.
     pub(super) fn write_early(self: &Rc<Self>) {
+        let began = Reactor::with(|reactor| reactor.turns().began());
+        if began.elapsed() > EARLY {
+            return;
+        }
         if self.write_some().is_err() {
             self.doom(Closed::Transport);
         }
@@ -57,7 +69,7 @@ impl Session {
             return Ok(Written::Blocked);
         }
         let written = match &*self.wire.borrow() {
-            Some(wire) => self.write(&wire.socket)?,
+            Some(wire) => self.write(&wire.socket, AT_ONCE)?,
             None => return Ok(Written::Blocked),
         };
         if written == Written::Blocked {
@@ -74,23 +86,24 @@ impl Session {
         self.outbox.borrow_mut().add_late(bounds, now)
     }
 
-    fn write(&self, socket: &Socket) -> io::Result<Written> {
+    fn write(&self, socket: &Socket, most: usize) -> io::Result<Written> {
         let mut written = 0;
         let mut outbox = self.outbox.borrow_mut();
         let bound = self.engine.settings.outbox.stalled;
-        let result = outbox.write_to(&mut socket.get_ref(), &mut written, bound);
+        let result = outbox.write_to(&mut socket.get_ref(), &mut written, bound, most);
         if written > 0 && !outbox.is_empty() {
             outbox.was_taken(Reactor::with(|reactor| reactor.turns().began()));
         }
         metrics::add(Counter::BytesOut, written);
+        Reactor::with(|reactor| reactor.wrote(written as usize));
         result
     }
 
     /// Writes all that waits; `WouldBlock` when the kernel does not take it.
     pub(super) fn write_rest(&self, socket: &Socket) -> io::Result<()> {
-        match self.write(socket)? {
+        match self.write(socket, usize::MAX)? {
             Written::All => Ok(()),
-            Written::Blocked => Err(io::ErrorKind::WouldBlock.into()),
+            Written::Some | Written::Blocked => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 

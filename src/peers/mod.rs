@@ -24,7 +24,7 @@ use crate::directory::{Echo, Identity};
 use crate::ground::tasks::Executor;
 #[cfg(feature = "redis")]
 use crate::redis::Redis;
-use crate::socket::{Args, CallError, Hub, Sid, Target};
+use crate::socket::{Args, CallError, Frame, Hub, Sid, Target};
 #[cfg(feature = "redis")]
 use backplane::Backplane;
 use documents::SharedDocuments;
@@ -161,12 +161,23 @@ impl Peers {
 
     /// Sends an event to all sockets of the target, wherever they are. Returns how many got it here.
     pub fn emit(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> usize {
+        self.emit_prepared(target, event, args, None)
+    }
+
+    /// The same with what [`prepared`](crate::socket::prepared) made of it.
+    pub fn emit_prepared(
+        &self,
+        target: &Target<'_>,
+        event: &str,
+        args: &Args<'_>,
+        frame: Option<Frame>,
+    ) -> usize {
         match self {
             Self::Alone(_) => {}
             #[cfg(feature = "redis")]
             Self::Redis(peers) => peers.backplane.emit(target, event, args),
         }
-        self.emit_here(target, event, args)
+        self.hub().emit_prepared(target, event, args, frame)
     }
 
     /// Sends an event to the sockets of the target that are here; the others have been told. Returns how many got it.

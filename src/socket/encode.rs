@@ -100,9 +100,7 @@ mod tests {
     use super::*;
 
     fn text(frame: &Frame) -> String {
-        let mut payload = Vec::new();
-        frame::to_payload(frame, &mut payload);
-        String::from_utf8(payload).expect("text")
+        String::from_utf8(frame::as_payload(frame)).expect("text")
     }
 
     #[test]

@@ -77,7 +77,18 @@ impl Hub {
 
     /// Sends an event to this instance's sockets: encoded once, shared by all. Returns how many got it.
     pub fn emit(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> usize {
-        let reached = self.send(target, event, args);
+        self.emit_prepared(target, event, args, None)
+    }
+
+    /// The same with what [`prepared`](super::prepared) made of it.
+    pub fn emit_prepared(
+        &self,
+        target: &Target<'_>,
+        event: &str,
+        args: &Args<'_>,
+        frame: Option<Frame>,
+    ) -> usize {
+        let reached = self.send(target, event, args, frame);
         trace::emitted(target, event, args, reached);
         if let Some(handler) = self.handler.get() {
             handler.emitted(target, event, args);
@@ -93,9 +104,15 @@ impl Hub {
         trace::encoded(target, event, frame.len(), 0, reached);
     }
 
-    fn send(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> usize {
+    fn send(
+        &self,
+        target: &Target<'_>,
+        event: &str,
+        args: &Args<'_>,
+        frame: Option<Frame>,
+    ) -> usize {
         let state = self.state.borrow();
-        let encode = || encode::event(target.nsp, None, event, args);
+        let encode = || frame.unwrap_or_else(|| encode::event(target.nsp, None, event, args));
         let late = || self.handler().lateness(target, event, args);
         match target.to {
             To::Room(room) if target.except.is_empty() => {

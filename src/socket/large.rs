@@ -2,9 +2,9 @@
 
 use super::packet::{Kind, Malformed, Packet, check_placeholders, is_too_deep};
 use super::partial::Partial;
-use super::{Args, Event, Hub, Sid, trace};
+use super::{Args, Event, Frame, Hub, Sid, encode, trace};
 use crate::engine::{Session, Step};
-use crate::ground::tasks::aside;
+use crate::ground::tasks::{LARGE, aside};
 use std::rc::Rc;
 
 /// What came before the data.
@@ -95,6 +95,20 @@ impl Hub {
             step.await;
         }
     }
+}
+
+/// An event of `/` that is large is made beside our thread, for [`Hub::emit_prepared`].
+pub async fn prepared(name: &str, args: Args<'static>) -> (Args<'static>, Option<Frame>) {
+    if args.json().len() <= LARGE {
+        return (args, None);
+    }
+    let name = name.to_owned();
+    let (args, frame) = aside(move || {
+        let frame = encode::event("/", None, &name, &args);
+        (args, Rc::unwrap_or_clone(frame))
+    })
+    .await;
+    (args, Some(frame.into()))
 }
 
 /// Looks at the data of a text, which begins at this byte; `None` when it nests too deep.

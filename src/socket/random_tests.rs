@@ -11,8 +11,7 @@ use serde_json::value::RawValue;
 
 /// The text and the attachments of what the server would send.
 fn sent(made: &[u8]) -> (String, Vec<Vec<u8>>) {
-    let mut payload = Vec::new();
-    frame::to_payload(made, &mut payload);
+    let payload = frame::as_payload(made);
     let mut parts = payload.split(|byte| *byte == SEPARATOR);
     let text = String::from_utf8(parts.next().unwrap()[1..].to_vec()).unwrap();
     (

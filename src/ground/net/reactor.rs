@@ -24,9 +24,11 @@ const ROUND: usize = 256;
 /// How long those who are ready are served before what waits is written and the tasks have their turn.
 const SERVE_TIME: Duration = Duration::from_millis(4);
 
-/// How long writing what waits may take before the others have their turn again, and after how many it is looked at.
+/// How long writing what waits may take before the others have their turn again, and after how many, or how many bytes, it is
+/// looked at.
 const FLUSH_TIME: Duration = Duration::from_millis(2);
 const FLUSHES: usize = 32;
+const FLUSHED: usize = 128 << 10;
 
 /// There may be something to read.
 const READABLE: u16 = 1;
@@ -127,6 +129,8 @@ pub struct Reactor {
     generation: Cell<u32>,
     ready: RefCell<VecDeque<u32>>,
     dirty: RefCell<VecDeque<Rc<dyn Serve>>>,
+    /// Bytes that were written since the time was looked at.
+    written: Cell<usize>,
     events: Cell<Vec<Event>>,
     turns: Turns,
 }
@@ -163,6 +167,7 @@ impl Reactor {
             generation: Cell::default(),
             ready: RefCell::default(),
             dirty: RefCell::default(),
+            written: Cell::default(),
             events: Cell::new(Vec::with_capacity(ROUND)),
             turns: Turns::new(),
         })
@@ -312,6 +317,11 @@ impl Reactor {
         self.dirty.borrow_mut().push_back(who);
     }
 
+    /// So many bytes were written.
+    pub fn wrote(&self, bytes: usize) {
+        self.written.set(self.written.get() + bytes);
+    }
+
     fn change<T>(&self, key: Key, change: impl FnOnce(&mut Slot) -> T) -> Option<T> {
         let mut slots = self.slots.borrow_mut();
         let slot = slots.get_mut(key.slot as usize)?;
@@ -437,7 +447,11 @@ impl Reactor {
                 return;
             };
             who.flush();
-            if done % FLUSHES == 0 && self.turns.over("writing") - start > FLUSH_TIME {
+            if done % FLUSHES != 0 && self.written.get() < FLUSHED {
+                continue;
+            }
+            self.written.set(0);
+            if self.turns.over("writing") - start > FLUSH_TIME {
                 return;
             }
         }
