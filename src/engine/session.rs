@@ -114,6 +114,8 @@ pub struct Session {
     dirty: Cell<bool>,
     /// The kernel took no more of what the websocket has to say.
     pub(super) blocked: Cell<bool>,
+    /// The last flush left something that the others' turn comes before.
+    pub(super) unfinished_write: Cell<bool>,
     /// How much it may send, and how long the next message has to wait for that.
     pub(super) allowance: Allowance,
     pub(super) pause: Cell<Option<Duration>>,
@@ -152,6 +154,7 @@ impl Session {
             waker: Cell::default(),
             dirty: Cell::default(),
             blocked: Cell::default(),
+            unfinished_write: Cell::default(),
             doomed: Cell::default(),
             polling: Cell::default(),
             posting: Cell::default(),

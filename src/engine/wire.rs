@@ -43,9 +43,18 @@ impl Session {
     pub(super) fn flush(self: &Rc<Self>) {
         match self.write_some() {
             Ok(Written::All) if self.add_late() => self.flush(),
-            Ok(Written::All) => self.engine.taken.ring(),
-            // The others have their turn before the rest.
-            Ok(Written::Some) => self.mark_dirty(),
+            Ok(Written::All) => {
+                if self.unfinished_write.replace(false) {
+                    self.let_go(Hold::Full);
+                }
+                self.engine.taken.ring();
+            }
+            // The others have their turn before the rest; meanwhile it is not read.
+            Ok(Written::Some) => {
+                self.unfinished_write.set(true);
+                self.hold(Hold::Full);
+                self.mark_dirty();
+            }
             Ok(Written::Blocked) => {}
             Err(_) => self.close(Closed::Transport),
         }
@@ -112,7 +121,7 @@ impl Session {
         if self.blocked.replace(false) {
             self.beat.heard.set(true);
             self.flush();
-            if !self.blocked.get() {
+            if !self.blocked.get() && !self.unfinished_write.get() {
                 self.let_go(Hold::Full);
             }
         }

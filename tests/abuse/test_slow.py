@@ -23,14 +23,14 @@ class Slow(WebSocket):
         self.rate, self.free = self.slow, time.monotonic()
 
     def read(self, size):
-        if not self.rate:
+        rate, parts = self.rate, []
+        if not rate:
             return super().read(size)
-        parts = []
         while size:
             part = super().read(min(size, 8 * KiB))
             size -= len(part)
             parts.append(part)
-            self.free = max(self.free, time.monotonic() - 0.1) + len(part) / self.rate
+            self.free = max(self.free, time.monotonic() - 0.1) + len(part) / rate
             time.sleep(max(0, self.free - time.monotonic()))
         return b"".join(parts)
 
@@ -162,7 +162,7 @@ def test_cursors_are_limited_for_each_sender_and_not_sent_for_who_has_left(start
         names.append(name)
         if name == "ydoc:awareness:update":
             numbers.append(args[0]["update"][0])
-    assert numbers[:5] == [0, 1, 2, 3, 4] and 29 not in numbers
+    assert [number for number in numbers if number != 0xFF][:5] == [0, 1, 2, 3, 4] and 29 not in numbers
     # Her time has come, and nothing of hers with it.
     time.sleep(2)
     send_cursor(bob, b"\xfe")
