@@ -5,7 +5,7 @@ use super::input::{ApiRequest, Ids};
 use super::reply::{Problem, Reply};
 use crate::ground::names::Id;
 use crate::ground::rooms;
-use crate::socket::{Args, Sid, Target, is_reserved, prepared};
+use crate::socket::{Args, Prepared, Sid, Target, is_reserved};
 use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
@@ -70,9 +70,9 @@ pub async fn emit(request: ApiRequest) -> ApiResult {
     let args = emit.data.map_or_else(Args::none, |data| {
         Args::from_json(String::from(Box::<str>::from(data)))
     });
-    let (args, frame) = prepared(&emit.event, args).await;
+    let made = Prepared::new(&emit.event, args).await;
     let target = Target::room(&room).but(&skip);
     let peers = &house.core.peers;
-    let delivered = peers.emit_prepared(&target, &emit.event, &args, frame);
+    let delivered = peers.emit_prepared(&target, &emit.event, &made);
     Ok(Reply::json(&json!({"delivered": delivered})))
 }

@@ -14,6 +14,7 @@
 #[cfg(feature = "redis")]
 mod backplane;
 pub mod documents;
+mod emit;
 mod outgoing;
 pub mod pools;
 #[cfg(feature = "redis")]
@@ -24,7 +25,7 @@ use crate::directory::{Echo, Identity};
 use crate::ground::tasks::Executor;
 #[cfg(feature = "redis")]
 use crate::redis::Redis;
-use crate::socket::{Args, CallError, Frame, Hub, Sid, Target};
+use crate::socket::{Args, CallError, Hub, Sid, Target};
 #[cfg(feature = "redis")]
 use backplane::Backplane;
 use documents::SharedDocuments;
@@ -157,46 +158,6 @@ impl Peers {
     /// A socket came or went: it is a room of its own.
     pub fn socket_changed(&self, nsp: &str, sid: Sid, here: bool) {
         self.room_changed(nsp, sid.as_str(), here);
-    }
-
-    /// Sends an event to all sockets of the target, wherever they are. Returns how many got it here.
-    pub fn emit(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> usize {
-        self.emit_prepared(target, event, args, None)
-    }
-
-    /// The same with what [`prepared`](crate::socket::prepared) made of it.
-    pub fn emit_prepared(
-        &self,
-        target: &Target<'_>,
-        event: &str,
-        args: &Args<'_>,
-        frame: Option<Frame>,
-    ) -> usize {
-        match self {
-            Self::Alone(_) => {}
-            #[cfg(feature = "redis")]
-            Self::Redis(peers) => peers.backplane.emit(target, event, args),
-        }
-        self.hub().emit_prepared(target, event, args, frame)
-    }
-
-    /// Sends an event to the sockets of the target that are here; the others have been told. Returns how many got it.
-    pub fn emit_here(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> usize {
-        match self {
-            Self::Alone(hub) => hub.emit(target, event, args),
-            #[cfg(feature = "redis")]
-            Self::Redis(peers) => peers.backplane.emit_here(target, event, args),
-        }
-    }
-
-    /// What tells the others of an emit, for who publishes it in one step with something else; `None` when there
-    /// are none.
-    pub fn outgoing(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> Option<Outgoing> {
-        match self {
-            Self::Alone(_) => None,
-            #[cfg(feature = "redis")]
-            Self::Redis(peers) => Some(peers.backplane.outgoing(target, event, args)),
-        }
     }
 
     /// Enters a room. Answers when no event to the room can be missed any more; `false` when the socket is not here.

@@ -5,7 +5,7 @@
 
 use super::partial::Client;
 use super::rooms::Rooms;
-use super::{Args, CallError, Frame, Handler, Lateness, Reason, Sid, Target, To};
+use super::{Args, CallError, Frame, Handler, Lateness, Prepared, Reason, Sid, Target, To};
 use super::{encode, trace};
 use crate::engine::{BySid, Closed, Peer, Session};
 use crate::ground::tasks::within;
@@ -77,11 +77,15 @@ impl Hub {
 
     /// Sends an event to this instance's sockets: encoded once, shared by all. Returns how many got it.
     pub fn emit(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> usize {
-        self.emit_prepared(target, event, args, None)
+        self.emit_as(target, event, args, None)
     }
 
-    /// The same with what [`prepared`](super::prepared) made of it.
-    pub fn emit_prepared(
+    /// The same of an event that was prepared.
+    pub fn emit_prepared(&self, target: &Target<'_>, event: &str, made: &Prepared) -> usize {
+        self.emit_as(target, event, &made.args, made.frame.clone())
+    }
+
+    fn emit_as(
         &self,
         target: &Target<'_>,
         event: &str,

@@ -97,18 +97,28 @@ impl Hub {
     }
 }
 
-/// An event of `/` that is large is made beside our thread, for [`Hub::emit_prepared`].
-pub async fn prepared(name: &str, args: Args<'static>) -> (Args<'static>, Option<Frame>) {
-    if args.json().len() <= LARGE {
-        return (args, None);
+/// An event of `/` with its arguments, which may be large.
+pub struct Prepared {
+    pub args: Args<'static>,
+    /// How it is sent, if that takes longer to write than a turn may.
+    pub(super) frame: Option<Frame>,
+}
+
+impl Prepared {
+    /// Writes it beside our thread if it is large.
+    pub async fn new(name: &str, args: Args<'static>) -> Self {
+        if args.json().len() <= LARGE {
+            return Self { args, frame: None };
+        }
+        let name = name.to_owned();
+        let (args, frame) = aside(move || {
+            let frame = encode::event("/", None, &name, &args);
+            (args, Rc::unwrap_or_clone(frame))
+        })
+        .await;
+        let frame = Some(frame.into());
+        Self { args, frame }
     }
-    let name = name.to_owned();
-    let (args, frame) = aside(move || {
-        let frame = encode::event("/", None, &name, &args);
-        (args, Rc::unwrap_or_clone(frame))
-    })
-    .await;
-    (args, Some(frame.into()))
 }
 
 /// Looks at the data of a text, which begins at this byte; `None` when it nests too deep.

@@ -20,7 +20,7 @@ pub use crate::outbox::Frame;
 pub use args::Args;
 pub use encode::plain_event;
 pub use hub::Hub;
-pub use large::prepared;
+pub use large::Prepared;
 pub use object::Object;
 pub use packet::{Kind, MAX_ATTACHMENTS, MAX_DEPTH, Packet, is_reserved};
 pub use types::{CallError, Event, Handler, Lateness, Reason, Step, Target, To};
