@@ -2,9 +2,9 @@
 
 use super::packet::{Kind, Malformed, Packet, check_placeholders, is_too_deep};
 use super::partial::Partial;
-use super::{Args, Event, Frame, Hub, Sid, encode, trace};
+use super::{Args, Event, Hub, Sid, trace};
 use crate::engine::{Session, Step};
-use crate::ground::tasks::{LARGE, aside};
+use crate::ground::tasks::aside;
 use std::rc::Rc;
 
 /// What came before the data.
@@ -94,30 +94,6 @@ impl Hub {
         if let Some(step) = step {
             step.await;
         }
-    }
-}
-
-/// An event of `/` with its arguments, which may be large.
-pub struct Prepared {
-    pub args: Args<'static>,
-    /// How it is sent, if that takes longer to write than a turn may.
-    pub(super) frame: Option<Frame>,
-}
-
-impl Prepared {
-    /// Writes it beside our thread if it is large.
-    pub async fn new(name: &str, args: Args<'static>) -> Self {
-        if args.json().len() <= LARGE {
-            return Self { args, frame: None };
-        }
-        let name = name.to_owned();
-        let (args, frame) = aside(move || {
-            let frame = encode::event("/", None, &name, &args);
-            (args, Rc::unwrap_or_clone(frame))
-        })
-        .await;
-        let frame = Some(frame.into());
-        Self { args, frame }
     }
 }
 

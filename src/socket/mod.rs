@@ -8,6 +8,7 @@ mod large;
 mod object;
 mod packet;
 mod partial;
+mod prepared;
 #[cfg(test)]
 mod random_tests;
 mod rooms;
@@ -20,7 +21,7 @@ pub use crate::outbox::Frame;
 pub use args::Args;
 pub use encode::plain_event;
 pub use hub::Hub;
-pub use large::Prepared;
 pub use object::Object;
 pub use packet::{Kind, MAX_ATTACHMENTS, MAX_DEPTH, Packet, is_reserved};
+pub use prepared::Prepared;
 pub use types::{CallError, Event, Handler, Lateness, Reason, Step, Target, To};
