@@ -191,6 +191,12 @@ impl Outbox {
         self.queue.len() >= JOINED - 1
     }
 
+    /// Whether this frame waits.
+    pub fn holds(&self, frame: &Frame) -> bool {
+        let mut waiting = self.first.iter().chain(&self.queue);
+        waiting.any(|waiting| Rc::ptr_eq(waiting, frame))
+    }
+
     /// Bytes that wait.
     pub fn bytes(&self) -> usize {
         self.bytes - self.written

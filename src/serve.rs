@@ -146,6 +146,9 @@ fn build(executor: Executor, config: &Rc<Config>) -> Result<Rc<Site>, Error> {
     let pools = Pools::default();
     let (peers, documents) = peers::start(executor, config, &hub, &pools).map_err(Error::Redis)?;
     let directory = directory(executor, config, &hub, &peers)?;
+    if let Some(local) = directory.local() {
+        documents.keep_in(local);
+    }
     let house = House::new(Core {
         config: config.clone(),
         key: Key::new(config.secret_key.expose()),

@@ -116,6 +116,7 @@ impl House {
     /// Saves what can be saved while sockets still close.
     pub async fn save(&self) {
         self.notes.flush().await;
+        self.documents.keep_all().await;
         if let Err(refusal) = self.core.directory.durable().await {
             log::error!("not everything could be saved: {refusal:?}");
         }

@@ -61,6 +61,7 @@ pub struct Config {
     pub max_payload: usize,
     /// Bytes of all input that has begun and is not finished.
     pub input_bytes: usize,
+    pub documents_bytes: usize,
     /// Bytes of a request's head.
     pub max_header: usize,
     /// Header lines of a request.

@@ -14,7 +14,7 @@ use std::time::Duration;
 const RESERVED_FILES: u64 = 64;
 /// Where the default of `SISKIN_MAX_CONNECTIONS` stops.
 const MOST_CONNECTIONS: u64 = 32_768;
-/// Where the default of `SISKIN_INPUT_BYTES` begins and stops.
+/// Where the default of `SISKIN_INPUT_BYTES`, and of `SISKIN_DOCUMENTS_BYTES`, begins and stops.
 const LEAST_INPUT: usize = 1 << 20;
 const MOST_INPUT: usize = 64 << 20;
 /// A secret with fewer bytes gets a warning.
@@ -79,6 +79,7 @@ impl Reader<'_> {
             max_rooms: self.value(&table::SISKIN_MAX_ROOMS)?,
             max_payload: self.value(&table::SISKIN_MAX_PAYLOAD_BYTES)?,
             input_bytes: self.computed(&table::SISKIN_INPUT_BYTES, input_bytes()),
+            documents_bytes: self.computed(&table::SISKIN_DOCUMENTS_BYTES, input_bytes()),
             max_header: self.value(&table::SISKIN_MAX_HEADER_BYTES)?,
             max_header_lines: self.value(&table::SISKIN_MAX_HEADER_LINES)?,
             outbox_bytes: self.value(&table::SISKIN_OUTBOX_BYTES)?,

@@ -174,6 +174,9 @@ settings! {
     /// What may be held of messages and requests that have begun and are not finished, of all connections together.
     SISKIN_INPUT_BYTES: usize = BYTES, Computed("an eighth of the cgroup's or the machine's memory, at most 64 MiB");
 
+    /// What all open documents may take that are not in Redis; over it nobody opens another one or adds to one.
+    SISKIN_DOCUMENTS_BYTES: usize = BYTES, Computed("an eighth of the cgroup's or the machine's memory, at most 64 MiB");
+
     /// The largest head (request line and header) of a request.
     SISKIN_MAX_HEADER_BYTES: usize = BYTES, Value("16 KiB");
 

@@ -17,7 +17,8 @@ mod types;
 pub use content::is_empty as is_empty_content;
 pub use event::{MessageEvent, NotAnEvent, type_of};
 pub use types::{
-    Access, ChannelIds, Echo, Emptying, Identity, NoteView, Refusal, Saved, User, is_saved_chat,
+    Access, ChannelIds, Echo, Emptying, Identity, MAX_FIELDS_BYTES, NoteView, Refusal, Saved, User,
+    is_saved_chat,
 };
 
 use crate::token::Claims;
@@ -146,6 +147,19 @@ impl Directory {
                 saved.map(|()| Echo::None)
             }
             Self::OpenWebui(webui) => webui.save_note(who, note_id, data, emptying).await,
+        }
+    }
+
+    /// Keeps as a version of the note what an editor had of it when somebody else changed it.
+    pub async fn keep_version(
+        &self,
+        who: &Identity,
+        note_id: &str,
+        data: &RawValue,
+    ) -> Result<(), Refusal> {
+        match self {
+            Self::Local(local) => local.keep_version(who, note_id, data).await,
+            Self::OpenWebui(_) => Err(Refusal::Denied("only the local directory keeps versions")),
         }
     }
 

@@ -83,6 +83,13 @@ pub struct NoteView {
     pub content: Box<RawValue>,
 }
 
+/// What editors may keep in a note beside its content, in bytes of names and values with [`FIELD_OVERHEAD`] for each: so that
+/// whatever one of them adds, the note can be saved.
+pub const MAX_FIELDS_BYTES: usize = 1 << 20;
+
+/// What a field takes beside its name and its value, in bytes, about.
+pub const FIELD_OVERHEAD: usize = 128;
+
 /// May this save leave a note empty that is not empty now?
 ///
 /// A document that opened empty because nobody seeded it must never win over saved content, even after

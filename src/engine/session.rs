@@ -195,7 +195,12 @@ impl Session {
         }
     }
 
-    /// Bytes that wait in the outbox.
+    /// Whether a frame still waits in the outbox.
+    pub fn holds(&self, frame: &Frame) -> bool {
+        self.outbox.borrow().holds(frame)
+    }
+
+    /// Bytes that wait in its outbox.
     pub fn waiting_bytes(&self) -> usize {
         self.outbox.borrow().bytes()
     }

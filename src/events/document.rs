@@ -32,6 +32,7 @@ struct Join<'a> {
     user_color: Option<&'a RawValue>,
     #[serde(borrow)]
     vector: Option<&'a RawValue>,
+    epoch: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -49,6 +50,7 @@ struct Change<'a> {
     #[serde(borrow)]
     data: Option<&'a RawValue>,
     initialize: Option<bool>,
+    epoch: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -64,6 +66,7 @@ pub fn join(house: &'static House, from: Sender, args: &Args<'_>) -> Work {
         document_id,
         user_color,
         vector,
+        epoch,
     }) = args.object()
     else {
         return Work::refuse(Fault::Payload);
@@ -75,6 +78,7 @@ pub fn join(house: &'static House, from: Sender, args: &Args<'_>) -> Work {
     let opening = Rc::new(Opening {
         color: color.unwrap_or_else(|| "#000000".to_owned()),
         vector: read_vector(vector, args),
+        epoch,
     });
     Work::join(document.room.clone(), move |first| {
         let (from, document, opening) = (from.clone(), document.clone(), opening.clone());
@@ -171,6 +175,7 @@ impl Change<'_> {
         Ok(Update {
             bytes: bytes.filter(|bytes| !bytes.is_empty()),
             initialize: self.initialize == Some(true),
+            epoch: self.epoch,
             fields: fields(self.data).map_err(|_| Fault::Payload)?,
         })
     }

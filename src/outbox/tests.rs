@@ -203,3 +203,14 @@ fn no_more_is_written_at_a_time_than_may_be() {
     assert_eq!(left, [(some, 18), (some, 6), (Written::All, 0)]);
     assert_eq!((writer.got, writer.calls), (sent, 3));
 }
+
+#[test]
+fn a_frame_is_held_until_all_of_it_is_taken() {
+    let (mut outbox, one) = (Outbox::default(), frame(10));
+    assert!(outbox.push(one.clone(), bounds(100), Instant::now()));
+    assert!(outbox.holds(&one) && !outbox.holds(&frame(10)));
+    outbox.consume(9, 100);
+    assert!(outbox.holds(&one));
+    outbox.consume(1, 100);
+    assert!(!outbox.holds(&one));
+}

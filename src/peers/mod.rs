@@ -74,7 +74,8 @@ pub fn start(
     }
     #[cfg(not(feature = "redis"))]
     check(config)?;
-    Ok((Peers::Alone(hub.clone()), SharedDocuments::default()))
+    let documents = SharedDocuments::in_memory(config.documents_bytes);
+    Ok((Peers::Alone(hub.clone()), documents))
 }
 
 #[cfg(feature = "redis")]

@@ -312,6 +312,14 @@ impl Hub {
             .collect()
     }
 
+    /// Whether a frame still waits for a socket.
+    pub fn holds(&self, sid: Sid, frame: &Frame) -> bool {
+        let state = self.state.borrow();
+        state
+            .socket(sid)
+            .is_some_and(|socket| socket.session.holds(frame))
+    }
+
     /// Bytes that wait in all outboxes, and the number of sockets with a waiting one.
     pub fn waiting(&self) -> (usize, usize) {
         let state = self.state.borrow();

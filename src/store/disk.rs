@@ -26,7 +26,7 @@ pub(super) fn builder() -> Builder {
 }
 
 /// What was on disk at one moment. Reads never wait for a commit.
-pub(super) struct Snapshot(Vec<ReadOnlyTable<&'static str, &'static [u8]>>);
+pub(super) struct Snapshot(Vec<Option<ReadOnlyTable<&'static str, &'static [u8]>>>);
 
 impl Snapshot {
     /// The state of the last commit.
@@ -35,14 +35,18 @@ impl Snapshot {
     }
 
     fn of(transaction: &ReadTransaction) -> Result<Self, Error> {
-        let open = |table: Table| transaction.open_table(table.definition());
+        // A table that nothing was written to yet may be missing: an older version made the file.
+        let open = |table: Table| match transaction.open_table(table.definition()) {
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+            opened => opened.map(Some),
+        };
         let tables = Table::ALL.into_iter().map(open).collect::<Result<_, _>>();
         Ok(Self(tables.map_err(boxed)?))
     }
 
     /// One value.
     pub(super) fn get(&self, table: Table, key: &str) -> Result<Option<Vec<u8>>, Error> {
-        let Some(table) = self.0.get(table as usize) else {
+        let Some(Some(table)) = self.0.get(table as usize) else {
             return Ok(None);
         };
         let found = table.get(key).map_err(boxed)?;
@@ -51,7 +55,7 @@ impl Snapshot {
 
     /// Is there a value?
     pub(super) fn contains(&self, table: Table, key: &str) -> Result<bool, Error> {
-        let Some(table) = self.0.get(table as usize) else {
+        let Some(Some(table)) = self.0.get(table as usize) else {
             return Ok(false);
         };
         Ok(table.get(key).map_err(boxed)?.is_some())
@@ -65,7 +69,7 @@ impl Snapshot {
         after: &str,
         mut each: impl FnMut(&str, &[u8]) -> bool,
     ) -> Result<(), Error> {
-        let Some(table) = self.0.get(table as usize) else {
+        let Some(Some(table)) = self.0.get(table as usize) else {
             return Ok(());
         };
         for entry in table.range::<&str>(after.max(prefix)..).map_err(boxed)? {

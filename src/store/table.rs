@@ -34,11 +34,14 @@ pub(crate) enum Table {
     Contents,
     /// chat id, user id -> when that user read the chat last (epoch seconds)
     Reads,
+    /// note id, nothing -> the head of its document; note id, number in 20 digits -> some of its updates. The table is made
+    /// by the first write to it: files of older versions have none, and older versions leave it alone.
+    Documents,
 }
 
 impl Table {
     /// Every table, in the order of the file's directory.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Users,
         Self::Channels,
         Self::Members,
@@ -50,6 +53,7 @@ impl Table {
         Self::Messages,
         Self::Contents,
         Self::Reads,
+        Self::Documents,
     ];
 
     /// The table's name in the file. Part of the format: never changed, only migrated.
@@ -66,6 +70,7 @@ impl Table {
             Self::Messages => "messages",
             Self::Contents => "contents",
             Self::Reads => "reads",
+            Self::Documents => "documents",
         }
     }
 
@@ -75,7 +80,10 @@ impl Table {
 
     /// Are the values JSON?
     pub(super) fn holds_json(self) -> bool {
-        !matches!(self, Self::Memberships | Self::Owned | Self::Contents)
+        !matches!(
+            self,
+            Self::Memberships | Self::Owned | Self::Contents | Self::Documents
+        )
     }
 }
 

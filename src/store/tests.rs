@@ -219,6 +219,35 @@ fn an_older_schema_is_migrated_and_a_newer_one_refused() {
 }
 
 #[test]
+fn a_file_without_the_newest_table_opens_and_gets_it_with_the_first_write() {
+    with_folder(async |executor, folder| {
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join(FILE_NAME);
+        let database = disk::open(&path).unwrap();
+        let transaction = database.begin_write().unwrap();
+        transaction
+            .delete_table(Table::Documents.definition())
+            .unwrap();
+        transaction.commit().unwrap();
+        database.close().unwrap();
+        assert!(verify(&path).is_ok());
+        let store = Store::open(executor, &folder).unwrap();
+        let look = || store.get(Table::Documents, "a").unwrap();
+        assert_eq!(look(), None);
+        put(&store, "u", "1");
+        store.durable().await.unwrap();
+        assert_eq!(look(), None);
+        let mut batch = Batch::new();
+        batch.put(Table::Documents, "a", "1");
+        store.write(batch).unwrap();
+        store.durable().await.unwrap();
+        assert_eq!(look().as_deref(), Some(&b"1"[..]));
+        store.close().await.unwrap();
+        assert!(verify(&path).is_ok());
+    });
+}
+
+#[test]
 fn a_file_of_a_newer_schema_is_refused_and_left_alone() {
     with_folder(async |executor, folder| {
         std::fs::create_dir_all(&folder).unwrap();

@@ -210,12 +210,39 @@ test("who comes back to a note that was begun anew from its saved content has it
   await waitFor(async () => (await savedText(own, "anew")) === "As before and meanwhile!", { what: "the save" });
 });
 
-test("nobody who comes back loses what was typed offline, rather is the rest there twice", { timeout: 60_000 }, async (t) => {
-  const { ann, cleo } = await begunAnew(t, "twice", { meanwhile: ({ text }) => text.insert(6, " offline") });
+test("who comes back has what was typed offline, and the rest is there once", { timeout: 60_000 }, async (t) => {
+  const { own, ann, bob, cleo } = await begunAnew(t, "once", { meanwhile: ({ text }) => text.insert(6, " offline") });
   await comeBack(ann);
-  await waitFor(() => cleo.text.toString().includes("before offline"), { what: "what was typed offline" });
-  await says(ann, cleo.text.toString());
-  assert.equal(cleo.text.toString().replace("before offline", ""), "before");
+  await comeBack(bob);
+  for (const editor of [ann, bob, cleo]) await says(editor, "before offline");
+  await waitFor(async () => (await savedText(own, "once")) === "before offline", { what: "the save" });
+});
+
+test("what was written outside meanwhile wins, and what was typed offline is a version", { timeout: 60_000 }, async (t) => {
+  const own = await startSiskin();
+  t.after(() => own.close());
+  await makeNote(own, "outside", { writers: ["bob"] });
+  const [ann, bob] = [await open(t, "ann", "note:outside", { at: own }), await open(t, "bob", "note:outside", { at: own })];
+  ann.text.insert(0, "before");
+  await says(bob, "before");
+  await waitFor(async () => (await savedText(own, "outside")) === "before", { what: "the save" });
+  for (const { client } of [ann, bob]) client.socket.io.reconnection(false);
+  await own.kill();
+  for (const { provider } of [ann, bob]) await waitFor(() => provider.status === "offline", { what: "offline" });
+  ann.text.insert(6, " offline");
+  await own.start();
+  await own.api("PATCH", "/notes/outside", { data: { content: { md: "outside", html: "", json: null } } });
+  const ended = heard(ann.provider, "ended");
+  for (const editor of [ann, bob]) await comeBack(editor);
+  await ended;
+  for (const editor of [ann, bob]) await says(editor, "outside");
+  const versions = async () => (await own.api("GET", "/notes/outside/versions")).versions.map((version) => version.data.content.md);
+  await waitFor(async () => (await versions()).includes("before offline"), { what: "the version" });
+  // What bob had was saved: it is there once.
+  assert.deepEqual((await versions()).toSorted(), ["before", "before offline"]);
+  bob.text.insert(0, "from ");
+  for (const editor of [ann, bob, await open(t, "ann", "note:outside", { at: own })]) await says(editor, "from outside");
+  await waitFor(async () => (await savedText(own, "outside")) === "from outside", { what: "the save" });
 });
 
 test("what was typed survives a crash of the server, in the document and in the note", async (t) => {

@@ -125,8 +125,37 @@ def test_a_long_list_is_squashed_and_a_full_document_is_full(start, reference):
     assert reference.redis.llen(reference.document("board", "updates")) == 2
     reference.redis.set(reference.document("board", "size"), 2 << 20)
     ann.update(typed(8, 5))
-    assert ann.named("error") == [{"message": "The document is too large"}]
+    refused = {"message": "The document is too large", "document_id": "board", "reason": "too large"}
+    assert ann.named("error") == [refused]
     assert reference.redis.llen(reference.document("board", "updates")) == 2
+
+
+def test_what_is_no_update_in_redis_is_left_out_and_kills_nobody(start, reference):
+    siskin = start()
+    # Arrays in arrays: yrs would go as deep as they are. A number of clients for which it would take half a gigabyte.
+    nested = b"\x01\x01\x07\x00\x08\x01\x01t\x01" + b"u\x01" * 200_000 + b"x\x00"
+    deleted = b"\x00\x01\x09" + number(100_001) + b"".join(number(2 * clock) + b"\x01" for clock in range(100_001))
+    bad = [nested, b"\xff\xff\xff\x7f", b"", b"\x09\x09\x09", deleted]
+    before = siskin.metric("process_resident_memory_bytes")
+    for index, update in enumerate(bad):
+        reference.append("board", typed(7, index))
+        reference.append("board", update)
+    reference.redis.rpush(reference.document("board", "updates"), "[1,", "{}", "null")
+    ann = Editor(siskin, "ann", "board")
+    for _ in range(2):
+        state = bytes(ann.open()["state"])
+        assert b"x" * len(bad) in state and len(state) < 100
+    ann.update(typed(8, 0, "on"))
+    bob = Editor(siskin, "bob", "board")
+    assert b"on" in bytes(bob.open()["state"])
+    assert siskin.metric("process_resident_memory_bytes") < before + (64 << 20)
+    assert siskin.metric('siskin_refused_total{reason="stored update"}') == len(bad) + 3
+    # A long list of which some can't be read is not squashed: somebody else may know better. And it is said once.
+    for clock in range(500):
+        ann.update(typed(8, 2 + clock))
+    assert len(reference.redis.lrange(reference.document("board", "updates"), 0, -1)) == 504 + 2 * len(bad)
+    assert siskin.log().count("are none, and left out") == 1
+    reference.redis.delete(reference.document("board", "updates"))
 
 
 def test_what_cannot_be_stored_is_not_passed_on(start, redis_server, reference):
@@ -136,7 +165,8 @@ def test_what_cannot_be_stored_is_not_passed_on(start, redis_server, reference):
     bob.open()
     redis_server.stop()
     ann.update(typed(7, 0))
-    assert ann.named("error") == [{"message": "The document can't be changed at the moment"}]
+    refused = {"message": "The document can't be changed at the moment", "document_id": "board", "reason": "unavailable"}
+    assert ann.named("error") == [refused]
     bob.ask("ydoc:awareness:update", update=[1])
     assert bob.named("ydoc:document:update") == []
     redis_server.start()

@@ -2,13 +2,17 @@
 //!
 //! - [`name`]: a document's one name
 //! - [`broadcast`]: what those who have it open hear of it
+//! - [`following`]: what other instances did unheard
 //! - [`gaps`]: what a document lacks and its senders have
 //! - [`refusals`]: a change that could not be taken
 //! - [`states`]: a document's state, as an event
+//! - [`keeping`]: what is kept of a note's document
 //! - [`outside`]: a note that a backend changed or removed
 
 mod broadcast;
+mod following;
 mod gaps;
+mod keeping;
 mod name;
 mod outside;
 mod refusals;
@@ -17,7 +21,7 @@ mod states;
 use super::core::{Core, Fault, Sender};
 use super::notes::{Fields, Notes};
 use crate::directory::{Access, NoteView};
-use crate::ground::tasks::{Tasks, aside, aside_if};
+use crate::ground::tasks::{Single, Tasks, aside, aside_if};
 use crate::peers::documents::bytes::ints;
 use crate::peers::documents::lean::lean;
 use crate::peers::documents::update::Contents;
@@ -29,7 +33,7 @@ use gaps::Gaps;
 pub use name::Document;
 pub use refusals::Kind;
 use serde_json::json;
-use states::{STATE, States};
+use states::{Extra, STATE, States};
 
 /// Nobody can reach the documents now.
 const AWAY: Fault = Fault::Unavailable("the documents can't be reached");
@@ -43,6 +47,8 @@ pub struct Update {
     pub bytes: Option<Vec<u8>>,
     /// It is meant as the first content of an empty document.
     pub initialize: bool,
+    /// The epoch of the document that it builds on, if its sender knows.
+    pub epoch: Option<u64>,
     /// What is to be saved in the note, if it is one.
     pub fields: Option<Fields>,
 }
@@ -63,6 +69,8 @@ pub struct Opening {
     pub color: String,
     /// What they have of it, if they say so.
     pub vector: Option<Vector>,
+    /// The epoch of what they have, or 0, if they come back with it should they lose the connection.
+    pub epoch: Option<u64>,
 }
 
 /// The documents that sessions of this instance have open.
@@ -74,6 +82,8 @@ pub struct Documents {
     /// Closing what sockets left behind when they went, and following other instances.
     closing: Tasks,
     following: Tasks,
+    /// What keeps what no save of a note takes with it.
+    keeping: Single,
 }
 
 /// Opening.
@@ -86,6 +96,7 @@ impl Documents {
             gaps: Gaps::new(Tasks::new(core.executor)),
             closing: Tasks::new(core.executor),
             following: Tasks::new(core.executor),
+            keeping: Single::default(),
         }
     }
 
@@ -115,30 +126,34 @@ impl Documents {
     ) -> Result<(), Fault> {
         let Sender { sid, who } = from;
         let view = self.view(from, document).await?;
-        match self.core.documents.join(&document.id, *sid).await {
+        match self
+            .core
+            .documents
+            .join(&document.id, *sid, opening.epoch.is_some())
+            .await
+        {
             Ok(true) => {}
             Ok(false) => return Err(Fault::Full("open documents of a session")),
             Err(Away) => return Err(AWAY),
         }
         if let Err(fault) = self.core.enter(*sid, &document.room).await {
-            self.close_for(*sid, document).await;
+            self.close_for(*sid, document, false).await;
             return Err(fault);
         }
         if let (Some(note_id), Some(view)) = (document.note(), &view) {
             let (access, content) = (view.access, &view.content);
             self.notes.opened(note_id, *sid, access, content);
         }
-        let vector = opening.vector.as_ref();
         let writes = view
             .as_ref()
             .is_none_or(|view| view.access >= Access::Write);
-        self.gaps.opened(*sid, document, vector.is_some(), writes);
-        let sent = self
-            .send_state_and_content(from, document, view, vector)
-            .await;
+        self.gaps
+            .opened(*sid, document, opening.vector.is_some(), writes);
+        let sent = self.send_state_and_content(from, document, view, opening);
+        let sent = sent.await;
         // It was asked again, and is not the sender's any more.
         if let Err(Fault::Denied(_)) = sent {
-            self.close_for(*sid, document).await;
+            self.close_for(*sid, document, false).await;
         }
         sent?;
         let joined = json!({
@@ -168,9 +183,11 @@ impl Documents {
         from: &Sender,
         document: &Document,
         before: Option<NoteView>,
-        theirs: Option<&Vector>,
+        opening: &Opening,
     ) -> Result<(), Fault> {
+        let theirs = opening.vector.as_ref();
         let (state, ours) = self.state_for(document, theirs).await?;
+        self.follow_restored(document);
         // The document may have been saved and cleared while we came in: then what was saved before is old.
         let view = match state {
             None => self.view(from, document).await?,
@@ -178,8 +195,14 @@ impl Documents {
         };
         let content = view.map(|view| view.content);
         let content = content.as_ref().map_or("null", |content| content.get());
-        let content = Some(content);
-        let state = self.states.event(self.core, document, state, content, ours);
+        let extra = Extra {
+            content: Some(content),
+            vector: ours,
+            epoch: opening
+                .epoch
+                .and_then(|_| self.core.documents.epoch(&document.id)),
+        };
+        let state = self.states.event(self.core, document, state, extra);
         self.send_state(from, document, &state.await)
     }
 
@@ -218,11 +241,18 @@ impl Documents {
         theirs: Option<&Vector>,
     ) -> Result<(), Fault> {
         self.check_open(from.sid, document)?;
+        if self.states.is_unread(self.core, from.sid, document) {
+            return Ok(());
+        }
         let state = match theirs {
             None => self.states.again(self.core, document).await,
             Some(_) => {
-                let (state, ours) = self.state_for(document, theirs).await?;
-                let state = self.states.event(self.core, document, state, None, ours);
+                let (state, vector) = self.state_for(document, theirs).await?;
+                let extra = Extra {
+                    vector,
+                    ..Extra::default()
+                };
+                let state = self.states.event(self.core, document, state, extra);
                 Ok(state.await)
             }
         };
@@ -234,6 +264,7 @@ impl Documents {
         self.core
             .hub
             .emit_encoded(&Target::sid(from.sid), STATE, state);
+        self.states.sent_to(from.sid, document, state);
         self.core.pay_for_bytes(from.sid, state.len());
         Ok(())
     }
@@ -267,6 +298,9 @@ impl Documents {
         if let Err(fault) = self.check_write(from, document).await {
             return self.refuse_sender(from.sid, document, update.kind(), fault);
         }
+        if self.is_outdated(document, &update) {
+            return self.keep_outdated(from, document, update).await;
+        }
         let answer = match update.bytes {
             Some(bytes) if update.initialize => match self.seed(from, document, &bytes).await {
                 // Somebody else was first: nothing of this is saved.
@@ -276,6 +310,7 @@ impl Documents {
             Some(bytes) => self.append(from, document, bytes).await,
             None => Args::none(),
         };
+        self.keep_later(document);
         if let (Some(note_id), Some(fields)) = (document.note(), update.fields) {
             self.notes.save_later(from, note_id, fields).await;
         }
@@ -420,7 +455,7 @@ impl Documents {
     /// The sender does not have it open.
     pub async fn close(&self, from: &Sender, document: &Document) -> Result<(), Fault> {
         self.check_open(from.sid, document)?;
-        self.close_for(from.sid, document).await;
+        self.close_for(from.sid, document, true).await;
         let left = json!({ "document_id": document.id, "user_id": from.who.user.id });
         let (core, args) = (self.core, Args::one(&left));
         to_others(core, from, document, "ydoc:user:left", &args);
@@ -432,7 +467,7 @@ impl Documents {
         self.gaps.forget(sid);
         for id in self.core.documents.of(sid) {
             self.closing.spawn("closes a document", async move {
-                self.close_for(sid, &Document::new(&id)).await;
+                self.close_for(sid, &Document::new(&id), false).await;
             });
         }
     }
@@ -442,11 +477,12 @@ impl Documents {
         &self.closing
     }
 
-    /// A session closes a document; the last one clears it, unless it is not saved yet: then saving does.
-    async fn close_for(&self, sid: Sid, document: &Document) {
+    /// A session closes a document; the last one clears it, unless it is not saved yet: then saving does. `done`: it says that
+    /// it is done with it.
+    async fn close_for(&self, sid: Sid, document: &Document, done: bool) {
         self.core.peers.leave(sid, &document.room);
         self.gaps.closed(sid, document);
-        self.core.documents.leave(&document.id, sid).await;
+        self.core.documents.leave(&document.id, sid, done).await;
         if let Some(note_id) = document.note() {
             self.notes.closed(note_id, sid);
             if self.notes.is_dirty(note_id) {
@@ -454,33 +490,5 @@ impl Documents {
             }
         }
         self.core.documents.clear_unused(&document.id).await;
-    }
-}
-
-/// Following other instances.
-impl Documents {
-    /// Keeps the sessions here in step with what other instances do, as long as the server runs. What those published
-    /// while this one could not hear it is lost, and so is what was refused while Redis was away: so everybody gets the
-    /// state, and sends what that lacks.
-    pub fn follow(&'static self) {
-        self.following.spawn("follows documents", async move {
-            loop {
-                for id in self.core.documents.missed().await {
-                    self.send_state_to_all(&Document::new(&id)).await;
-                }
-            }
-        });
-    }
-
-    async fn send_state_to_all(&self, document: &Document) {
-        let id = &document.id;
-        match self.states.again(self.core, document).await {
-            Ok(state) => {
-                let here = Target::room(&document.room);
-                self.core.hub.emit_encoded(&here, STATE, &state);
-                self.collect(document);
-            }
-            Err(Away) => log::debug!("who has {id:?} open may lack updates"),
-        }
     }
 }

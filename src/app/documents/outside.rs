@@ -39,7 +39,7 @@ impl Documents {
     }
 
     async fn put_out(&self, sid: Sid, document: &Document) {
-        self.close_for(sid, document).await;
+        self.close_for(sid, document, false).await;
         if self.core.hub.is_connected(sid) {
             self.gaps.put_out(sid, document);
         }

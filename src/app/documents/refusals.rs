@@ -11,6 +11,7 @@ use log::Level;
 const MALFORMED: &str = "malformed";
 const TOO_LARGE: &str = "too large";
 const AWAY: &str = "unavailable";
+const NO_ROOM: &str = "no room";
 const DENIED: &str = "denied";
 /// It is kept, and counts once what it builds on has come.
 pub const INCOMPLETE: &str = "incomplete";
@@ -78,6 +79,11 @@ impl Documents {
                     "{sid} sent an update of {id:?} that it has no room for"
                 );
                 (TOO_LARGE, "The document is too large")
+            }
+            Rejected::NoRoom => {
+                crate::metrics::refused("bytes of all documents");
+                log::debug!("{sid} sent an update of {id:?} that there is no room for");
+                (NO_ROOM, "The server has no room for more in its documents")
             }
             // Nobody else gets to see what is not stored: whoever opens the document later would miss it for good, and
             // with it all that builds on it. The sender still has it, and is asked for it when it can be stored.

@@ -25,8 +25,34 @@ const SHORT: usize = 4096;
 #[derive(Default)]
 pub struct States {
     sent: RefCell<Vec<Sent>>,
+    /// The last state that each session was sent of a document, while it waits for somebody.
+    told: RefCell<Vec<Told>>,
     /// Held while a large one is written: whoever wants the same waits for it.
     writing: Mutex<()>,
+}
+
+/// What is in the event beside the state.
+#[derive(Default)]
+pub struct Extra<'a> {
+    /// The note's saved content, for who joins.
+    pub content: Option<&'a str>,
+    /// What is stored without a gap, for who understands it.
+    pub vector: Option<Vector>,
+    /// The document's epoch, for who may come back with what they have.
+    pub epoch: Option<u64>,
+}
+
+/// What a session was sent last of a document.
+struct Told {
+    sid: Sid,
+    id: Rc<str>,
+    frame: Weak<Vec<u8>>,
+}
+
+impl Told {
+    fn is(&self, sid: Sid, document: &Document) -> bool {
+        self.sid == sid && *self.id == *document.id
+    }
 }
 
 struct Sent {
@@ -43,7 +69,7 @@ impl States {
     /// # Errors
     /// Nobody can tell now.
     pub async fn again(&self, core: &Core, document: &Document) -> Result<Frame, Away> {
-        let tail = tail(core, document, None, None).await;
+        let tail = tail(core, document, Extra::default()).await;
         if let Some(frame) = self.find(core, document, &tail) {
             return Ok(frame);
         }
@@ -55,18 +81,35 @@ impl States {
         Ok(self.write(document, state, tail).await)
     }
 
-    /// The same of a state that is known, with `content` for who joins, and what is there without a gap for who
-    /// understands it.
+    /// The same of a state that is known, with more for who joins or understands it.
     pub async fn event(
         &self,
         core: &Core,
         document: &Document,
         state: Option<State>,
-        content: Option<&str>,
-        vector: Option<Vector>,
+        extra: Extra<'_>,
     ) -> Frame {
-        let tail = tail(core, document, content, vector).await;
+        let tail = tail(core, document, extra).await;
         self.write(document, state, tail).await
+    }
+
+    /// The session is sent this state.
+    pub fn sent_to(&self, sid: Sid, document: &Document, state: &Frame) {
+        let mut told = self.told.borrow_mut();
+        told.retain(|told| told.frame.strong_count() > 0 && !told.is(sid, document));
+        told.push(Told {
+            sid,
+            id: document.id.as_str().into(),
+            frame: Rc::downgrade(state),
+        });
+    }
+
+    /// Whether the session has not taken the last state of the document yet: with what follows it, that is the state now.
+    pub fn is_unread(&self, core: &Core, sid: Sid, document: &Document) -> bool {
+        let told = self.told.borrow();
+        let last = told.iter().find(|told| told.is(sid, document));
+        let frame = last.and_then(|told| told.frame.upgrade());
+        frame.is_some_and(|frame| core.hub.holds(sid, &frame))
     }
 
     fn find(&self, core: &Core, document: &Document, tail: &str) -> Option<Frame> {
@@ -116,8 +159,11 @@ impl States {
 async fn tail(
     core: &Core,
     document: &Document,
-    content: Option<&str>,
-    vector: Option<Vector>,
+    Extra {
+        content,
+        vector,
+        epoch,
+    }: Extra<'_>,
 ) -> String {
     let sessions = core.documents.users(&document.id).await;
     let sessions: Vec<&str> = sessions.iter().map(Sid::as_str).collect();
@@ -129,6 +175,9 @@ async fn tail(
     if let Some(vector) = vector {
         tail.push_str(r#","vector":"#);
         tail.push_str(&ints(&vector.encode()));
+    }
+    if let Some(epoch) = epoch {
+        tail.push_str(&format!(r#","epoch":{epoch}"#));
     }
     tail.push('}');
     tail

@@ -14,6 +14,9 @@ const MOST_FIELDS: usize = 256;
 /// What a field takes beside its name and its value, in bytes, about.
 const OVERHEAD: usize = 128;
 
+/// The field that the document itself is saved in.
+pub const CONTENT: &str = "content";
+
 /// Fields of a note's `data`, each as its JSON.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Fields(pub BTreeMap<String, Text>);
@@ -110,9 +113,20 @@ impl Change {
 
     /// Bytes that the fields take in memory, about.
     pub fn bytes(&self) -> usize {
-        let fields = self.fields.0.iter();
-        fields
-            .map(|(name, value)| name.len() + value.len() + OVERHEAD)
-            .sum()
+        self.fields.0.iter().map(bytes).sum()
     }
+
+    /// Bytes of the fields beside the content, but for those that a newer change takes the place of.
+    pub fn bytes_beside(&self, newer: Option<&Self>) -> usize {
+        let newer = newer.filter(|newer| newer.is_by_author_of(self));
+        let stays = |name: &&String| {
+            *name != CONTENT && newer.is_none_or(|newer| !newer.fields.0.contains_key(*name))
+        };
+        let fields = self.fields.0.iter().filter(|(name, _)| stays(name));
+        fields.map(bytes).sum()
+    }
+}
+
+fn bytes((name, value): (&String, &Text)) -> usize {
+    name.len() + value.len() + OVERHEAD
 }

@@ -12,17 +12,17 @@ mod model_tests;
 mod note;
 
 use super::core::{Core, Fault, Sender};
-use crate::directory::{Access, Echo, Emptying, Refusal, is_empty_content};
+use crate::directory::{Access, Echo, Emptying, MAX_FIELDS_BYTES, Refusal, is_empty_content};
 use crate::ground::names::document_of_note;
 use crate::ground::rooms;
 use crate::ground::tasks::{Bell, Tasks, within};
 use crate::metrics;
 use crate::socket::{Args, Object, Sid, Target, To};
-use change::Change;
 pub use change::Fields;
+use change::{CONTENT, Change};
 use futures_lite::future::{or, poll_once};
 use log::Level;
-use note::{CONTENT, Next, Note};
+use note::{Next, Note};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -136,7 +136,14 @@ impl Notes {
     /// Saves these fields as their author's, a moment after the author's last change. Other instances that are about to save
     /// the note don't: this is newer.
     pub async fn save_later(&'static self, from: &Sender, note_id: &str, fields: Fields) {
-        let change = Change::new(from.who.clone(), from.sid, fields, Instant::now());
+        let mut change = Change::new(from.who.clone(), from.sid, fields, Instant::now());
+        if self.is_too_much_beside(note_id, &change) {
+            self.refuse(from.sid, note_id);
+            change.fields.0.retain(|name, _| name == CONTENT);
+            if change.is_empty() {
+                return;
+            }
+        }
         // What others are about to save is older only where this says something new about the document itself.
         let newer = change.fields.0.contains_key(CONTENT);
         if self.put(note_id, change) {
@@ -145,7 +152,22 @@ impl Notes {
             }
             return self.keep_saving(note_id);
         }
-        let (sid, limit) = (from.sid, "bytes of notes to save");
+        self.refuse(from.sid, note_id);
+    }
+
+    /// Whether more would wait beside the note's content than may be saved: whoever fills a note with other fields keeps nobody
+    /// from saving its content.
+    fn is_too_much_beside(&self, note_id: &str, change: &Change) -> bool {
+        let notes = self.notes.borrow();
+        let beside = match notes.get(note_id) {
+            Some(note) => note.bytes_beside(change),
+            None => change.bytes_beside(None),
+        };
+        beside > MAX_FIELDS_BYTES && change.bytes_beside(None) > 0
+    }
+
+    fn refuse(&self, sid: Sid, note_id: &str) {
+        let limit = "bytes of notes to save";
         let level = self.core.limit_reached(sid, limit, Level::Warn);
         log::log!(
             level,
@@ -297,6 +319,8 @@ impl Notes {
         };
         let data = RawValue::from_string(json.to_owned());
         let data = data.map_err(|_| Refusal::Denied("the note's data is not JSON"))?;
+        // With the document that says this: both are on disk, or neither.
+        self.core.documents.keep(&document_of_note(note_id)).await;
         let directory = &self.core.directory;
         directory
             .save_note(&change.author, note_id, &data, emptying)

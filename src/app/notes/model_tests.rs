@@ -1,7 +1,8 @@
 //! Two writers of one note, in every interleaving of what can happen, against an upstream that records who saved what.
 
+use super::change::CONTENT;
 use super::change::{Change, Fields};
-use super::note::{CONTENT, LONGEST, Next, Note, QUIET, RETRY};
+use super::note::{LONGEST, Next, Note, QUIET, RETRY};
 use crate::directory::{Access, Identity, User};
 use crate::ground::random_input::Random;
 use crate::socket::Sid;

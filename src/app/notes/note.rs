@@ -21,7 +21,7 @@
 //! so does what is in flight should it fail. Where a save went over it all the same (it was confirmed as the newer one, or
 //! nobody knows), what was written outside is saved once more, as the author of that save.
 
-use super::change::{Change, Fields};
+use super::change::{CONTENT, Change, Fields};
 use crate::directory::{Access, Emptying, Identity};
 use crate::ground::tasks::Bell;
 use crate::socket::Sid;
@@ -38,9 +38,6 @@ pub const LONGEST: Duration = Duration::from_secs(30);
 pub const RETRY: Duration = Duration::from_secs(5);
 /// How long an answer about somebody's access holds. Changes made here end it at once.
 pub const ACCESS_HOLDS: Duration = Duration::from_secs(2);
-
-/// The field that the document itself is saved in.
-pub const CONTENT: &str = "content";
 
 /// What a session may do with the note, and since when that is known; `None`: it must be asked again.
 struct Editor {
@@ -344,6 +341,13 @@ impl Note {
     /// Whether anything is not saved yet.
     pub fn is_dirty(&self) -> bool {
         !self.waiting.is_empty() || self.in_flight.is_some()
+    }
+
+    /// Bytes that would wait beside the content with this change.
+    pub fn bytes_beside(&self, newer: &Change) -> usize {
+        let waiting = self.waiting.iter();
+        let waiting = waiting.map(|change| change.bytes_beside(Some(newer)));
+        waiting.sum::<usize>() + newer.bytes_beside(None)
     }
 
     /// Bytes of what is not saved yet.

@@ -45,6 +45,8 @@ export class SiskinProvider extends Emitter {
   /** Whether somebody typed here; why the last update was refused. */
   #changedHere = false;
   #told = "unavailable";
+  /** Which of the note's documents ours is, as the server counts them; undefined where it doesn't. */
+  #epoch;
   #timers = {};
   #stops = [];
   #destroyed = false;
@@ -125,7 +127,7 @@ export class SiskinProvider extends Emitter {
   async #join() {
     const { name, color } = this.#options.user ?? {};
     const vector = Array.from(this.#Y.encodeStateVector(this.doc));
-    const join = { document_id: this.id, user_id: this.#client.user?.id, user_name: name, user_color: color, vector };
+    const join = { document_id: this.id, user_id: this.#client.user?.id, user_name: name, user_color: color, vector, epoch: this.#epoch ?? 0 };
     const answer = await this.#client.tell("ydoc:document:join", join).catch(() => null);
     if (answer?.length === 0 && !this.synced) this.#become("denied");
   }
@@ -141,7 +143,7 @@ export class SiskinProvider extends Emitter {
    * What they have is taken, what they lack is sent. An empty document gets its first content from us, if nobody is faster.
    * `vector` is what they have without a gap; the state is without what we said that we have. Older servers send all of it.
    */
-  async #state({ state, sessions, content, vector }) {
+  async #state({ state, sessions, content, vector, epoch }) {
     const Y = this.#Y;
     const theirs = bytes(state);
     const has = vector ? bytes(vector) : Y.encodeStateVectorFromUpdate(theirs);
@@ -149,15 +151,34 @@ export class SiskinProvider extends Emitter {
     if (sessions) this.sessions = sessions;
     if (content !== undefined) this.content = content;
     if (this.synced) this.#settled = this.#isSettled();
-    const old = this.#take(theirs, has);
+    const ended = this.#end(epoch);
+    const old = this.#take(theirs, has) || ended;
     const missing = this.#lackedBy(theirs, has);
     if (!missing) this.#isSaved();
     this.#become(this.#refused ? "unsaved" : "synced");
     if (missing && !old) this.#saveLater();
-    if (has.length <= NOTHING) await this.#seed(missing ?? this.#firstContent());
+    if (has.length <= NOTHING) await this.#seed((ended ? null : missing) ?? this.#firstContent());
     else if (missing) this.#offer(missing);
     this.#greet();
     this.emit("synced");
+  }
+
+  /**
+   * Somebody else wrote the note while nobody had it open: what we have is of a document that has ended. What they wrote wins,
+   * and ours becomes a version of the note, unless it was saved. Whether it is so.
+   */
+  #end(epoch) {
+    const before = this.#epoch;
+    this.#epoch = epoch ?? before;
+    if (epoch === undefined || before === undefined || epoch === before) return false;
+    const data = this.#options.content?.(this.doc);
+    if (data) this.#client.socket.emit("ydoc:document:update", { document_id: this.id, data, epoch: before });
+    [this.#pending, this.#refused, this.reason, this.#tries] = [[], null, null, 0];
+    clearTimeout(this.#timers.save);
+    this.#timers.save = undefined;
+    this.doc.transact(() => this.doc.share.forEach(empty), this);
+    this.emit("ended");
+    return true;
   }
 
   /**
@@ -169,7 +190,7 @@ export class SiskinProvider extends Emitter {
     const Y = this.#Y;
     const known = Y.decodeStateVector(has);
     const ours = Y.decodeStateVector(Y.encodeStateVector(this.doc));
-    const old = this.#settled && known.size > 0 && ours.size > 0 && ![...ours.keys()].some((client) => known.has(client));
+    const old = this.#epoch === undefined && this.#settled && known.size > 0 && ours.size > 0 && ![...ours.keys()].some((client) => known.has(client));
     if (known.size) this.#settled = false;
     if (old) this.doc.transact(() => this.doc.share.forEach(empty), this);
     this.#apply(theirs);

@@ -196,6 +196,8 @@ export interface ProviderEvents {
   synced(): void;
   joined(who: { user_id: string; user_name: string; user_color: string }): void;
   left(who: { user_id: string }): void;
+  /** Somebody else wrote the note while nobody had it open: what was here and not saved is a version of the note now. */
+  ended(): void;
 }
 
 export declare class SiskinProvider {

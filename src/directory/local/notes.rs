@@ -8,11 +8,19 @@
 //!   editors come twice a second, so theirs only make one when the note was somebody else's, when the newest
 //!   version is [`VERSION_INTERVAL`] old, or when more than half of the text goes. A backend's always does, and so
 //!   does the first of editors who aren't known to work on the saved content ([`Emptying::Refuse`]).
+//!
+//! # A note can always be saved
+//! What editors save beside the content has an allowance ([`MAX_FIELDS_BYTES`]): what is over it is left out, and the content
+//! is saved all the same. All versions together have one, too; one that is larger is not kept.
 
 use super::grants;
-use super::records::{Local, Record, RecordError, check_id, denied, encode, object, owner, text};
+use super::records::{
+    Local, Record, RecordError, check_id, denied, encode, object, owner, second, text,
+};
 use crate::directory::content;
-use crate::directory::types::{Access, Emptying, Identity, NoteView, Refusal};
+use crate::directory::types::{
+    Access, Emptying, FIELD_OVERHEAD, Identity, MAX_FIELDS_BYTES, NoteView, Refusal,
+};
 use crate::store::{Batch, StoreError, Table, key};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -20,6 +28,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The most versions of a note.
 const MAX_VERSIONS: usize = 10;
+
+/// The most bytes of all versions of a note.
+const MAX_VERSIONS_BYTES: usize = 12 << 20;
 
 /// While one user edits, a version is made this often.
 const VERSION_INTERVAL: Duration = Duration::from_secs(60);
@@ -33,6 +44,24 @@ enum Versioning {
     Always,
     /// As the module's documentation says of editors.
     Sparse,
+}
+
+/// How a note is saved.
+struct Saving<'a> {
+    by: &'a str,
+    versioning: Versioning,
+    /// Its content is what its document says.
+    from_document: bool,
+}
+
+impl<'a> Saving<'a> {
+    fn by_backend(by: &'a str) -> Self {
+        Self {
+            by,
+            versioning: Versioning::Always,
+            from_document: false,
+        }
+    }
 }
 
 /// What events of clients need.
@@ -72,7 +101,8 @@ impl Local {
             return denied("the note's data is not an object");
         };
         let mut note = before.clone();
-        merge(&mut note, "data", data);
+        let from_document = data.contains_key("content");
+        let left_out = merge_within(&mut note, data);
         let emptied =
             content::is_empty(saved_content(&note)) && !content::is_empty(saved_content(&before));
         if emptied && emptying == Emptying::Refuse {
@@ -82,7 +112,52 @@ impl Local {
             Emptying::Refuse => Versioning::Always,
             Emptying::Allow => Versioning::Sparse,
         };
-        self.save(note_id, Some(&before), &mut note, &who.user.id, versioning)?;
+        let saving = Saving {
+            by: &who.user.id,
+            versioning,
+            from_document,
+        };
+        self.save(note_id, Some(&before), &mut note, &saving)?;
+        self.store.durable().await?;
+        match left_out {
+            true => denied("what it has beside its content has no room; the content is saved"),
+            false => Ok(()),
+        }
+    }
+
+    /// Keeps as a version what an editor had of a note when somebody else changed it. What is known already is not kept
+    /// twice.
+    pub(in crate::directory) async fn keep_version(
+        &self,
+        who: &Identity,
+        note_id: &str,
+        data: &RawValue,
+    ) -> Result<(), Refusal> {
+        let Some(mut note) = self.record(Table::Notes, note_id)? else {
+            return denied("no such note");
+        };
+        if access(who, &note) < Access::Write {
+            return denied("no write access to the note");
+        }
+        let Ok(data) = crate::ground::json::owned::<Record>(data.get()) else {
+            return denied("the note's data is not an object");
+        };
+        let content = data.get("content");
+        let prefix = key(note_id, "");
+        let versions = self.records(Table::Versions, &prefix, "", usize::MAX)?;
+        let mut known = versions.iter().map(|(_, version)| saved_content(version));
+        if content::is_empty(content)
+            || content == saved_content(&note)
+            || known.any(|known| known == content)
+        {
+            return Ok(());
+        }
+        merge_within(&mut note, data);
+        note.insert("updated_at".to_owned(), nanoseconds().into());
+        note.insert("updated_by".to_owned(), who.user.id.clone().into());
+        let mut batch = Batch::new();
+        self.put_version(&mut batch, note_id, &note)?;
+        self.store.write(batch)?;
         Ok(self.store.durable().await?)
     }
 }
@@ -123,7 +198,12 @@ impl Local {
                 note.insert(field.to_owned(), value);
             }
         }
-        self.save(id, before.as_ref(), &mut note, &user_id, Versioning::Always)?;
+        self.save(
+            id,
+            before.as_ref(),
+            &mut note,
+            &Saving::by_backend(&user_id),
+        )?;
         Ok((before.is_none(), note))
     }
 
@@ -146,7 +226,7 @@ impl Local {
         }
         check_id("user_id", owner(&note))?;
         let by = owner(&note).to_owned();
-        self.save(id, Some(&before), &mut note, &by, Versioning::Always)?;
+        self.save(id, Some(&before), &mut note, &Saving::by_backend(&by))?;
         Ok(note)
     }
 
@@ -160,6 +240,7 @@ impl Local {
         for number in self.seconds(Table::Versions, id)? {
             batch.delete(Table::Versions, key(id, &number));
         }
+        self.delete_document(&mut batch, id)?;
         Ok(self.store.write(batch)?)
     }
 
@@ -187,7 +268,7 @@ impl Local {
             }
         }
         let by = owner(&note).to_owned();
-        self.save(id, Some(&before), &mut note, &by, Versioning::Always)?;
+        self.save(id, Some(&before), &mut note, &Saving::by_backend(&by))?;
         Ok(note)
     }
 
@@ -197,8 +278,7 @@ impl Local {
         id: &str,
         before: Option<&Record>,
         note: &mut Record,
-        by: &str,
-        versioning: Versioning,
+        saving: &Saving<'_>,
     ) -> Result<(), StoreError> {
         let created_at = before.and_then(|b| b.get("created_at").cloned());
         note.insert(
@@ -206,13 +286,23 @@ impl Local {
             created_at.unwrap_or(nanoseconds().into()),
         );
         note.insert("updated_at".to_owned(), nanoseconds().into());
-        note.insert("updated_by".to_owned(), by.into());
+        note.insert("updated_by".to_owned(), saving.by.into());
         let mut batch = Batch::new();
-        if let Some(before) = before {
-            self.add_version(&mut batch, id, before, note, versioning)?;
-        }
         batch.put(Table::Notes, id, encode(note));
-        self.store.write(batch)
+        let Some(before) = before else {
+            return self.store.write(batch);
+        };
+        let said = saving.from_document || saved_content(before) == saved_content(note);
+        if said {
+            self.document_follows(&mut batch, id, before, note, saving.from_document)?;
+        }
+        let alone = batch.clone();
+        self.add_version(&mut batch, id, before, note, saving.versioning)?;
+        match self.store.write(batch) {
+            // With a version it is more than the store takes at once.
+            Err(StoreError::TooLarge) => self.store.write(alone),
+            written => written,
+        }
     }
 
     /// Adds the note as it was to its versions, and removes the oldest beyond the limit.
@@ -230,15 +320,22 @@ impl Local {
         {
             return Ok(());
         }
-        let numbers = self.seconds(Table::Versions, id)?;
-        let newest = numbers.last().and_then(|number| number.parse::<u64>().ok());
         if versioning == Versioning::Sparse {
-            let newest =
-                newest.map(|newest| self.record(Table::Versions, &version_key(id, newest)));
+            let newest = self.seconds(Table::Versions, id)?.pop();
+            let newest = newest.map(|newest| self.record(Table::Versions, &key(id, &newest)));
             if !makes_version(before, after, newest.transpose()?.flatten().as_ref()) {
                 return Ok(());
             }
         }
+        self.put_version(batch, id, before)
+    }
+
+    /// Adds a state of the note to its versions, and removes the oldest beyond the limits. One that is too large is not kept.
+    fn put_version(&self, batch: &mut Batch, id: &str, before: &Record) -> Result<(), StoreError> {
+        let prefix = key(id, "");
+        let mut versions = self.store.scan(Table::Versions, &prefix, "", usize::MAX)?;
+        let newest = versions.last().and_then(|(key, _)| second(key));
+        let newest = newest.and_then(|number| number.parse::<u64>().ok());
         let number = newest.unwrap_or(0) + 1;
         let fields = VERSIONED
             .iter()
@@ -246,10 +343,22 @@ impl Local {
         let mut version: Record = fields.map(|(f, v)| (f.clone(), v.clone())).collect();
         version.insert("version".to_owned(), number.into());
         version.insert("kept_at".to_owned(), nanoseconds().into());
-        batch.put(Table::Versions, version_key(id, number), encode(&version));
-        let surplus = (numbers.len() + 1).saturating_sub(MAX_VERSIONS);
-        for old in numbers.iter().take(surplus) {
-            batch.delete(Table::Versions, key(id, old));
+        let version = encode(&version);
+        let mut bytes = version.len();
+        if bytes > MAX_VERSIONS_BYTES {
+            log::warn!("note {id:?}: a version of {bytes} bytes is too large to be kept");
+            return Ok(());
+        }
+        batch.put(Table::Versions, version_key(id, number), version);
+        versions.reverse();
+        let stays = |(_, old): &&(String, Vec<u8>)| {
+            bytes += old.len();
+            bytes <= MAX_VERSIONS_BYTES
+        };
+        let staying = versions.iter().take(MAX_VERSIONS - 1).take_while(stays);
+        let staying = staying.count();
+        for (old, _) in versions.drain(..).skip(staying) {
+            batch.delete(Table::Versions, old);
         }
         Ok(())
     }
@@ -276,6 +385,30 @@ fn access(who: &Identity, note: &Record) -> Access {
 
 fn saved_content(note: &Record) -> Option<&Value> {
     note.get("data")?.get("content")
+}
+
+/// Sets fields of a note's `data`, as an editor's save does: those beside the content within their allowance. Whether some were
+/// left out.
+fn merge_within(note: &mut Record, mut data: Record) -> bool {
+    let size = |(name, value): (&String, &Value)| match name.as_str() {
+        "content" => 0,
+        _ => name.len() + value.to_string().len() + FIELD_OVERHEAD,
+    };
+    let present = note.get("data").and_then(Value::as_object);
+    let mut bytes: usize = present.map_or(0, |present| present.iter().map(size).sum());
+    let fields = data.len();
+    data.retain(|name, value| {
+        let old = present.and_then(|present| present.get_key_value(name));
+        let (old, new) = (old.map_or(0, size), size((name, value)));
+        let fits = new <= old || bytes - old + new <= MAX_FIELDS_BYTES;
+        if fits {
+            bytes = bytes - old + new;
+        }
+        fits
+    });
+    let left_out = data.len() < fields;
+    merge(note, "data", data);
+    left_out
 }
 
 /// Sets the fields of the object `field`, which becomes one if it isn't.

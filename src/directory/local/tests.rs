@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use std::rc::Rc;
 
 /// Runs `test` with a directory of its own.
-fn with_local(trust: bool, test: impl AsyncFnOnce(&Rc<Local>, Directory)) {
+pub(super) fn with_local(trust: bool, test: impl AsyncFnOnce(&Rc<Local>, Directory)) {
     let executor: Executor = Box::leak(Box::new(smol::LocalExecutor::new()));
     let random = getrandom::u64().unwrap();
     let folder = std::env::temp_dir().join(format!("siskin-local-{random:016x}"));
@@ -32,15 +32,20 @@ fn claims(id: &str, role: &str) -> Claims {
     }
 }
 
-fn record(value: serde_json::Value) -> Record {
+pub(super) fn record(value: serde_json::Value) -> Record {
     value.as_object().unwrap().clone()
 }
 
-fn raw(value: serde_json::Value) -> Box<RawValue> {
+pub(super) fn raw(value: serde_json::Value) -> Box<RawValue> {
     to_raw_value(&value).unwrap()
 }
 
-async fn user(local: &Rc<Local>, directory: &Directory, id: &str, role: &str) -> Identity {
+pub(super) async fn user(
+    local: &Rc<Local>,
+    directory: &Directory,
+    id: &str,
+    role: &str,
+) -> Identity {
     local.put_user(id, record(json!({"role": role}))).unwrap();
     directory.identify("t", &claims(id, role)).await.unwrap()
 }

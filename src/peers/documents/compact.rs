@@ -5,7 +5,7 @@
 //! writes into it. So nothing is lost, and a typed character takes about one byte instead of fifteen.
 
 use super::reader::{BadUpdate, put_bytes, put_number};
-use super::update::{Block, Id, walk};
+use super::update::{Block, Id, deletions as each_deletion, walk};
 
 /// A block that is to be written: its first bytes up to its text, then the texts joined.
 struct Joined<'a> {
@@ -19,7 +19,7 @@ struct Joined<'a> {
 /// What [`compact`] makes.
 pub struct Compacted {
     pub bytes: Vec<u8>,
-    /// How many blocks it has.
+    /// How many blocks and ranges of deletions it has.
     pub blocks: usize,
 }
 
@@ -42,7 +42,9 @@ pub fn compact(update: &[u8]) -> Result<Compacted, BadUpdate> {
         put_section(&mut out, section);
     }
     out.extend_from_slice(deletions);
-    let blocks = sections.iter().map(Vec::len).sum();
+    let mut blocks = sections.iter().map(Vec::len).sum();
+    // What is none counts up to where it is none.
+    let _ = each_deletion(deletions, |_, _, _| blocks += 1);
     Ok(Compacted { bytes: out, blocks })
 }
 

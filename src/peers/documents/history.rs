@@ -14,7 +14,7 @@ use yrs::merge_updates_v1;
 /// The largest document, in bytes of its updates (contract, limits).
 pub const MAX_BYTES: usize = 2 << 20;
 
-/// The most blocks of a document. A block that takes five bytes here takes 200 in yrs while it merges.
+/// The most blocks of a document, and ranges of deletions. A block that takes five bytes here takes 200 in yrs while it merges.
 pub const MAX_BLOCKS: usize = 100_000;
 
 /// As many updates as this are squashed.
@@ -43,6 +43,8 @@ pub enum Rejected {
     Malformed,
     /// The document would be larger than it may be.
     TooLarge,
+    /// All documents together would be larger than they may be.
+    NoRoom,
     /// The documents can't be reached now.
     Away,
 }
@@ -66,13 +68,13 @@ impl History {
         if contents.is_empty() {
             return Ok(contents);
         }
-        if !self.has_room(update.len(), contents.blocks) && self.fresh >= WORTH_SQUASHING {
+        if !self.has_room(update.len(), contents.weight()) && self.fresh >= WORTH_SQUASHING {
             self.squash_from(0);
         }
-        if !self.has_room(update.len(), contents.blocks) {
+        if !self.has_room(update.len(), contents.weight()) {
             return Err(Rejected::TooLarge);
         }
-        self.push(update, contents.blocks);
+        self.push(update, contents.weight());
         // That is room again once it is squashed.
         self.fresh +=
             usize::try_from(contents.deleted).map_or(WORTH_SQUASHING, |n| n.min(WORTH_SQUASHING));
@@ -209,15 +211,21 @@ pub fn news(rest: Vec<u8>, state: impl FnOnce() -> Vec<u8>) -> Option<Vec<u8>> {
     }
 }
 
-/// What the update holds, if yrs takes it, too.
-pub fn check(update: &[u8]) -> Result<Contents, Rejected> {
+/// What the update holds, if it is one that yrs can be shown.
+pub fn look_at(update: &[u8]) -> Result<Contents, Rejected> {
     if update.len() > MAX_BYTES {
         return Err(Rejected::TooLarge);
     }
     let contents = inspect(update).map_err(|_| Rejected::Malformed)?;
-    if contents.blocks > MAX_BLOCKS {
-        return Err(Rejected::TooLarge);
+    match contents.weight() > MAX_BLOCKS {
+        true => Err(Rejected::TooLarge),
+        false => Ok(contents),
     }
+}
+
+/// What the update holds, if yrs takes it, too.
+pub fn check(update: &[u8]) -> Result<Contents, Rejected> {
+    let contents = look_at(update)?;
     match merge_updates_v1([update]) {
         Ok(_) => Ok(contents),
         Err(_) => Err(Rejected::Malformed),

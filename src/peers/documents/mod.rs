@@ -1,6 +1,7 @@
 //! Shared documents: a list of Yjs updates each, and who has it open.
 //!
 //! - [`memory`]: the documents of an instance that is alone
+//! - [`on_disk`]: what the local directory keeps of a note's document
 //! - [`in_redis`]: the documents of several instances
 //! - [`open`]: what the sessions of this instance have open
 //! - [`history`]: the list of one document
@@ -22,8 +23,11 @@ mod compact;
 pub mod history;
 #[cfg(feature = "redis")]
 mod in_redis;
+#[cfg(test)]
+mod kept_tests;
 pub mod lean;
 mod memory;
+mod on_disk;
 mod open;
 mod reader;
 #[cfg(test)]
@@ -33,6 +37,7 @@ pub mod vector;
 #[cfg(test)]
 mod vector_tests;
 
+use crate::directory::local::Local;
 use crate::peers::outgoing::Outgoing;
 use crate::socket::Sid;
 pub use history::{EMPTY, LIGHT, Rejected};
@@ -40,6 +45,7 @@ pub use history::{EMPTY, LIGHT, Rejected};
 pub use in_redis::InRedis;
 use memory::Memory;
 use std::rc::Rc;
+use std::time::Instant;
 use update::Contents;
 use vector::Vector;
 
@@ -68,6 +74,12 @@ pub struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Away;
 
+impl From<Away> for Rejected {
+    fn from(_: Away) -> Self {
+        Self::Away
+    }
+}
+
 /// Makes what tells other instances of an update, if there are any.
 pub type Tell<'a> = &'a dyn Fn() -> Option<Outgoing>;
 
@@ -78,29 +90,76 @@ pub enum SharedDocuments {
     Redis(Rc<InRedis>),
 }
 
-impl Default for SharedDocuments {
-    fn default() -> Self {
-        Self::Memory(Memory::default())
-    }
-}
-
 impl SharedDocuments {
-    /// The session opens the document. `false` when it has as many open as it may ([`MAX_OPEN`]).
+    /// In the memory of this instance, of which they take so many bytes at most.
+    pub fn in_memory(most: usize) -> Self {
+        Self::Memory(Memory::new(most))
+    }
+
+    /// Documents of notes of this directory are kept there, if no Redis keeps them.
+    pub fn keep_in(&self, local: &Rc<Local>) {
+        match self {
+            Self::Memory(memory) => memory.keep_in(local.clone()),
+            #[cfg(feature = "redis")]
+            Self::Redis(_) => {}
+        }
+    }
+
+    /// Hands what is not kept yet of a note's document to the local directory: it is on disk together with what is saved
+    /// next.
+    pub async fn keep(&self, id: &str) {
+        match self {
+            Self::Memory(memory) => memory.keep(id).await,
+            #[cfg(feature = "redis")]
+            Self::Redis(_) => {}
+        }
+    }
+
+    /// The documents of which something is not kept yet, and when it is to be.
+    pub fn behind(&self) -> Vec<(Rc<str>, Instant)> {
+        match self {
+            Self::Memory(memory) => memory.behind(),
+            #[cfg(feature = "redis")]
+            Self::Redis(_) => Vec::new(),
+        }
+    }
+
+    /// How many documents its note had before this one; `None` where that is not known. It never changes while somebody has it
+    /// open.
+    pub fn epoch(&self, id: &str) -> Option<u64> {
+        match self {
+            Self::Memory(memory) => memory.epoch(id),
+            #[cfg(feature = "redis")]
+            Self::Redis(_) => None,
+        }
+    }
+
+    /// Whether it was kept, and says what its note says; told once.
+    pub fn was_restored(&self, id: &str) -> bool {
+        match self {
+            Self::Memory(memory) => memory.was_restored(id),
+            #[cfg(feature = "redis")]
+            Self::Redis(_) => false,
+        }
+    }
+
+    /// The session opens the document. `false` when it has as many open as it may ([`MAX_OPEN`]). `returns`: should it lose its
+    /// connection, it comes back with what it has of the document.
     ///
     /// # Errors
     /// Nobody can tell now; it is not open.
-    pub async fn join(&self, id: &str, sid: Sid) -> Result<bool, Away> {
+    pub async fn join(&self, id: &str, sid: Sid, returns: bool) -> Result<bool, Away> {
         match self {
-            Self::Memory(memory) => Ok(memory.join(id, sid)),
+            Self::Memory(memory) => Ok(memory.join(id, sid, returns)),
             #[cfg(feature = "redis")]
             Self::Redis(redis) => redis.join(id, sid).await,
         }
     }
 
-    /// The session closes the document.
-    pub async fn leave(&self, id: &str, sid: Sid) {
+    /// The session closes the document. `done`: it says that it is done with it.
+    pub async fn leave(&self, id: &str, sid: Sid, done: bool) {
         match self {
-            Self::Memory(memory) => memory.leave(id, sid).await,
+            Self::Memory(memory) => memory.leave(id, sid, done).await,
             #[cfg(feature = "redis")]
             Self::Redis(redis) => redis.leave(id, sid).await,
         }
@@ -166,7 +225,7 @@ impl SharedDocuments {
     pub async fn state(&self, id: &str) -> Result<Option<State>, Away> {
         match self {
             Self::Memory(memory) => {
-                let state = memory.state(id).await;
+                let state = memory.state(id).await?;
                 Ok(state.map(|(bytes, version)| State { bytes, version }))
             }
             #[cfg(feature = "redis")]
@@ -198,7 +257,7 @@ impl SharedDocuments {
     /// What is stored without a gap, and whether there is a gap; `None` when nobody can tell.
     pub async fn vector(&self, id: &str) -> Option<Vector> {
         match self {
-            Self::Memory(memory) => Some(memory.vector(id).await),
+            Self::Memory(memory) => memory.vector(id).await,
             #[cfg(feature = "redis")]
             Self::Redis(redis) => redis.vector(id).await,
         }

@@ -56,7 +56,7 @@ fn keystroke(doc: &Doc, random: &mut Random) -> Vec<u8> {
     txn.encode_diff_v1(&before)
 }
 
-fn editor(client: u64) -> Doc {
+pub(super) fn editor(client: u64) -> Doc {
     Doc::with_options(yrs::Options {
         client_id: yrs::block::ClientID::new(client),
         offset_kind: yrs::OffsetKind::Utf16,
@@ -331,10 +331,10 @@ fn random_bytes_never_panic() {
 
 #[test]
 fn the_first_seed_wins_and_an_empty_one_is_none() {
-    let memory = Memory::default();
+    let memory = Memory::new(1 << 30);
     let sid = Sid::random();
-    assert!(memory.join("d", sid) && memory.join("d", sid));
-    assert!(block_on(memory.state("d")).is_none());
+    assert!(memory.join("d", sid, false) && memory.join("d", sid, false));
+    assert!(block_on(memory.state("d")) == Ok(None));
     let seed = |update: &[u8]| block_on(memory.seed("d", update));
     assert!(matches!(seed(&[0, 0]), Ok(Seed::Won(contents)) if !contents.visible));
     let (updates, _) = session(1, 2);
@@ -342,28 +342,28 @@ fn the_first_seed_wins_and_an_empty_one_is_none() {
     let Ok(Seed::Lost(state)) = seed(&updates[1]) else {
         panic!("the second seed won");
     };
-    let (same, version) = block_on(memory.state("d")).unwrap();
+    let (same, version) = block_on(memory.state("d")).unwrap().unwrap();
     assert_eq!((same, Some(version)), (state, memory.version("d")));
     assert!(!block_on(memory.clear_unused("d")));
-    block_on(memory.leave("d", sid));
+    block_on(memory.leave("d", sid, true));
     assert!(block_on(memory.clear_unused("d")) && memory.figures() == (0, 0));
 }
 
 #[test]
 fn a_session_opens_twenty_documents() {
-    let memory = Memory::default();
+    let memory = Memory::new(1 << 30);
     let sid = Sid::random();
-    assert!((0..20).all(|index| memory.join(&index.to_string(), sid)));
-    assert!(!memory.join("one more", sid) && memory.join("3", sid));
-    block_on(memory.leave("3", sid));
-    assert!(memory.join("one more", sid));
+    assert!((0..20).all(|index| memory.join(&index.to_string(), sid, false)));
+    assert!(!memory.join("one more", sid, false) && memory.join("3", sid, false));
+    block_on(memory.leave("3", sid, true));
+    assert!(memory.join("one more", sid, false));
     assert_eq!(memory.of(sid).len(), 20);
 }
 
 #[test]
 fn what_takes_long_keeps_its_order() {
-    let (memory, sid) = (Memory::default(), Sid::random());
-    assert!(memory.join("d", sid));
+    let (memory, sid) = (Memory::new(1 << 30), Sid::random());
+    assert!(memory.join("d", sid, false));
     let doc = editor(7);
     let text = doc.get_or_insert_text("t");
     let write = |at: u32, what: &str| {
@@ -376,10 +376,10 @@ fn what_takes_long_keeps_its_order() {
         let first = memory.append("d", &large);
         let second = memory.append("d", &small);
         let state = memory.state("d");
-        let leave = memory.leave("d", sid);
+        let leave = memory.leave("d", sid, true);
         let ((one, two), (state, ())) = zip(zip(first, second), zip(state, leave)).await;
         assert!(one.is_ok() && two.is_ok());
-        state.unwrap().0
+        state.unwrap().unwrap().0
     };
     let state = block_on(both);
     assert_eq!(read(&[&state]).len(), 300_001);

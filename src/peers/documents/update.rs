@@ -38,6 +38,11 @@ pub struct Contents {
 }
 
 impl Contents {
+    /// What it counts against the limit of blocks.
+    pub fn weight(&self) -> usize {
+        self.blocks + self.deletions
+    }
+
     /// Does it change nothing at all?
     pub fn is_empty(&self) -> bool {
         self.blocks == 0 && self.deletions == 0

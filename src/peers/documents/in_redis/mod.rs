@@ -28,7 +28,7 @@ use crate::peers::shared::tasks::SaveTasks;
 use crate::redis::{CommandError, Redis, Script};
 use crate::socket::Sid;
 use scripts::{PUSH, REMOVE, RESERVE};
-use squash::{is_large, merge_all, merge_good};
+use squash::{is_large, merge_stored};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
@@ -45,6 +45,8 @@ struct Known {
     deleted: bool,
     /// What is stored without a gap, while that is known.
     vector: Option<Vector>,
+    /// Stored updates that are none.
+    bad: usize,
 }
 
 /// The documents.
@@ -101,10 +103,10 @@ impl InRedis {
         if contents.is_empty() {
             return Ok(contents);
         }
-        self.make_room(id, contents.blocks).await?;
+        self.make_room(id, contents.weight()).await?;
         let new = New {
             update,
-            blocks: contents.blocks,
+            blocks: contents.weight(),
             first: false,
             outgoing: tell(),
         };
@@ -139,7 +141,7 @@ impl InRedis {
         if !contents.is_empty() {
             let new = New {
                 update,
-                blocks: contents.blocks,
+                blocks: contents.weight(),
                 first: true,
                 outgoing: tell(),
             };
@@ -171,13 +173,18 @@ impl InRedis {
             self.with_known(id, |known| known.vector = Some(Vector::default()));
             return Ok(None);
         }
-        let (name, large) = (id.to_owned(), is_large(&updates));
+        let (large, all) = (is_large(&updates), updates.len());
         let merge = move || {
-            let merged = merge_all(&updates).or_else(|| merge_good(&name, &updates))?;
-            let vector = Vector::of(&merged.bytes);
-            Some((merged, vector))
+            let (merged, bad) = merge_stored(&updates);
+            let merged = merged.map(|merged| {
+                let vector = Vector::of(&merged.bytes);
+                (merged, vector)
+            });
+            (merged, bad)
         };
-        let Some((merged, vector)) = aside_if(large, merge).await else {
+        let (merged, bad) = aside_if(large, merge).await;
+        self.skipped(id, bad, all);
+        let Some((merged, vector)) = merged else {
             return Ok(None);
         };
         self.with_known(id, |known| {
@@ -341,10 +348,4 @@ enum Stored {
     Full,
     /// There is something already.
     NotFirst,
-}
-
-impl From<Away> for Rejected {
-    fn from(_: Away) -> Self {
-        Self::Away
-    }
 }

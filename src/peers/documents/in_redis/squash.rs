@@ -3,10 +3,11 @@
 use super::InRedis;
 use super::scripts::{REPLACE, SET};
 use crate::ground::tasks::aside_if;
+use crate::metrics;
 use crate::peers::documents::Away;
 use crate::peers::documents::bytes::{ints, read_ints};
 use crate::peers::documents::compact::Compacted;
-use crate::peers::documents::history::{LIGHT, SQUASH_AT, check, merge};
+use crate::peers::documents::history::{LIGHT, SQUASH_AT, check, look_at, merge};
 use crate::peers::shared::lease::Lease;
 use crate::redis::CommandError;
 use data_encoding::HEXLOWER;
@@ -22,7 +23,7 @@ impl InRedis {
     pub(super) fn squash_later(self: &Rc<Self>, id: &str) {
         let mut start = false;
         self.with_known(id, |known| {
-            start = !std::mem::replace(&mut known.squashing, true)
+            start = known.bad == 0 && !std::mem::replace(&mut known.squashing, true)
         });
         if !start {
             return;
@@ -48,6 +49,19 @@ impl InRedis {
         squash.await.map_err(|fault| self.fault(id, &fault))
     }
 
+    /// So many of the stored updates are none: said and counted once for a document that is open here.
+    pub(super) fn skipped(&self, id: &str, bad: usize, all: usize) {
+        let mut new = 0;
+        self.with_known(id, |known| {
+            new = bad.saturating_sub(known.bad);
+            known.bad = known.bad.max(bad);
+        });
+        if new > 0 {
+            metrics::refuse("stored update", new as u64);
+            log::error!("{bad} of {all} stored updates of {id:?} are none, and left out");
+        }
+    }
+
     /// Makes one update of the first ones. `false` when somebody else did meanwhile, or they can't be merged.
     async fn squash(&self, id: &str, count: usize) -> Result<bool, CommandError> {
         let old = self.read(id, count as isize - 1).await?;
@@ -55,11 +69,15 @@ impl InRedis {
         let merge = move || {
             let updates: Vec<&[u8]> = old.iter().map(Vec::as_slice).collect();
             let hash = HEXLOWER.encode(&Sha1::digest(updates.join(&b'\n')));
-            let merged = merge_all(&old)?;
-            Some((hash, ints(&merged.bytes), merged))
+            let (merged, bad) = merge_stored(&old);
+            // What can't be read stays for whoever can.
+            let merged = merged.filter(|_| bad == 0);
+            let squashed = merged.map(|merged| (hash, ints(&merged.bytes), merged));
+            (squashed, bad)
         };
-        let Some((hash, json, merged)) = aside_if(large, merge).await else {
-            log::error!("the first {count} updates of {id:?} can't be squashed");
+        let (squashed, bad) = aside_if(large, merge).await;
+        self.skipped(id, bad, count);
+        let Some((hash, json, merged)) = squashed else {
             return Ok(false);
         };
         let count = count.to_string();
@@ -84,17 +102,16 @@ pub(super) fn is_large(stored: &[Vec<u8>]) -> bool {
     stored.iter().map(Vec::len).sum::<usize>() > LIGHT
 }
 
-/// One update of all; `None` when one of them is none.
-pub(super) fn merge_all(stored: &[Vec<u8>]) -> Option<Compacted> {
-    let updates: Option<Vec<Vec<u8>>> = stored.iter().map(|json| read_ints(json)).collect();
-    merge(updates?.iter().map(Vec::as_slice).collect())
-}
-
-/// One update of those that are one, which is what another process may have stored.
-pub(super) fn merge_good(id: &str, stored: &[Vec<u8>]) -> Option<Compacted> {
+/// One update of those that are one, and how many are none: another process may have stored anything, so yrs is shown only
+/// what it would be shown of a client.
+pub(super) fn merge_stored(stored: &[Vec<u8>]) -> (Option<Compacted>, usize) {
     let mut updates: Vec<Vec<u8>> = stored.iter().filter_map(|json| read_ints(json)).collect();
-    updates.retain(|update| check(update).is_ok());
-    let (bad, all) = (stored.len() - updates.len(), stored.len());
-    log::error!("{bad} of {all} stored updates of {id:?} are none");
-    merge(updates.iter().map(Vec::as_slice).collect())
+    let all = |updates: &[Vec<u8>]| merge(updates.iter().map(Vec::as_slice).collect());
+    updates.retain(|update| look_at(update).is_ok());
+    let mut merged = all(&updates);
+    if merged.is_none() {
+        updates.retain(|update| check(update).is_ok());
+        merged = all(&updates);
+    }
+    (merged, stored.len() - updates.len())
 }

@@ -1,0 +1,171 @@
+//! The documents of notes, kept beside them, so that neither a crash nor everybody's going costs the history that editors
+//! share.
+//!
+//! A document has a head and records, each bytes that whoever keeps them understands. The head says which state of the
+//! note they belong to, by its `updated_at`: a note that somebody else has written since is not what its document says any
+//! more. Then the document has ended, and its next one has a higher epoch.
+
+use super::records::{Local, Record};
+use crate::store::{Batch, StoreError, Table, key};
+
+/// What is kept of a document.
+#[derive(Debug, Default, PartialEq)]
+pub struct KeptDocument {
+    /// How many documents the note had before.
+    pub epoch: u64,
+    /// The records, oldest first.
+    pub records: Vec<Vec<u8>>,
+    /// The number of the next record.
+    pub next: u64,
+}
+
+impl KeptDocument {
+    /// Bytes of all records.
+    pub fn bytes(&self) -> usize {
+        self.records.iter().map(Vec::len).sum()
+    }
+}
+
+/// What a document is kept with.
+struct Head {
+    epoch: u64,
+    /// `updated_at` of the note that it belongs to.
+    of: i64,
+}
+
+impl Head {
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let (epoch, of) = bytes.split_first_chunk()?;
+        Some(Self {
+            epoch: u64::from_le_bytes(*epoch),
+            of: i64::from_le_bytes(of.try_into().ok()?),
+        })
+    }
+
+    fn put(&self, batch: &mut Batch, note_id: &str) {
+        let bytes = [self.epoch.to_le_bytes(), self.of.to_le_bytes()].concat();
+        batch.put(Table::Documents, key(note_id, ""), bytes);
+    }
+}
+
+impl Local {
+    /// What is kept of a note's document.
+    pub fn document(&self, note_id: &str) -> Result<KeptDocument, StoreError> {
+        let Some(head) = self.head(note_id)? else {
+            return Ok(KeptDocument::default());
+        };
+        let note = self.record(Table::Notes, note_id)?;
+        if note.is_none_or(|note| updated_at(&note) != head.of) {
+            let epoch = self.end_document(note_id)?;
+            return Ok(KeptDocument {
+                epoch,
+                ..KeptDocument::default()
+            });
+        }
+        let prefix = key(note_id, "");
+        let found = self
+            .store
+            .scan(Table::Documents, &prefix, &prefix, usize::MAX)?;
+        let last = found.last().and_then(|(key, _)| key.rsplit('\0').next());
+        let last = last.and_then(|number| number.parse::<u64>().ok());
+        Ok(KeptDocument {
+            epoch: head.epoch,
+            next: last.map_or(0, |last| last + 1),
+            records: found.into_iter().map(|(_, record)| record).collect(),
+        })
+    }
+
+    /// Adds a record to a note's document; `whole`: in place of all others. It reaches the disk together with what is saved
+    /// of the note right after it.
+    pub fn keep_document(
+        &self,
+        note_id: &str,
+        number: u64,
+        record: Vec<u8>,
+        whole: bool,
+    ) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        if self.head(note_id)?.is_none() {
+            let Some(note) = self.record(Table::Notes, note_id)? else {
+                return Ok(());
+            };
+            let of = updated_at(&note);
+            Head { epoch: 0, of }.put(&mut batch, note_id);
+        }
+        if whole {
+            self.forget_records(&mut batch, note_id)?;
+        }
+        batch.put(
+            Table::Documents,
+            key(note_id, &format!("{number:020}")),
+            record,
+        );
+        self.store.write(batch)
+    }
+
+    /// Forgets a note's document; returns the epoch of the next one.
+    pub fn end_document(&self, note_id: &str) -> Result<u64, StoreError> {
+        let Some(mut head) = self.head(note_id)? else {
+            return Ok(0);
+        };
+        let note = self.record(Table::Notes, note_id)?;
+        head.epoch += 1;
+        head.of = note.as_ref().map_or(0, updated_at);
+        let mut batch = Batch::new();
+        self.forget_records(&mut batch, note_id)?;
+        head.put(&mut batch, note_id);
+        self.store.write(batch)?;
+        Ok(head.epoch)
+    }
+
+    /// The note is written: its document still says what it says, or says it now (`follows`).
+    pub(super) fn document_follows(
+        &self,
+        batch: &mut Batch,
+        note_id: &str,
+        before: &Record,
+        after: &Record,
+        follows: bool,
+    ) -> Result<(), StoreError> {
+        if let Some(mut head) = self.head(note_id)?
+            && (follows || head.of == updated_at(before))
+        {
+            head.of = updated_at(after);
+            head.put(batch, note_id);
+        }
+        Ok(())
+    }
+
+    /// Nothing stays of a note's document.
+    pub(super) fn delete_document(
+        &self,
+        batch: &mut Batch,
+        note_id: &str,
+    ) -> Result<(), StoreError> {
+        self.forget_records(batch, note_id)?;
+        if self.head(note_id)?.is_some() {
+            batch.delete(Table::Documents, key(note_id, ""));
+        }
+        Ok(())
+    }
+
+    fn forget_records(&self, batch: &mut Batch, note_id: &str) -> Result<(), StoreError> {
+        for number in self.seconds(Table::Documents, note_id)? {
+            if !number.is_empty() {
+                batch.delete(Table::Documents, key(note_id, &number));
+            }
+        }
+        Ok(())
+    }
+
+    fn head(&self, note_id: &str) -> Result<Option<Head>, StoreError> {
+        let head = self.store.get(Table::Documents, &key(note_id, ""))?;
+        Ok(head.as_deref().and_then(Head::read))
+    }
+}
+
+fn updated_at(note: &Record) -> i64 {
+    note.get("updated_at")
+        .and_then(|at| at.as_i64())
+        .unwrap_or(0)
+}
