@@ -181,6 +181,34 @@ def test_a_sender_that_is_left_out_is_so_by_either_name(start_siskin, redis_serv
     asyncio.run(play())
 
 
+@pytest.mark.parametrize("room_channels", ["true", "false"])
+def test_the_same_words_to_a_relay_alone_and_to_a_room_are_two(start_siskin, redis_server, room_channels):
+    async def play():
+        async with beside(start_siskin, redis_server, WEBSOCKET_REDIS_ROOM_CHANNELS=room_channels) as (process, siskin):
+            if room_channels == "false":
+                # As the process is without them.
+                process.io.manager.channel_of = lambda *_: "socketio"
+            ann = await joined(siskin, "ann")
+            await ann.call("invented:hello", 1)
+            [relay] = process.relays
+            for inside in (False, True):
+                ann.heard.clear()
+                for n in range(20):
+                    await process.io.emit("invented:told", n, room="channel:c1")
+                    await process.io.emit("invented:told", n, to=relay)
+                    await process.io.emit("invented:told", n, to=relay)
+                    await process.io.emit("invented:told", n, room="channel:c1")
+                await process.io.emit("invented:last", to=relay)
+                await ann.hears(lambda name, *args: name == "invented:last")
+                await asyncio.sleep(MOMENT)
+                assert sorted(args[0] for name, *args in ann.heard if name == "invented:told") == sorted([*range(20)] * 4)
+                if not inside:
+                    await process.io.enter_room(relay, "channel:c1")
+            await ann.io.disconnect()
+
+    asyncio.run(play())
+
+
 @pytest.mark.parametrize("where", ["here", "elsewhere"])
 def test_a_relay_that_is_disconnected_is_its_page(start_siskin, redis_server, where):
     """By the process that has it, or by another of them."""

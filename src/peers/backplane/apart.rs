@@ -2,9 +2,9 @@
 //! another name: who leaves out the one leaves out the other.
 //!
 //! What is for everybody, or for a room that Open WebUI has put a relay into, comes twice to a client that hears it here as
-//! well: once over Redis, once over the relay, in whichever order. The two have nothing in common but what they
-//! say, so for a while an event is known again by its name and arguments, and passed on once. One that is said twice, to the
-//! relay alone and to a room that it is not in, word for word the same, is then taken for one.
+//! well: once over Redis, once over the relay, in whichever order. The two have nothing in common but what they say, so for a
+//! while an event is known again by its name and arguments, and passed on once. What is for the relay alone comes over it, in
+//! its order; Redis tells of that, too, so that it is not taken for what was said to a room in the same words.
 
 use crate::ground::tasks::LARGE;
 use crate::socket::{Args, BySid, Hub, Sid, Target, To};
@@ -26,28 +26,43 @@ struct Relay {
     sid: String,
     over_redis: Events,
     over_relay: Events,
+    /// Those that are for it alone, as Redis tells, and have not come.
+    owed: Events,
+    /// Those that were taken for one that had come the other way.
+    passed_over: Events,
 }
 
 /// Events that came one way and not yet the other.
 type Events = VecDeque<(u64, Instant)>;
 
 impl Apart {
-    /// The client's relay is this one now.
-    pub fn add(&self, client: Sid, relay: &str) {
+    /// The client's relay is this one now. Returns which was it before.
+    pub fn add(&self, client: Sid, relay: &str) -> Option<String> {
         let relay = Relay {
             sid: relay.to_owned(),
             over_redis: Events::new(),
             over_relay: Events::new(),
+            owed: Events::new(),
+            passed_over: Events::new(),
         };
-        self.0.borrow_mut().insert(client, relay);
+        let before = self.0.borrow_mut().insert(client, relay);
+        before.map(|relay| relay.sid)
     }
 
-    /// The relay is no more.
-    pub fn remove(&self, client: Sid, relay: &str) {
+    /// The relay is no more. Whether it was the client's.
+    pub fn remove(&self, client: Sid, relay: &str) -> bool {
         let mut all = self.0.borrow_mut();
-        if all.get(&client).is_some_and(|known| known.sid == relay) {
+        let is_its = all.get(&client).is_some_and(|known| known.sid == relay);
+        if is_its {
             all.remove(&client);
         }
+        is_its
+    }
+
+    /// Open WebUI's names for all of them.
+    pub fn names(&self) -> Vec<String> {
+        let all = self.0.borrow();
+        all.values().map(|relay| relay.sid.clone()).collect()
     }
 
     /// Whose relay it is.
@@ -82,11 +97,18 @@ impl Apart {
                 return true;
             }
             let print = *print.get_or_insert_with(|| print_of(event, args));
-            print.is_some_and(|print| {
-                has_come(&mut relay.over_redis, &mut relay.over_relay, print, now)
-            })
+            print.is_some_and(|print| relay.has_told(print, now))
         });
         sids
+    }
+
+    /// Redis tells of an event for a relay alone. The client that is to hear it now: it came over the relay, and was taken for
+    /// another.
+    pub fn owe(&self, relay: &str, event: &str, args: &Args<'_>, now: Instant) -> Option<Sid> {
+        let client = self.client(relay)?;
+        let print = print_of(event, args)?;
+        let mut all = self.0.borrow_mut();
+        all.get_mut(&client)?.owe(print, now).then_some(client)
     }
 
     /// An event came over a client's relay. Whether the client has heard it.
@@ -95,8 +117,49 @@ impl Apart {
         let Some(relay) = all.get_mut(&client) else {
             return false;
         };
-        print_of(event, args)
-            .is_some_and(|print| has_come(&mut relay.over_relay, &mut relay.over_redis, print, now))
+        print_of(event, args).is_some_and(|print| relay.was_told(print, now))
+    }
+}
+
+impl Relay {
+    /// An event came over Redis. Whether it has come over the relay.
+    fn has_told(&mut self, print: u64, now: Instant) -> bool {
+        let has = take(&mut self.over_relay, print, now);
+        let events = match has {
+            true => &mut self.passed_over,
+            false => &mut self.over_redis,
+        };
+        put(events, print, now);
+        has
+    }
+
+    /// One came over the relay. Whether it has come over Redis.
+    fn was_told(&mut self, print: u64, now: Instant) -> bool {
+        if take(&mut self.owed, print, now) {
+            return false;
+        }
+        let was = take(&mut self.over_redis, print, now);
+        let events = match was {
+            true => &mut self.passed_over,
+            false => &mut self.over_relay,
+        };
+        put(events, print, now);
+        was
+    }
+
+    /// One is for the relay alone. Whether it was passed over.
+    fn owe(&mut self, print: u64, now: Instant) -> bool {
+        if take(&mut self.over_relay, print, now) {
+            return false;
+        }
+        let was = take(&mut self.passed_over, print, now);
+        let events = match was {
+            // What it was taken for may still come.
+            true => &mut self.over_redis,
+            false => &mut self.owed,
+        };
+        put(events, print, now);
+        was
     }
 }
 
@@ -109,23 +172,21 @@ fn is_for_one(hub: &Hub, target: &Target<'_>) -> bool {
     }
 }
 
-/// Whether an event that came one way has come the other; if not, it may.
-fn has_come(one: &mut Events, other: &mut Events, print: u64, now: Instant) -> bool {
-    for events in [&mut *one, &mut *other] {
-        let is_old = |(_, at): &(u64, Instant)| now.saturating_duration_since(*at) > LASTS;
-        while events.front().is_some_and(is_old) {
-            events.pop_front();
-        }
+fn put(events: &mut Events, print: u64, now: Instant) {
+    if events.len() >= MOST {
+        events.pop_front();
     }
-    if let Some(at) = other.iter().position(|(known, _)| *known == print) {
-        other.remove(at);
-        return true;
+    events.push_back((print, now));
+}
+
+/// Takes an event that came a while ago at most. Whether there was one.
+fn take(events: &mut Events, print: u64, now: Instant) -> bool {
+    let is_old = |(_, at): &(u64, Instant)| now.saturating_duration_since(*at) > LASTS;
+    while events.front().is_some_and(is_old) {
+        events.pop_front();
     }
-    if one.len() >= MOST {
-        one.pop_front();
-    }
-    one.push_back((print, now));
-    false
+    let at = events.iter().position(|(known, _)| *known == print);
+    at.and_then(|at| events.remove(at)).is_some()
 }
 
 /// An event as one number, however its JSON is written: Python's is not ours. `None`: too large to be looked at now.
@@ -196,7 +257,7 @@ mod tests {
         let print = print_of("x", &Args::from_json(json)).unwrap();
         let mut all = apart.0.borrow_mut();
         let relay = all.get_mut(&client).unwrap();
-        has_come(&mut relay.over_redis, &mut relay.over_relay, print, now)
+        relay.has_told(print, now)
     }
 
     #[test]
@@ -259,6 +320,24 @@ mod tests {
         let bytes = Args::from_json("1").with_attachments(vec![vec![1]]);
         assert!(!apart.has_heard(client, "x", &bytes, now));
         assert!(!apart.has_heard(Sid::random(), "x", &Args::from_json("1"), now));
+    }
+
+    /// Each way that Redis' two messages and the relay's may take, when the same is said to the relay alone and to a room, and
+    /// the relay is in the room, or not.
+    #[test]
+    fn what_is_for_the_relay_alone_is_not_taken_for_what_a_room_is_told() {
+        let orders =
+            "RSL RLS LRS SRL SLR LSR RSLL RLSL RLLS LRSL LRLS LLRS SRLL SLRL SLLR LSRL LSLR LLSR";
+        for order in orders.split(' ') {
+            let (apart, client) = apart();
+            let (now, args) = (NOW(), Args::from_json("1"));
+            let heard = order.chars().filter(|step| match step {
+                'R' => !tell(&apart, client, "1", now),
+                'S' => apart.owe("r", "x", &args, now).is_some(),
+                _ => !apart.has_heard(client, "x", &args, now),
+            });
+            assert_eq!(heard.count(), 2, "{order}");
+        }
     }
 
     #[test]

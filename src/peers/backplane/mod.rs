@@ -111,8 +111,10 @@ impl Backplane {
         let rooms = self.hub.occupied("/").into_iter();
         let rooms = rooms.map(|(room, _)| room_channel("/", &room));
         let sids = self.hub.sids().into_iter();
+        let relays = self.apart.names().into_iter();
         rooms
             .chain(sids.map(|sid| room_channel("/", sid.as_str())))
+            .chain(relays.map(|relay| room_channel("/", &relay)))
             .collect()
     }
 
@@ -331,12 +333,17 @@ impl Backplane {
 
     /// A client has this relay now, which is about to be set apart.
     pub fn add_relay(&self, client: Sid, relay: &str) {
-        self.apart.add(client, relay);
+        if let Some(before) = self.apart.add(client, relay) {
+            self.occupied("/", &before, false);
+        }
+        self.occupied("/", relay, true);
     }
 
     /// It has it no more.
     pub fn remove_relay(&self, client: Sid, relay: &str) {
-        self.apart.remove(client, relay);
+        if self.apart.remove(client, relay) {
+            self.occupied("/", relay, false);
+        }
     }
 
     /// Whether a client has heard what comes over its relay.
@@ -358,7 +365,20 @@ impl Backplane {
         };
         match &emit.reply {
             Some(reply) => self.ask_here(&target, emit, reply),
-            None => drop(self.emit_here(&target, &emit.event, &emit.args)),
+            None => {
+                self.emit_here(&target, &emit.event, &emit.args);
+                if let To::Room(room) = target.to {
+                    self.emit_owed(room, emit);
+                }
+            }
+        }
+    }
+
+    /// What is for a relay alone comes over it, unless it was passed over there.
+    fn emit_owed(&self, room: &str, emit: &Emit<'_>) {
+        let now = Instant::now();
+        if let Some(client) = self.apart.owe(room, &emit.event, &emit.args, now) {
+            self.hub.emit(&Target::sid(client), &emit.event, &emit.args);
         }
     }
 
