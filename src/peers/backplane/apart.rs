@@ -230,14 +230,19 @@ fn hash_json(json: &str, print: &mut DefaultHasher) {
 
 /// Bytes of the text, with its quotes, that JSON begins with.
 fn text_length(json: &str) -> usize {
-    let mut escaped = false;
-    let is_end = |byte: u8| {
-        let ends = byte == b'"' && !escaped;
-        escaped = byte == b'\\' && !escaped;
-        ends
-    };
-    let end = json.bytes().skip(1).position(is_end);
-    end.map_or(json.len(), |end| end + 2)
+    let (bytes, mut at) = (json.as_bytes(), 1);
+    while let Some(found) = bytes
+        .get(at..)
+        .and_then(|rest| memchr::memchr2(b'"', b'\\', rest))
+    {
+        at += found + 1;
+        if bytes[at - 1] == b'"' {
+            return at;
+        }
+        // What is escaped is no end.
+        at += 1;
+    }
+    json.len()
 }
 
 #[cfg(test)]
