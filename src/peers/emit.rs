@@ -13,7 +13,11 @@ impl Peers {
     /// The same of an event that was prepared.
     pub fn emit_prepared(&self, target: &Target<'_>, event: &str, made: &Prepared) -> usize {
         self.tell(target, event, &made.args);
-        self.hub().emit_prepared(target, event, made)
+        match self {
+            Self::Alone(hub) => hub.emit_prepared(target, event, made),
+            #[cfg(feature = "redis")]
+            Self::Redis(peers) => peers.backplane.emit_prepared_here(target, event, made),
+        }
     }
 
     fn tell(&self, target: &Target<'_>, event: &str, args: &Args<'_>) {

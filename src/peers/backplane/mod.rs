@@ -17,7 +17,7 @@ use super::pools::streams::Streams;
 use crate::ground::tasks::{Executor, Single, Tasks, within};
 use crate::metrics::{self, Counter};
 use crate::redis::Redis;
-use crate::socket::{Args, CallError, Hub, Sid, Target, To};
+use crate::socket::{Args, CallError, Hub, Prepared, Sid, Target, To};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -317,13 +317,30 @@ impl Backplane {
     /// Sends an event to the sockets of a target that are here, each once, whatever they hear over their relays. Returns how
     /// many got it.
     pub fn emit_here(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> usize {
+        let emit = |target: &Target<'_>| self.hub.emit(target, event, args);
+        self.once_each(target, event, args, &emit)
+    }
+
+    /// The same of an event that was prepared.
+    pub fn emit_prepared_here(&self, target: &Target<'_>, event: &str, made: &Prepared) -> usize {
+        let emit = |target: &Target<'_>| self.hub.emit_prepared(target, event, made);
+        self.once_each(target, event, &made.args, &emit)
+    }
+
+    fn once_each(
+        &self,
+        target: &Target<'_>,
+        event: &str,
+        args: &Args<'_>,
+        emit: &dyn Fn(&Target<'_>) -> usize,
+    ) -> usize {
         let left_out = self.left_out(target, event, args);
         if left_out.is_empty() {
-            return self.hub.emit(target, event, args);
+            return emit(target);
         }
         let except = target.except.iter().copied();
         let except: Vec<&str> = except.chain(left_out.iter().map(Sid::as_str)).collect();
-        self.hub.emit(&target.but(&except), event, args)
+        emit(&target.but(&except))
     }
 
     fn left_out(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> Vec<Sid> {
