@@ -97,10 +97,12 @@ describe("gaps", { concurrency: 8 }, () => {
           ann.text.insert(0, "a");
           await waitFor(() => bob.text.toString() === "a", { what: "the first letter" });
           await ann.lose(() => ann.text.insert(1, "b"));
+          await ann.lost();
           ann.text.insert(2, "c");
           await agree("abc", note);
           // What only deletes something builds on it, too; and so does what somebody else writes.
           await bob.lose(() => bob.text.insert(3, "xyz"));
+          await bob.lost();
           bob.text.delete(4, 2);
           await agree("abcx", note);
         }
@@ -168,6 +170,7 @@ describe("gaps", { concurrency: 8 }, () => {
     const note = await openNote(t, programs["our provider"], "one instance");
     const [ann, bob] = note.editors;
     await ann.lose(() => ann.text.insert(0, "lost, "));
+    await ann.lost();
     ann.text.insert(6, "found");
     await waitFor(() => bob.text.toString() === "lost, found", { what: "the text" });
     await waitFor(() => ann.saved, { what: "the word that it is saved" });

@@ -30,7 +30,7 @@ export class Own {
 
   async open() {
     const { module, siskin, user } = this;
-    this.client = module.connect({ url: siskin.url, token: siskin.token(user), reconnectionDelay: 50, reconnectionDelayMax: 100 });
+    this.client = module.connect({ url: siskin.url, token: siskin.token(user), reconnection: false });
     this.client.socket.on("error", ({ message }) => this.errors.push(message));
     this.provider = new module.SiskinProvider(this.client, this.documentId, this.doc, { Y, awareness, seed, content });
     await this.synced();
@@ -43,26 +43,29 @@ export class Own {
 
   /** The connection is lost, and does not come back before `back()`. */
   cut() {
-    this.client.socket.io.reconnection(false);
     this.client.socket.io.engine.close();
-    return waitFor(() => this.provider.status === "offline", { what: "offline" });
+    return waitFor(() => !this.client.online, { what: "offline" });
   }
 
   async back() {
-    this.client.socket.io.reconnection(true);
     this.client.socket.connect();
     await this.synced();
   }
 
-  /** What `work` sends is lost on its way: what it edited has been sent when this is over. */
+  /** What `work` sends is lost on its way: that is what is sent next, a moment later. */
   async lose(work) {
     const { socket } = this.client;
-    const emit = socket.emit;
-    let lost = false;
-    socket.emit = (name, ...rest) => (name === "ydoc:document:update" && (lost = true) ? socket : emit.call(socket, name, ...rest));
+    socket.emit = (name, ...rest) => {
+      if (name !== "ydoc:document:update" || !rest[0].update) return Object.getPrototypeOf(socket).emit.call(socket, name, ...rest);
+      delete socket.emit;
+      return socket;
+    };
     work();
-    await waitFor(() => lost, { what: "what is lost" });
-    socket.emit = emit;
+  }
+
+  /** What was to be lost is. */
+  lost() {
+    return waitFor(() => !Object.hasOwn(this.client.socket, "emit"), { what: "what is lost" });
   }
 
   close() {

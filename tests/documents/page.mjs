@@ -28,6 +28,12 @@ export class Page extends Editor {
   async connect() {
     Object.assign(this, { taken: 0, seeds: 0 });
     await super.connect();
+    // What others write is in the note's content, too, half a second later.
+    const { socket } = this;
+    socket.on("ydoc:document:update", () => {
+      clearTimeout(this.snapshots);
+      this.snapshots = setTimeout(() => socket.emit("ydoc:document:update", { document_id: this.documentId, data: this.data() }), 500);
+    });
     this.socket.on("ydoc:document:state", (state) => this.take(state));
     return this;
   }
@@ -41,8 +47,18 @@ export class Page extends Editor {
     await waitFor(() => this.taken > 0, { what: "state" });
   }
 
+  send(update, more) {
+    clearTimeout(this.snapshots);
+    super.send(update, more);
+  }
+
   cut() {
     this.close();
+  }
+
+  close() {
+    clearTimeout(this.snapshots);
+    super.close();
   }
 
   async back() {
@@ -51,9 +67,10 @@ export class Page extends Editor {
 
   /** What `work` sends is lost on its way. */
   async lose(work) {
-    const send = this.send;
     this.send = () => {};
     work();
-    this.send = send;
+    delete this.send;
   }
+
+  async lost() {}
 }
