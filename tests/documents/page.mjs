@@ -52,6 +52,11 @@ export class Page extends Editor {
     super.send(update, more);
   }
 
+  /** Waits until little is on its way. */
+  async room() {
+    if (this.flying >= 20) await waitFor(() => this.flying < 10 || !this.online, { seconds: 60, what: "acks" });
+  }
+
   cut() {
     this.close();
   }

@@ -21,6 +21,8 @@ use std::time::Duration;
 struct SaveTask {
     id: String,
     stopped: bool,
+    /// How often it is being begun anew, with something newer than what whoever stops it now has.
+    beginning: usize,
 }
 
 /// The tasks of this instance by item, and what Redis knows of all.
@@ -52,12 +54,18 @@ impl SaveTasks {
     /// This instance has something newer to save for the item: others' tasks stop, ours is known. Should Redis not
     /// be able to, ours runs all the same.
     pub async fn begin(self: &Rc<Self>, item: &str, lock: &str) {
+        let change = |change: &dyn Fn(&mut SaveTask)| {
+            self.here.borrow_mut().get_mut(item).map(change);
+        };
+        change(&|task| task.beginning += 1);
         let begun = self
             .locks
             .with(lock, async |_| Ok(self.replace(item).await?))
             .await;
+        change(&|task| task.beginning = task.beginning.saturating_sub(1));
         if let Err(fault) = begun {
             log::debug!("the task for {item} is not known to others: {fault}");
+            change(&|task| task.stopped = false);
         }
         self.keep_renewing();
     }
@@ -83,8 +91,14 @@ impl SaveTasks {
         }
         commands.extend(known.iter().flat_map(|id| self.removal(id, item)));
         commands.extend(self.creation(&id, item));
-        let task = SaveTask { id, stopped: false };
-        self.here.borrow_mut().insert(item.into(), task);
+        let mut here = self.here.borrow_mut();
+        let task = SaveTask {
+            id,
+            stopped: false,
+            beginning: here.get(item).map_or(1, |task| task.beginning),
+        };
+        here.insert(item.into(), task);
+        drop(here);
         first_refusal(self.redis.pipeline(commands).await?)
     }
 
@@ -112,7 +126,7 @@ impl SaveTasks {
         let stopped = || {
             let here = self.here.borrow();
             here.get(item)
-                .is_some_and(|task| task.stopped)
+                .is_some_and(|task| task.stopped && task.beginning == 0)
                 .then_some(())
         };
         self.stops.until(stopped).await;
