@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { launch } from "../browser/browser.mjs";
 import { sleep, waitFor } from "../harness.mjs";
-import { open, startHouse } from "./real.mjs";
+import { agreeOn, newNote, openNote, savedNote } from "./notes.mjs";
+import { startHouse } from "./real.mjs";
 
 const WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"];
 
@@ -22,55 +23,10 @@ after(async () => {
 
 const api = (...request) => house.webui.api(...request);
 
-/** A note that Ann and Bob may write. */
-async function makeNote(md) {
-  const { id } = await api(root, "POST", "/notes/create", { title: "Birds", data: { content: { md } }, access_grants: [] });
-  const grants = [ann, bob].flatMap(({ id }) => ["read", "write"].map((permission) => ({ principal_type: "user", principal_id: id, permission })));
-  await api(root, "POST", `/notes/${id}/access/update`, { access_grants: grants });
-  return id;
-}
-
-/** The text of each line, without the cursors of others in it. */
-function texts(lines) {
-  return lines.map((line) => {
-    const copy = line.cloneNode(true);
-    copy.querySelectorAll(".ProseMirror-widget, [class*=yjs-cursor]").forEach((cursor) => cursor.remove());
-    return copy.textContent.trim();
-  });
-}
-
-/** Somebody with the note open, who sees this text. */
-async function editor(t, user, note, text) {
-  const opened = await open(t, browser, house, user, `/notes/${note}`);
-  const lines = opened.page.locator(".ProseMirror > p");
-  const read = async () => (await lines.evaluateAll(texts)).join("\n");
-  const shows = (text, what = text) => waitFor(async () => (await read()) === text, { seconds: 40, what: `${JSON.stringify(what)} on ${user.name}'s page` });
-  await shows(text).catch(async (error) => assert.fail(`${error.message}: ${JSON.stringify(await read())}`));
-  const type = async (line, words, pause) => {
-    const there = (at) => document.querySelectorAll(".ProseMirror > p")[at].contains(getSelection().anchorNode);
-    const click = async () => {
-      await lines.nth(line).click();
-      await opened.page.keyboard.press("End");
-      // The editor takes the caret over in a moment.
-      await sleep(200);
-      return opened.page.evaluate(there, line);
-    };
-    await waitFor(click, { what: "the caret in its line" });
-    for (const word of words) {
-      await opened.page.keyboard.type(word);
-      await sleep(pause);
-    }
-  };
-  return { ...opened, read, shows, type };
-}
-
-const saved = async (note) => (await api(root, "GET", `/notes/${note}`)).data.content.md.trim().replace(/\n+/g, "\n");
-
-/** Whoever looks sees this: both pages, and whoever opens the note later. */
-async function agree(note, text, ...editors) {
-  for (const someone of editors) await someone.shows(text).catch(async (error) => assert.fail(`${error.message}: ${JSON.stringify(await someone.read())}`));
-  await waitFor(async () => (await saved(note)) === text, { what: "the note in the database" }).catch(async () => assert.equal(await saved(note), text));
-}
+const makeNote = (md) => newNote(house, root, [ann, bob], md);
+const editor = (t, ...more) => openNote(t, browser, house, ...more);
+const agree = (note, ...more) => agreeOn(house, root, note, ...more);
+const saved = (note) => savedNote(house, root, note);
 
 test("two write with pauses: no caret jumps, no word is lost, nobody hears of their own saves", async (t) => {
   const lines = ["first", "second", "third"];

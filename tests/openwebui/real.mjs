@@ -135,6 +135,13 @@ export async function startHouse(t, { webui: env = {}, siskin: settings = {} } =
   });
   const toSiskin = (path) => path.startsWith("/ws/socket.io");
   house.url = await listening(t, proxy((path) => (toSiskin(path) ? house.siskin.port : webui.port)));
+  /** The same house behind another instance of siskin. */
+  house.another = async () => {
+    const siskin = await startSiskin({ env: { ...shared, SISKIN_DIRECTORY: late, SISKIN_LOG: "debug", ...settings } });
+    t.after(() => siskin.close());
+    const url = await listening(t, proxy((path) => (toSiskin(path) ? siskin.port : webui.port)));
+    return { ...house, siskin, url };
+  };
   return house;
 }
 
@@ -144,12 +151,13 @@ async function listening(t, server) {
   return `http://127.0.0.1:${server.address().port}`;
 }
 
-/** A user's page at this path. `heard` and `sent` are the names of the events of its socket, `sockets` its websockets. */
-export async function open(t, browser, { url }, user, path) {
+/** A user's page at this path, after `prepare(page)`. `heard` and `sent` are the names of the events of its socket, `sockets` its websockets. */
+export async function open(t, browser, { url }, user, path, prepare = () => {}) {
   const context = await browser.newContext({ viewport: { width: 1200, height: 800 } });
   t.after(() => context.close());
   await context.addInitScript((token) => localStorage.setItem("token", token), user.token);
   const page = await context.newPage();
+  await prepare(page);
   const [heard, sockets] = [[], []];
   page.on("websocket", (socket) => {
     sockets.push(socket);

@@ -41,8 +41,9 @@ struct Editor {
     id: String,
     /// It is our provider, or one that understands as much.
     syncs: bool,
-    /// It has shown its cursor.
+    /// It has shown its cursor, as a page of Open WebUI does.
     greeted: bool,
+    page: bool,
     /// It is being asked.
     asked: bool,
     /// It has it open no more, and has not said so: it may not read it any more.
@@ -71,6 +72,7 @@ impl Gaps {
             id: document.id.clone(),
             syncs,
             greeted: syncs || !writes,
+            page: false,
             asked: false,
             told: false,
             put_out: false,
@@ -198,6 +200,8 @@ impl Documents {
         let Some(page) = std::str::from_utf8(cursor).ok().and_then(Page::read) else {
             return;
         };
+        self.gaps
+            .with(sid, &document.id, |editor| editor.page = true);
         let document = Document::new(&document.id);
         self.gaps.asking.spawn("greets a page", async move {
             let id = &document.id;
@@ -210,6 +214,20 @@ impl Documents {
                 self.tell_of_gap(sid, &document, &told);
             }
         });
+    }
+
+    /// A page has sent what the document of a note lacked, without the content that is to be saved: it sends that half a second
+    /// after it heard of a change, so it hears of one that changes nothing.
+    pub(super) fn ask_for_content(&self, sid: Sid, document: &Document) {
+        let page = |editor: &mut Editor| editor.page;
+        if document.note().is_some() && self.gaps.with(sid, &document.id, page) == Some(true) {
+            let id = text(&document.id);
+            let json =
+                format!(r#"{{"document_id":{id},"user_id":"","update":[0,0],"socket_id":""}}"#);
+            let args = Args::from_json(json);
+            let target = Target::sid(sid);
+            self.core.hub.emit(&target, super::broadcast::UPDATE, &args);
+        }
     }
 
     /// The document can be changed again: who was refused meanwhile, and does not see it from the state, is asked.

@@ -307,7 +307,10 @@ impl Documents {
                 Err(theirs) => return Ok(theirs),
                 Ok(answer) => answer,
             },
-            Some(bytes) => self.append(from, document, bytes).await,
+            Some(bytes) => {
+                let with_content = update.fields.is_some();
+                self.append(from, document, bytes, with_content).await
+            }
             None => Args::none(),
         };
         self.keep_later(document);
@@ -335,6 +338,7 @@ impl Documents {
         from: &Sender,
         document: &Document,
         mut update: Vec<u8>,
+        with_content: bool,
     ) -> Args<'static> {
         let documents = &self.core.documents;
         if update.len() > LIGHT {
@@ -354,6 +358,9 @@ impl Documents {
             Ok(contents) if contents.is_empty() => Args::none(),
             Ok(contents) => {
                 broadcast.emit_here();
+                if !with_content {
+                    self.ask_for_content(from.sid, document);
+                }
                 self.answer_stored(from.sid, document, &contents)
             }
             Err(rejected) => self.refuse(from.sid, document, rejected),

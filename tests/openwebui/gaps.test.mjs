@@ -1,0 +1,108 @@
+// Real pages that are cut off, and what they wrote meanwhile: nothing of it stays invisible, whoever comes back first, at whichever instance,
+// and with an update lost on its way. On two instances, once each; SISKIN_RUNS sets how often, and on one instance, too.
+
+import { after, before, test } from "node:test";
+import { launch } from "../browser/browser.mjs";
+import { waitFor } from "../harness.mjs";
+import { agreeOn, newNote, openNote } from "./notes.mjs";
+import { startHouse } from "./real.mjs";
+
+const RUNS = Number(process.env.SISKIN_RUNS ?? 1);
+
+let browser, houses, root, ann, bob;
+const end = [];
+before(async () => {
+  let house;
+  [browser, house] = await Promise.all([launch(), startHouse({ after: (step) => end.unshift(step) })]);
+  houses = [house, await house.another()];
+  root = await house.webui.signUp("root");
+  [ann, bob] = [await house.webui.signUp("ann"), await house.webui.signUp("bob")];
+});
+after(async () => {
+  await browser.close();
+  for (const step of end) await step();
+});
+
+/** A page's way to siskin: it can be cut, opened again, and lose an update. */
+class Line {
+  open = true;
+  ways = new Set();
+  lost = [];
+
+  attach = (page) => page.routeWebSocket(/ws\/socket\.io/, (near) => this.#connect(near));
+
+  #connect(near) {
+    if (!this.open) return near.close();
+    const far = near.connectToServer();
+    this.ways.add(near);
+    near.onClose(() => (this.ways.delete(near), far.close()));
+    far.onClose(() => (this.ways.delete(near), near.close()));
+    near.onMessage((message) => (this.#loses(message) ? this.lost.push(message) : far.send(message)));
+    far.onMessage((message) => near.send(message));
+  }
+
+  #loses(message) {
+    const lost = this.loses && String(message).includes("ydoc:document:update");
+    if (lost) this.loses = false;
+    return lost;
+  }
+
+  async cut() {
+    this.open = false;
+    for (const near of this.ways) await near.close();
+    this.ways.clear();
+  }
+
+  /** Opens it, and waits for the page to come back. */
+  async heal() {
+    this.open = true;
+    await waitFor(() => this.ways.size > 0, { seconds: 30, what: "the page's connection" });
+  }
+}
+
+/** A note that Ann and Bob have open, each at an instance. */
+async function open(t, [house, other]) {
+  const note = await newNote(house, root, [ann, bob], "before");
+  const editor = async (house, user) => {
+    const line = new Line();
+    return { ...(await openNote(t, browser, house, user, note, "before", line.attach)), line };
+  };
+  const [a, b] = await Promise.all([editor(house, ann), editor(other, bob)]);
+  return { a, b, agree: (text) => agreeOn(house, root, note, text, a, b) };
+}
+
+const orders = {
+  first: async (a, b) => (await a.line.heal(), await b.line.heal()),
+  second: async (a, b) => (await b.line.heal(), await a.line.heal()),
+  "at the same moment": (a, b) => Promise.all([a.line.heal(), b.line.heal()]),
+};
+
+for (const place of process.env.SISKIN_RUNS ? ["one instance", "two instances"] : ["two instances"]) {
+  const at = () => [houses[0], houses[place === "one instance" ? 0 : 1]];
+  for (const [order, back] of Object.entries(orders)) {
+    test(`both pages are cut off, one writes and comes back ${order}: ${place}`, { timeout: 120_000 * RUNS }, async (t) => {
+      for (let run = 0; run < RUNS; run += 1) {
+        const { a, b, agree } = await open(t, at());
+        for (const { line } of [a, b]) await line.cut();
+        await a.type(0, [" offline"], 0);
+        await back(a, b);
+        await agree("before offline");
+        await b.type(0, ["!"], 0);
+        await agree("before offline!");
+        for (const { page } of [a, b]) await page.close();
+      }
+    });
+  }
+
+  test(`an update of a page is lost on its way: ${place}`, { timeout: 120_000 * RUNS }, async (t) => {
+    for (let run = 0; run < RUNS; run += 1) {
+      const { a, b, agree } = await open(t, at());
+      a.line.loses = true;
+      await a.type(0, [" x"], 0);
+      await waitFor(() => a.line.lost.length === 1, { what: "the lost update" });
+      await a.type(0, ["yz"], 0);
+      await agree("before xyz");
+      for (const { page } of [a, b]) await page.close();
+    }
+  });
+}
