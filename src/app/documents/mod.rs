@@ -24,7 +24,6 @@ use crate::directory::{Access, NoteView};
 use crate::ground::tasks::{Single, Tasks, aside, aside_if};
 use crate::peers::documents::bytes::ints;
 use crate::peers::documents::lean::lean;
-use crate::peers::documents::update::Contents;
 use crate::peers::documents::vector::Vector;
 use crate::peers::documents::{Away, LIGHT, Seed, State};
 use crate::socket::{Args, Frame, Sid, Target};
@@ -364,22 +363,6 @@ impl Documents {
                 self.answer_stored(from.sid, document, &contents)
             }
             Err(rejected) => self.refuse(from.sid, document, rejected),
-        }
-    }
-
-    /// It is stored, and counts if nothing is missing before it.
-    fn answer_stored(
-        &'static self,
-        sid: Sid,
-        document: &Document,
-        contents: &Contents,
-    ) -> Args<'static> {
-        match contents.missing {
-            None => Args::none(),
-            Some(missing) => {
-                self.close_gap(sid, document, missing);
-                refusals::not_stored(refusals::INCOMPLETE)
-            }
         }
     }
 

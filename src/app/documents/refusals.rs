@@ -1,9 +1,10 @@
-//! A change of a document that could not be taken: its sender is told, in the event `error` and in the ack.
+//! What the sender of a change is told: that it could not be taken, in the event `error` and in the ack.
 
 use super::broadcast::text;
 use super::name::Document;
 use super::{Documents, Fault};
 use crate::peers::documents::Rejected;
+use crate::peers::documents::update::Contents;
 use crate::socket::{Args, Sid, Target};
 use log::Level;
 
@@ -14,7 +15,7 @@ const AWAY: &str = "unavailable";
 const NO_ROOM: &str = "no room";
 const DENIED: &str = "denied";
 /// It is kept, and counts once what it builds on has come.
-pub const INCOMPLETE: &str = "incomplete";
+const INCOMPLETE: &str = "incomplete";
 
 /// What was sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,6 +57,22 @@ impl Documents {
     /// Whether the session never had the document open, or has left it: that is none of its business.
     fn is_strange(&self, sid: Sid, document: &Document) -> bool {
         self.check_open(sid, document).is_err() && !self.gaps.was_put_out(sid, document)
+    }
+
+    /// It is stored, and counts if nothing is missing before it.
+    pub(super) fn answer_stored(
+        &'static self,
+        sid: Sid,
+        document: &Document,
+        contents: &Contents,
+    ) -> Args<'static> {
+        match contents.missing {
+            None => Args::none(),
+            Some(missing) => {
+                self.close_gap(sid, document, missing);
+                not_stored(INCOMPLETE)
+            }
+        }
     }
 
     /// The update can't be stored. Returns the ack.
@@ -107,6 +124,6 @@ impl Documents {
 }
 
 /// The ack of an update that is not stored.
-pub fn not_stored(reason: &str) -> Args<'static> {
+fn not_stored(reason: &str) -> Args<'static> {
     Args::from_json(format!(r#"{{"stored":false,"reason":"{reason}"}}"#))
 }

@@ -91,14 +91,13 @@ impl SaveTasks {
         }
         commands.extend(known.iter().flat_map(|id| self.removal(id, item)));
         commands.extend(self.creation(&id, item));
-        let mut here = self.here.borrow_mut();
+        let ours = self.here.borrow().get(item).map(|task| task.beginning);
         let task = SaveTask {
             id,
             stopped: false,
-            beginning: here.get(item).map_or(1, |task| task.beginning),
+            beginning: ours.unwrap_or(1),
         };
-        here.insert(item.into(), task);
-        drop(here);
+        self.here.borrow_mut().insert(item.into(), task);
         first_refusal(self.redis.pipeline(commands).await?)
     }
 
