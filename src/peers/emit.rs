@@ -1,7 +1,7 @@
 //! Emitting to sockets, wherever they are.
 
 use super::{Outgoing, Peers};
-use crate::socket::{Args, Prepared, Target};
+use crate::socket::{Args, Frame, Prepared, Target};
 
 impl Peers {
     /// Sends an event to all sockets of the target, wherever they are. Returns how many got it here.
@@ -13,11 +13,7 @@ impl Peers {
     /// The same of an event that was prepared.
     pub fn emit_prepared(&self, target: &Target<'_>, event: &str, made: &Prepared) -> usize {
         self.tell(target, event, &made.args);
-        match self {
-            Self::Alone(hub) => hub.emit_prepared(target, event, made),
-            #[cfg(feature = "redis")]
-            Self::Redis(peers) => peers.backplane.emit_prepared_here(target, event, made),
-        }
+        self.emit_as(target, event, &made.args, made.frame.as_ref())
     }
 
     fn tell(&self, target: &Target<'_>, event: &str, args: &Args<'_>) {
@@ -30,10 +26,20 @@ impl Peers {
 
     /// Sends an event to the sockets of the target that are here; the others have been told. Returns how many got it.
     pub fn emit_here(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> usize {
+        self.emit_as(target, event, args, None)
+    }
+
+    fn emit_as(
+        &self,
+        target: &Target<'_>,
+        event: &str,
+        args: &Args<'_>,
+        frame: Option<&Frame>,
+    ) -> usize {
         match self {
-            Self::Alone(hub) => hub.emit(target, event, args),
+            Self::Alone(hub) => hub.emit_as(target, event, args, frame),
             #[cfg(feature = "redis")]
-            Self::Redis(peers) => peers.backplane.emit_here(target, event, args),
+            Self::Redis(peers) => peers.backplane.emit_here(target, event, args, frame),
         }
     }
 

@@ -19,6 +19,7 @@ use futures_lite::io::{
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -39,9 +40,11 @@ const SETTLE: Duration = Duration::from_millis(100);
 const BATCH: usize = 1000;
 
 /// Takes a message: its channel and what was published.
-type RoomListener = Box<dyn Fn(&[u8], &[u8])>;
+type RoomListener = Box<dyn Fn(&[u8], &[u8]) -> Step>;
 /// Takes what was published on one channel.
-type Listener = Rc<dyn Fn(&[u8])>;
+type Listener = Rc<dyn Fn(&[u8]) -> Step>;
+/// What remains to be done for a message; the next one waits for it.
+type Step = Option<Pin<Box<dyn Future<Output = ()>>>>;
 /// Names all channels that come and go, as they are wanted now.
 type Wanted = Box<dyn Fn() -> Vec<String>>;
 
@@ -92,7 +95,7 @@ impl Subscriber {
     }
 
     /// Listens to a channel from now on.
-    pub fn listen(&self, channel: &str, listener: impl Fn(&[u8]) + 'static) {
+    pub fn listen(&self, channel: &str, listener: impl Fn(&[u8]) -> Step + 'static) {
         let mut listeners = self.listeners.borrow_mut();
         listeners.insert(channel.to_owned(), Rc::new(listener));
         drop(listeners);
@@ -103,7 +106,7 @@ impl Subscriber {
     pub fn set_rooms(
         &self,
         wanted: impl Fn() -> Vec<String> + 'static,
-        message: impl Fn(&[u8], &[u8]) + 'static,
+        message: impl Fn(&[u8], &[u8]) -> Step + 'static,
     ) {
         *self.rooms.borrow_mut() = Some((Box::new(wanted), Box::new(message)));
     }
@@ -221,7 +224,8 @@ impl Subscriber {
             loop {
                 match reader.next() {
                     Ok(Some(reply)) => match self.take(&reply) {
-                        Ok(()) => {}
+                        Ok(None) => {}
+                        Ok(Some(step)) => step.await,
                         Err(why) => return why,
                     },
                     Ok(None) => break,
@@ -233,9 +237,9 @@ impl Subscriber {
         }
     }
 
-    fn take(&self, reply: &Reply<'_>) -> Result<(), String> {
+    fn take(&self, reply: &Reply<'_>) -> Result<Step, String> {
         match reply.part(0) {
-            b"message" => self.message(reply.part(1), reply.part(2)),
+            b"message" => return Ok(self.message(reply.part(1), reply.part(2))),
             b"pong" => {
                 let round = std::str::from_utf8(reply.part(1))
                     .ok()
@@ -249,24 +253,24 @@ impl Subscriber {
             }
             _ => {}
         }
-        Ok(())
+        Ok(None)
     }
 
-    fn message(&self, channel: &[u8], published: &[u8]) {
+    fn message(&self, channel: &[u8], published: &[u8]) -> Step {
         if channel == self.own_channel.as_bytes() {
             let nonce = std::str::from_utf8(published)
                 .ok()
                 .and_then(|n| n.parse().ok());
             self.seen.set(nonce.unwrap_or(0));
             self.changed.ring();
-            return;
+            return None;
         }
         let name = std::str::from_utf8(channel).unwrap_or_default();
         let listener = self.listeners.borrow().get(name).cloned();
         match (listener, &*self.rooms.borrow()) {
             (Some(listener), _) => listener(published),
             (None, Some((_, message))) => message(channel, published),
-            (None, None) => {}
+            (None, None) => None,
         }
     }
 

@@ -5,7 +5,7 @@
 
 use super::partial::Client;
 use super::rooms::Rooms;
-use super::{Args, CallError, Frame, Handler, Lateness, Prepared, Reason, Sid, Target, To};
+use super::{Args, CallError, Frame, Handler, Lateness, Reason, Sid, Target, To};
 use super::{encode, trace};
 use crate::engine::{BySid, Closed, Peer, Session};
 use crate::ground::tasks::within;
@@ -80,17 +80,13 @@ impl Hub {
         self.emit_as(target, event, args, None)
     }
 
-    /// The same of an event that was prepared.
-    pub fn emit_prepared(&self, target: &Target<'_>, event: &str, made: &Prepared) -> usize {
-        self.emit_as(target, event, &made.args, made.frame.clone())
-    }
-
-    fn emit_as(
+    /// The same of an event that may have been written before.
+    pub fn emit_as(
         &self,
         target: &Target<'_>,
         event: &str,
         args: &Args<'_>,
-        frame: Option<Frame>,
+        frame: Option<&Frame>,
     ) -> usize {
         let reached = self.send(target, event, args, frame);
         trace::emitted(target, event, args, reached);
@@ -113,10 +109,13 @@ impl Hub {
         target: &Target<'_>,
         event: &str,
         args: &Args<'_>,
-        frame: Option<Frame>,
+        frame: Option<&Frame>,
     ) -> usize {
         let state = self.state.borrow();
-        let encode = || frame.unwrap_or_else(|| encode::event(target.nsp, None, event, args));
+        let encode = || match frame {
+            Some(frame) => frame.clone(),
+            None => encode::event(target.nsp, None, event, args),
+        };
         let late = || self.handler().lateness(target, event, args);
         match target.to {
             To::Room(room) if target.except.is_empty() => {

@@ -23,5 +23,5 @@ pub use encode::plain_event;
 pub use hub::Hub;
 pub use object::Object;
 pub use packet::{Kind, MAX_ATTACHMENTS, MAX_DEPTH, Packet, is_reserved};
-pub use prepared::Prepared;
+pub use prepared::{Prepared, event_of};
 pub use types::{CallError, Event, Handler, Lateness, Reason, Step, Target, To};

@@ -4,11 +4,16 @@ use super::{Args, Frame, encode};
 use crate::ground::tasks::{LARGE, aside};
 use std::rc::Rc;
 
+/// An event of `/` as a frame's bytes, for who is beside our thread already.
+pub fn event_of(name: &str, args: &Args<'_>) -> Vec<u8> {
+    Rc::unwrap_or_clone(encode::event("/", None, name, args))
+}
+
 /// An event of `/` with its arguments, which may be large.
 pub struct Prepared {
     pub args: Args<'static>,
     /// How it is sent, if that takes longer to write than a turn may.
-    pub(super) frame: Option<Frame>,
+    pub frame: Option<Frame>,
 }
 
 impl Prepared {
@@ -19,8 +24,8 @@ impl Prepared {
         }
         let name = name.to_owned();
         let (args, frame) = aside(move || {
-            let frame = encode::event("/", None, &name, &args);
-            (args, Rc::unwrap_or_clone(frame))
+            let frame = event_of(&name, &args);
+            (args, frame)
         })
         .await;
         let frame = Some(frame.into());

@@ -74,6 +74,23 @@ async def test_a_flood_keeps_its_order(s):
 
 
 @scene
+async def test_what_is_large_keeps_its_place(s):
+    """It is read beside the thread; what was said before and after it, too, comes before and after it."""
+    await s.a.enter("r", "ann")
+    await s.b.enter("r", "bob")
+    await s.p.io.enter_room(s.pam.sid, "r")
+    sizes = [10, 700_000, 20, 30, 3_000_000, 40]
+    for emit in (s.a.emit, s.p.io.emit):
+        for size in sizes:
+            await emit("big", "x" * size, room="r")
+        await emit("end", 1, room="r")
+        for client in s.everybody:
+            await seen(client, "end")
+            assert [len(args[0]) for event, args in client.received if event == "big"] == sizes
+            client.received.clear()
+
+
+@scene
 async def test_typing_crosses(s):
     """What a client types in a channel reaches the channel's members everywhere."""
     await s.a("PUT", "/channels/c", {"name": "C", "members": ["ann"]})

@@ -14,10 +14,11 @@ mod wire;
 
 use super::outgoing::Outgoing;
 use super::pools::streams::Streams;
-use crate::ground::tasks::{Executor, Single, Tasks, within};
+use crate::ground::json;
+use crate::ground::tasks::{Executor, LARGE, Single, Tasks, aside, within};
 use crate::metrics::{self, Counter};
 use crate::redis::Redis;
-use crate::socket::{Args, CallError, Hub, Prepared, Sid, Target, To};
+use crate::socket::{Args, CallError, Frame, Hub, Sid, Step, Target, To};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -239,16 +240,24 @@ impl Backplane {
     /// Takes the events of streams that other instances' clients send to a backend of this one.
     fn take_streams(&self, streams: Rc<Streams>) {
         #[derive(serde::Deserialize)]
-        struct StreamEvent<'a> {
+        struct StreamEvent {
             channel: String,
-            #[serde(borrow)]
-            data: &'a RawValue,
+            data: Box<RawValue>,
         }
-        let listener =
-            move |message: &[u8]| match crate::ground::json::read::<StreamEvent<'_>>(message) {
-                Ok(event) => drop(streams.push(&event.channel, event.data)),
-                Err(_) => metrics::refused("backplane message"),
-            };
+        let push = move |read: Result<StreamEvent, _>| match read {
+            Ok(event) => drop(streams.push(&event.channel, &event.data)),
+            Err(_) => metrics::refused("backplane message"),
+        };
+        let listener = move |message: &[u8]| -> Step {
+            if message.len() <= LARGE {
+                push(json::read(message));
+                return None;
+            }
+            let (message, push) = (message.to_vec(), push.clone());
+            Some(Box::pin(async move {
+                push(aside(move || json::read(&message)).await);
+            }))
+        };
         self.redis
             .subscriber()
             .listen(&self.redis.key(STREAMS), listener);
@@ -269,25 +278,36 @@ impl Backplane {
     }
 
     /// A message came. Whatever it is, it can't stop the next one.
-    fn incoming(self: &Rc<Self>, message: &[u8]) {
+    fn incoming(self: &Rc<Self>, message: &[u8]) -> Step {
         if message.ends_with(self.tail.as_bytes()) {
-            return;
+            return None;
         }
         metrics::add(Counter::BackplaneIn, 1);
-        match wire::decode(message, self.redis.host_id()) {
-            Ok(message) => self.obey(message),
-            Err(wire::BadMessage(what)) => self.complain(what, message.len()),
+        let (me, bytes) = (self.redis.host_id(), message.len());
+        if bytes > LARGE {
+            let (this, me, message) = (self.clone(), me.to_owned(), message.to_vec());
+            return Some(Box::pin(async move {
+                match wire::decode_large(message, me).await {
+                    Ok((message, frame)) => this.obey(message, frame.as_ref()),
+                    Err(wire::BadMessage(what)) => this.complain(what, bytes),
+                }
+            }));
         }
+        match wire::decode(message, me) {
+            Ok(message) => self.obey(message, None),
+            Err(wire::BadMessage(what)) => self.complain(what, bytes),
+        }
+        None
     }
 
-    fn obey(self: &Rc<Self>, message: PeerMessage<'_>) {
+    fn obey(self: &Rc<Self>, message: PeerMessage<'_>, frame: Option<&Frame>) {
         let here = |sid: &str| Sid::parse(sid).filter(|sid| self.hub.is_connected(*sid));
         // Open WebUI knows our clients by their relays, too.
         let client = |sid: &str| here(sid).or_else(|| self.apart.client(sid));
         match message {
             PeerMessage::Emit(emit) => {
                 if let Some(emit) = self.without_echoes(emit) {
-                    self.emitted(&emit);
+                    self.emitted(&emit, frame);
                 }
             }
             PeerMessage::Notice { host, notice } => self.noticed(&host, &notice),
@@ -316,31 +336,20 @@ impl Backplane {
 
     /// Sends an event to the sockets of a target that are here, each once, whatever they hear over their relays. Returns how
     /// many got it.
-    pub fn emit_here(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> usize {
-        let emit = |target: &Target<'_>| self.hub.emit(target, event, args);
-        self.once_each(target, event, args, &emit)
-    }
-
-    /// The same of an event that was prepared.
-    pub fn emit_prepared_here(&self, target: &Target<'_>, event: &str, made: &Prepared) -> usize {
-        let emit = |target: &Target<'_>| self.hub.emit_prepared(target, event, made);
-        self.once_each(target, event, &made.args, &emit)
-    }
-
-    fn once_each(
+    pub fn emit_here(
         &self,
         target: &Target<'_>,
         event: &str,
         args: &Args<'_>,
-        emit: &dyn Fn(&Target<'_>) -> usize,
+        frame: Option<&Frame>,
     ) -> usize {
         let left_out = self.left_out(target, event, args);
         if left_out.is_empty() {
-            return emit(target);
+            return self.hub.emit_as(target, event, args, frame);
         }
         let except = target.except.iter().copied();
         let except: Vec<&str> = except.chain(left_out.iter().map(Sid::as_str)).collect();
-        emit(&target.but(&except))
+        self.hub.emit_as(&target.but(&except), event, args, frame)
     }
 
     fn left_out(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> Vec<Sid> {
@@ -368,7 +377,7 @@ impl Backplane {
         self.apart.has_heard(client, event, args, Instant::now())
     }
 
-    fn emitted(self: &Rc<Self>, emit: &Emit<'_>) {
+    fn emitted(self: &Rc<Self>, emit: &Emit<'_>, frame: Option<&Frame>) {
         let rooms: Vec<&str> = emit.rooms.iter().flatten().map(|room| &**room).collect();
         let except: Vec<&str> = emit.except.iter().map(|room| &**room).collect();
         let target = Target {
@@ -383,7 +392,7 @@ impl Backplane {
         match &emit.reply {
             Some(reply) => self.ask_here(&target, emit, reply),
             None => {
-                self.emit_here(&target, &emit.event, &emit.args);
+                self.emit_here(&target, &emit.event, &emit.args, frame);
                 if let To::Room(room) = target.to {
                     self.emit_owed(room, emit);
                 }

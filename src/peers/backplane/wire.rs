@@ -6,6 +6,7 @@
 //!
 //! The first two are addressed to `host_id` as `callback` is; python-socketio passes over methods that it doesn't know.
 
+mod large;
 mod notice;
 
 use crate::socket::{Args, MAX_ATTACHMENTS, Target, To};
@@ -15,6 +16,7 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+pub use large::decode_large;
 pub use notice::{Notice, notice_message};
 
 /// A message of another instance.

@@ -76,7 +76,10 @@ impl SharedPools {
         let tasks = SaveTasks::new(owner.clone(), redis.clone(), locks.clone(), config.task_ttl);
         // Redis and these hold each other: both are made once and never dropped.
         let commanded = tasks.clone();
-        let command = move |message: &[u8]| commanded.command(message);
+        let command = move |message: &[u8]| {
+            commanded.command(message);
+            None
+        };
         redis
             .subscriber()
             .listen(&redis.key("tasks:commands"), command);

@@ -1,0 +1,73 @@
+//! Large messages: read beside our thread, and an event is written for its receivers there.
+
+use super::{BadMessage, Callback, Emit, PeerMessage, ReplyTo, decode};
+use crate::ground::tasks::aside;
+use crate::socket::{Frame, event_of};
+use std::borrow::Cow;
+
+/// A message that takes longer to read than a turn may, and how its event is sent.
+///
+/// # Errors
+/// What is wrong with it.
+pub async fn decode_large(
+    bytes: Vec<u8>,
+    me: String,
+) -> Result<(PeerMessage<'static>, Option<Frame>), BadMessage> {
+    let (message, frame) = aside(move || read(&bytes, &me)).await?;
+    Ok((message, frame.map(Frame::from)))
+}
+
+type Read = (PeerMessage<'static>, Option<Vec<u8>>);
+
+fn read(bytes: &[u8], me: &str) -> Result<Read, BadMessage> {
+    Ok(match decode(bytes, me)? {
+        PeerMessage::Emit(emit) => {
+            let plain = emit.nsp == "/" && emit.reply.is_none();
+            let frame = plain.then(|| event_of(&emit.event, &emit.args));
+            (PeerMessage::Emit(into_owned(emit)), frame)
+        }
+        PeerMessage::Callback(Callback { id, args }) => {
+            let args = args.into_owned();
+            (PeerMessage::Callback(Callback { id, args }), None)
+        }
+        PeerMessage::NotForUs => (PeerMessage::NotForUs, None),
+        // None of the others has a use for so many bytes.
+        _ => return Err(BadMessage("size")),
+    })
+}
+
+fn into_owned(emit: Emit<'_>) -> Emit<'static> {
+    let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+    let all = |texts: Vec<Cow<'_, str>>| texts.into_iter().map(owned).collect();
+    Emit {
+        event: owned(emit.event),
+        args: emit.args.into_owned(),
+        nsp: owned(emit.nsp),
+        rooms: emit.rooms.map(all),
+        except: all(emit.except),
+        reply: emit.reply.map(ReplyTo::into_owned),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_message_is_read_as_a_small_one() {
+        let emit = r#"{"method":"emit","event":"x","data":[{"a":1}],"namespace":"/","room":["r"],"skip_sid":"s","callback":null,"host_id":"h"}"#;
+        let (message, frame) = read(emit.as_bytes(), "me").unwrap();
+        assert_eq!(message, decode(emit.as_bytes(), "me").unwrap());
+        assert_eq!(&frame.unwrap()[2..], br#"42["x",{"a":1}]"#);
+        let asks = emit.replace("null", r#"["r","/",7]"#);
+        let (message, frame) = read(asks.as_bytes(), "me").unwrap();
+        assert_eq!(message, decode(asks.as_bytes(), "me").unwrap());
+        assert_eq!(frame, None);
+        let answer =
+            r#"{"method":"callback","host_id":"me","sid":"r","namespace":"/","id":7,"args":[1]}"#;
+        let (message, _) = read(answer.as_bytes(), "me").unwrap();
+        assert_eq!(message, decode(answer.as_bytes(), "me").unwrap());
+        let close = r#"{"method":"close_room","room":"r","host_id":"h"}"#;
+        assert_eq!(read(close.as_bytes(), "me"), Err(BadMessage("size")));
+    }
+}
