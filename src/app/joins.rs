@@ -3,6 +3,7 @@
 //! The client's next event waits for the first attempt, for some seconds at most, so that what follows a join finds it done.
 
 use super::core::{Core, Fault};
+use crate::engine::try_step;
 use crate::ground::tasks::{Bell, Tasks, within};
 use crate::metrics;
 use crate::socket::Sid;
@@ -66,7 +67,7 @@ impl Joins {
     }
 
     /// Lets a socket join something, and calls `done` with the answer, unless the socket leaves first. `attempt` is told
-    /// whether it is the first. Returns what the client's next event has to wait for.
+    /// whether it is the first. Returns what the client's next event has to wait for, if nobody could tell at once.
     ///
     /// # Errors
     /// Too many wait already.
@@ -76,10 +77,10 @@ impl Joins {
         what: String,
         attempt: impl Fn(bool) -> F + 'static,
         done: impl FnOnce(Result<T, Fault>) + 'static,
-    ) -> Result<Wait, Fault> {
+    ) -> Result<Option<Wait>, Fault> {
         let join = self.add(sid, what)?;
         let its = join.clone();
-        self.tasks.spawn("a join", async move {
+        let joining: Wait = Box::pin(async move {
             let ended = async {
                 its.is(&its.ended).await;
                 None
@@ -91,14 +92,19 @@ impl Joins {
                 done(answer);
             }
         });
-        Ok(Box::pin(async move {
+        // Mostly nobody has to be asked, and neither a task nor a timer is needed.
+        let Some(joining) = try_step(joining) else {
+            return Ok(None);
+        };
+        self.tasks.spawn("a join", joining);
+        Ok(Some(Box::pin(async move {
             // Who has not signed in yet can do nothing else.
             if within(FIRST, join.is(&join.tried)).await.is_none()
                 && self.core.pools.sessions.who(sid).is_none()
             {
                 join.is(&join.tried).await;
             }
-        }))
+        })))
     }
 
     /// Whether a socket waits to join this.

@@ -216,7 +216,7 @@ impl Dispatch {
             Work::Join(what, attempt) => {
                 let done = move |answer| finish(house, sid, label, ack, answer);
                 match house.joins.start(sid, what, attempt, done) {
-                    Ok(wait) => Some(wait),
+                    Ok(wait) => wait,
                     Err(fault) => {
                         finish(house, sid, label, ack, Err(fault));
                         None
