@@ -43,7 +43,8 @@ bench: ## measure beside python-socketio, node's socket.io and socketioxide
 	tests/.venv/bin/python tests/bench/bench.py && \
 	tests/.venv/bin/python tests/bench/documents.py && \
 	tests/.venv/bin/python tests/bench/over_redis.py && \
-	tests/.venv/bin/python tests/bench/store.py
+	tests/.venv/bin/python tests/bench/store.py && \
+	tests/.venv/bin/python tests/bench/keystrokes.py
 
 allocators: ## compare musl's allocator with others: bytes, speed, memory after 10,000 websockets
 	@bash tests/install.sh

@@ -96,7 +96,7 @@ struct Streamed {
     /// Sockets of this instance that each event reached, added up.
     delivered: usize,
     saved: usize,
-    /// Emitted, and lost to the next reload.
+    /// Emitted, and lost to the next reload. With those that are saved and those that are bad: all lines.
     not_saved: usize,
     bad: usize,
     /// The first of them, by number from 1.
@@ -209,8 +209,7 @@ impl Stream {
         self.reply.delivered += emitted.reached;
         match emitted.saved {
             Ok(Saved::Yes) => self.reply.saved += 1,
-            Ok(Saved::No) => {}
-            Ok(Saved::NoMessage) | Err(_) => self.reply.not_saved += 1,
+            Ok(_) | Err(_) => self.reply.not_saved += 1,
         }
     }
 

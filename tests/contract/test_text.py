@@ -73,6 +73,19 @@ def test_half_a_character_in_a_message_or_a_stream_is_saved(siskin):
     assert HALF in first, first
 
 
+def test_each_line_of_a_stream_is_saved_or_not_or_bad(siskin):
+    siskin.api("PUT", "/chats/c1", {"user_id": "ann", "title": "T"})
+    siskin.api("PUT", "/chats/c1/messages/m1", {"content": ""})
+    url, headers = siskin.url + "/api/v1/chat/stream?user_id=ann&", {"Authorization": f"Bearer {siskin.api_key}"}
+    values = [f'{{"content":"{HALF}"}}', '{"content":7}', "null", "7", "[]", f'{{"files":["{HALF}"],"type":"x"}}', '{"done":true}']
+    kinds = ("message", "replace", "status", "files", "embeds", "source", "notification", "chat:completion", "x\\ud83d")
+    lines = [f'{{"type":"{kind}","data":{value}}}' for kind in kinds for value in values] + ["x", "{}", '{"type":7}', "[1", '{"type":"\\ud83d']
+    for place in ("chat_id=c1&message_id=m1", "chat_id=c1&message_id=m2", "chat_id=local:1&message_id=m1", "chat_id=c1&message_id=m1&save=false"):
+        told = requests.post(url + place, data="\n".join(lines), headers=headers, timeout=20).json()
+        assert told["lines"] == len(lines) == told["saved"] + told["not_saved"] + told["bad"], told
+        assert told["bad"] == 5 and (told["saved"] > 10) == (place in ("chat_id=c1&message_id=m1", "chat_id=c1&message_id=m2")), told
+
+
 def test_a_name_with_half_a_character_signs_in(siskin):
     part = lambda text: base64.urlsafe_b64encode(text.encode()).rstrip(b"=")  # noqa: E731
     signed = part('{"alg":"HS256"}') + b"." + part('{"id":"ann","name":"A\\ud83d","role":"user"}')
