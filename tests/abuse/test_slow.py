@@ -111,6 +111,44 @@ def test_a_state_arrives_over_a_slow_link_while_others_type(start_siskin):
     assert overflows(siskin) == 0
 
 
+def test_a_state_that_takes_longer_than_pongs_are_waited_for_keeps_its_connection_and_is_there_once(start_siskin):
+    """1 Mbit/s and pings of 25 and 60 s, all of it ten times as quick; for several who open the largest document at once."""
+    size = 2_000_000
+    siskin = start_siskin(WEBSOCKET_SERVER_PING_INTERVAL="3", WEBSOCKET_SERVER_PING_TIMEOUT="3", SISKIN_EVENTS_PER_SECOND="0")
+    writer = document(siskin, "ann", size)
+    readers = [Slow(siskin, 1_000_000) for _ in range(4)]
+    for reader in readers:
+        reader.join("zoe")
+    # What it takes to write it once, for somebody quick.
+    open_document(siskin, "bob").close()
+    before = siskin.rss()
+    for reader in readers:
+        reader.start()
+        reader.event("ydoc:document:join", {"document_id": "big"}, ack=1)
+    wait_for(lambda: waiting(siskin) > 4 * size, what="states that wait")
+    # One state each, as JSON four times as long, since each says who was there before; and little else.
+    assert siskin.rss() - before < len(readers) * 4 * size * 1.25
+    heard, typed = [], 40
+
+    def read(reader):
+        updates = 0
+        while updates < typed:
+            name, *args = reader.recv_event()
+            updates += name == "ydoc:document:update"
+        heard.append(reader)
+
+    threads = [threading.Thread(target=read, args=(reader,), daemon=True) for reader in readers]
+    for thread in threads:
+        thread.start()
+    for n in range(typed):
+        send_update(writer, insertion(1, clock=size + n), 100 + n)
+        until(writer, f"43{100 + n}")
+    for thread in threads:
+        thread.join(120)
+    assert len(heard) == len(readers)
+    assert overflows(siskin) == 0
+
+
 def test_a_reader_of_16_mbit_survives_typing_and_cursors(start_siskin):
     siskin = start_siskin(SISKIN_EVENTS_PER_SECOND="0")
     siskin.api("PUT", "/channels/c", json={"name": "C", "members": ["zoe"]})
