@@ -74,8 +74,8 @@ pub trait Serve {
 }
 
 enum Who {
-    /// Tasks that wait: to read, to write, for the end.
-    Tasks([Option<Waker>; 3]),
+    /// Tasks that wait: to read, to write, for the end. Boxed, since most are served in turns and have none.
+    Tasks(Box<[Option<Waker>; 3]>),
     Served(Rc<dyn Serve>),
     /// Closed while it was in the list: the place is free when the list has passed it.
     Closed,
@@ -191,7 +191,7 @@ impl Reactor {
         let slot = slots.insert(Slot {
             generation,
             flags: WRITABLE,
-            who: Who::Tasks([None, None, None]),
+            who: Who::Tasks(Box::default()),
         });
         let data = EventData::new_u64(u64::from(generation) << 32 | slot as u64);
         match epoll::add(&self.epoll, source, data, INTEREST) {
@@ -232,7 +232,7 @@ impl Reactor {
             // Whether it can be written to is unknown: a try tells.
             slot.flags |= WRITABLE;
             slot.flags &= !(HELD | MORE);
-            std::mem::replace(&mut slot.who, Who::Tasks([None, None, None]))
+            std::mem::replace(&mut slot.who, Who::Tasks(Box::default()))
         });
         drop(before);
     }
