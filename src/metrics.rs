@@ -29,6 +29,8 @@ pub enum Counter {
     /// Redirects of a Redis Cluster: the slot is another node's, or this key already.
     Moved,
     Asked,
+    /// Sessions that were taken up again.
+    Recovered,
 }
 
 /// A gauge by its place in [`GAUGES`].
@@ -41,6 +43,9 @@ pub enum Gauge {
     Sockets,
     /// Rooms with at least one member.
     Rooms,
+    /// Sessions that may come back, and bytes that are kept for all who may.
+    Away,
+    Kept,
 }
 
 /// Name, labels as they are written, and one sentence of help.
@@ -52,7 +57,7 @@ const REDIRECTS: &str = "Commands that a node of the Redis Cluster sent to anoth
 const MESSAGES: &str = "Messages between instances over Redis.";
 
 /// In the order of [`Counter`].
-const COUNTERS: [Row; 11] = [
+const COUNTERS: [Row; 12] = [
     ("siskin_packets_total", r#"{direction="in"}"#, PACKETS),
     ("siskin_packets_total", r#"{direction="out"}"#, PACKETS),
     ("siskin_bytes_total", r#"{direction="in"}"#, BYTES),
@@ -84,12 +89,17 @@ const COUNTERS: [Row; 11] = [
         REDIRECTS,
     ),
     ("siskin_redis_redirects_total", r#"{kind="ask"}"#, REDIRECTS),
+    (
+        "siskin_recovered_total",
+        "",
+        "Sessions that were taken up again with all that they missed.",
+    ),
 ];
 
 const SESSIONS: &str = "Live sessions.";
 
 /// In the order of [`Gauge`].
-const GAUGES: [Row; 4] = [
+const GAUGES: [Row; 6] = [
     ("siskin_sessions", r#"{transport="websocket"}"#, SESSIONS),
     ("siskin_sessions", r#"{transport="polling"}"#, SESSIONS),
     (
@@ -98,6 +108,16 @@ const GAUGES: [Row; 4] = [
         "Connected sockets, one a namespace and session.",
     ),
     ("siskin_rooms", "", "Rooms with a member on this instance."),
+    (
+        "siskin_away_sessions",
+        "",
+        "Sessions that lost their connection and may come back.",
+    ),
+    (
+        "siskin_recovery_bytes",
+        "",
+        "Bytes of events and sessions that are kept for who comes back.",
+    ),
 ];
 
 /// The event names that are counted by name, sorted. A client chooses its names, so all others are one `other`.
@@ -126,6 +146,7 @@ thread_local! {
     static GAUGED: [Cell<i64>; GAUGES.len()] = const { [const { Cell::new(0) }; GAUGES.len()] };
     static NAMED: [Cell<u64>; EVENTS.len()] = const { [const { Cell::new(0) }; EVENTS.len()] };
     static REFUSED: RefCell<BTreeMap<&'static str, u64>> = const { RefCell::new(BTreeMap::new()) };
+    static NOT_RECOVERED: RefCell<BTreeMap<&'static str, u64>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 /// Adds to a counter.
@@ -180,6 +201,11 @@ pub fn refuse(reason: &'static str, count: u64) {
     REFUSED.with_borrow_mut(|reasons| *reasons.entry(reason).or_default() += count);
 }
 
+/// Counts a session that was not taken up again, by reason (a fixed word).
+pub fn not_recovered(reason: &'static str) {
+    NOT_RECOVERED.with_borrow_mut(|reasons| *reasons.entry(reason).or_default() += 1);
+}
+
 /// Bytes of memory that the process holds, from the kernel; `None` where it does not tell.
 pub fn resident_bytes() -> Option<u64> {
     let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
@@ -211,6 +237,17 @@ pub fn text() -> String {
             let labels = format!(r#"{{reason="{reason}"}}"#);
             let help = "What was refused, by reason.";
             out.line("counter", &("siskin_refused_total", &labels, help), count);
+        }
+    });
+    NOT_RECOVERED.with_borrow(|reasons| {
+        for (reason, count) in reasons {
+            let labels = format!(r#"{{reason="{reason}"}}"#);
+            let help = "Sessions that were not taken up again, by reason.";
+            out.line(
+                "counter",
+                &("siskin_not_recovered_total", &labels, help),
+                count,
+            );
         }
     });
     let help = "Unfinished input that was given up: it came too slowly, or there was no room.";
@@ -297,8 +334,8 @@ mod tests {
 
     #[test]
     fn the_tables_are_in_order() {
-        assert_eq!(COUNTERS.len(), Counter::Asked as usize + 1);
-        assert_eq!(GAUGES.len(), Gauge::Rooms as usize + 1);
+        assert_eq!(COUNTERS.len(), Counter::Recovered as usize + 1);
+        assert_eq!(GAUGES.len(), Gauge::Kept as usize + 1);
         assert!(EVENTS[..OTHER].is_sorted());
         assert_eq!(EVENTS[OTHER], "other");
     }

@@ -62,7 +62,7 @@ pub fn frame(length: usize, fill: impl FnOnce(&mut Vec<u8>)) -> Frame {
 }
 
 /// Keeps a written frame to be filled again, if this was its last receiver.
-fn reuse(mut frame: Frame) {
+pub fn reuse(mut frame: Frame) {
     let Some(bytes) = Rc::get_mut(&mut frame).filter(|bytes| bytes.capacity() <= SPARE_BYTES)
     else {
         return;

@@ -4,7 +4,7 @@ use crate::app::House;
 use crate::app::core::{Core, ReachedLimits};
 use crate::app::limit::Limit;
 use crate::app::news::News;
-use crate::config::{Config, DirectoryKind};
+use crate::config::{Config, DirectoryKind, Recovery};
 use crate::directory::Directory;
 use crate::directory::local::Local;
 use crate::directory::open_webui::OpenWebui;
@@ -16,7 +16,7 @@ use crate::http::{Connections, Limits, Service, Site};
 use crate::outbox::Bounds;
 use crate::peers::pools::Pools;
 use crate::peers::{self, Peers};
-use crate::socket::Hub;
+use crate::socket::{Hub, recovery};
 use crate::store::{OpenError, Store};
 use crate::systemd::{self, Systemd};
 use crate::token::Key;
@@ -144,6 +144,9 @@ async fn live(executor: Executor, config: Rc<Config>) -> Result<(), Error> {
 fn build(executor: Executor, config: &Rc<Config>) -> Result<Rc<Site>, Error> {
     let hub = Hub::new();
     let pools = Pools::default();
+    if config.recovery != Recovery::Off {
+        hub.recover(executor, recovery(config));
+    }
     let (peers, documents) = peers::start(executor, config, &hub, &pools).map_err(Error::Redis)?;
     let directory = directory(executor, config, &hub, &peers)?;
     if let Some(local) = directory.local() {
@@ -204,6 +207,15 @@ fn settings(config: &Config) -> Settings {
         sessions: config.max_connections,
         sessions_per_address: config.max_connections_per_address,
         transports: config.transports,
+    }
+}
+
+fn recovery(config: &Config) -> recovery::Settings {
+    recovery::Settings {
+        browsers: config.recovery == Recovery::Browsers,
+        time: config.recovery_time,
+        bytes: config.recovery_bytes,
+        silence: config.ping_interval + config.ping_timeout,
     }
 }
 

@@ -52,6 +52,19 @@ impl Chats {
         Ok(true)
     }
 
+    /// A session is taken up: the chats are open whose rooms it is in.
+    pub fn open_again(&'static self, sid: Sid) {
+        let core = self.core;
+        for room in core.hub.rooms(sid) {
+            if let Some(chat_id) = rooms::chat(&room)
+                && core.pools.sessions.open_chat(sid, chat_id)
+            {
+                self.opened.ring();
+                self.publish_presence(chat_id);
+            }
+        }
+    }
+
     /// Closes the chat for a session.
     pub fn close(&self, sid: Sid, chat_id: &str) {
         self.core.peers.leave(sid, &rooms::of_chat(chat_id));
@@ -123,6 +136,7 @@ impl Chats {
             "data": { "type": "chat:access", "data": {} },
         });
         let mut closed = false;
+        core.hub.give_up_in(&room);
         for sid in core.hub.members(&room) {
             let Some(who) = core.pools.sessions.who(sid) else {
                 continue;

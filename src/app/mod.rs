@@ -3,6 +3,7 @@
 //! - [`core`]: what all parts stand on
 //! - [`identity`]: from a token to an identity
 //! - [`sessions`]: signing in, the check every 30 s, being forgotten
+//! - [`recovery`]: who takes up a session that lost its connection
 //! - [`channels`], [`chats`]: who is in them, who types, who has read
 //! - [`joins`]: what the directory can't answer now is tried again
 //! - [`notes`]: who may write them, and saving what their authors change
@@ -26,6 +27,7 @@ pub mod joins;
 pub mod limit;
 pub mod news;
 pub mod notes;
+pub mod recovery;
 pub mod relay;
 pub mod sessions;
 pub mod streams;

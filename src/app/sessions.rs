@@ -6,6 +6,7 @@ use super::chats::Chats;
 use super::core::{Core, Fault, Sender};
 use super::identity;
 use super::joins::Joins;
+use super::recovery;
 use crate::directory::{ChannelIds, Identity, Refusal};
 use crate::ground::clock::Moment;
 use crate::ground::rooms;
@@ -111,15 +112,22 @@ impl Sessions {
             return Err(Fault::Denied("another user's token"));
         }
         let room = rooms::of_user(&who.user.id);
+        let who = self.admit(sid, who);
+        match core.peers.enter(sid, &room).await {
+            true => Ok(who),
+            false => Err(Fault::Gone),
+        }
+    }
+
+    /// The socket is in the pool from now on.
+    pub fn admit(&'static self, sid: Sid, who: Rc<Identity>) -> Rc<Identity> {
+        let core = self.core;
         let who = core.pools.sessions.sign_in(sid, who, Moment::now());
         core.hub.signed_in(sid);
         self.keep_checking();
         // CONNECT could not be charged before it was known whose it is.
         core.pay(sid, 1.0);
-        match core.peers.enter(sid, &room).await {
-            true => Ok(who),
-            false => Err(Fault::Gone),
-        }
+        who
     }
 
     /// Whom the token is of. While another process is asked, the socket is in the pool by the user's id alone: whoever
@@ -243,6 +251,7 @@ impl Sessions {
     pub fn rights_changed(&self, sid: Sid) {
         if let Some(user_id) = self.core.pools.sessions.user_id(sid) {
             self.core.directory.forget_user(&user_id);
+            recovery::give_up(self.core, &[&user_id]);
             self.core.peers.user_changed(&user_id);
         }
     }
@@ -252,6 +261,7 @@ impl Sessions {
         loop {
             for user_id in self.core.peers.changed_users().await {
                 self.core.directory.forget_user(&user_id);
+                recovery::give_up(self.core, &[&user_id]);
             }
         }
     }
@@ -327,6 +337,7 @@ impl Sessions {
     /// All sessions of these users enter a room.
     pub async fn enter_for_users(&self, room: &str, user_ids: &[String]) {
         let user_ids: Vec<&str> = user_ids.iter().map(String::as_str).collect();
+        recovery::give_up(self.core, &user_ids);
         for sid in self.of_users(&user_ids).await {
             self.core.peers.enter_anywhere(&sid, room).await;
         }
@@ -335,6 +346,7 @@ impl Sessions {
     /// All sessions of these users leave a room.
     pub async fn leave_for_users(&self, room: &str, user_ids: &[String]) {
         let user_ids: Vec<&str> = user_ids.iter().map(String::as_str).collect();
+        recovery::give_up(self.core, &user_ids);
         for sid in self.of_users(&user_ids).await {
             self.core.peers.leave_anywhere(&sid, room);
         }
@@ -342,6 +354,7 @@ impl Sessions {
 
     /// Tells every session of a user that their access changed, and disconnects it. Returns how many there were.
     pub async fn disconnect_user(&self, user_id: &str) -> usize {
+        recovery::give_up(self.core, &[user_id]);
         let sids = self.of_users(&[user_id]).await;
         for sid in &sids {
             let args = Args::one(&json!({}));

@@ -69,6 +69,10 @@ pub struct Config {
     /// Bytes that may wait for a session that has taken nothing for a while, and for any.
     pub outbox_bytes: usize,
     pub outbox_most: usize,
+    /// Who can take up a session that lost its connection, for how long, and bytes that are kept for that.
+    pub recovery: Recovery,
+    pub recovery_time: Duration,
+    pub recovery_bytes: usize,
     /// `Some` with `WEBSOCKET_MANAGER=redis`.
     pub redis: Option<RedisSettings>,
 }
@@ -135,6 +139,15 @@ impl fmt::Display for HttpUrl {
 pub enum Cors {
     Any,
     Only(Vec<Origin>),
+}
+
+/// Who can take up a session that lost its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recovery {
+    /// Browsers, and who asks for it.
+    Browsers,
+    Asked,
+    Off,
 }
 
 /// The transports that clients may use.

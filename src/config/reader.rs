@@ -84,6 +84,9 @@ impl Reader<'_> {
             max_header_lines: self.value(&table::SISKIN_MAX_HEADER_LINES)?,
             outbox_bytes: self.value(&table::SISKIN_OUTBOX_BYTES)?,
             outbox_most: 0,
+            recovery: self.value(&table::SISKIN_RECOVERY)?,
+            recovery_time: self.value(&table::SISKIN_RECOVERY_SECONDS)?,
+            recovery_bytes: self.value(&table::SISKIN_RECOVERY_BYTES)?,
             redis: self.redis(),
         };
         config.outbox_most = self.outbox_most(config.outbox_bytes);

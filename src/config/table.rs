@@ -5,9 +5,9 @@
 use super::redis::{REDIS_JSON, REDIS_URL, RedisJson};
 use super::values::{
     ADDRESSES, BYTES, COUNT, DIRECTORY, FLAG, FOLDER, HEARTBEAT, HOSTS, Host, LEVEL, LIFETIME,
-    LIMIT, MANAGER, NETWORKS, ORIGINS, PORT, SECONDS, SECRET, TEXT, TRANSPORTS,
+    LIMIT, MANAGER, NETWORKS, ORIGINS, PORT, RECOVERY, SECONDS, SECRET, TEXT, TRANSPORTS,
 };
-use super::{Cors, DirectoryKind, Network, Secret, Transports};
+use super::{Cors, DirectoryKind, Network, Recovery, Secret, Transports};
 use log::LevelFilter;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -189,6 +189,16 @@ settings! {
 
     /// What may wait for any client beside its largest message; over it the session is closed.
     SISKIN_OUTBOX_MOST_BYTES: usize = BYTES, Computed("eight times SISKIN_OUTBOX_BYTES");
+
+    /// Whose session outlives its connection, with what is missed meanwhile: browsers' (and of who asks for it with
+    /// auth.recover), only of who has asked, or nobody's.
+    SISKIN_RECOVERY: Recovery = RECOVERY, Value("browsers");
+
+    /// How long a session without a connection can be taken up again.
+    SISKIN_RECOVERY_SECONDS: Duration = SECONDS, Value("120");
+
+    /// What may be kept for that of events and sessions; the oldest goes first.
+    SISKIN_RECOVERY_BYTES: usize = BYTES, Value("4 MiB");
 
     /// redis joins all instances, of siskin and of Open WebUI, that share one Redis; unset, this instance is alone.
     WEBSOCKET_MANAGER: &'static str = MANAGER, Unset;

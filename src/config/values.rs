@@ -1,6 +1,6 @@
 //! The kinds of values: how each is written, and its parser. The parser's error says how to write a value.
 
-use super::{Cors, DirectoryKind, HttpUrl, Network, Origin, Secret, Transports};
+use super::{Cors, DirectoryKind, HttpUrl, Network, Origin, Recovery, Secret, Transports};
 use log::LevelFilter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -46,6 +46,7 @@ pub const HEARTBEAT: Kind<Duration> = kind("seconds, from 5 to 90", heartbeat);
 pub const LIFETIME: Kind<Duration> = kind("seconds, or 0 for ever", lifetime);
 pub const LEVEL: Kind<LevelFilter> = kind(LEVELS, level);
 pub const TRANSPORTS: Kind<Transports> = kind(TRANSPORT_NAMES, transports);
+pub const RECOVERY: Kind<Recovery> = kind(RECOVERIES, recovery);
 pub const MANAGER: Kind<&str> = kind(MANAGERS, |text| word(text, MANAGERS));
 pub const ADDRESSES: Kind<Vec<SocketAddr>> = kind("address:port, several with commas", addresses);
 pub const NETWORKS: Kind<Vec<Network>> =
@@ -63,6 +64,7 @@ pub type Host = (String, Option<u16>);
 
 const LEVELS: &str = "error, warn, info, debug, trace";
 const TRANSPORT_NAMES: &str = "both, websocket, polling";
+const RECOVERIES: &str = "browsers, asked, off";
 const MANAGERS: &str = "redis";
 
 fn text(text: &str) -> Result<String, String> {
@@ -166,6 +168,14 @@ fn transports(text: &str) -> Result<Transports, String> {
         "websocket" => Transports::Websocket,
         "polling" => Transports::Polling,
         _ => Transports::Both,
+    })
+}
+
+fn recovery(text: &str) -> Result<Recovery, String> {
+    Ok(match word(text, RECOVERIES)? {
+        "asked" => Recovery::Asked,
+        "off" => Recovery::Off,
+        _ => Recovery::Browsers,
     })
 }
 

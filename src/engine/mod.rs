@@ -64,12 +64,18 @@ pub struct Peer {
     pub address: IpAddr,
     /// Whether the client came over TLS, as far as a proxy tells.
     pub https: bool,
+    /// Whether the client is a browser, as far as its first request tells.
+    pub browser: bool,
 }
 
 impl From<IpAddr> for Peer {
     fn from(address: IpAddr) -> Self {
-        let https = false;
-        Self { address, https }
+        let (https, browser) = (false, false);
+        Self {
+            address,
+            https,
+            browser,
+        }
     }
 }
 
@@ -299,5 +305,31 @@ impl Failure {
             Self::NoRoom => (503, 4, "Too much unfinished input"),
             Self::OldHttp => (400, 3, "A websocket needs HTTP/1.1"),
         }
+    }
+}
+
+/// Sessions without a connection, for tests of the layer above.
+#[cfg(test)]
+impl Engine {
+    /// A browser's session.
+    pub fn open_alone(self: &Rc<Self>) -> Rc<Session> {
+        let mut peer = Peer::from(IpAddr::from([127, 0, 0, 1]));
+        peer.browser = true;
+        self.open(peer, Transport::Polling)
+    }
+}
+
+#[cfg(test)]
+impl Session {
+    /// A packet comes.
+    pub fn hear(self: &Rc<Self>, packet: &str) -> Step {
+        self.receive_text(packet)
+    }
+
+    /// The first frame that waits.
+    pub fn pop(&self) -> Option<Frame> {
+        let mut outbox = self.outbox.borrow_mut();
+        outbox.was_taken(std::time::Instant::now());
+        outbox.take(0, 0, usize::MAX, |_| 1).pop()
     }
 }

@@ -23,6 +23,12 @@ pub fn lateness(target: &Target<'_>, event: &str, args: &Args<'_>) -> Lateness {
     }
 }
 
+/// Whether who was away gets an event when it comes back: not what would be old, and nothing about documents, which are
+/// brought in step by themselves.
+pub fn is_replayed(target: &Target<'_>, event: &str, args: &Args<'_>) -> bool {
+    !event.starts_with("ydoc:") && lateness(target, event, args) == Lateness::Waits
+}
+
 /// A number for the room and whom the event comes from: the sender is the one it is not sent to.
 fn kind(target: &Target<'_>, event: &str) -> u64 {
     let mut hasher = DefaultHasher::new();

@@ -26,12 +26,16 @@ mod usage;
 
 use crate::app::House;
 use crate::app::core::{Fault, Sender};
-use crate::app::streams;
+use crate::app::{recovery, streams};
+use crate::directory::Identity;
 use crate::engine::{Allowance, try_step};
 use crate::ground::net::Reactor;
+use crate::ground::rooms;
 use crate::ground::tasks::{LARGE, aside, within};
 use crate::metrics;
-use crate::socket::{Args, Event, Handler, Lateness, MAX_DEPTH, Reason, Sid, Step, Target};
+use crate::socket::{
+    Args, Comes, Event, Handler, Lateness, MAX_DEPTH, Memo, Reason, Sid, Step, Target,
+};
 use log::Level;
 use std::borrow::Cow;
 use std::future::poll_fn;
@@ -295,7 +299,10 @@ impl Handler for Dispatch {
 
     fn disconnected(&self, sid: Sid, nsp: &str, reason: Reason) {
         log::debug!("{sid} has gone: {reason:?}");
-        self.house.core.peers.socket_changed(nsp, sid, false);
+        let core = self.house.core;
+        if !core.hub.is_awaited(sid.as_str()) {
+            core.peers.socket_changed(nsp, sid, false);
+        }
         if reason == Reason::ServerDisconnect {
             self.house.sessions.rights_changed(sid);
         }
@@ -315,6 +322,38 @@ impl Handler for Dispatch {
         self.house.channels.emitted(target, event, args);
         self.house.notes.emitted(target, event, args);
         self.house.documents.emitted(target, event, args);
+    }
+
+    fn is_replayed(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> bool {
+        late::is_replayed(target, event, args)
+    }
+
+    fn remember(&self, sid: Sid) -> Option<Memo> {
+        recovery::remember(self.house.core, sid)
+    }
+
+    fn returns_to(&self, room: &str) -> bool {
+        rooms::document(room).is_none()
+    }
+
+    fn comes_back(&self, memo: Memo, auth: &Args<'_>) -> Option<Comes> {
+        let payload::Auth { token } = auth.object()?;
+        let core = self.house.core;
+        Some(Box::pin(async move {
+            recovery::comes_back(core, memo, &token).await
+        }))
+    }
+
+    fn came_back(&self, sid: Sid, who: Memo) -> Step {
+        if let Ok(who) = who.downcast::<Identity>() {
+            self.house.sessions.admit(sid, who);
+            self.house.chats.open_again(sid);
+        }
+        None
+    }
+
+    fn given_up(&self, sid: Sid) {
+        self.house.core.peers.socket_changed("/", sid, false);
     }
 
     fn room_changed(&self, nsp: &str, room: &Rc<str>, occupied: bool) {

@@ -1,7 +1,7 @@
 //! Whose request it is, and how it came, when a reverse proxy hands it on.
 
 use crate::config::Network;
-use hyper::header::{FORWARDED, HeaderMap};
+use hyper::header::{FORWARDED, HeaderMap, HeaderValue, ORIGIN, USER_AGENT};
 use std::net::{IpAddr, SocketAddr};
 
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
@@ -26,6 +26,14 @@ pub fn is_https(peer: IpAddr, headers: &HeaderMap, proxies: &[Network]) -> bool 
     ["https", "wss"]
         .iter()
         .any(|tls| scheme.eq_ignore_ascii_case(tls))
+}
+
+/// Whether a request is a browser's: it has a header that only browsers set, or the origin of a page and a browser's name.
+pub fn is_browser(headers: &HeaderMap) -> bool {
+    const FETCH: [&str; 3] = ["sec-fetch-mode", "sec-fetch-site", "sec-fetch-dest"];
+    let agent = headers.get(USER_AGENT).map(HeaderValue::as_bytes);
+    FETCH.iter().any(|name| headers.contains_key(*name))
+        || (headers.contains_key(ORIGIN) && agent.is_some_and(|name| name.starts_with(b"Mozilla/")))
 }
 
 /// The client's address: the peer's, or, when the peer is a trusted proxy, the last one in `X-Forwarded-For` that is not a

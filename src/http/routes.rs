@@ -1,7 +1,7 @@
 //! From a path to who answers it: engine | api | console | health.
 
 use super::answer::status;
-use super::client_address::{client_address, is_https};
+use super::client_address::{client_address, is_browser, is_https};
 use super::cors::Origin;
 use super::{Answer, health};
 use crate::api;
@@ -59,6 +59,7 @@ impl Site {
                 let client = Peer {
                     address: client_address(peer, headers, proxies),
                     https: is_https(peer, headers, proxies),
+                    browser: is_browser(headers),
                 };
                 self.engine.serve(request, client).await
             }

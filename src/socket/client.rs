@@ -2,6 +2,8 @@
 
 use super::packet::{Kind, Malformed, Packet, check_placeholders, is_too_deep};
 use super::partial::{Client, Partial};
+use super::recovery::place::Place;
+use super::recovery::was_lost;
 use super::{Args, Event, Hub, Reason, Sid, encode, trace};
 use crate::engine::{self, Closed, Message, Session, Step};
 use crate::ground::tasks::LARGE;
@@ -36,7 +38,7 @@ impl engine::Handler for Hub {
     fn closed(&self, session: &Rc<Session>, why: Closed) {
         let client = self.state.borrow_mut().clients.remove(&session.sid);
         for (_, sid) in client.into_iter().flat_map(|c| c.sockets) {
-            self.remove(sid, reason(why));
+            self.remove(sid, reason(why), was_lost(why));
         }
     }
 
@@ -141,7 +143,7 @@ impl Hub {
             (Kind::Connect, None) => self.connect(session, packet),
             (Kind::Disconnect, sid) => {
                 sid.into_iter()
-                    .for_each(|sid| self.remove(sid, Reason::ClientDisconnect));
+                    .for_each(|sid| self.remove(sid, Reason::ClientDisconnect, false));
                 Ok(None)
             }
             (Kind::Event | Kind::Ack, Some(sid)) if is_too_deep(packet.data) => {
@@ -190,6 +192,24 @@ impl Hub {
             return Err(Malformed("CONNECT data"));
         }
         let auth = Args::from_json(packet.data);
+        let place = match packet.nsp {
+            "/" => match self.comes(session, &auth) {
+                Ok(step) => return Ok(step),
+                Err(place) => place,
+            },
+            _ => None,
+        };
+        Ok(self.welcome(session, packet.nsp, auth, place))
+    }
+
+    /// A new socket for a client.
+    pub(super) fn welcome(
+        &self,
+        session: &Rc<Session>,
+        nsp: &str,
+        auth: Args<'_>,
+        place: Option<Box<Place>>,
+    ) -> Step {
         let sid = Sid::random();
         let crowded = self
             .state
@@ -199,17 +219,18 @@ impl Hub {
             .is_some_and(|c| c.sockets.len() >= MAX_NAMESPACES);
         let verdict = match crowded {
             true => Err(Cow::Borrowed("Too many namespaces")),
-            false => self.handler().connect(sid, packet.nsp, &auth),
+            false => self.handler().connect(sid, nsp, &auth),
         };
         if let Err(why) = verdict {
-            trace::sent(session.sid, packet.nsp, "CONNECT_ERROR", why.len());
-            session.send(&encode::connect_error(packet.nsp, &why));
-            return Ok(None);
+            trace::sent(session.sid, nsp, "CONNECT_ERROR", why.len());
+            session.send(&encode::connect_error(nsp, &why));
+            return None;
         }
-        self.add(sid, packet.nsp, session);
-        trace::sent(sid, packet.nsp, "CONNECT", 0);
-        session.send(&encode::connect(packet.nsp, sid.as_str()));
-        Ok(self.handler().connected(sid, packet.nsp, auth))
+        let pid = place.as_ref().map(|place| place.pid(sid));
+        self.add(sid, nsp, session, place);
+        trace::sent(sid, nsp, "CONNECT", 0);
+        session.send(&encode::connect(nsp, sid.as_str(), pid.as_deref()));
+        self.handler().connected(sid, nsp, auth)
     }
 
     pub(super) fn sid_of(&self, session: &Session, nsp: &str) -> Option<Sid> {

@@ -4,8 +4,15 @@ use super::Args;
 use crate::engine::frame;
 use crate::outbox::Frame;
 
-/// EVENT, or BINARY_EVENT when there are attachments; with an id when an ack is asked for.
-pub fn event(nsp: &str, id: Option<u64>, name: &str, args: &Args<'_>) -> Frame {
+/// EVENT, or BINARY_EVENT when there are attachments; with an id when an ack is asked for, and with a last argument that says
+/// its place among all events to who can come back.
+pub fn event(
+    nsp: &str,
+    id: Option<u64>,
+    name: &str,
+    args: &Args<'_>,
+    offset: Option<&str>,
+) -> Frame {
     let escaped;
     // Most names are JSON but for the quotes.
     let (quote, name) = match name.bytes().all(is_plain) {
@@ -16,12 +23,26 @@ pub fn event(nsp: &str, id: Option<u64>, name: &str, args: &Args<'_>) -> Frame {
         }
     };
     let comma = if args.json().is_empty() { "" } else { "," };
+    let (before, offset, end) = match offset {
+        Some(offset) => (",\"", offset, "\"]"),
+        None => ("", "", "]"),
+    };
     message(
         "2",
         "5",
         nsp,
         id,
-        &["[", quote, name, quote, comma, args.json(), "]"],
+        &[
+            "[",
+            quote,
+            name,
+            quote,
+            comma,
+            args.json(),
+            before,
+            offset,
+            end,
+        ],
         args.attachments(),
     )
 }
@@ -44,9 +65,14 @@ pub fn ack(nsp: &str, id: u64, args: &Args<'_>) -> Frame {
     )
 }
 
-/// The answer to a CONNECT.
-pub fn connect(nsp: &str, sid: &str) -> Frame {
-    message("0", "0", nsp, None, &["{\"sid\":\"", sid, "\"}"], &[])
+/// The answer to a CONNECT; with a private id for who can come back.
+pub fn connect(nsp: &str, sid: &str, pid: Option<&str>) -> Frame {
+    let (before, pid) = match pid {
+        Some(pid) => ("\",\"pid\":\"", pid),
+        None => ("", ""),
+    };
+    let data = ["{\"sid\":\"", sid, before, pid, "\"}"];
+    message("0", "0", nsp, None, &data, &[])
 }
 
 /// The refusal of a CONNECT.
@@ -67,7 +93,7 @@ fn is_plain(byte: u8) -> bool {
 
 /// Parts of a packet's text before its data, and of its data at most.
 const HEAD: usize = 6;
-const DATA: usize = 7;
+const DATA: usize = 9;
 
 fn message(
     plain: &str,
@@ -105,23 +131,45 @@ mod tests {
 
     #[test]
     fn writes_the_protocols_examples() {
-        assert_eq!(text(&connect("/", "abc")), "40{\"sid\":\"abc\"}");
+        assert_eq!(text(&connect("/", "abc", None)), "40{\"sid\":\"abc\"}");
         assert_eq!(
             text(&connect_error("/x", "no \"x\"")),
             "44/x,{\"message\":\"no \\\"x\\\"\"}"
         );
         assert_eq!(text(&disconnect("/admin")), "41/admin,");
-        assert_eq!(text(&event("/", None, "foo", &Args::none())), "42[\"foo\"]");
         assert_eq!(
-            text(&event("/admin", Some(7), "foo", &Args::from_json("1,2"))),
+            text(&event("/", None, "foo", &Args::none(), None)),
+            "42[\"foo\"]"
+        );
+        assert_eq!(
+            text(&event(
+                "/admin",
+                Some(7),
+                "foo",
+                &Args::from_json("1,2"),
+                None
+            )),
             "42/admin,7[\"foo\",1,2]"
         );
         assert_eq!(
-            text(&event("/", None, "\"a\\b\"\n\u{7f}é", &Args::none())),
+            text(&event("/", None, "\"a\\b\"\n\u{7f}é", &Args::none(), None)),
             "42[\"\\\"a\\\\b\\\"\\n\u{7f}é\"]"
         );
+        let numbered = |args| {
+            text(&event(
+                "/",
+                None,
+                "e",
+                &Args::from_json(args),
+                Some("AAAAAAAB"),
+            ))
+        };
+        assert_eq!(numbered("1"), "42[\"e\",1,\"AAAAAAAB\"]");
+        assert_eq!(numbered(""), "42[\"e\",\"AAAAAAAB\"]");
+        let known = connect("/", "abc", Some("abcdef"));
+        assert_eq!(text(&known), "40{\"sid\":\"abc\",\"pid\":\"abcdef\"}");
         let made = plain_event("x", ["{", "\"a\":1", "}"]);
-        let same = event("/", None, "x", &Args::from_json("{\"a\":1}"));
+        let same = event("/", None, "x", &Args::from_json("{\"a\":1}"), None);
         assert_eq!(made, *same);
         let blob =
             Args::from_json("{\"_placeholder\":true,\"num\":0}").with_attachments(vec![vec![1]]);

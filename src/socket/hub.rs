@@ -4,17 +4,17 @@
 //! called. A socket costs a slab entry, a table entry, and one `u32` in each room it is in.
 
 use super::partial::Client;
+use super::recovery::kept::Recovery;
+use super::recovery::place::Place;
+use super::recovery::sending::{Emitted, Sending};
 use super::rooms::Rooms;
-use super::{Args, CallError, Frame, Handler, Lateness, Reason, Sid, Target, To};
+use super::{Args, Frame, Handler, Reason, Sid, Target, To};
 use super::{encode, trace};
 use crate::engine::{BySid, Closed, Peer, Session};
-use crate::ground::tasks::within;
-use crate::metrics::{self, Counter, Gauge};
+use crate::metrics::{self, Gauge};
 use slab::Slab;
-use smol::channel;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::{Rc, Weak};
-use std::time::Duration;
 
 /// One socket: a namespace of a session.
 pub(super) struct Socket {
@@ -23,7 +23,9 @@ pub(super) struct Socket {
     pub session: Rc<Session>,
     pub rooms: Vec<Rc<str>>,
     /// Acks that are waited for.
-    acks: Vec<(u64, Done)>,
+    pub acks: Vec<(u64, Done)>,
+    /// Where it is in the sequence of all events, if it can come back.
+    pub place: Option<Box<Place>>,
 }
 
 /// What an ack is handed to; `None` when the socket went first.
@@ -43,7 +45,9 @@ pub(super) struct State {
 pub struct Hub {
     pub(super) state: RefCell<State>,
     handler: OnceCell<Rc<dyn Handler>>,
-    next_ack: Cell<u64>,
+    /// Where sockets can come back.
+    pub(super) recovery: OnceCell<Recovery>,
+    pub(super) next_ack: Cell<u64>,
     me: Weak<Self>,
 }
 
@@ -96,11 +100,11 @@ impl Hub {
         reached
     }
 
-    /// The same with an event that was encoded before.
+    /// The same with an event that was encoded before: one that ends in no text, and who was away does not get.
     pub fn emit_encoded(&self, target: &Target<'_>, event: &str, frame: &Frame) {
         let state = self.state.borrow();
         let keys = state.select(target).into_iter();
-        let reached = state.send_all(keys, || frame.clone(), || Lateness::Waits);
+        let reached = state.send_all(keys, &mut Sending::new(frame, None));
         trace::encoded(target, event, frame.len(), 0, reached);
     }
 
@@ -112,71 +116,33 @@ impl Hub {
         frame: Option<&Frame>,
     ) -> usize {
         let state = self.state.borrow();
-        let encode = || match frame {
-            Some(frame) => frame.clone(),
-            None => encode::event(target.nsp, None, event, args),
+        let event = Emitted {
+            handler: self.handler.get().map(|handler| &**handler),
+            target,
+            event,
+            args,
+            frame,
         };
-        let late = || self.handler().lateness(target, event, args);
-        match target.to {
+        let recovery = self.recovery.get();
+        let mut sending = Sending::new(&event, recovery.map(Recovery::stand));
+        let reached = match target.to {
             To::Room(room) if target.except.is_empty() => {
                 match state.rooms.members(target.nsp, room) {
-                    Some(members) => state.send_all(members.iter().copied(), encode, late),
+                    Some(members) => state.send_all(members.iter().copied(), &mut sending),
                     None => {
                         let key = state.key_of_text(target.nsp, room);
-                        state.send_all(key.into_iter(), encode, late)
+                        state.send_all(key.into_iter(), &mut sending)
                     }
                 }
             }
-            _ => state.send_all(state.select(target).into_iter(), encode, late),
-        }
-    }
-
-    /// Sends an event to one socket and calls `done` once: with its ack, or `None` when it went before answering.
-    /// Returns the ack id for `forget`; `None` (and no call) when the socket is not here.
-    pub fn emit_with_ack(&self, sid: Sid, event: &str, args: &Args<'_>, done: Done) -> Option<u64> {
-        let mut state = self.state.borrow_mut();
-        let id = self.next_ack.get() + 1;
-        let socket = state.socket_mut(sid)?;
-        if !socket
-            .session
-            .send(&encode::event(&socket.nsp, Some(id), event, args))
-        {
-            return None;
-        }
-        self.next_ack.set(id);
-        trace::emitted(&Target::sid(sid), event, args, 1);
-        socket.acks.push((id, done));
-        Some(id)
-    }
-
-    /// Stops waiting for an ack.
-    pub fn forget(&self, sid: Sid, ack: u64) {
-        let done = self.take_ack(sid, ack);
-        drop(done);
-    }
-
-    /// Sends an event to one socket and waits for its ack.
-    ///
-    /// # Errors
-    /// No ack in time, or the socket went (or was not here).
-    pub async fn call(
-        &self,
-        sid: Sid,
-        event: &str,
-        args: &Args<'_>,
-        timeout: Duration,
-    ) -> Result<Args<'static>, CallError> {
-        let (answer, answered) = channel::bounded(1);
-        let done = Box::new(move |args| drop(answer.try_send(args)));
-        let id = self
-            .emit_with_ack(sid, event, args, done)
-            .ok_or(CallError::Gone)?;
-        let _forget = ForgetOnDrop { hub: self, sid, id };
-        let Some(answer) = within(timeout, answered.recv()).await else {
-            metrics::add(Counter::AckTimeouts, 1);
-            return Err(CallError::Timeout);
+            _ => state.send_all(state.select(target).into_iter(), &mut sending),
         };
-        answer.ok().flatten().ok_or(CallError::Gone)
+        if let Some(recovery) = recovery
+            && recovery.keep(target, sending)
+        {
+            self.sweep_later(recovery);
+        }
+        reached
     }
 
     /// Answers a client's event.
@@ -206,6 +172,9 @@ impl Hub {
             socket.rooms.reserve_exact(1);
         }
         socket.rooms.push(room.clone());
+        if let Some(place) = &mut socket.place {
+            place.enter(self.last_number());
+        }
         let nsp = socket.nsp.clone();
         drop(state);
         if first {
@@ -227,6 +196,9 @@ impl Hub {
             return false;
         };
         let room = socket.rooms.swap_remove(at);
+        if let Some(place) = &mut socket.place {
+            place.leave(at, room.clone(), self.last_number());
+        }
         let nsp = socket.nsp.clone();
         let emptied = rooms.leave(&nsp, &room, key);
         drop(state);
@@ -244,6 +216,7 @@ impl Hub {
 
     /// Empties a room of a namespace.
     pub fn close_room(&self, nsp: &str, room: &str) {
+        self.give_up_in(room);
         let sids: Vec<Sid> = {
             let state = self.state.borrow();
             let members = state.rooms.members(nsp, room).unwrap_or_default();
@@ -355,7 +328,7 @@ impl Hub {
             socket.session.send(&encode::disconnect(&socket.nsp));
             socket.session.clone()
         };
-        self.remove(sid, Reason::ServerDisconnect);
+        self.remove(sid, Reason::ServerDisconnect, false);
         if close {
             session.doom(Closed::ByServer);
         }
@@ -386,7 +359,13 @@ impl Hub {
     }
 
     /// Adds a connected socket.
-    pub(super) fn add(&self, sid: Sid, nsp: &str, session: &Rc<Session>) {
+    pub(super) fn add(
+        &self,
+        sid: Sid,
+        nsp: &str,
+        session: &Rc<Session>,
+        place: Option<Box<Place>>,
+    ) {
         let mut state = self.state.borrow_mut();
         let nsp = state.rooms.namespace(nsp);
         let socket = Socket {
@@ -395,6 +374,7 @@ impl Hub {
             session: session.clone(),
             rooms: Vec::new(),
             acks: Vec::new(),
+            place,
         };
         let key = state.sockets.insert(socket) as u32;
         state.by_sid.insert(sid, key);
@@ -406,13 +386,14 @@ impl Hub {
         metrics::shift(Gauge::Sockets, 1);
     }
 
-    /// Takes a socket out of everything, then tells the application.
-    pub(super) fn remove(&self, sid: Sid, reason: Reason) {
+    /// Takes a socket out of everything, then tells the application. `lost`: it lost its connection, and may come back.
+    pub(super) fn remove(&self, sid: Sid, reason: Reason, lost: bool) {
+        let memo = self.memo_of_lost(sid, lost);
         let mut state = self.state.borrow_mut();
         let Some(key) = state.by_sid.remove(&sid) else {
             return;
         };
-        let socket = state.sockets.remove(key as usize);
+        let mut socket = state.sockets.remove(key as usize);
         let mut emptied = Vec::new();
         for room in &socket.rooms {
             if state.rooms.leave(&socket.nsp, room, key) {
@@ -425,6 +406,9 @@ impl Hub {
         socket.session.set_signed_in(false);
         drop(state);
         metrics::shift(Gauge::Sockets, -1);
+        if let Some(memo) = memo {
+            self.keep_away(&mut socket, memo);
+        }
         for (_, done) in socket.acks {
             done(None);
         }
@@ -434,31 +418,12 @@ impl Hub {
         self.handler().disconnected(sid, &socket.nsp, reason);
     }
 
-    /// Who waits for an ack.
-    pub(super) fn take_ack(&self, sid: Sid, ack: u64) -> Option<Done> {
-        let mut state = self.state.borrow_mut();
-        let acks = &mut state.socket_mut(sid)?.acks;
-        let at = acks.iter().position(|(id, _)| *id == ack)?;
-        Some(acks.swap_remove(at).1)
-    }
-
     fn room_emptied(&self, nsp: &str, room: &Rc<str>, emptied: bool) {
         if emptied {
             metrics::shift(Gauge::Rooms, -1);
+        }
+        if emptied && !self.is_awaited(room) {
             self.handler().room_changed(nsp, room, false);
         }
-    }
-}
-
-/// Whoever stops waiting for an ack leaves nothing behind.
-struct ForgetOnDrop<'a> {
-    hub: &'a Hub,
-    sid: Sid,
-    id: u64,
-}
-
-impl Drop for ForgetOnDrop<'_> {
-    fn drop(&mut self) {
-        self.hub.forget(self.sid, self.id);
     }
 }

@@ -1,6 +1,7 @@
 //! Socket.IO v5: packets, hub, rooms, acks. No application word in it.
 
 mod args;
+mod asking;
 mod client;
 mod encode;
 mod hub;
@@ -11,6 +12,7 @@ mod partial;
 mod prepared;
 #[cfg(test)]
 mod random_tests;
+pub mod recovery;
 mod rooms;
 mod select;
 mod trace;
@@ -24,4 +26,4 @@ pub use hub::Hub;
 pub use object::Object;
 pub use packet::{Kind, MAX_ATTACHMENTS, MAX_DEPTH, Packet, is_reserved};
 pub use prepared::{Prepared, event_of};
-pub use types::{CallError, Event, Handler, Lateness, Reason, Step, Target, To};
+pub use types::{CallError, Comes, Event, Handler, Lateness, Memo, Reason, Step, Target, To};

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 /// An event of `/` as a frame's bytes, for who is beside our thread already.
 pub fn event_of(name: &str, args: &Args<'_>) -> Vec<u8> {
-    Rc::unwrap_or_clone(encode::event("/", None, name, args))
+    Rc::unwrap_or_clone(encode::event("/", None, name, args, None))
 }
 
 /// An event of `/` with its arguments, which may be large.

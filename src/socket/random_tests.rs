@@ -41,7 +41,7 @@ fn events_and_acks_come_back() {
         let id = random.once_in(2).then(|| random.number() >> 11);
         let given = Args::from_json(args(&values)).with_attachments(attachments.clone());
 
-        let (text, binary) = sent(&encode::event(nsp, id, &name, &given));
+        let (text, binary) = sent(&encode::event(nsp, id, &name, &given, None));
         let packet = Packet::decode(&text).unwrap();
         assert_eq!((packet.kind, packet.nsp, packet.id), (Kind::Event, nsp, id));
         assert_eq!(

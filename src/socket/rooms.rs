@@ -38,6 +38,12 @@ impl Rooms {
         (name, true)
     }
 
+    /// The same by a copy of the room's name that is there.
+    pub fn enter_as(&mut self, nsp: &Rc<str>, room: Rc<str>, key: u32) {
+        let rooms = self.by_namespace.entry(nsp.clone()).or_default();
+        rooms.entry(room).or_default().push(key);
+    }
+
     /// Takes a member out; whether it was the last one.
     pub fn leave(&mut self, nsp: &str, room: &str, key: u32) -> bool {
         let Some(rooms) = self.by_namespace.get_mut(nsp) else {

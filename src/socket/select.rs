@@ -1,8 +1,8 @@
 //! Who gets an event: from a target to the places of sockets in the hub's table.
 
 use super::hub::{Socket, State};
-use super::{Lateness, Sid, Target, To};
-use crate::outbox::Frame;
+use super::recovery::sending::Sending;
+use super::{Sid, Target, To};
 
 impl State {
     pub(super) fn socket(&self, sid: Sid) -> Option<&Socket> {
@@ -61,33 +61,15 @@ impl State {
         keys
     }
 
-    /// One frame for all of them, encoded when there is a first one. `late`: what becomes of it for those who are behind.
-    /// Returns how many it was for.
+    /// Sends an event to all of them. Returns how many it was for.
     pub(super) fn send_all(
         &self,
         keys: impl Iterator<Item = u32>,
-        encode: impl FnOnce() -> Frame,
-        late: impl FnOnce() -> Lateness,
+        sending: &mut Sending<'_>,
     ) -> usize {
-        let mut keys = keys.peekable();
-        if keys.peek().is_none() {
-            return 0;
-        }
-        let (frame, mut late, mut lateness) = (encode(), Some(late), Lateness::Waits);
         keys.filter(|key| {
-            let session = &self.sockets[*key as usize].session;
-            if !session.is_behind() {
-                return session.send(&frame);
-            }
-            if let Some(late) = late.take() {
-                lateness = late();
-            }
-            match lateness {
-                Lateness::Waits => return session.send(&frame),
-                Lateness::LeftOut => {}
-                Lateness::Last(kind) => session.keep_last(kind, &frame),
-            }
-            true
+            let socket = &self.sockets[*key as usize];
+            sending.send_to(&socket.session, socket.place.as_deref())
         })
         .count()
     }

@@ -1,7 +1,9 @@
 //! What the hub and the application above it say to each other.
 
 use super::{Args, Sid};
+use std::any::Any;
 use std::borrow::Cow;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -66,9 +68,37 @@ pub trait Handler {
     fn slowed(&self, _sid: Sid) {}
     /// An event was emitted to the sockets of a target here, by whichever instance.
     fn emitted(&self, _target: &Target<'_>, _event: &str, _args: &Args<'_>) {}
+    /// Whether who was away gets an event when it comes back. Must not call the hub.
+    fn is_replayed(&self, _target: &Target<'_>, _event: &str, _args: &Args<'_>) -> bool {
+        true
+    }
+    /// What is kept of a socket, so that its client can take it up again; `None` when nobody is to.
+    fn remember(&self, _sid: Sid) -> Option<Memo> {
+        None
+    }
+    /// Whether a socket that comes back is in this room again.
+    fn returns_to(&self, _room: &str) -> bool {
+        true
+    }
+    /// Somebody wants to take a socket up: if they may, what [`came_back`](Self::came_back) is told.
+    fn comes_back(&self, _memo: Memo, _auth: &Args<'_>) -> Option<Comes> {
+        None
+    }
+    /// A socket that was gone is here again, in its rooms; the CONNECT packet is on its way.
+    fn came_back(&self, _sid: Sid, _who: Memo) -> Step {
+        None
+    }
+    /// A socket that was gone does not come back.
+    fn given_up(&self, _sid: Sid) {}
     /// A room got its first member (`true`) or lost its last (`false`) here.
     fn room_changed(&self, _nsp: &str, _room: &Rc<str>, _occupied: bool) {}
 }
+
+/// What the application keeps of a socket that may come back, or knows of who comes.
+pub type Memo = Rc<dyn Any>;
+
+/// Finds out who comes back.
+pub type Comes = Pin<Box<dyn Future<Output = Option<Memo>>>>;
 
 /// Whom an emit is for.
 #[derive(Clone, Copy, Debug)]

@@ -12,6 +12,7 @@ impl Documents {
         self.notes.changed_outside(note_id);
         let document = Document::of_note(note_id);
         let listening = rooms::of_note(note_id);
+        self.core.hub.give_up_in(&listening);
         for sid in self.core.hub.members(&listening) {
             if !self.may_read(sid, note_id).await {
                 self.core.peers.leave(sid, &listening);

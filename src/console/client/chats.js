@@ -115,7 +115,8 @@ class Chat extends Emitter {
   close() {
     this.#closed();
     this.typists.clear();
-    if (this.#saved && this.#client.online) this.#client.socket.emit("events:chat", this.#payload("leave"));
+    // Also while the connection is lost: who comes back is in it again.
+    if (this.#saved) this.#client.socket.emit("events:chat", this.#payload("leave"));
   }
 
   take(type, data, context) {

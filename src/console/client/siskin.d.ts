@@ -70,7 +70,7 @@ export interface Client {
   readonly online: boolean;
   /** Whom the server took us for; `null` before it did. */
   readonly user: Person | null;
-  /** This session's id; changes with every connection. */
+  /** This session's id; it is kept when a lost connection comes back with all that was missed (`recovered`). */
   readonly id: string | undefined;
   readonly chats: Chats;
   readonly channels: Channels;

@@ -54,7 +54,7 @@ class Client extends Emitter {
       randomizationFactor: 0.5,
       forceNew: true,
       ...more,
-      auth: (give) => give({ token: this.#token }),
+      auth: (give) => give({ token: this.#token, recover: true }),
     });
     this.calls = new Calls(this);
     this.chats = new Chats(this);

@@ -1,0 +1,320 @@
+// The unchanged socket.io-client loses its connection and misses nothing; each known fault of node's server by its number.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { io } from "socket.io-client";
+import WebSocket from "ws";
+import { startSiskin, waitFor } from "../harness.mjs";
+import { layCable } from "./cable.mjs";
+
+const path = "/ws/socket.io";
+const ways = { websocket: ["websocket"], polling: ["polling"], upgrade: ["polling", "websocket"] };
+const browser = { "Sec-Fetch-Mode": "websocket" };
+
+async function start(t, env) {
+  const siskin = await startSiskin({ env });
+  t.after(() => siskin.close());
+  return [siskin, await layCable(t, siskin.port)];
+}
+
+/** A client that is connected and hears `news` without their numbers. */
+async function open(t, siskin, cable, { user = "ann", token = siskin.token(user), transports = ["websocket"], auth, ...more } = {}) {
+  const options = { path, transports, auth: { token, ...auth }, forceNew: true, reconnectionDelay: 20, reconnectionDelayMax: 50, extraHeaders: browser, ...more };
+  const socket = io(cable.url, options);
+  t.after(() => socket.disconnect());
+  socket.news = [];
+  socket.on("news", (data) => socket.news.push(data));
+  socket.connects = 0;
+  socket.on("connect", () => socket.connects++);
+  await once(socket, "connect");
+  await socket.timeout(5000).emitWithAck("user-join", { auth: { token } });
+  return socket;
+}
+
+const once = (socket, event) => new Promise((resolve, reject) => socket.once(event, resolve).once("connect_error", reject));
+const tell = (siskin, data, to = { user_id: "ann" }) => siskin.api("POST", "/emit", { event: "news", data, ...to });
+const hears = (socket, news) => waitFor(() => socket.news.length >= news.length, { what: `${news}` }).then(() => assert.deepEqual(socket.news, news));
+const range = (from, to) => Array.from({ length: to - from }, (_, n) => from + n);
+const isAway = (siskin, count = 1) => waitFor(async () => (await metric(siskin, "siskin_away_sessions")) === count, { what: "a session that is away" });
+
+async function metric(siskin, name) {
+  const text = await (await fetch(`${siskin.url}/metrics`)).text();
+  const line = text.split("\n").find((line) => line.startsWith(`${name} `) || line.startsWith(`${name}{`));
+  return line ? Number(line.split(" ").at(-1)) : 0;
+}
+
+/** Cuts, lets `meanwhile` happen while nobody is there, and waits until the client is back. */
+async function cutDuring(siskin, cable, socket, meanwhile = () => {}) {
+  const [gone, back] = [once(socket, "disconnect"), socket.connects];
+  cable.broken = true;
+  cable.cut();
+  await gone;
+  // Nobody tells it that there will be no further poll.
+  if (socket.io.opts.transports.includes("websocket")) await isAway(siskin);
+  await meanwhile();
+  cable.broken = false;
+  await waitFor(() => socket.connects > back, { what: "the client back" });
+}
+
+for (const [name, transports] of Object.entries(ways)) {
+  test(`${name}: what is missed comes once and in order, with the same sid; again and again (4880)`, async (t) => {
+    const [siskin, cable] = await start(t);
+    const socket = await open(t, siskin, cable, { transports });
+    const sid = socket.id;
+    await tell(siskin, 0);
+    await hears(socket, [0]);
+    for (const round of range(0, 3)) {
+      const before = socket.news.length;
+      await cutDuring(siskin, cable, socket, async () => {
+        for (const n of range(before, before + 3)) await tell(siskin, n);
+        await tell(siskin, before + 3, { session_id: sid });
+      });
+      assert.deepEqual([round, socket.recovered, socket.id], [round, true, sid]);
+      await hears(socket, range(0, before + 4));
+      await tell(siskin, before + 4);
+      await hears(socket, range(0, before + 5));
+    }
+    assert.equal(await metric(siskin, "siskin_recovered_total"), 3);
+    assert.equal(await metric(siskin, "siskin_away_sessions"), 0);
+  });
+}
+
+test("a drop before the first event is no reason to forget (4888, 5538)", async (t) => {
+  const [siskin, cable] = await start(t);
+  await tell(siskin, "before");
+  const socket = await open(t, siskin, cable);
+  await cutDuring(siskin, cable, socket, () => tell(siskin, 1));
+  assert.equal(socket.recovered, true);
+  await hears(socket, [1]);
+  await cutDuring(siskin, cable, socket);
+  assert.deepEqual([socket.recovered, socket.news], [true, [1]]);
+});
+
+test("a long quiet connection keeps its place (5282)", async (t) => {
+  const env = { SISKIN_RECOVERY_SECONDS: "0.5", WEBSOCKET_SERVER_PING_INTERVAL: "0.3", WEBSOCKET_SERVER_PING_TIMEOUT: "0.3" };
+  const [siskin, cable] = await start(t, env);
+  const [ann, bob] = [await open(t, siskin, cable), await open(t, siskin, { url: siskin.url }, { user: "bob" })];
+  await tell(siskin, 0);
+  await hears(ann, [0]);
+  await tell(siskin, "bob's", { user_id: "bob" });
+  await waitFor(async () => (await metric(siskin, "siskin_recovery_bytes")) === 0, { what: "an empty ring" });
+  await cutDuring(siskin, cable, ann, () => tell(siskin, 1));
+  assert.equal(ann.recovered, true);
+  await hears(ann, [0, 1]);
+  assert.deepEqual(bob.news, ["bob's"]);
+});
+
+test("an event whose last argument is text, volatile or not, is no offset (PR 5539)", async (t) => {
+  const [siskin, cable] = await start(t);
+  const socket = await open(t, siskin, cable);
+  const last = {};
+  for (const event of ["news", "events", "ydoc:awareness:update"]) socket.on(event, (...args) => (last[event] = args));
+  await tell(siskin, 0);
+  for (const event of ["events", "ydoc:awareness:update"]) await siskin.api("POST", "/emit", { user_id: "ann", event, data: "text" });
+  await waitFor(() => last["ydoc:awareness:update"], { what: "the last one" });
+  assert.deepEqual(Object.values(last).map(([data, offset, ...more]) => [data, offset.length, more.length]), [[0, 8, 0], ["text", 8, 0], ["text", 8, 0]]);
+  await cutDuring(siskin, cable, socket, () => tell(siskin, 1));
+  assert.deepEqual([socket.recovered, socket.news], [true, [0, 1]]);
+});
+
+test("what the client sends right after is handled behind it (5363)", async (t) => {
+  const [siskin, cable] = await start(t);
+  const socket = await open(t, siskin, cable);
+  await siskin.api("POST", "/channels/c/members", { user_ids: ["ann"] }).catch(() => {});
+  const answers = [];
+  await cutDuring(siskin, cable, socket, async () => {
+    // Sent while it is away: the client keeps it until it is connected.
+    socket.emit("user-join", { auth: { token: siskin.token("ann") } }, (answer) => answers.push([socket.news.length, answer.id]));
+    for (const n of range(0, 5)) await tell(siskin, n);
+  });
+  await waitFor(() => answers.length, { what: "an answer" });
+  assert.deepEqual([socket.recovered, answers], [true, [[5, "ann"]]]);
+});
+
+test("a dead connection that nobody noticed is taken over at once", async (t) => {
+  const [siskin, cable] = await start(t);
+  for (const transports of Object.values(ways)) {
+    const socket = await open(t, siskin, cable, { transports });
+    const [sid, gone] = [socket.id, once(socket, "disconnect")];
+    if (transports.length > 1) await waitFor(() => socket.io.engine.transport.name === "websocket", { what: "upgrade" });
+    cable.broken = true;
+    cable.halve();
+    await gone;
+    for (const n of range(0, 3)) await tell(siskin, n);
+    cable.broken = false;
+    await once(socket, "connect");
+    assert.deepEqual([socket.recovered, socket.id, socket.news], [true, sid, [0, 1, 2]]);
+    assert.equal((await siskin.api("GET", "/sessions")).sessions.length, 1);
+    const left = once(socket, "disconnect");
+    socket.disconnect();
+    await left;
+    await waitFor(async () => (await siskin.api("GET", "/sessions")).sessions.length === 0, { what: "the session's end" });
+  }
+});
+
+test("a replay that is torn before CONNECT's answer never comes doubled", async (t) => {
+  const [siskin, cable] = await start(t);
+  const socket = await open(t, siskin, cable);
+  await tell(siskin, 0);
+  await hears(socket, [0]);
+  const events = range(1, 40).map((n) => `${n} ${"x".repeat(100)}`);
+  let connects = socket.connects;
+  // The upgrade's answer, the open packet and a part of the replay.
+  await cutDuring(siskin, cable, socket, async () => {
+    for (const event of events) await tell(siskin, event);
+    cable.left = 2000;
+    cable.broken = false;
+    await waitFor(() => cable.left === 0, { what: "a torn replay" });
+    cable.broken = true;
+    cable.cut();
+    cable.left = Infinity;
+    connects = socket.connects;
+    await isAway(siskin);
+  });
+  assert.equal(socket.connects, connects + 1);
+  assert.equal(socket.recovered, false);
+  const got = socket.news.slice(1);
+  assert.ok(got.length > 3 && got.length < events.length, `${got.length}`);
+  assert.deepEqual(got, events.slice(0, got.length));
+  // The old offset with the new private id: nothing from before.
+  await cutDuring(siskin, cable, socket, () => tell(siskin, "new"));
+  assert.equal(socket.recovered, true);
+  assert.deepEqual(socket.news.slice(1), [...got, "new"]);
+});
+
+test("only its own user takes a session up, once, and nobody whose rights have changed", async (t) => {
+  const [siskin, cable] = await start(t);
+  const changes = {
+    "another user": (socket) => (socket.auth.token = siskin.token("bob")),
+    "another role": (socket) => (socket.auth.token = siskin.token("ann", "ann", "admin")),
+    "no token": (socket) => delete socket.auth.token,
+    "a bad token": (socket) => (socket.auth.token += "x"),
+    "ended sessions": () => siskin.api("DELETE", "/users/ann/sessions"),
+    "another private id": (socket) => (socket._pid = socket._pid.slice(0, 39) + (socket._pid.endsWith("A") ? "B" : "A")),
+  };
+  for (const [what, change] of Object.entries(changes)) {
+    const socket = await open(t, siskin, cable);
+    const sid = socket.id;
+    await cutDuring(siskin, cable, socket, async () => {
+      await tell(siskin, "private");
+      await change(socket);
+    });
+    assert.deepEqual([what, socket.recovered, socket.id === sid, socket.news], [what, false, false, []]);
+    // A second client with the same private id takes nothing.
+    socket.disconnect();
+    await siskin.api("DELETE", "/users/ann/sessions");
+    await isAway(siskin, 0);
+  }
+});
+
+test("who leaves by an own word does not come back, and an expired token ends who is away", async (t) => {
+  const [siskin, cable] = await start(t);
+  const socket = await open(t, siskin, cable);
+  const sid = socket.id;
+  socket.disconnect();
+  await waitFor(async () => (await siskin.api("GET", "/sessions")).sessions.length === 0, { what: "the end" });
+  await tell(siskin, "missed");
+  socket.connect();
+  await once(socket, "connect");
+  assert.deepEqual([socket.recovered, socket.id === sid, socket.news], [false, false, []]);
+  const soon = Math.floor(Date.now() / 1000) + 2;
+  const short = await open(t, siskin, cable, { token: siskin.token("ann", "ann", "user", { exp: soon }) });
+  socket.disconnect();
+  await waitFor(async () => (await siskin.api("GET", "/sessions")).sessions.length === 1, { what: "the end" });
+  short.auth.token = siskin.token("ann", "ann", "user", { exp: soon + 1000 });
+  await cutDuring(siskin, cable, short, () => waitFor(() => Date.now() / 1000 > soon + 0.1, { what: "its end" }));
+  assert.equal(short.recovered, false);
+});
+
+test("a room's events count from when it was entered to when it was left, and who is left out stays so", async (t) => {
+  const [siskin, cable] = await start(t);
+  const socket = await open(t, siskin, cable);
+  await open(t, siskin, { url: siskin.url }, { user: "bob" });
+  const room = { room: "r" };
+  const enter = (user) => siskin.api("POST", "/rooms/r/enter", { user_ids: [user] });
+  await enter("bob");
+  await tell(siskin, "before", room);
+  await enter("ann");
+  await tell(siskin, 1, room);
+  await hears(socket, [1]);
+  await cutDuring(siskin, cable, socket, async () => {
+    await tell(siskin, 2, room);
+    await tell(siskin, "others", { ...room, skip_sid: socket._pid.slice(0, 20) });
+    await tell(siskin, 3, room);
+  });
+  assert.deepEqual([socket.recovered, socket.news], [true, [1, 2, 3]]);
+});
+
+test("others see no difference on the wire, byte for byte", async (t) => {
+  const [siskin] = await start(t);
+  const seen = async (headers, auth) => {
+    const said = [];
+    const socket = new WebSocket(`${siskin.url.replace("http", "ws")}${path}/?EIO=4&transport=websocket`, { headers });
+    t.after(() => socket.close());
+    socket.on("message", (data) => said.push(`${data}`));
+    await waitFor(() => said.length, { what: "the open packet" });
+    socket.send(`40${JSON.stringify({ token: siskin.token("ann"), ...auth })}`);
+    await waitFor(() => said.length > 1, { what: "CONNECT" });
+    await waitFor(async () => (await tell(siskin, 1)).delivered, { what: "its user" });
+    await waitFor(() => said.length > 2, { what: "an event" });
+    socket.close();
+    await waitFor(async () => (await siskin.api("GET", "/sessions")).sessions.length === 0, { what: "its end" });
+    return said.slice(1).map((packet) => packet.replace(/"(sid|pid)":"[\w-]+"/g, '"$1"').replace(/"[\w-]{8}"/g, '"offset"'));
+  };
+  const plain = ['40{"sid"}', '42["news",1]'];
+  const numbered = ['40{"sid","pid"}', '42["news",1,"offset"]'];
+  assert.deepEqual(await seen({ origin: "http://127.0.0.1" }), plain);
+  assert.deepEqual(await seen({ "user-agent": "Mozilla/5.0 (X11)" }), plain);
+  assert.deepEqual(await seen({ "user-agent": "Mozilla/5.0 (X11)", origin: "http://127.0.0.1" }, { recover: false }), plain);
+  assert.deepEqual(await seen({ "user-agent": "Mozilla/5.0 (X11)", origin: "http://127.0.0.1" }), numbered);
+  assert.deepEqual(await seen(browser), numbered);
+  assert.deepEqual(await seen({}, { recover: true }), numbered);
+});
+
+test("typing and presence do not come again", async (t) => {
+  const [siskin, cable] = await start(t);
+  const socket = await open(t, siskin, cable);
+  const heard = [];
+  socket.onAny((name, data) => heard.push([name, data]));
+  const typing = { channel_id: "c", data: { type: "typing", data: { typing: true } } };
+  await cutDuring(siskin, cable, socket, async () => {
+    await siskin.api("POST", "/emit", { user_id: "ann", event: "events:channel", data: typing });
+    await siskin.api("POST", "/emit", { user_id: "ann", event: "ydoc:document:update", data: {} });
+    await tell(siskin, 1);
+  });
+  assert.equal(socket.recovered, true);
+  assert.deepEqual(heard, [["news", 1]]);
+});
+
+test("where it is off, or for who has asked, browsers are as all others", async (t) => {
+  for (const [mode, recover, pid] of [["off", true, false], ["asked", undefined, false], ["asked", true, true]]) {
+    const [siskin, cable] = await start(t, { SISKIN_RECOVERY: mode });
+    const socket = await open(t, siskin, cable, { auth: { recover } });
+    assert.equal(Boolean(socket._pid), pid, mode);
+  }
+});
+
+test("ten thousand sessions that are cut stay within the bound, and are forgotten", async (t) => {
+  const [siskin, cable] = await start(t, {
+    SISKIN_RECOVERY_BYTES: "64 KiB",
+    SISKIN_RECOVERY_SECONDS: "2",
+    WEBSOCKET_SERVER_PING_INTERVAL: "1",
+    WEBSOCKET_SERVER_PING_TIMEOUT: "2",
+  });
+  const socket = await open(t, siskin, cable);
+  for (const n of range(0, 200)) await tell(siskin, `${n} ${"x".repeat(1000)}`);
+  assert.ok((await metric(siskin, "siskin_recovery_bytes")) <= 64 << 10);
+  await cutDuring(siskin, cable, socket, async () => {
+    for (const n of range(0, 100)) await tell(siskin, `${n} ${"x".repeat(1000)}`);
+    assert.ok((await metric(siskin, "siskin_recovery_bytes")) <= 64 << 10);
+  });
+  assert.equal(socket.recovered, false);
+  socket.disconnect();
+  const sockets = await Promise.all(range(0, 200).map((n) => open(t, siskin, cable, { user: `u${n}`, reconnection: false })));
+  cable.cut();
+  await waitFor(async () => (await siskin.api("GET", "/sessions")).sessions.length === 0, { what: "all gone" });
+  assert.equal(sockets.length, 200);
+  assert.ok((await metric(siskin, "siskin_recovery_bytes")) <= 64 << 10);
+  assert.ok((await metric(siskin, "siskin_away_sessions")) > 10);
+  await waitFor(async () => (await metric(siskin, "siskin_away_sessions")) + (await metric(siskin, "siskin_recovery_bytes")) === 0, { what: "nothing kept" });
+});
