@@ -68,6 +68,7 @@ SECONDS = {
     "crash/test_kill (python)": 60,
     "openwebui/test_beside (python)": 60,
     "openwebui/pages (node)": 120,
+    "openwebui/recovery (node)": 120,
     "openwebui/notes (node)": 90,
     "openwebui/gaps (node)": 90,
     "documents/model (node)": 90,

@@ -7,7 +7,8 @@ export async function layCable(t, port) {
   const cable = new Cable(port);
   await new Promise((resolve) => cable.server.listen(0, "127.0.0.1", resolve));
   t.after(() => (cable.cut(), cable.server.close()));
-  cable.url = `http://127.0.0.1:${cable.server.address().port}`;
+  cable.ownPort = cable.server.address().port;
+  cable.url = `http://127.0.0.1:${cable.ownPort}`;
   return cable;
 }
 
@@ -17,9 +18,11 @@ class Cable {
     this.broken = false;
     // Bytes that still pass to the clients, of all connections that are made from now on together.
     this.left = Infinity;
+    // Where it leads.
+    this.to = port;
     this.server = createServer((client) => {
       if (this.broken) return client.destroy();
-      this.#join(client, connect(port, "127.0.0.1"));
+      this.#join(client, connect(this.to, "127.0.0.1"));
     });
   }
 

@@ -134,7 +134,8 @@ export async function startHouse(t, { webui: env = {}, siskin: settings = {} } =
     if (house.siskin.log().includes("eyJ")) throw new Error("a token in the log");
   });
   const toSiskin = (path) => path.startsWith("/ws/socket.io");
-  house.url = await listening(t, proxy((path) => (toSiskin(path) ? house.siskin.port : webui.port)));
+  // Sockets may take a way of their own.
+  house.url = await listening(t, proxy((path) => (toSiskin(path) ? (house.socketPort ?? house.siskin.port) : webui.port)));
   /** The same house behind another instance of siskin. */
   house.another = async () => {
     const siskin = await startSiskin({ env: { ...shared, SISKIN_DIRECTORY: late, SISKIN_LOG: "debug", ...settings } });
