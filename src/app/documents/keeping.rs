@@ -57,9 +57,9 @@ impl Documents {
 
     /// Whether it builds on a document that has ended: somebody else wrote the note meanwhile.
     pub(super) fn is_outdated(&self, document: &Document, update: &Update) -> bool {
-        let now = self.core.documents.epoch(&document.id);
-        let known = update.epoch.zip(now);
-        known.is_some_and(|(known, now)| known != now)
+        let now = || self.core.documents.epoch(&document.id);
+        let is_other = |known: u64| now().is_some_and(|now| known != now);
+        update.epoch.is_some_and(is_other)
     }
 
     /// What was saved outside wins; what the sender had becomes a version of the note.

@@ -46,7 +46,7 @@ struct Kept {
     version: Cell<Version>,
     /// What it counts in the bytes of all.
     counted: Cell<usize>,
-    on_disk: Option<OnDisk>,
+    on_disk: Option<Box<OnDisk>>,
     /// It was read from the store, and nobody has been told so.
     restored: Cell<bool>,
 }
@@ -236,7 +236,7 @@ impl Memory {
     pub fn epoch(&self, id: &str) -> Option<u64> {
         let documents = self.documents.borrow();
         let on_disk = documents.get(id)?.kept.on_disk.as_ref();
-        on_disk.map(OnDisk::epoch)
+        on_disk.map(|on_disk| on_disk.epoch())
     }
 
     /// Whether it is one that was kept, and says what its note says; told once.
@@ -329,7 +329,7 @@ impl Memory {
             let is_kept = |on_disk: &OnDisk| on_disk.due().is_none();
             let unused = document.users.is_empty()
                 && Rc::strong_count(kept) == 1
-                && kept.on_disk.as_ref().is_some_and(is_kept);
+                && kept.on_disk.as_deref().is_some_and(is_kept);
             if unused {
                 self.bytes.set(self.bytes.get() - kept.counted.take());
             }
@@ -373,7 +373,7 @@ impl Memory {
         }
         let place = note_of_document(id).zip(self.local.get());
         let kept = Rc::new(Kept {
-            on_disk: place.map(|(note_id, local)| OnDisk::new(local.clone(), note_id)),
+            on_disk: place.map(|(note_id, local)| Box::new(OnDisk::new(local.clone(), note_id))),
             ..Kept::default()
         });
         let document = Stored {
