@@ -156,7 +156,7 @@ impl Chats {
     /// Another session of the user, on any instance, that has the chat open.
     pub async fn open_elsewhere(&self, user_id: &str, chat_id: &str, but: &str) -> Option<String> {
         let core = self.core;
-        match core.pools.sessions.with_chat_open(user_id, chat_id, but) {
+        match self.open_here(user_id, chat_id, but) {
             Some(sid) => Some(sid.as_str().to_owned()),
             None => core.peers.with_chat_open(user_id, chat_id, but).await,
         }
@@ -166,9 +166,17 @@ impl Chats {
 impl Chats {
     /// Waits until another session of the user, of this instance, has the chat open. The caller limits the time.
     pub async fn wait_for_open(&self, user_id: &str, chat_id: &str, but: &str) {
-        let pool = &self.core.pools.sessions;
-        let look = || pool.with_chat_open(user_id, chat_id, but);
+        let look = || self.open_here(user_id, chat_id, but);
         self.opened.until(look).await;
+    }
+
+    /// Another session here that has the chat open, or the one that was lost, if it has come back.
+    fn open_here(&self, user_id: &str, chat_id: &str, lost: &str) -> Option<Sid> {
+        let pool = &self.core.pools.sessions;
+        pool.with_chat_open(user_id, chat_id, lost).or_else(|| {
+            let back = pool.with_chat_open(user_id, chat_id, "");
+            back.filter(|sid| self.core.hub.takes(*sid))
+        })
     }
 }
 

@@ -173,7 +173,7 @@ impl Session {
     }
 
     /// Whether it has ended, or is about to: then nothing more is handled.
-    pub(super) fn is_over(&self) -> bool {
+    pub fn is_over(&self) -> bool {
         self.ended.get().is_some() || self.doomed.get().is_some()
     }
 

@@ -235,6 +235,12 @@ impl Hub {
         self.state.borrow().by_sid.contains_key(&sid)
     }
 
+    /// Whether a socket is here and takes what it is sent.
+    pub fn takes(&self, sid: Sid) -> bool {
+        let state = self.state.borrow();
+        state.socket(sid).is_some_and(|s| !s.session.is_over())
+    }
+
     /// Whether a socket is here and in a room.
     pub fn is_in(&self, sid: Sid, room: &str) -> bool {
         self.state

@@ -271,6 +271,24 @@ test("others see no difference on the wire, byte for byte", async (t) => {
   assert.deepEqual(await seen({}, { recover: true }), numbered);
 });
 
+test("a question to a person is asked again where it was lost, and the chat is open again", async (t) => {
+  const [siskin, cable] = await start(t);
+  await siskin.api("PUT", "/chats/saved", { user_id: "ann", title: "S" });
+  const socket = await open(t, siskin, cable);
+  assert.equal(await socket.timeout(5000).emitWithAck("events:chat", { chat_id: "saved", data: { type: "join" } }), true);
+  const asked = [];
+  socket.on("events", ({ data }, reply) => data.type === "confirmation" && asked.push(reply));
+  const question = { user_id: "ann", session_id: socket.id, chat_id: "saved", event: { type: "confirmation", data: {} }, timeout: 20 };
+  const answer = siskin.api("POST", "/chat/call", question);
+  for (const times of [1, 2, 3]) {
+    await waitFor(() => asked.length === times, { what: `question ${times}` });
+    if (times < 3) await cutDuring(siskin, cable, socket);
+    assert.equal(socket.id, question.session_id);
+  }
+  asked[2]("yes");
+  assert.deepEqual(await answer, { answer: "yes" });
+});
+
 test("typing and presence do not come again", async (t) => {
   const [siskin, cable] = await start(t);
   const socket = await open(t, siskin, cable);
