@@ -295,7 +295,7 @@ export class SiskinProvider extends Emitter {
       this.#become("synced");
       return taken;
     }
-    await this.#isRefused(refused, update.length);
+    await this.#isRefused(refused, update.length, more.initialize);
   }
 
   #isSaved() {
@@ -305,9 +305,9 @@ export class SiskinProvider extends Emitter {
   }
 
   /** The server did not take an update, and nothing that builds on it will count. */
-  async #isRefused(reason, size) {
-    // Who typed nothing has nothing to lose: what others deleted is not news to anybody.
-    if (reason === "denied" && !this.#changedHere) return;
+  async #isRefused(reason, size, first = false) {
+    // Who typed nothing has nothing to lose: what others deleted is not news to anybody. But who may not even begin may not write.
+    if (reason === "denied" && !this.#changedHere && !first) return;
     if (reason === "denied") return this.#become((await this.#isOpen()) ? "readonly" : "denied");
     this.#refused = { size, at: Date.now() };
     this.reason = reason;
