@@ -122,16 +122,22 @@ impl Dispatch {
             "ydoc:document:update" => ("ydoc:document:update", document::update),
             "ydoc:document:leave" => ("ydoc:document:leave", document::leave),
             "ydoc:awareness:update" => ("ydoc:awareness:update", document::awareness),
-            name if streams::is_name(name) => {
-                let from = house.sessions.sender(sid);
-                let work = from.map(|from| stream::event(house, &from, event));
-                return ("stream", work.unwrap_or_else(Work::refuse));
-            }
+            name if self.is_stream(sid, name) => return ("stream", stream::event(house, event)),
             _ => return ("other", unknown::event(house, event)),
         };
         let from = house.sessions.sender(sid);
         let work = from.map(|from| handle(house, from, args));
         (label, work.unwrap_or_else(Work::refuse))
+    }
+
+    fn is_stream(&self, sid: Sid, name: &str) -> bool {
+        // Mostly the name tells.
+        streams::is_name(name)
+            && self
+                .house
+                .sessions
+                .sender(sid)
+                .is_ok_and(|from| streams::is_own(&from, name))
     }
 
     /// The same for arguments that take longer to look at than a turn may. Two events have a use for so many, and those that
@@ -143,11 +149,10 @@ impl Dispatch {
         let from = || house.sessions.sender(sid);
         // A name that means something here is no stream's, however many parts it has.
         if matches!(label, "other" | "stream") {
-            if !streams::is_name(&event.name) {
-                return (label, unknown::event(house, &event));
+            if !self.is_stream(sid, &event.name) {
+                return ("other", unknown::event(house, &event));
             }
-            let work = from().map(|from| stream::large(house, from, event));
-            return ("stream", work.unwrap_or_else(Work::refuse));
+            return ("stream", stream::large(house, event));
         }
         let event = owned(event);
         if label == "ydoc:document:update" {
@@ -186,14 +191,16 @@ fn owned(event: Event<'_>) -> Event<'static> {
 impl Dispatch {
     fn begin(&self, event: Event<'_>) -> Step {
         let (house, sid, ack) = (self.house, event.sid, event.ack);
-        if event.args.json().len() > LARGE {
+        let (label, work, thing) = if event.args.json().len() > LARGE {
             let (label, work) = self.handle_large(event);
-            return self.go_on(work, sid, label, ack);
-        }
-        let (label, work) = self.handle(&event);
+            (label, work, things::of_large(label))
+        } else {
+            let (label, work) = self.handle(&event);
+            let thing = things::of(label, &event.args).filter(|_| things::may_wait(label));
+            (label, work, thing)
+        };
         let step = try_step(self.go_on(work, sid, label, ack)?)?;
         // It waits for its thing, and soon holds up nothing else.
-        let thing = things::of(label, &event.args).filter(|_| things::may_wait(label));
         let busy = thing.and_then(|thing| self.things.begin(sid, thing));
         let Some(busy) = busy else { return Some(step) };
         Some(Box::pin(async move {

@@ -2,7 +2,7 @@
 
 use super::{Work, owned, unknown};
 use crate::app::House;
-use crate::app::core::{Fault, Sender};
+use crate::app::core::Fault;
 use crate::app::streams;
 use crate::ground::tasks::{aside, within};
 use crate::socket::{Args, Event};
@@ -13,12 +13,12 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The first argument goes to whoever listens to this stream.
-pub fn event(house: &'static House, from: &Sender, event: &Event<'_>) -> Work {
+pub fn event(house: &'static House, event: &Event<'_>) -> Work {
     let values = event.args.values();
     let Some(data) = values.first() else {
         return Work::refuse(Fault::Payload);
     };
-    match streams::push(house.core, from, &event.name, data) {
+    match streams::push(house.core, &event.name, data) {
         Ok(true) if house.core.peers.is_crowded() => Work::later(async {
             wait_for_room(house).await;
             Ok(Args::none())
@@ -30,10 +30,9 @@ pub fn event(house: &'static House, from: &Sender, event: &Event<'_>) -> Work {
 }
 
 /// The same with an argument that takes longer to look at than a turn may.
-pub fn large(house: &'static House, from: Sender, event: Event<'_>) -> Work {
+pub fn large(house: &'static House, event: Event<'_>) -> Work {
     let event = owned(event);
     Work::later(async move {
-        streams::check(&from, &event.name)?;
         let args = event.args;
         let (args, data) = aside(move || {
             let data = args.first::<Box<RawValue>>();
@@ -41,7 +40,7 @@ pub fn large(house: &'static House, from: Sender, event: Event<'_>) -> Work {
         })
         .await;
         let data = data.ok_or(Fault::Payload)?;
-        if streams::push(house.core, &from, &event.name, &data)? {
+        if streams::push(house.core, &event.name, &data)? {
             wait_for_room(house).await;
             return Ok(Args::none());
         }

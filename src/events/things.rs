@@ -3,8 +3,10 @@
 
 use super::payload::{DocumentId, Id};
 use crate::app::documents::Document;
+use crate::app::streams;
 use crate::ground::rooms;
 use crate::ground::tasks::{Bell, LARGE};
+use crate::metrics;
 use crate::socket::{Args, Sid};
 use serde::Deserialize;
 use std::cell::RefCell;
@@ -17,7 +19,10 @@ const MOST: usize = 8;
 /// Whatever it is: what a large event is about takes long to tell.
 const ANY: &str = "";
 
-/// A chat, a channel, a note or a document, by its room.
+/// Where what is unknown here goes: no room's name.
+const RELAY: &str = "\0";
+
+/// A chat, a channel, a note or a document, by its room, or the relay.
 pub type Thing = String;
 
 /// The things that sockets' events wait for.
@@ -63,11 +68,18 @@ pub fn of(name: &str, args: &Args<'_>) -> Option<Thing> {
         "join-note" => args
             .object()
             .map(|Note { note_id }| rooms::of_note(&note_id)),
-        name if name.starts_with("ydoc:") => args
+        name if name.starts_with("ydoc:") && metrics::event_name(name) != "other" => args
             .object()
             .map(|Named { document_id }| Document::new(&document_id).room),
-        _ => None,
+        _ => of_large(name),
     }
+}
+
+/// What a large event is about, as far as its name tells.
+pub fn of_large(name: &str) -> Option<Thing> {
+    // A stream has a way of its own, if it is not unknown as well.
+    let unknown = metrics::event_name(name) == "other" && !streams::is_name(name);
+    unknown.then(|| RELAY.into())
 }
 
 /// Whether an event may wait beside others. Not a change of a document: whoever goes before it is stored would have closed the
@@ -81,6 +93,7 @@ pub fn may_wait(name: &str) -> bool {
             | "ydoc:document:join"
             | "ydoc:document:state"
             | "ydoc:document:leave"
+            | "other"
     )
 }
 
@@ -92,7 +105,8 @@ impl Things {
             return None;
         }
         if args.json().len() > LARGE {
-            return Some(ANY.into());
+            let thing = of_large(name).unwrap_or_else(|| ANY.into());
+            return Some(thing).filter(|thing| self.is_busy(sid, thing));
         }
         of(name, args).filter(|thing| self.is_busy(sid, thing))
     }
@@ -101,7 +115,8 @@ impl Things {
     pub fn begin(self: &Rc<Self>, sid: Sid, thing: Thing) -> Option<Busy> {
         let mut busy = self.busy.borrow_mut();
         let things = busy.entry(sid).or_default();
-        if things.len() >= MOST {
+        let relayed = thing == RELAY;
+        if things.len() >= MOST + usize::from(relayed) || relayed && things.contains(&thing) {
             return None;
         }
         things.push(thing.clone());
@@ -121,7 +136,8 @@ impl Things {
     fn is_busy(&self, sid: Sid, thing: &str) -> bool {
         let busy = self.busy.borrow();
         let things = busy.get(&sid);
-        things.is_some_and(|things| thing == ANY || things.iter().any(|busy| busy == thing))
+        let is = |busy: &Thing| busy == thing || thing == ANY && busy != RELAY;
+        things.is_some_and(|things| things.iter().any(is))
     }
 }
 
@@ -176,7 +192,23 @@ mod tests {
         assert!(more.iter().all(Option::is_some) && things.begin(sid, "x".into()).is_none());
         drop(busy);
         assert_eq!(waits(sid), None);
+        // What goes over the relay waits for the relay alone, and nothing else does.
+        let relay = things.begin(sid, RELAY.into());
+        assert!(relay.is_some() && things.begin(sid, RELAY.into()).is_none());
+        let waits = |name, args: &Args<'_>| things.waits_for(sid, name, args);
+        let large = Args::from_json(format!("\"{}\"", "x".repeat(LARGE)));
+        for args in [&join, &large] {
+            assert_eq!(waits("ydoc:new", args), Some(RELAY.into()));
+        }
+        assert_eq!(waits("ann:s:r", &join), None);
+        assert_eq!(
+            (waits("usage", &join), waits("events:chat", &join)),
+            (None, None)
+        );
+        assert_eq!(waits("usage", &large), Some(ANY.into()));
         drop(more);
+        assert_eq!(waits("usage", &large), None);
+        drop(relay);
         assert!(things.busy.borrow().is_empty());
     }
 }

@@ -68,6 +68,62 @@ def test_an_event_that_nobody_here_knows_is_answered(start_siskin, redis_or_none
     asyncio.run(play())
 
 
+@pytest.mark.parametrize("name", ["a:b:c", "ydoc:document:compact", "events:chat:new", "ydoc:new", "stream", "bob:s:r"])
+def test_only_the_senders_own_id_makes_a_name_a_stream(start_siskin, redis_server, name):
+    async def play():
+        async with beside(start_siskin, redis_server) as (process, siskin):
+            async def echo(sid, *args):
+                return len(args[0])
+
+            process.answers[name] = echo
+            ann = await joined(siskin, "ann")
+            for size in (3, 300_000):
+                assert await ann.call(name, "x" * size) == size
+            # Her own goes its own way.
+            await ann.io.emit("ann:s:r", "x")
+            assert await ann.call(name, "x") == 1
+            assert {event for event, *_ in process.took} == {name}
+            await ann.io.disconnect()
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("large", [1_100_000, 100_000])
+def test_a_relay_that_opens_slowly_holds_up_what_is_unknown_alone(start_siskin, redis_server, large):
+    async def play():
+        async with beside(start_siskin, redis_server) as (process, siskin):
+            ann, bob = await joined(siskin, "ann"), await joined(siskin, "bob")
+            opens = asyncio.Event()
+
+            async def slowly(sid, environ, auth):
+                if auth:
+                    await opens.wait()
+                return await process.connect(sid, environ, auth)
+
+            process.io.on("connect", slowly)
+            # More than waits for a relay, by one; and whether it is answered does not matter.
+            count = (4 << 20) // large + 2
+            for n in range(count):
+                await ann.io.emit(f"invented:{n}", "x" * large)
+            typing = {"type": "typing", "data": {"typing": True}}
+            await ann.io.emit("events:channel", {"channel_id": "c1", "data": typing})
+            await ann.call("events:chat", {"chat_id": "local:x", "data": {"type": "join"}})
+            await bob.hears(lambda name, *args: name == "events:channel")
+            # The next unknown one waits, and all after it.
+            await ann.io.emit("invented:next:event", "x")
+            late = asyncio.ensure_future(ann.call("invented:last", "x"))
+            process.answers["invented:last"] = "ok"
+            assert not process.took
+            opens.set()
+            assert await late == "ok"
+            expected = [f"invented:{n}" for n in range(count)] + ["invented:next:event", "invented:last"]
+            assert [event for event, *_ in process.took] == expected
+            await ann.io.disconnect()
+            await bob.io.disconnect()
+
+    asyncio.run(play())
+
+
 def test_what_is_for_the_relay_alone_comes_once(start_siskin, redis_or_none):
     async def play():
         async with beside(start_siskin, redis_or_none) as (process, siskin):

@@ -1,7 +1,7 @@
 //! Answers that are being written: what their next update for others than their user is made of.
 //!
-//! At most [`ANSWERS`] of them and [`BYTES`] in all; the one that nothing came for the longest goes first, and whoever watches
-//! it sees its end alone.
+//! At most [`ANSWERS`] of them and [`BYTES`] in all; the output of the one that nothing came for the longest goes first. That
+//! it is lost is remembered, for a part is nobody's answer: whoever watches it sees it grow no more, until all of it comes.
 
 use super::output;
 use crate::ground::json;
@@ -12,9 +12,13 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 const ANSWERS: usize = 256;
+/// With those whose output is lost.
+const REMEMBERED: usize = 1024;
 const BYTES: usize = 16 << 20;
-/// Of one answer.
+/// Of one answer's output, and of its files.
 const ANSWER_BYTES: usize = 2 << 20;
+/// What an output may seem larger than it was when it was measured, and as much as it was, until it is measured again.
+const UNMEASURED: usize = 64 << 10;
 /// Between two updates that only add to an answer.
 const PAUSE: Duration = Duration::from_millis(150);
 
@@ -24,8 +28,12 @@ pub struct Answer {
     /// The last update.
     updated: Option<Instant>,
     output: Output,
-    /// Of the output and the files, or more.
+    /// Its beginning is not kept, so nothing can be added to it.
+    lost: bool,
+    /// Of the output, or more, and when it was measured; of the files.
     bytes: usize,
+    measured: usize,
+    file_bytes: usize,
     /// A channel's message has these, too.
     pub content: Option<String>,
     pub files: Vec<Value>,
@@ -45,7 +53,10 @@ impl Answer {
             used: now,
             updated: None,
             output: Output::Unknown,
+            lost: false,
             bytes: 0,
+            measured: 0,
+            file_bytes: 0,
             content: None,
             files: Vec::new(),
             done: false,
@@ -62,10 +73,16 @@ impl Answer {
         self.updated = Some(now);
     }
 
+    /// Is an addition of no use?
+    pub fn is_lost(&self) -> bool {
+        self.lost
+    }
+
     /// Takes what an event says of the output: all of it, or else a part of it.
     pub fn take(&mut self, whole: Option<&RawValue>, part: Option<&str>) {
         if let Some(whole) = whole {
-            self.bytes = whole.get().len();
+            (self.bytes, self.measured) = (whole.get().len(), whole.get().len());
+            self.lost = false;
             self.output = Output::Given(whole.to_owned());
         } else if let Some(part) = part {
             self.apply(part);
@@ -76,20 +93,36 @@ impl Answer {
         let Ok(event) = json::owned::<Map<String, Value>>(data) else {
             return;
         };
+        // What completes an answer may have all of it.
+        if self.lost
+            && !event
+                .get("type")
+                .is_some_and(|is| is == "response.completed")
+        {
+            return;
+        }
         let mut items = match std::mem::replace(&mut self.output, Output::Unknown) {
             Output::Unknown => Vec::new(),
             Output::Made(items) => items,
             Output::Given(text) => json::owned(text.get()).unwrap_or_default(),
         };
-        output::apply(&mut items, &event);
-        self.bytes += data.len();
-        self.output = Output::Made(items);
+        let added = output::apply(&mut items, &event, data.len());
+        self.lost &= items.is_empty();
+        if !self.lost {
+            self.bytes += added;
+            self.output = Output::Made(items);
+        }
     }
 
-    pub fn add_files(&mut self, mut files: Vec<Value>, bytes: usize) {
+    /// Puts files before those that are there, unless they are too many.
+    pub fn add_files(&mut self, mut files: Vec<Value>, bytes: usize) -> bool {
+        if self.file_bytes + bytes > ANSWER_BYTES {
+            return false;
+        }
         files.append(&mut self.files);
         self.files = files;
-        self.bytes += bytes;
+        self.file_bytes += bytes;
+        true
     }
 
     /// The output as JSON.
@@ -113,14 +146,30 @@ impl Answer {
         }
     }
 
-    fn bound(&mut self) {
+    fn bound(&mut self, key: &str) {
+        if self.bytes > ANSWER_BYTES.min(self.measured * 2 + UNMEASURED) {
+            let output = self.output();
+            self.measured = output.map_or(0, |output| output.get().len());
+            self.bytes = self.measured;
+        }
         if self.bytes > ANSWER_BYTES {
-            (self.output, self.files, self.bytes) = (Output::Unknown, Vec::new(), 0);
+            self.lose(key);
         }
     }
 
+    /// Makes room: the output goes first.
+    fn lose(&mut self, key: &str) {
+        if self.lost {
+            (self.content, self.files, self.file_bytes) = (None, Vec::new(), 0);
+            return;
+        }
+        log::warn!("an answer is too long to be kept, who watches it sees its end alone: {key:?}");
+        (self.output, self.lost) = (Output::Unknown, true);
+        (self.bytes, self.measured) = (0, 0);
+    }
+
     fn size(&self) -> usize {
-        self.bytes + self.content.as_ref().map_or(0, String::len)
+        self.bytes + self.file_bytes + self.content.as_ref().map_or(0, String::len)
     }
 }
 
@@ -137,7 +186,7 @@ impl Answers {
             .or_insert_with(|| Answer::new(now));
         answer.used = now;
         let changed = change(answer);
-        answer.bound();
+        answer.bound(key);
         make_room(&mut answers);
         changed
     }
@@ -148,12 +197,21 @@ impl Answers {
 }
 
 fn make_room(answers: &mut HashMap<String, Answer>) {
-    while answers.len() > ANSWERS || answers.values().map(Answer::size).sum::<usize>() > BYTES {
-        let oldest = answers.iter().min_by_key(|(_, answer)| answer.used);
-        let Some(oldest) = oldest.map(|(key, _)| key.clone()) else {
-            return;
-        };
-        answers.remove(&oldest);
+    while answers.values().filter(|answer| !answer.lost).count() > ANSWERS
+        || answers.values().map(Answer::size).sum::<usize>() > BYTES
+    {
+        let kept = answers.iter_mut();
+        let kept = kept.filter(|(_, answer)| !answer.lost || answer.size() > 0);
+        let oldest = kept.min_by_key(|(_, answer)| (answer.lost, answer.used));
+        let Some((key, oldest)) = oldest else { return };
+        oldest.lose(key);
+    }
+    if answers.len() > REMEMBERED {
+        let oldest = answers.iter().filter(|(_, answer)| answer.lost);
+        let oldest = oldest.min_by_key(|(_, answer)| answer.used);
+        if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
+            answers.remove(&oldest);
+        }
     }
 }
 
@@ -170,15 +228,87 @@ mod tests {
             answers.change(&n.to_string(), now, |_| ());
             answers.change("kept", now, |_| ());
         }
-        assert_eq!(answers.0.borrow().len(), ANSWERS);
-        assert!(answers.0.borrow().contains_key("kept") && !answers.0.borrow().contains_key("3"));
+        let known = |key: &str| {
+            let answers = answers.0.borrow();
+            answers.get(key).is_some_and(|answer| !answer.lost)
+        };
+        let kept = answers.0.borrow();
+        assert_eq!(kept.values().filter(|kept| !kept.lost).count(), ANSWERS);
+        drop(kept);
+        assert!(known("kept") && !known("3"));
         for n in 0..40_u32 {
             let now = start + Duration::from_secs(9999 + u64::from(n));
-            answers.change(&n.to_string(), now, |answer| answer.bytes = 1 << 20);
+            let key = (n + 1000).to_string();
+            answers.change(&key, now, |answer| {
+                (answer.bytes, answer.measured) = (1 << 20, 1 << 20);
+            });
         }
         let all = answers.0.borrow();
         assert!(all.values().map(Answer::size).sum::<usize>() <= BYTES);
-        assert!(all.contains_key("39") && !all.contains_key("0") && !all.contains_key("kept"));
+        drop(all);
+        assert!(known("1039") && !known("1000") && !known("kept"));
+        for n in 0..2 * REMEMBERED as u32 {
+            let now = start + Duration::from_secs(99_999 + u64::from(n));
+            answers.change(&n.to_string(), now, |_| ());
+        }
+        assert_eq!(answers.0.borrow().len(), REMEMBERED);
+    }
+
+    /// As models send them: little text, and much around it.
+    fn delta(text: &str) -> String {
+        let around = "x".repeat(150);
+        format!(r#"{{"type":"response.output_text.delta","item_id":"{around}","delta":"{text}"}}"#)
+    }
+
+    #[test]
+    fn what_is_kept_of_an_answer_is_what_counts() {
+        let (answers, now) = (Answers::default(), Instant::now());
+        for _ in 0..13_000 {
+            answers.change("a", now, |answer| answer.apply(&delta("word ")));
+        }
+        let known = answers.0.borrow();
+        let real = known["a"].output().unwrap().get().len();
+        assert_eq!(known["a"].text().len(), 13_000 * 5);
+        assert!(known["a"].bytes >= real && known["a"].bytes <= real * 2 + UNMEASURED);
+        drop(known);
+        // Places that an event makes count, too.
+        for at in 0..1024 {
+            let far = format!(
+                r#"{{"type":"response.output_text.delta","output_index":{at},"content_index":1023,"delta":""}}"#
+            );
+            answers.change("b", now, |answer| answer.apply(&far));
+            let known = answers.0.borrow();
+            let real = known["b"].output().map_or(0, |output| output.get().len());
+            assert!(known["b"].bytes >= real && real <= ANSWER_BYTES);
+        }
+    }
+
+    #[test]
+    fn nothing_is_added_to_an_answer_whose_beginning_is_lost() {
+        let (answers, now) = (Answers::default(), Instant::now());
+        let apply = |event: &str| answers.change("a", now, |answer| answer.apply(event));
+        let text = || answers.0.borrow()["a"].text();
+        let file = vec![Value::from("file")];
+        assert!(answers.change("a", now, |answer| answer.add_files(file.clone(), 9)));
+        apply(&delta(&"x".repeat(ANSWER_BYTES)));
+        apply(&delta("tail"));
+        assert!(answers.0.borrow()["a"].is_lost() && text().is_empty());
+        assert_eq!(answers.0.borrow()["a"].files, file, "files are kept");
+        assert!(!answers.change("a", now, |answer| {
+            answer.add_files(Vec::new(), ANSWER_BYTES)
+        }));
+        apply(r#"{"type":"response.completed","response":{"output":[]}}"#);
+        assert!(answers.0.borrow()["a"].is_lost());
+        apply(
+            r#"{"type":"response.completed","response":{"output":[{"type":"message","content":[{"text":"all"}]}]}}"#,
+        );
+        assert_eq!(text(), "all");
+        let whole =
+            RawValue::from_string(r#"[{"type":"message","content":[{"text":"w"}]}]"#.into());
+        answers.change("a", now, |answer| answer.lose("a"));
+        answers.change("a", now, |answer| answer.take(Some(&whole.unwrap()), None));
+        apply(&delta("!"));
+        assert_eq!(text(), "w!");
     }
 
     #[test]

@@ -135,7 +135,7 @@ fn stream(answer: &mut Answer, data: &RawValue, now: Instant) -> bool {
         return false;
     };
     answer.take(completion.output_list(), Some(data.get()));
-    if !answer.is_due(now) {
+    if answer.is_lost() || !answer.is_due(now) {
         return false;
     }
     let content = answer.text();
@@ -156,8 +156,11 @@ fn add_files(answer: &mut Answer, data: &RawValue, _: Instant) -> bool {
         }
     }
     let any = !files.is_empty();
-    answer.add_files(files, data.get().len());
-    any
+    let added = any && answer.add_files(files, data.get().len());
+    if any && !added {
+        log::warn!("a channel's message has too many files, more are not added");
+    }
+    added
 }
 
 fn fail(answer: &mut Answer, data: &RawValue, now: Instant) -> bool {
@@ -247,6 +250,19 @@ mod tests {
             told(nothing, true)
         );
         assert_eq!(update(302, "status", json!({})), None);
+        // What is too long to be kept is sent no more until all of it comes.
+        let delta = |text: &str| json!({"type": "response.output_text.delta", "delta": text});
+        let long = "x".repeat(3 << 20);
+        assert!(update(500, "response:completion", delta(&long)).is_some());
+        assert_eq!(update(700, "response:completion", delta("tail")), None);
+        assert_eq!(
+            update(
+                701,
+                "chat:completion",
+                json!({"content": "all", "done": true})
+            ),
+            told("all", true)
+        );
         for bad in [json!([]), json!("x"), json!(null), json!(7)] {
             for kind in [
                 "chat:completion",

@@ -63,7 +63,7 @@ pub fn shared(
     now: Instant,
 ) -> Option<String> {
     answer.take(completion.output_list(), streamed.then_some(data));
-    if completion.is_delta() && !answer.is_due(now) {
+    if completion.is_delta() && (answer.is_lost() || !answer.is_due(now)) {
         return None;
     }
     answer.updated(now);
@@ -110,7 +110,7 @@ mod tests {
             });
             copy.map(|copy| serde_json::from_str::<Value>(&copy).unwrap()["data"].take())
         };
-        let delta = |text| json!({"type": "response.output_text.delta", "delta": text});
+        let delta = |text: &str| json!({"type": "response.output_text.delta", "delta": text});
         let text = |copy: Option<Value>| copy.unwrap()["output"][0]["content"][0]["text"].take();
         assert_eq!(text(copy(0, delta("a"))), "a");
         assert_eq!(copy(100, delta("b")), None);
@@ -126,5 +126,11 @@ mod tests {
         assert_eq!(copied["usage"], json!({"total": 1}));
         assert_eq!(copied["finish_reason"], Value::Null);
         assert_eq!(copied.as_object().unwrap().len(), 3, "{copied}");
+        // What is too long to be kept is sent no more until all of it comes.
+        assert!(copy(900, delta(&"x".repeat(3 << 20))).is_some());
+        assert_eq!(copy(9000, delta("tail")), None);
+        let content = json!([{"text": "all"}]);
+        let whole = json!({"output": [{"type": "message", "content": content}], "done": true});
+        assert_eq!(text(copy(9001, whole)), "all");
     }
 }

@@ -9,11 +9,15 @@ type Object = Map<String, Value>;
 /// Items of an output, and parts of an item.
 const MOST: usize = 1024;
 
-/// Applies one event of the stream to the output.
-pub fn apply(output: &mut Vec<Value>, event: &Object) {
+/// What an item counts that is made for a text, and a part.
+const MADE_ITEM: usize = 128;
+const MADE_PART: usize = 48;
+
+/// Applies one event of the stream, of so many bytes of JSON, to the output. How many bytes it adds at most.
+pub fn apply(output: &mut Vec<Value>, event: &Object, bytes: usize) -> usize {
     let kind = event.get("type").and_then(Value::as_str).unwrap_or("");
     let Some(kind) = kind.strip_prefix("response.") else {
-        return;
+        return 0;
     };
     match (kind, kind.split_once('.')) {
         ("output_item.added", _) => add_item(output, event),
@@ -26,13 +30,18 @@ pub fn apply(output: &mut Vec<Value>, event: &Object) {
         }
         ("completed", _) => complete(output, event),
         (_, Some((field, rest))) if rest == "delta" || rest.ends_with(".delta") => {
-            add_delta(output, event, field);
+            let made = add_delta(output, event, field);
+            // Around the text there is much more that is not kept.
+            let delta = event.get("delta").and_then(Value::as_str);
+            let delta = delta.filter(|_| made == 0);
+            return made + delta.map_or(bytes, |text| text.len() + field.len() + 8);
         }
         (_, Some((field, rest))) if rest == "done" || rest.ends_with(".done") => {
             finish_field(output, event, field);
         }
         _ => {}
     }
+    bytes
 }
 
 /// The text of its messages, one a line.
@@ -131,14 +140,17 @@ fn finish_part(output: &mut [Value], event: &Object, field: &str, at: &str) {
     }
 }
 
-fn add_delta(output: &mut Vec<Value>, event: &Object, field: &str) {
+/// The bytes of places that it makes.
+fn add_delta(output: &mut Vec<Value>, event: &Object, field: &str) -> usize {
+    let mut made = 0;
     let at = index(event, "output_index").unwrap_or(output.len().saturating_sub(1));
     if at >= MOST {
-        return;
+        return made;
     }
     // Some models begin an item with its text.
     if at >= output.len() {
         let begun = || json!({ "type": "message", "status": "in_progress", "role": "assistant", "content": [] });
+        made = (at + 1 - output.len()) * MADE_ITEM;
         output.resize_with(at + 1, begun);
         let kind = match field {
             "function_call_arguments" => "function_call",
@@ -150,7 +162,7 @@ fn add_delta(output: &mut Vec<Value>, event: &Object, field: &str) {
         output[at]["type"] = kind.into();
     }
     let Some(item) = output[at].as_object_mut() else {
-        return;
+        return made;
     };
     let delta = event.get("delta").cloned().unwrap_or_else(|| json!(""));
     let is_text = matches!(field, "text" | "output_text");
@@ -166,36 +178,42 @@ fn add_delta(output: &mut Vec<Value>, event: &Object, field: &str) {
                 merge(item.entry("arguments").or_insert_with(|| json!("")), delta);
             }
         }
-        "message" if !of_reasoning => add_to_part(item, event, "content", key, delta),
+        "message" if !of_reasoning => made += add_to_part(item, event, "content", key, delta),
         "message" => {}
         "reasoning" if field == "reasoning_summary_text" => {
-            add_to_part(item, event, "summary", key, delta);
+            made += add_to_part(item, event, "summary", key, delta);
         }
-        "reasoning" if field == "reasoning_text" => add_to_part(item, event, "content", key, delta),
+        "reasoning" if field == "reasoning_text" => {
+            made += add_to_part(item, event, "content", key, delta);
+        }
         "reasoning" => {}
         _ => merge(item.entry(key).or_insert(Value::Null), delta),
     }
+    made
 }
 
-/// Adds to a field of a part, which is made if it is not there.
-fn add_to_part(item: &mut Object, event: &Object, list: &str, key: &str, delta: Value) {
+/// Adds to a field of a part, which is made if it is not there. The bytes of parts that it makes.
+fn add_to_part(item: &mut Object, event: &Object, list: &str, key: &str, delta: Value) -> usize {
+    let mut made = 0;
     let (kind, at) = match list {
         "summary" => ("summary_text", "summary_index"),
         _ => ("text", "content_index"),
     };
     let at = index(event, at).unwrap_or(0);
     let Some(parts) = parts(item, list) else {
-        return;
+        return made;
     };
     if at >= MOST {
-        return;
+        return made;
     }
     if at >= parts.len() {
+        made = (at + 1 - parts.len()) * MADE_PART;
         parts.resize_with(at + 1, || json!({ "type": kind, "text": "" }));
     }
     if let Some(part) = parts[at].as_object_mut() {
         merge(part.entry(key).or_insert(Value::Null), delta);
     }
+    made
 }
 
 /// Texts are joined, objects merged, all else is replaced.
@@ -261,7 +279,7 @@ mod tests {
     fn play(events: &[Value]) -> Vec<Value> {
         let mut output = Vec::new();
         for event in events {
-            apply(&mut output, event.as_object().unwrap());
+            apply(&mut output, event.as_object().unwrap(), 0);
         }
         output
     }
@@ -298,15 +316,15 @@ mod tests {
         ]);
         assert_eq!(text(&output), "Hello");
         let part = json!({"type": "response.content_part.done", "part": {"type": "output_text", "text": "Hello!"}});
-        apply(&mut output, part.as_object().unwrap());
+        apply(&mut output, part.as_object().unwrap(), 0);
         assert_eq!(text(&output), "Hello!");
         let item = json!({"type": "response.output_item.done", "output_index": 0, "item": {"id": "m", "type": "message",
                           "content": [{"text": "Bye"}]}});
-        apply(&mut output, item.as_object().unwrap());
+        apply(&mut output, item.as_object().unwrap(), 0);
         assert_eq!((text(&output), output.len()), ("Bye".into(), 1));
         let all = json!({"type": "response.completed", "response": {"output": [{"type": "message", "content": [{"text": "A"}]},
                          {"type": "message", "content": [{"text": " "}]}, {"type": "message", "content": [{"text": "B"}]}]}});
-        apply(&mut output, all.as_object().unwrap());
+        apply(&mut output, all.as_object().unwrap(), 0);
         assert_eq!(text(&output), "A\nB");
     }
 

@@ -25,9 +25,11 @@ use std::time::{Duration, Instant};
 /// Relays at a time, and those of one user: as many as pages that one has open.
 const MOST: usize = 1000;
 const MOST_OF_USER: usize = 16;
-/// Bytes that wait for one relay, and for all of them, until their clients' next events wait. What one event is larger is
-/// not counted against it.
+/// Bytes that wait for one relay, more while few wait for all, and for all of them, until their clients' next unknown events
+/// wait. What one event is larger is not counted against it.
 const WAITING: usize = 1 << 20;
+const WAITING_WHILE_FEW: usize = 4 << 20;
+const FEW_WAITING: usize = 16 << 20;
 const ALL_WAITING: usize = 32 << 20;
 /// How long a relay that nothing goes over stays open: longer than pages are silent that have something open there.
 const UNUSED: Duration = Duration::from_secs(600);
@@ -39,7 +41,7 @@ const PAUSE: Duration = Duration::from_secs(3);
 /// What a client is told whose events come to nothing.
 pub const LOST: &str = "What siskin does not know can't be handed to Open WebUI at the moment";
 
-/// A wait that the client's next event of this kind has to wait for.
+/// What the client's next event that goes over its relay has to wait for.
 pub type Wait = Pin<Box<dyn Future<Output = ()>>>;
 
 /// The relays of this instance's clients.
@@ -68,7 +70,7 @@ impl Relays {
     }
 
     /// Hands an event to Open WebUI, which answers it if `ack` asks for that. The events of a client arrive in order. What
-    /// is returned is to be waited for before the client's next one.
+    /// is returned is to be waited for before the client's next one that goes this way.
     ///
     /// # Errors
     /// There is no Open WebUI that could know it, it can't be reached now, or there are too many relays.
@@ -86,18 +88,14 @@ impl Relays {
         let client = self.client(from).inspect_err(|_| {
             self.core.send_error(sid, LOST);
         })?;
-        let event = Outgoing::event(name, args, ack);
-        if self.has_room(&client) {
-            client.put(event);
+        let had_room = self.has_room(&client);
+        client.put(Outgoing::event(name, args, ack));
+        if had_room {
             return Ok(None);
         }
         Ok(Some(Box::pin(async move {
             let room = || (client.has_ended() || self.has_room(&client)).then_some(());
             self.taken.until(room).await;
-            match client.has_ended() {
-                true => self.core.send_error(sid, LOST),
-                false => client.put(event),
-            }
         })))
     }
 
@@ -111,7 +109,12 @@ impl Relays {
     }
 
     fn has_room(&self, client: &Client) -> bool {
-        client.waiting() < WAITING && (self.waiting.get() < ALL_WAITING || client.waiting() == 0)
+        let (waiting, all) = (client.waiting(), self.waiting.get());
+        match all {
+            ..FEW_WAITING => waiting < WAITING_WHILE_FEW,
+            ..ALL_WAITING => waiting < WAITING,
+            _ => waiting == 0,
+        }
     }
 
     /// The client's relay, which is opened if there is none.
