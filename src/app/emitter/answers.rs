@@ -272,7 +272,7 @@ mod tests {
         assert!(known["a"].bytes >= real && known["a"].bytes <= real * 2 + UNMEASURED);
         drop(known);
         // Places that an event makes count, too.
-        for at in 0..1024 {
+        for at in 0..50 {
             let far = format!(
                 r#"{{"type":"response.output_text.delta","output_index":{at},"content_index":1023,"delta":""}}"#
             );

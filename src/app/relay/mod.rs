@@ -110,11 +110,8 @@ impl Relays {
 
     fn has_room(&self, client: &Client) -> bool {
         let (waiting, all) = (client.waiting(), self.waiting.get());
-        match all {
-            ..FEW_WAITING => waiting < WAITING_WHILE_FEW,
-            ..ALL_WAITING => waiting < WAITING,
-            _ => waiting == 0,
-        }
+        let few = all < FEW_WAITING && waiting < WAITING_WHILE_FEW;
+        few || waiting < WAITING && (all < ALL_WAITING || waiting == 0)
     }
 
     /// The client's relay, which is opened if there is none.
