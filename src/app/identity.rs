@@ -3,6 +3,7 @@
 use super::core::{Core, Fault, Sender};
 use crate::directory::{Identity, Refusal};
 use crate::ground::clock::now;
+use crate::ground::rooms;
 use crate::metrics;
 use crate::token::{Claims, TokenError};
 use std::rc::Rc;
@@ -47,11 +48,17 @@ pub fn verify(core: &Core, token: &str, known: Option<Rc<Identity>>) -> Result<S
     }
 }
 
-/// Whom the token is of: known to the directory, not revoked.
+/// Whom the token is of: known to the directory, not revoked. What the directory answered before is believed while somebody
+/// of the user is here, who would have been disconnected had anything changed.
 ///
 /// # Errors
 /// It is no good, or nobody can tell now.
 pub async fn identify(core: &Core, token: &str, shown: &Shown) -> Result<Rc<Identity>, Fault> {
+    if let Shown::First(claims) = shown
+        && !core.hub.is_occupied(&rooms::of_user(&claims.id))
+    {
+        core.directory.forget_tokens(&claims.id);
+    }
     for _ in 0..ATTEMPTS {
         let asked = Instant::now();
         let answer = accepted(core, token, shown).await;

@@ -73,6 +73,13 @@ impl Directory {
         }
     }
 
+    /// Nobody of the user was here: whoever changed the user's rights had nobody to disconnect, so that nothing was said of it.
+    pub fn forget_tokens(&self, user_id: &str) {
+        if let Self::OpenWebui(webui) = self {
+            webui.forget_tokens(user_id);
+        }
+    }
+
     /// Somebody made the user leave a `note` or `chat`: nothing that was answered about that before holds.
     pub fn forget_access(&self, user_id: &str, kind: &str, id: &str) {
         if let Self::OpenWebui(webui) = self {

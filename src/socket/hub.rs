@@ -249,6 +249,13 @@ impl Hub {
             .is_some_and(|s| s.rooms.iter().any(|r| &**r == room))
     }
 
+    /// Whether anybody is in a room of the application's namespace.
+    pub fn is_occupied(&self, room: &str) -> bool {
+        let state = self.state.borrow();
+        let members = state.rooms.members("/", room);
+        members.is_some_and(|members| !members.is_empty())
+    }
+
     /// The sids in a room of `/`, in no order.
     pub fn members(&self, room: &str) -> Vec<Sid> {
         let state = self.state.borrow();

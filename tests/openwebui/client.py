@@ -17,9 +17,9 @@ class Client:
         self.heard = []
         self.io.on("*", lambda name, *args: self.heard.append((name, *args)))
 
-    async def connect(self):
+    async def connect(self, transport="websocket"):
         await self.io.connect(
-            self.siskin.url, auth={"token": self.token}, socketio_path="/ws/socket.io", transports=["websocket"]
+            self.siskin.url, auth={"token": self.token}, socketio_path="/ws/socket.io", transports=[transport]
         )
         return self
 

@@ -52,8 +52,8 @@ def house(upstream):
     house.close()
 
 
-async def joined(siskin, name="ann"):
-    client = await Client(siskin, siskin.token(name)).connect()
+async def joined(siskin, name="ann", *how):
+    client = await Client(siskin, siskin.token(name)).connect(*how)
     assert await client.join() == {"id": name, "name": name}
     return client
 
@@ -90,6 +90,45 @@ def test_nothing_is_remembered_of_a_user_whose_rights_changed(house):
 
     asyncio.run(play())
     assert not house.pool()
+
+
+def test_a_change_while_nobody_of_the_user_is_here_counts_for_whoever_comes(house):
+    """Nobody of hers can be disconnected for it, so nothing is said of it."""
+
+    async def play():
+        house.upstream.roles["ann"] = "admin"
+        # Another instance's socket changes nothing; another user's doesn't, either.
+        others = [await joined(house.two), await joined(house.one, "bob")]
+        tokens = [house.one.token("ann", jti=jti) for jti in ("one", "other")]
+        for token in tokens:
+            ann = await Client(house.one, token).connect()
+            assert await ann.join() and house.role(house.one, ann) == "admin"
+            await ann.io.disconnect()
+        await others[0].io.disconnect()
+        await soon(lambda: {entry["id"] for entry in house.pool().values()} == {"bob"}, "bob alone in the pool")
+        house.upstream.roles["ann"] = "user"
+        assert not house.disconnect("ann")
+        asked = lambda: [path for _, path, _ in list(house.upstream.asked)].count("/api/v1/auths/")  # noqa: E731
+        before = asked()
+        back = []
+        for token in tokens:
+            back.append(await Client(house.one, token).connect())
+            assert await back[-1].join() and house.role(house.one, back[-1]) == "user"
+        # Once a token; while she is here no more.
+        assert asked() == before + 2
+        ann = await Client(house.one, tokens[0]).connect()
+        assert await ann.join() and house.role(house.one, ann) == "user" and asked() == before + 2
+        for client in (ann, *back):
+            await client.io.disconnect()
+        await soon(lambda: {entry["id"] for entry in house.pool().values()} == {"bob"}, "bob alone in the pool")
+        house.upstream.roles["ann"] = "pending"
+        for token in tokens:
+            ann = await Client(house.one, token).connect()
+            assert await ann.join(MOMENT) is None
+            await ann.io.disconnect()
+        await others[1].io.disconnect()
+
+    asyncio.run(play())
 
 
 def test_a_change_wins_over_an_answer_that_is_on_its_way(house):

@@ -35,9 +35,12 @@ impl<T: Clone> Cache<T> {
         self.get(key, STANDS_IN, now)
     }
 
-    /// Notes an answer.
+    /// Notes an answer, unless there is a newer one.
     pub fn put(&self, key: Rc<str>, answer: T, now: Instant) {
         let mut entries = self.entries.borrow_mut();
+        if entries.get(&key).is_some_and(|(at, _)| *at > now) {
+            return;
+        }
         if entries.len() >= MOST && !entries.contains_key(&key) {
             entries.retain(|_, (at, _)| now.saturating_duration_since(*at) < STANDS_IN / 10);
             if entries.len() >= MOST {
@@ -78,6 +81,8 @@ mod tests {
         }
         assert_eq!(cache.last("a", start + STANDS_IN), None);
         cache.put("b".into(), 2, start);
+        cache.put("b".into(), 1, start - second);
+        assert_eq!(cache.last("b", start), Some(2));
         cache.forget("b");
         assert_eq!(cache.last("b", start), None);
         cache.put("c".into(), 3, start);

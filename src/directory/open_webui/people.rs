@@ -157,7 +157,7 @@ impl OpenWebui {
         match &known {
             // Who uses it looks for changes, too; it is not remembered.
             _ if self.changes.since(&claims.id, asked) => {}
-            Ok(user) => self.users.put(token.into(), user.clone(), Instant::now()),
+            Ok(user) => self.users.put(token.into(), user.clone(), asked),
             Err(_) => self.users.forget(token),
         }
         known

@@ -131,7 +131,7 @@ impl OpenWebui {
     /// comes too late.
     pub(in crate::directory) fn forget_user(&self, user_id: &str) {
         self.changes.note(user_id.into(), Instant::now());
-        self.users.forget_all(|_, user| user.id == user_id);
+        self.forget_tokens(user_id);
         self.channels.forget(user_id);
         let theirs = access_key(user_id, "", "");
         let theirs = theirs.trim_end_matches('\n');
@@ -140,6 +140,11 @@ impl OpenWebui {
                 .is_some_and(|rest| rest.starts_with('\n'))
         };
         self.access.forget_all(|key, _| of_user(key));
+    }
+
+    /// Whom the user's tokens were accepted for is asked anew.
+    pub(in crate::directory) fn forget_tokens(&self, user_id: &str) {
+        self.users.forget_all(|_, user| user.id == user_id);
     }
 
     /// The same of the user's access to one thing.
