@@ -152,6 +152,7 @@ impl House {
     pub async fn close(&self) {
         self.events.idle().await;
         self.notes.flush().await;
+        self.documents.keep_all().await;
         self.log_unsaved();
         self.documents.tasks().idle().await;
         self.chats.tasks().idle().await;

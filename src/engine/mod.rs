@@ -40,6 +40,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+/// How long messages that have come are waited for once the server is going down.
+const LAST: Duration = Duration::from_secs(5);
+
 /// What remains to do after a handler returned: nothing, or a future that the client's next message waits for.
 pub type Step = Option<Pin<Box<dyn Future<Output = ()>>>>;
 
@@ -184,19 +187,25 @@ impl Engine {
         self.steps.idle().await;
     }
 
-    /// Ends every session: the server is going down.
-    pub fn shutdown(&self) {
+    /// Ends every session, each once all that has come of it is handled, and those whose messages wait longer than
+    /// [`LAST`] all the same: the server is going down.
+    pub fn shutdown(self: &Rc<Self>) {
         self.is_going.set(true);
         self.going.ring();
-        let all: Vec<_> = self
-            .sessions
-            .borrow()
-            .iter()
-            .map(|(_, s)| s.clone())
-            .collect();
-        for session in all {
-            session.close(Closed::Shutdown);
-        }
+        self.taken.ring();
+        self.all().iter().for_each(Session::go);
+        let engine = self.clone();
+        self.tasks.spawn("the last sessions", async move {
+            smol::Timer::after(LAST).await;
+            for session in engine.all() {
+                session.close(Closed::Shutdown);
+            }
+        });
+    }
+
+    fn all(&self) -> Vec<Rc<Session>> {
+        let sessions = self.sessions.borrow();
+        sessions.iter().map(|(_, s)| s.clone()).collect()
     }
 
     /// Waits for so long, or until the server is going down.

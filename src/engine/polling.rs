@@ -178,7 +178,7 @@ async fn finish(
             step.await;
             drop(all);
         };
-        engine.tasks.run_to_end("a payload", work).await;
+        engine.steps.run_to_end("a payload", work).await;
     }
     if let Some(super::Closed::Protocol(_)) = session.ended() {
         return Err(Failure::BadRequest);
@@ -267,6 +267,9 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         (self.taken)(&self.session).set(false);
+        if self.session.engine().is_going.get() {
+            self.session.mark_dirty();
+        }
     }
 }
 

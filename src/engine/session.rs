@@ -4,8 +4,8 @@ use super::beat::Beat;
 use super::packet::{CLOSE, NOOP};
 use super::stream::{Input, Wire};
 use super::{Allowance, Engine, Peer, Sid, frame, trace};
-use crate::ground::net::Reactor;
 use crate::ground::net::input::Unfinished;
+use crate::ground::net::{Reactor, Serve};
 use crate::metrics::{self, Counter, Gauge};
 use crate::outbox::{Frame, Outbox};
 use std::cell::{Cell, RefCell};
@@ -251,9 +251,10 @@ impl Session {
         self.outbox.borrow().bytes() > self.engine.settings.outbox.stalled
     }
 
-    /// Waits until so much was taken that no more than the bound is left, or the end.
+    /// Waits until so much was taken that no more than the bound is left, or the end, the server's too.
     pub async fn drained(&self) {
-        let drained = || (self.ended.get().is_some() || !self.is_full()).then_some(());
+        let over = || self.ended.get().is_some() || self.engine.is_going.get();
+        let drained = || (over() || !self.is_full()).then_some(());
         self.engine.taken.until(drained).await;
     }
 
@@ -295,6 +296,28 @@ impl Session {
             Some(why) => self.close(why),
             None if self.transport.get() == Transport::Websocket => self.flush(),
             None => self.wake(),
+        }
+        if self.engine.is_going.get() {
+            self.take_last_turn();
+        }
+    }
+
+    /// The server is going down: the session ends once what has come of it is handled, whatever else would keep it from
+    /// being read. What comes later would be lost, but nobody was told that it came.
+    pub(super) fn go(self: &Rc<Self>) {
+        match self.transport.get() {
+            Transport::Websocket => self.mark_dirty(),
+            _ => self.take_last_turn(),
+        }
+    }
+
+    fn take_last_turn(self: &Rc<Self>) {
+        match self.transport.get() {
+            _ if self.is_over() => {}
+            Transport::Websocket if self.waits() => {}
+            Transport::Websocket => Serve::turn(self.clone()),
+            _ if self.handling.get() => {}
+            _ => self.close(Closed::Shutdown),
         }
     }
 

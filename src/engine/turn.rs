@@ -27,6 +27,8 @@ const TIME: Duration = Duration::from_millis(1);
 enum Stop {
     /// There is no whole frame any more.
     Hungry,
+    /// Nothing has come.
+    Nothing,
     /// It has had its share, or a handler waits.
     Later,
     /// A large message is to be read beside our thread.
@@ -47,6 +49,12 @@ impl Serve for Session {
         };
         input.more = stop == Stop::Later && !input.bytes.is_empty();
         self.keep_input(input, before);
+        if self.engine().is_going.get() {
+            match stop {
+                Stop::Nothing => self.close(Closed::Shutdown),
+                _ => self.go(),
+            }
+        }
     }
 
     fn writable(self: Rc<Self>) {
@@ -65,7 +73,7 @@ impl Input {
         buffer.resize(READ_BUFFER, 0);
         let stop = match session.read(&mut buffer) {
             Ok(n @ 1..) => self.received(session, &mut buffer[..n]),
-            Err(e) if is_passing(&e) => Stop::Hungry,
+            Err(e) if is_passing(&e) => Stop::Nothing,
             Ok(_) | Err(_) => {
                 session.close(Closed::Transport);
                 Stop::Ended

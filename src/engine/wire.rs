@@ -155,6 +155,9 @@ impl Session {
             step.await;
             session.handled(held, Self::count_input);
             session.let_go(Hold::Waits);
+            if session.engine.is_going.get() {
+                session.go();
+            }
         });
         true
     }
@@ -169,6 +172,12 @@ impl Session {
         if let Some(wire) = &*self.wire.borrow() {
             wire.socket.let_go(why);
         }
+    }
+
+    /// Whether a message is being waited for.
+    pub(super) fn waits(&self) -> bool {
+        let wire = self.wire.borrow();
+        wire.as_ref().is_some_and(|wire| wire.socket.waits())
     }
 
     /// What earlier turns left unfinished.

@@ -51,8 +51,8 @@ def house():
     upstream.close()
 
 
-async def writer(siskin, name):
-    client = await joined(siskin, name)
+async def writer(siskin, name, *how):
+    client = await joined(siskin, name, *how)
     await client.call("join-note", {"auth": {"token": client.token}, "note_id": NOTE})
     await client.call("ydoc:document:join", {"document_id": DOCUMENT})
     client.heard.clear()
@@ -139,5 +139,40 @@ def test_connections_that_carried_a_save_are_not_kept_for_ever(house):
         # Eight at most are kept, by each of two instances.
         await asyncio.to_thread(wait_for, lambda: house.upstream.open <= 8 + 2, what="few open connections")
         await ann.io.disconnect()
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+def test_what_came_before_the_end_is_saved_though_it_waits(house, transport):
+    """A save is in flight; somebody's change waits to hear whether she may write, others of hers behind it. SIGTERM comes before all of that is answered."""
+    note, gates = f"/api/v1/notes/{NOTE}", {}
+    house.upstream.held = lambda path, token: gates.get((path, token and house.upstream.user(token)["id"]))
+
+    async def play():
+        ann = await writer(house.one, "ann")
+        bob = await writer(house.one, "bob", transport)
+        # From now on nothing is known of bob's access.
+        house.publish("leave_room", bob.io.get_sid(), room=f"note:{NOTE}")
+        outside = {"id": NOTE, "updated_at": 99, "data": {"content": {"md": "outside"}}}
+        await asyncio.to_thread(house.upstream.tell, outside)
+        await ann.hears(lambda name, *args: name == "events:note")
+        saving = gates[note + "/update", "ann"] = threading.Event()
+        asking = gates[note, "bob"] = threading.Event()
+        await types(ann, "ann's")
+        await asyncio.to_thread(wait_for, lambda: house.upstream.answering == 1, what="a save in flight")
+        for n in range(1, 4):
+            await bob.io.emit("ydoc:document:update", {"document_id": DOCUMENT, "data": {"content": {"md": f"bob's {n}"}}})
+        await asyncio.to_thread(wait_for, lambda: house.upstream.answering == 2, what="a question about access")
+        if transport == "websocket":
+            await asyncio.wait_for(bob.io.eio.queue.join(), 15)
+        end = asyncio.create_task(asyncio.to_thread(house.one.stop))
+        await asyncio.to_thread(wait_for, lambda: "going down" in house.one.log(), what="the end")
+        for gate in (asking, saving):
+            gate.set()
+        await end
+        assert [(who, data["content"]["md"]) for who, _, data in house.upstream.saves] == [("ann", "ann's"), ("bob", "bob's 3")]
+        for client in (ann, bob):
+            await client.io.disconnect()
 
     asyncio.run(play())

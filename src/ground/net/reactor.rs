@@ -253,6 +253,10 @@ impl Reactor {
         self.change(key, |slot| slot.flags & HELD != 0) == Some(true)
     }
 
+    pub(super) fn waits(&self, key: Key) -> bool {
+        self.change(key, |slot| slot.flags & WAITS != 0) == Some(true)
+    }
+
     /// Whether what was read waits to be handled.
     pub(super) fn set_more(&self, key: Key, more: bool) {
         self.change(key, |slot| match more {

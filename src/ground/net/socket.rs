@@ -70,6 +70,11 @@ impl Socket {
         Reactor::with(|reactor| reactor.is_held(self.place.0))
     }
 
+    /// Whether it is not read while a message waits.
+    pub fn waits(&self) -> bool {
+        Reactor::with(|reactor| reactor.waits(self.place.0))
+    }
+
     /// Says whether what was read waits to be handled: then it gets another turn without reading.
     pub fn set_more(&self, more: bool) {
         Reactor::with(|reactor| reactor.set_more(self.place.0, more));
