@@ -52,6 +52,16 @@ ON_DISK = ["crash/test_disk.py", "crash/test_growth.py", "crash/test_kill.py", "
 MEMORY, ROOM = pathlib.Path("/dev/shm"), 2 << 30
 # What measures memory, CPU and wakeups of this machine.
 ALONE = ["dist/test_budgets.py", "abuse/test_turns.py", "abuse/test_attacks.py", "abuse/test_input.py"]
+# What mostly waits by the clock, in seconds of CPU next to nothing: one after the other in a lane of its own, beside all others.
+WAITS = [
+    "contract/test_presence.py",
+    "contract/test_sessions.py",
+    "openwebui/test_identity.py",
+    "openwebui/test_latency.py",
+    "openwebui/test_saving.py",
+    "openwebui/test_upstream.py",
+    "openwebui/test_version.py",
+]
 # Seconds that the long ones take beside others on two cores: they begin first.
 SECONDS = {
     "dist (python)": 120,
@@ -99,9 +109,9 @@ FIRST_PORT, LAST_PORT = 10_000, 32_000
 class Step:
     """A command, and what must have gone well before it."""
 
-    def __init__(self, name, *command, after=(), alone=False, on_disk=True, env=None):
+    def __init__(self, name, *command, after=(), alone=False, waits=False, on_disk=True, env=None):
         self.name, self.command, self.after = name, [str(word) for word in command], after
-        self.alone, self.on_disk = alone, on_disk
+        self.alone, self.waits, self.on_disk = alone, waits, on_disk
         self.env = env or {}
         self.passed = self.failed = self.took = self.cpu = 0
         self.output = ""
@@ -215,7 +225,8 @@ def tested(name, files, command):
     file = files[0]
     needs = next((needs for what, needs in NEEDS.items() if listed(file, [what])), ["build"])
     env = {"SISKIN_TLS_BIN": TLS} if TLS_STEP in needs else {}
-    return Step(name, *command, *files, after=needs, alone=listed(file, ALONE), on_disk=listed(file, ON_DISK), env=env)
+    alone, waits, on_disk = listed(file, ALONE), listed(file, WAITS), listed(file, ON_DISK)
+    return Step(name, *command, *files, after=needs, alone=alone, waits=waits, on_disk=on_disk, env=env)
 
 
 class Run:
@@ -224,7 +235,9 @@ class Run:
     def __init__(self, building, releasing, testing):
         self.steps = [*building, *releasing, *testing]
         self.building, self.releasing = building, releasing
-        self.testing = sorted((step for step in testing if not step.alone), key=lambda step: -SECONDS.get(step.name, 0))
+        by_length = sorted((step for step in testing if not step.alone), key=lambda step: -SECONDS.get(step.name, 0))
+        self.testing = [step for step in by_length if not step.waits]
+        self.waiting = [step for step in by_length if step.waits]
         self.alone = [step for step in testing if step.alone]
         self.running, self.ended = [], {}
         names = {step.name for step in self.steps}
@@ -271,7 +284,7 @@ class Run:
 
     def all(self):
         """Everything, then what is to run alone."""
-        threads = [threading.Thread(target=self.work, args=(queue,), daemon=True) for queue in [self.building, self.releasing, *[self.testing] * JOBS]]
+        threads = [threading.Thread(target=self.work, args=(queue,), daemon=True) for queue in [self.building, self.releasing, self.waiting, *[self.testing] * JOBS]]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -293,7 +306,7 @@ class Run:
     def close(self):
         """Nothing begins any more, and what runs is ended."""
         with self.change:
-            for queue in (self.building, self.releasing, self.testing, self.alone):
+            for queue in (self.building, self.releasing, self.waiting, self.testing, self.alone):
                 queue.clear()
         for step in [*self.running]:
             step.end()
