@@ -85,6 +85,7 @@ def until(ws, start):
 
 
 def varint(number):
+    """As Yjs writes numbers: seven bits a byte, the lowest first."""
     out = b""
     while number > 127:
         out, number = out + bytes([number & 127 | 128]), number >> 7

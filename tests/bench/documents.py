@@ -9,6 +9,7 @@ import time
 import urllib.request
 
 from bench import API_KEY, Client, Siskin, settle
+from stranger import varint
 
 EDITORS = 8
 UPDATE_BYTES = 100
@@ -16,19 +17,10 @@ DOCUMENTS = 1000
 DOCUMENT_BYTES = 10_000
 
 
-def number(value):
-    """An unsigned number in lib0's encoding."""
-    out = []
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return [*out, value]
-
-
 def update(client, clock, size):
     """A Yjs update of `size` bytes that appends text to what its client typed before, and the clock after it."""
-    origin = [4, 1, 1, 116] if clock == 0 else [0x84, *number(client), *number(clock - 1)]
-    head = [1, 1, *number(client), *number(clock), *origin]
+    origin = [4, 1, 1, 116] if clock == 0 else [0x84, *varint(client), *varint(clock - 1)]
+    head = [1, 1, *varint(client), *varint(clock), *origin]
     length = size - len(head) - 2
     assert 0 < length < 128
     return [*head, length, *([120] * length), 0], clock + length

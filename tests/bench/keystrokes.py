@@ -12,24 +12,16 @@ import time
 import urllib.request
 
 import bench
+from stranger import varint
 
 TYPING, RESTING = 4, 1
 SIZES = [10_000, 500_000]
 
 
-def number(value):
-    """An unsigned number in lib0's encoding."""
-    out = []
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return [*out, value]
-
-
 def typed(clock, text):
     """A Yjs update of client 7, who types on."""
-    origin = [0x84, *number(7), *number(clock - 1)] if clock else [4, 1, 1, 116]
-    return [1, 1, *number(7), *number(clock), *origin, *number(len(text)), *text.encode(), 0]
+    origin = [0x84, *varint(7), *varint(clock - 1)] if clock else [4, 1, 1, 116]
+    return [1, 1, *varint(7), *varint(clock), *origin, *varint(len(text)), *text.encode(), 0]
 
 
 def emit(**payload):

@@ -3,21 +3,8 @@
 import json
 
 from siskin import Siskin, wait_for
+from stranger import insertion
 from wire import WebSocket
-
-
-def number(value):
-    """As Yjs writes numbers: seven bits a byte, the lowest first."""
-    out = []
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return [*out, value]
-
-
-def typed(client, size):
-    """The update of somebody who types so much into an empty document."""
-    return [1, 1, *number(client), 0, 4, 1, 1, 116, *number(size), *[120] * size, 0]
 
 
 class Editor(WebSocket):
@@ -46,14 +33,14 @@ def test_all_documents_have_a_bound_and_there_is_room_again_when_one_is_closed()
         editors = [Editor(siskin, document) for document in ("one", "two")]
         for editor in editors:
             editor.ask("ydoc:document:join")
-            editor.ask("ydoc:document:update", update=typed(7, 600_000))
+            editor.ask("ydoc:document:update", update=list(insertion(600_000, 7)))
         refused = {"message": "The server has no room for more in its documents", "document_id": "two", "reason": "no room"}
         assert [["error", refused] in editor.heard for editor in editors] == [False, True]
         wait_for(lambda: siskin.log().count("SISKIN_DOCUMENTS_BYTES") == 1, what="a line in the log")
         assert siskin.metric('siskin_refused_total{reason="bytes of all documents"}') == 1
         editors[0].ask("ydoc:document:leave")
         editors[1].heard.clear()
-        editors[1].ask("ydoc:document:update", update=typed(7, 600_000))
+        editors[1].ask("ydoc:document:update", update=list(insertion(600_000, 7)))
         assert editors[1].heard == []
     finally:
         siskin.close()

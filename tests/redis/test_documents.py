@@ -13,23 +13,15 @@ from redis import Redis
 from redis.lock import Lock
 from shared import eventually
 from siskin import chance, wait_for
+from stranger import varint
 from wire import WebSocket
-
-
-def number(value):
-    """As Yjs writes numbers: seven bits a byte, the lowest first."""
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes(out) + bytes([value])
 
 
 def typed(client, clock, text="x"):
     """The update of somebody who types on: an insertion after the last one."""
     text = text.encode()
-    where = b"\x84" + number(client) + number(clock - 1) if clock else b"\x04\x01\x01t"
-    return b"\x01\x01" + number(client) + number(clock) + where + number(len(text)) + text + b"\x00"
+    where = b"\x84" + varint(client) + varint(clock - 1) if clock else b"\x04\x01\x01t"
+    return b"\x01\x01" + varint(client) + varint(clock) + where + varint(len(text)) + text + b"\x00"
 
 
 class Editor(WebSocket):
@@ -134,7 +126,7 @@ def test_what_is_no_update_in_redis_is_left_out_and_kills_nobody(start, referenc
     siskin = start()
     # Arrays in arrays: yrs would go as deep as they are. A number of clients for which it would take half a gigabyte.
     nested = b"\x01\x01\x07\x00\x08\x01\x01t\x01" + b"u\x01" * 200_000 + b"x\x00"
-    deleted = b"\x00\x01\x09" + number(100_001) + b"".join(number(2 * clock) + b"\x01" for clock in range(100_001))
+    deleted = b"\x00\x01\x09" + varint(100_001) + b"".join(varint(2 * clock) + b"\x01" for clock in range(100_001))
     bad = [nested, b"\xff\xff\xff\x7f", b"", b"\x09\x09\x09", deleted]
     before = siskin.metric("process_resident_memory_bytes")
     for index, update in enumerate(bad):
