@@ -65,7 +65,7 @@ def main(arguments):
     if "--variants" in arguments:
         return [variants(target) for target in targets]
     for target in targets:
-        binary = build(target, "--example", "conformance")
+        binary = build(target)
         size = binary.stat().st_size
         change = 100 * (size / figures[target] - 1) if target in figures else 0
         print(f"{target}: {size:,} bytes = {size / 2**20:.2f} MiB ({change:+.1f} % to size.txt)")

@@ -17,10 +17,16 @@ def run(*command, cwd=ROOT, **more):
     return done.stdout
 
 
+def command(target):
+    """What builds it. For ARM the conformance server is built along, so that everybody's build is the same one."""
+    more = ["--example", "conformance"] if target in ARM else []
+    return ["bash", "cross/build.sh", target, "--bin", "siskin", *more]
+
+
 @functools.cache
 def build(target):
-    """The stripped binary. The conformance server is built along, so that everybody's build is the same one."""
-    return pathlib.Path(run("bash", "cross/build.sh", target, "--bin", "siskin", "--example", "conformance").strip())
+    """The stripped binary."""
+    return pathlib.Path(run(*command(target)).strip())
 
 
 @functools.cache
