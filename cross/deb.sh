@@ -33,6 +33,7 @@ install -Dm644 cross/siskin.socket "$root/lib/systemd/system/siskin.socket"
 install -d "$root/etc/siskin" "$root/usr/share/man/man1" "$root/usr/share/doc/siskin" \
     "$root/usr/share/bash-completion/completions" "$root/usr/share/zsh/vendor-completions" "$root/usr/share/fish/vendor_completions.d"
 $run "$binary" env >"$root/etc/siskin/siskin.env"
+chmod 640 "$root/etc/siskin/siskin.env"
 $run "$binary" man | gzip -9n >"$root/usr/share/man/man1/siskin.1.gz"
 $run "$binary" completions bash >"$root/usr/share/bash-completion/completions/siskin"
 $run "$binary" completions zsh >"$root/usr/share/zsh/vendor-completions/_siskin"

@@ -134,7 +134,9 @@ install_it() {
     sed 's#^ExecStart=/usr/bin/siskin#ExecStart=/usr/local/bin/siskin#' "$made/siskin.service" >"$units/siskin.service"
     cp "$made/siskin.socket" "$units/siskin.socket"
     chmod 0644 "$units/siskin.service" "$units/siskin.socket"
-    [ -e "$settings/siskin.env" ] || install -m 0644 "$made/siskin.env" "$settings/siskin.env"
+    # Somebody may write a secret into it; older versions made it 0644.
+    [ -e "$settings/siskin.env" ] || install -m 0640 "$made/siskin.env" "$settings/siskin.env"
+    [ "$(stat -c %a "$settings/siskin.env")" != 644 ] || chmod 0640 "$settings/siskin.env"
     secret WEBUI_SECRET_KEY
     secret SISKIN_API_KEY
     for page in $pages; do

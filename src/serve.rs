@@ -10,7 +10,7 @@ use crate::directory::local::Local;
 use crate::directory::open_webui::OpenWebui;
 use crate::engine::{Engine, Settings};
 use crate::events::Dispatch;
-use crate::ground::net::Reactor;
+use crate::ground::net::{Reactor, tell};
 use crate::ground::tasks::{Executor, Tasks, block_on, within};
 use crate::http::{Connections, Limits, Service, Site};
 use crate::outbox::Bounds;
@@ -142,6 +142,7 @@ async fn live(executor: Executor, config: Rc<Config>) -> Result<(), Error> {
 
 /// Everything between the sockets and the disk.
 fn build(executor: Executor, config: &Rc<Config>) -> Result<Rc<Site>, Error> {
+    tell::start(Tasks::new(executor));
     let hub = Hub::new();
     let pools = Pools::default();
     if config.recovery != Recovery::Off {

@@ -1,5 +1,6 @@
 //! JSON Web Tokens, HS256 only (RFC 7519, RFC 7515).
 
+use crate::ground::names::is_id;
 use data_encoding::BASE64URL_NOPAD;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Map, Value};
@@ -43,18 +44,21 @@ pub enum TokenError {
     NotYetValid,
     /// No `id`.
     NoId,
+    /// `id` or `jti` is what no id can be: too long, or with control characters.
+    BadId,
 }
 
 impl fmt::Display for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::TooLong => "the token is too long",
+            Self::TooLong => return write!(f, "the token is longer than {MAX_TOKEN_BYTES} bytes"),
             Self::Malformed => "the token is not a JSON Web Token",
             Self::Algorithm => "the token is not signed with HS256",
             Self::Signature => "the token's signature is wrong",
             Self::Expired => "the token has expired",
             Self::NotYetValid => "the token is not valid yet",
             Self::NoId => "the token names no user",
+            Self::BadId => "an id in the token is too long or has control characters",
         })
     }
 }
@@ -162,14 +166,23 @@ fn part(text: &str) -> Result<Map<String, Value>, TokenError> {
 
 fn read(claims: Map<String, Value>) -> Result<Claims, TokenError> {
     let id = text(&claims, "id")?.filter(|id| !id.is_empty());
+    let id = id.ok_or(TokenError::NoId)?;
+    let jti = text(&claims, "jti")?;
+    if !is_id(&id)
+        || jti
+            .as_ref()
+            .is_some_and(|jti| !jti.is_empty() && !is_id(jti))
+    {
+        return Err(TokenError::BadId);
+    }
     Ok(Claims {
-        id: id.ok_or(TokenError::NoId)?,
+        id,
         name: text(&claims, "name")?,
         role: text(&claims, "role")?,
         exp: time(&claims, "exp")?,
         nbf: time(&claims, "nbf")?,
         iat: time(&claims, "iat")?,
-        jti: text(&claims, "jti")?,
+        jti,
     })
 }
 
@@ -308,6 +321,19 @@ mod tests {
         }
         let long = "a".repeat(MAX_TOKEN_BYTES + 1);
         assert_eq!(verify(&long, SECRET, 0), Err(TokenError::TooLong));
+    }
+
+    #[test]
+    fn ids_are_what_ids_can_be() {
+        for bad in ["a\nb", "\0", "a\u{85}", &"x".repeat(257), &"🦜".repeat(257)] {
+            for name in ["id", "jti"] {
+                let mut claims = json!({"id": "u", "jti": "j"});
+                claims[name] = bad.into();
+                assert_eq!(refusal(HS256, &claims.to_string()), TokenError::BadId);
+            }
+        }
+        let fine = json!({"id": "🦜".repeat(256), "jti": ""}).to_string();
+        assert!(verify(&signed(HS256, &fine), SECRET, 0).is_ok());
     }
 
     #[test]

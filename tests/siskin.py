@@ -144,6 +144,12 @@ class Siskin:
             assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer
 
+    def ready(self):
+        """Whether it is ready, and the reasons why not, as who has the key is told them."""
+        answer = requests.get(f"{self.url}/ready", headers={"Authorization": f"Bearer {self.api_key}"}, timeout=10)
+        assert (answer.status_code == 200) == answer.json()["ready"]
+        return answer.json()["ready"], answer.json()["reasons"]
+
     def metric(self, name):
         """A metric by its full name, labels included; 0 when it isn't there."""
         for line in requests.get(f"{self.url}/metrics", timeout=10).text.splitlines():

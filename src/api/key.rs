@@ -3,16 +3,16 @@
 use super::reply::Problem;
 use crate::app::House;
 use crate::{metrics, token};
-use hyper::header::{self, HeaderValue};
-use hyper::{StatusCode, http::request::Parts};
+use hyper::StatusCode;
+use hyper::header::{self, HeaderMap, HeaderValue};
 
 /// Does the request show the key?
-pub fn check(house: &House, head: &Parts) -> Result<(), Problem> {
+pub fn check(house: &House, headers: &HeaderMap) -> Result<(), Problem> {
     let Some(key) = &house.core.config.api_key else {
         let detail = "The API is off, since siskin has no key for it: set SISKIN_API_KEY and start it again.";
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
     };
-    match shown(head) {
+    match shown(headers) {
         Some(shown) if token::same(shown, key.expose()) => Ok(()),
         Some(_) => {
             metrics::refused("API key");
@@ -29,8 +29,8 @@ pub fn check(house: &House, head: &Parts) -> Result<(), Problem> {
 }
 
 /// What follows `Bearer` in the header.
-fn shown(head: &Parts) -> Option<&str> {
-    let value = head.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+fn shown(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, key) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
 }

@@ -31,6 +31,7 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response, StatusCode};
 use input::ApiRequest;
+pub use key::check as check_key;
 use reply::{Problem, Reply};
 use routes::Found;
 
@@ -70,12 +71,12 @@ async fn route(house: &'static House, request: Request<Incoming>) -> ApiResult {
         Found::Route(route, call, path) => (route, call, path),
         // Who has no key learns nothing, not even which paths there are.
         other => {
-            key::check(house, &head)?;
+            key::check(house, &head.headers)?;
             return Err(other.problem());
         }
     };
     if !route.open {
-        key::check(house, &head)?;
+        key::check(house, &head.headers)?;
     }
     let request = ApiRequest::new(house, route, path?, head, body)?;
     call(request).await

@@ -11,6 +11,8 @@ use serde_json::json;
 pub async fn status(request: ApiRequest) -> ApiResult {
     let house = &request.house;
     let (waiting_bytes, waiting_sessions) = house.core.hub.waiting();
+    let faults = house.core.faults().into_iter();
+    let degraded: Vec<String> = faults.map(|(_, why)| why).collect();
     let directory = match &house.core.config.directory {
         DirectoryKind::Local => "local".to_owned(),
         DirectoryKind::OpenWebui(url) => url.to_string(),
@@ -19,7 +21,7 @@ pub async fn status(request: ApiRequest) -> ApiResult {
         "version": env!("CARGO_PKG_VERSION"),
         "directory": directory,
         "redis": redis(house),
-        "degraded": house.core.readiness().reasons,
+        "degraded": degraded,
         "sessions": {
             "websocket": metrics::gauged(Gauge::Websockets),
             "polling": metrics::gauged(Gauge::Pollings),

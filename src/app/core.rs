@@ -143,22 +143,16 @@ impl Core {
         }
     }
 
-    /// Whether traffic may come, and what is not as it should be.
-    pub fn readiness(&self) -> Readiness {
-        let parts = [self.directory.degraded(), self.peers.degraded()];
-        let reasons: Vec<String> = parts.into_iter().flatten().collect();
-        Readiness {
-            ready: reasons.is_empty(),
-            reasons,
-        }
+    /// What is not as it should be, so that no traffic should come: each part with a sentence why. Who has not shown the API's
+    /// key is not told the sentences, since they say where things are.
+    pub fn faults(&self) -> Vec<(&'static str, String)> {
+        let parts = [
+            (self.directory.name(), self.directory.degraded()),
+            ("Redis", self.peers.degraded()),
+        ];
+        let wrong = |(part, why): (_, Option<String>)| Some((part, why?));
+        parts.into_iter().filter_map(wrong).collect()
     }
-}
-
-/// What `/ready` says.
-pub struct Readiness {
-    pub ready: bool,
-    /// A sentence for each thing that is wrong.
-    pub reasons: Vec<String>,
 }
 
 /// Which limits a socket has reached: the log says each of them once a socket where everybody looks, then only in detail.

@@ -3,8 +3,10 @@
 use super::core::{Core, Fault, Sender};
 use crate::directory::{Identity, Refusal};
 use crate::ground::clock::now;
+use crate::ground::net::tell;
 use crate::ground::rooms;
 use crate::metrics;
+use crate::socket::Sid;
 use crate::token::{Claims, TokenError};
 use std::rc::Rc;
 use std::time::Instant;
@@ -34,15 +36,15 @@ impl Shown {
 ///
 /// # Errors
 /// It is no good.
-pub fn verify(core: &Core, token: &str, known: Option<Rc<Identity>>) -> Result<Shown, Fault> {
+pub fn verify(core: &Core, token: &str, known: Option<Rc<Identity>>) -> Result<Shown, TokenError> {
     match known.filter(|known| *known.token == *token) {
         Some(known) => {
             // What signed it is known; until when it holds, too.
-            known.claims.check(now()).map_err(refused)?;
+            known.claims.check(now())?;
             Ok(Shown::Again(known))
         }
         None => {
-            let claims = core.key.verify(token, now()).map_err(refused)?;
+            let claims = core.key.verify(token, now())?;
             Ok(Shown::First(claims))
         }
     }
@@ -81,9 +83,12 @@ async fn accepted(core: &Core, token: &str, shown: &Shown) -> Result<Rc<Identity
     }
 }
 
-fn refused(error: TokenError) -> Fault {
+/// A socket's token is no good.
+pub fn refused(core: &Core, sid: Sid, error: TokenError) -> Fault {
     metrics::refused("token");
-    log::debug!("a token is refused: {error}");
+    if let Some(peer) = core.hub.peer(sid) {
+        tell(peer.address, "a refused token", format_args!("{error}"));
+    }
     match error {
         TokenError::TooLong => Fault::Full(TOKEN_BYTES),
         _ => Fault::Denied("not a valid token"),

@@ -15,7 +15,6 @@ use crate::metrics;
 use crate::peers::pools::sessions::Reaped;
 use crate::socket::{Args, BySid, Sid, Target};
 use crate::token::MAX_TOKEN_BYTES;
-use log::Level;
 use serde_json::json;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -93,12 +92,11 @@ impl Sessions {
                 return Err(Fault::Unavailable(why));
             }
             Err(Fault::Full(limit)) => {
-                let (most, level) = (MAX_TOKEN_BYTES, core.limit_reached(sid, limit, Level::Info));
-                log::log!(
-                    level,
-                    "{sid} can't sign in: its token is longer than {most} bytes"
+                metrics::refused(limit);
+                core.send_error(
+                    sid,
+                    &format!("The token is longer than {MAX_TOKEN_BYTES} bytes"),
                 );
-                core.send_error(sid, &format!("The token is longer than {most} bytes"));
                 return Err(Fault::Full(limit));
             }
             answer => answer?,
@@ -135,7 +133,8 @@ impl Sessions {
     async fn identify(&self, sid: Sid, token: &str) -> Result<Rc<Identity>, Fault> {
         let core = self.core;
         let sessions = &core.pools.sessions;
-        let shown = identity::verify(core, token, sessions.who(sid))?;
+        let shown = identity::verify(core, token, sessions.who(sid));
+        let shown = shown.map_err(|error| identity::refused(core, sid, error))?;
         let arrives = core.directory.emits_itself() && sessions.arrive(sid, shown.user_id());
         let who = identity::identify(core, token, &shown).await;
         if arrives && who.is_err() {

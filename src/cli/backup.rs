@@ -1,8 +1,8 @@
 //! `siskin backup`: a consistent copy of the store, from the running instance.
 
 use super::{Failure, Outcome, request};
+use crate::ground::files;
 use argh::{ArgsInfo, FromArgs};
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
     note = "It asks the running instance over its API, so SISKIN_LISTEN and SISKIN_API_KEY must be that one's. The file appears whole or not at all. When no instance runs, copy siskin.redb out of SISKIN_DATA_DIR instead."
 )]
 pub struct Backup {
-    /// the file to write; one that is there is replaced
+    /// the file to write, for its owner alone; one that is there is replaced
     #[argh(positional)]
     file: PathBuf,
 }
@@ -42,7 +42,7 @@ fn write(path: &Path, answer: &mut request::Received) -> io::Result<u64> {
         .to_owned();
     name.push(".part");
     let part = path.with_file_name(name);
-    let copied = File::create(&part).and_then(|mut file| {
+    let copied = files::create(&part).and_then(|mut file| {
         let bytes = io::copy(&mut answer.body(), &mut file)?;
         answer.expect(bytes)?;
         file.sync_all()?;

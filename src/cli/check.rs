@@ -4,12 +4,17 @@
 //! It shares only the reading of settings with `serve`: it opens nothing for writing and listens nowhere.
 
 use super::{Failure, Outcome, request};
+use crate::config::table::SETTINGS;
 use crate::config::{DirectoryKind, Reading, Source};
+use crate::ground::files;
 use crate::peers;
 use crate::store::{self, OpenError, Report};
 use argh::{ArgsInfo, FromArgs};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+
+/// The settings that the service reads.
+const SETTINGS_FILE: &str = "/etc/siskin/siskin.env";
 
 /// print the settings as they count, secrets masked, and each mistake with its fix; verify the store's file
 #[derive(FromArgs, ArgsInfo)]
@@ -36,6 +41,7 @@ pub fn run(check: &Check) -> Outcome {
     }
     let mut reading = crate::config::read_environment();
     check_redis(&mut reading);
+    warn_of_readers(&mut reading, Path::new(SETTINGS_FILE));
     super::say(&report(&reading));
     match (reading.mistakes.len(), reading.config) {
         (0, Some(config)) if config.directory == DirectoryKind::Local => {
@@ -56,6 +62,31 @@ fn check_redis(reading: &mut Reading) {
         let mistake = crate::config::Mistake::new("WEBSOCKET_REDIS_URL", why, fix);
         reading.mistakes.push(mistake);
     }
+}
+
+/// Secrets that every user of the machine can read: in files of their own, and in the service's settings file.
+fn warn_of_readers(reading: &mut Reading, settings: &Path) {
+    let files = reading
+        .effective
+        .iter()
+        .filter_map(|(row, _, source)| match source {
+            Source::File(path) => Some((row.name, path.clone())),
+            _ => None,
+        });
+    let text = std::fs::read_to_string(settings).unwrap_or_default();
+    let named = |line: &str| Some(line.trim().split_once('=')?.0.to_owned());
+    let names: Vec<String> = text.lines().filter_map(named).collect();
+    let secrets = SETTINGS.iter().filter(|row| row.secret);
+    let there = secrets.filter(|row| names.iter().any(|name| row.is_called(name)));
+    let warnings: Vec<String> = files
+        .chain(there.map(|row| (row.name, settings.to_owned())))
+        .filter(|(_, path)| files::open_to_others(path).is_some())
+        .map(|(name, path)| {
+            let path = path.display();
+            format!("{name}: every user of this machine has access to {path}: chmod o= {path}")
+        })
+        .collect();
+    reading.warnings.extend(warnings);
 }
 
 /// The store that the settings name, which need not be there and may be in use.
@@ -164,5 +195,29 @@ mod tests {
         has("\nwarning: SISKIN_LISTN is no setting of siskin; did you mean SISKIN_LISTEN?");
         has("\nmistake: SISKIN_LOG: \"loud\" can't be used\n         write one of error,");
         assert!(!text.contains("do-not-print-this") && !text.contains("fine"));
+    }
+
+    #[test]
+    fn secrets_that_everybody_can_read_are_named() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = std::env::temp_dir().join(format!("siskin-readers-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (key, settings) = (folder.join("key"), folder.join("siskin.env"));
+        std::fs::write(&key, "0123456789abcdef").unwrap();
+        let lines = "#SISKIN_API_KEY=\nSISKIN_LOG=info\n WEBUI_JWT_SECRET_KEY=x\n";
+        std::fs::write(&settings, lines).unwrap();
+        let env = [("SISKIN_API_KEY_FILE", key.to_string_lossy().into_owned())];
+        let env = env.map(|(name, value)| (name.to_owned(), value));
+        for (mode, count) in [(0o644, 2), (0o640, 0), (0o600, 0)] {
+            for path in [&key, &settings] {
+                std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+            }
+            let mut reading = crate::config::read(&env.clone().into());
+            warn_of_readers(&mut reading, &settings);
+            assert_eq!(reading.warnings.len(), count, "{:?}", reading.warnings);
+            assert!(count == 0 || reading.warnings[0].starts_with("SISKIN_API_KEY: "));
+            assert!(count == 0 || reading.warnings[1].starts_with("WEBUI_SECRET_KEY: "));
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -110,7 +110,9 @@ pub fn settings_help() -> String {
 /// A settings file with everything commented out.
 fn example_file() -> String {
     let mut out = String::from(
-        "# Settings of siskin. Take the # off a line to change it; `siskin check` tells what counts.\n",
+        "# Settings of siskin. Take the # off a line to change it; `siskin check` tells what counts.\n\
+         # Secrets stand better in files of their own that root alone reads: systemd hands over those in\n\
+         # /etc/siskin/credentials that siskin.service names, and NAME_FILE names any other.\n",
     );
     for row in SETTINGS {
         out.push('\n');

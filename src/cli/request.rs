@@ -149,7 +149,7 @@ mod tests {
     fn config(listen: &str) -> Config {
         let pairs = [
             ("WEBUI_SECRET_KEY", "0123456789abcdef"),
-            ("SISKIN_API_KEY", "key"),
+            ("SISKIN_API_KEY", "key-of-this-test"),
             ("SISKIN_DATA_DIR", "/tmp"),
             ("SISKIN_LISTEN", listen),
         ];
@@ -184,7 +184,7 @@ mod tests {
             "{asked}"
         );
         assert!(
-            asked.contains("\r\nAuthorization: Bearer key\r\n"),
+            asked.contains("\r\nAuthorization: Bearer key-of-this-test\r\n"),
             "{asked}"
         );
     }

@@ -1,6 +1,7 @@
 //! `siskin token`: mints a token for a user.
 
 use super::{Failure, Outcome};
+use crate::ground::names::is_id;
 use argh::{ArgsInfo, FromArgs};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,7 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 )]
 pub struct Token {
     /// the user's id
-    #[argh(option)]
+    #[argh(option, from_str_fn(id))]
     id: String,
     /// the user's name; else the id
     #[argh(option)]
@@ -56,6 +57,13 @@ fn mint(token: &Token, secret: &str, now: i64) -> Option<String> {
         claims.insert("exp".into(), now.saturating_add(ttl).into());
     }
     crate::token::mint(&claims, secret)
+}
+
+fn id(text: &str) -> Result<String, String> {
+    match is_id(text) {
+        true => Ok(text.into()),
+        false => Err("write 1 to 256 characters, none of them a control character".into()),
+    }
 }
 
 fn role(text: &str) -> Result<String, String> {

@@ -43,6 +43,8 @@ pub struct Config {
     /// Which packets are logged.
     pub log_packets: Packets,
     pub console: bool,
+    /// Everybody gets the metrics.
+    pub metrics_open: bool,
     pub trusted_proxies: Vec<Network>,
     pub transports: Transports,
     pub ping_interval: Duration,

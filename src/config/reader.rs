@@ -17,7 +17,7 @@ const MOST_CONNECTIONS: u64 = 32_768;
 /// Where the default of `SISKIN_INPUT_BYTES`, and of `SISKIN_DOCUMENTS_BYTES`, begins and stops.
 const LEAST_INPUT: usize = 1 << 20;
 const MOST_INPUT: usize = 64 << 20;
-/// A secret with fewer bytes gets a warning.
+/// A secret with fewer bytes stops the start, but for a trial.
 const SHORT_SECRET: usize = 16;
 
 pub fn read(env: &Env) -> Reading {
@@ -26,6 +26,7 @@ pub fn read(env: &Env) -> Reading {
         mistakes: Vec::new(),
         warnings: env::unknown(env),
         effective: Vec::new(),
+        weak_secrets: false,
     };
     let config = reader.config();
     let place = |row: &Row| SETTINGS.iter().position(|other| other.name == row.name);
@@ -43,11 +44,14 @@ struct Reader<'a> {
     mistakes: Vec<Mistake>,
     warnings: Vec<String>,
     effective: Vec<(&'static Row, Option<String>, Source)>,
+    /// A secret may be one that could be guessed.
+    weak_secrets: bool,
 }
 
 impl Reader<'_> {
     /// After a mistake the default stands in, so that the rest is read too.
     fn config(&mut self) -> Option<Config> {
+        self.weak_secrets = self.value(&table::SISKIN_ALLOW_WEAK_SECRETS)?;
         let max_connections = self.computed(&table::SISKIN_MAX_CONNECTIONS, most_connections());
         let half = (max_connections / 2).max(1);
         let per_second = self.value(&table::SISKIN_EVENTS_PER_SECOND)?;
@@ -66,6 +70,7 @@ impl Reader<'_> {
                 engineio: self.value(&table::WEBSOCKET_SERVER_ENGINEIO_LOGGING)?,
             },
             console: self.value(&table::SISKIN_CONSOLE)?,
+            metrics_open: self.value(&table::SISKIN_METRICS)?,
             trusted_proxies: self.value(&table::SISKIN_TRUSTED_PROXIES)?,
             transports: self.transports()?,
             ping_interval: self.value(&table::WEBSOCKET_SERVER_PING_INTERVAL)?,
@@ -99,7 +104,7 @@ impl Reader<'_> {
 
     fn api_key(&mut self) -> Option<Secret> {
         let key = self.optional(&table::SISKIN_API_KEY)?;
-        self.warn_if_short(&table::SISKIN_API_KEY.row, &key);
+        self.check_strength(&table::SISKIN_API_KEY.row, &key);
         Some(key)
     }
 
@@ -234,7 +239,7 @@ impl Reader<'_> {
     fn required(&mut self, setting: &'static Setting<Secret, Required>) -> Secret {
         let (row, before) = (&setting.row, self.mistakes.len());
         if let Some(secret) = self.given(setting) {
-            self.warn_if_short(row, &secret);
+            self.check_strength(row, &secret);
             return secret;
         }
         self.default(row, None);
@@ -257,7 +262,10 @@ impl Reader<'_> {
         };
         match (setting.parse)(&text) {
             Ok(value) => {
-                let shown = if row.secret { "(secret)".into() } else { text };
+                let shown = match row.secret {
+                    true => "(secret)".into(),
+                    false => values::shown(&text),
+                };
                 self.effective.push((row, Some(shown), source));
                 Some(value)
             }
@@ -279,7 +287,7 @@ impl Reader<'_> {
     fn unusable(&mut self, row: &Row, name: &str, text: &str, fix: &str) {
         let what = match row.secret {
             true => "its value can't be used".to_owned(),
-            false => format!("{text:?} can't be used"),
+            false => format!("{:?} can't be used", values::shown(text)),
         };
         self.mistakes.push(Mistake::new(name, what, fix));
     }
@@ -288,10 +296,17 @@ impl Reader<'_> {
         self.mistakes.push(Mistake::new(row.name, what, fix));
     }
 
-    fn warn_if_short(&mut self, row: &Row, secret: &Secret) {
-        if secret.expose().len() < SHORT_SECRET {
-            let advice = "is short and could be guessed: make one with `openssl rand -hex 32`";
-            self.warnings.push(format!("{} {advice}", row.name));
+    fn check_strength(&mut self, row: &Row, secret: &Secret) {
+        if secret.expose().len() >= SHORT_SECRET {
+            return;
+        }
+        let what = "it has fewer than 16 bytes and could be guessed";
+        match self.weak_secrets {
+            true => self.warnings.push(format!("{}: {what}", row.name)),
+            false => {
+                let fix = "make one with `openssl rand -hex 32`, or set SISKIN_ALLOW_WEAK_SECRETS=true for a trial";
+                self.mistake(row, what, fix);
+            }
         }
     }
 

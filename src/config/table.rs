@@ -5,7 +5,7 @@
 use super::redis::{REDIS_JSON, REDIS_URL, RedisJson};
 use super::values::{
     ADDRESSES, BYTES, COUNT, DIRECTORY, FLAG, FOLDER, HEARTBEAT, HOSTS, Host, LEVEL, LIFETIME,
-    LIMIT, MANAGER, NETWORKS, ORIGINS, PORT, RECOVERY, SECONDS, SECRET, TEXT, TRANSPORTS,
+    LIMIT, MANAGER, METRICS, NETWORKS, ORIGINS, PORT, RECOVERY, SECONDS, SECRET, TEXT, TRANSPORTS,
 };
 use super::{Cors, DirectoryKind, Network, Recovery, Secret, Transports};
 use log::LevelFilter;
@@ -104,6 +104,10 @@ settings! {
     /// The key that a backend shows to the HTTP API; without one the API is off.
     SISKIN_API_KEY: Secret = SECRET, Unset;
 
+    /// A WEBUI_SECRET_KEY or SISKIN_API_KEY of fewer than 16 bytes stops the start, since it could be guessed; true lets it pass, for a
+    /// trial.
+    SISKIN_ALLOW_WEAK_SECRETS: bool = FLAG, Value("false");
+
     /// Where connections are accepted; 0.0.0.0:8380 is every IPv4 address of the machine, port 0 any free port.
     SISKIN_LISTEN: Vec<SocketAddr> = ADDRESSES, Value("127.0.0.1:8380");
 
@@ -131,6 +135,9 @@ settings! {
 
     /// Serves the console page at /.
     SISKIN_CONSOLE: bool = FLAG, Value("true");
+
+    /// Who gets /metrics: who shows the API's key, or asks on this machine itself and not through a proxy (key), or everybody (open).
+    SISKIN_METRICS: bool = METRICS, Value("key");
 
     /// Reverse proxies whose X-Forwarded-For and X-Forwarded-Proto headers (or Forwarded, where there are none) are believed,
     /// for the limit of connections an address, and for what an Open WebUI is told about a client.

@@ -115,7 +115,7 @@ fn secrets_come_from_files_and_credentials() {
     let folder = std::env::temp_dir().join(format!("siskin-config-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("SISKIN_API_KEY"), "from-a-credential\n").unwrap();
-    std::fs::write(folder.join("other"), "from-a-file\n").unwrap();
+    std::fs::write(folder.join("other"), "from-some-other-file\n").unwrap();
     std::fs::write(folder.join("empty"), "\n").unwrap();
     let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
     let key = |pairs: &[(&str, &str)]| {
@@ -128,11 +128,11 @@ fn secrets_come_from_files_and_credentials() {
     assert_eq!(key(&[credentials]).unwrap(), "from-a-credential");
     assert_eq!(
         key(&[credentials, ("SISKIN_API_KEY_FILE", &path("other"))]).unwrap(),
-        "from-a-file"
+        "from-some-other-file"
     );
     assert_eq!(
-        key(&[credentials, ("SISKIN_API_KEY", "typed")]).unwrap(),
-        "typed"
+        key(&[credentials, ("SISKIN_API_KEY", "typed-by-somebody")]).unwrap(),
+        "typed-by-somebody"
     );
     assert_eq!(key(&[("SISKIN_API_KEY_FILE", &path("empty"))]), None);
     assert_eq!(key(&[("SISKIN_API_KEY_FILE", &path("missing"))]), None);
@@ -269,6 +269,41 @@ fn a_home_that_is_not_utf8_is_none() {
     assert_eq!(mistakes(&[("HOME", ""), open_webui]), Vec::<String>::new());
     assert_eq!(mistakes(&[("HOME", "")]).len(), 1);
     assert!(told[0].starts_with("SISKIN_DATA_DIR: "), "{told:?}");
+}
+
+#[test]
+fn a_secret_that_could_be_guessed_stops_the_start() {
+    for name in ["WEBUI_SECRET_KEY", "WEBUI_JWT_SECRET_KEY", "SISKIN_API_KEY"] {
+        for (value, weak) in [("15-bytes-of-key", true), ("16-bytes-of-keys", false)] {
+            let mut env = env(&[(name, value)]);
+            if name.contains("JWT") {
+                env.remove("WEBUI_SECRET_KEY");
+            }
+            let reading = read(&env);
+            assert_eq!(reading.config.is_none(), weak, "{name}={value}");
+            assert_eq!(reading.mistakes.len(), usize::from(weak));
+            env.insert("SISKIN_ALLOW_WEAK_SECRETS".into(), "true".into());
+            let reading = read(&env);
+            assert!(reading.config.is_some());
+            assert_eq!(reading.warnings.len(), usize::from(weak));
+        }
+    }
+}
+
+#[test]
+fn passwords_among_other_settings_are_not_told() {
+    let options = r#"{"password":"hidden","socket_timeout":"x"}"#;
+    let reading = read(&env(&[
+        ("WEBSOCKET_MANAGER", "redis"),
+        ("WEBSOCKET_REDIS_URL", "redis://a"),
+        ("WEBSOCKET_REDIS_OPTIONS", options),
+        ("SISKIN_DIRECTORY", "http://ann:hidden@a"),
+        ("CORS_ALLOW_ORIGIN", "http://ann:hidden@a"),
+    ]));
+    assert_eq!(reading.mistakes.len(), 3);
+    assert!(!format!("{reading:?}").contains("hidden"));
+    let given = ("WEBSOCKET_REDIS_OPTIONS", r#"{"password":"hidden"}"#);
+    assert!(!format!("{:?}", read(&env(&[given]))).contains("hidden"));
 }
 
 #[test]

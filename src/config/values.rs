@@ -1,7 +1,9 @@
 //! The kinds of values: how each is written, and its parser. The parser's error says how to write a value.
 
 use super::{Cors, DirectoryKind, HttpUrl, Network, Origin, Recovery, Secret, Transports};
+use crate::ground::json;
 use log::LevelFilter;
+use serde_json::{Map, Value};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -47,6 +49,7 @@ pub const LIFETIME: Kind<Duration> = kind("seconds, or 0 for ever", lifetime);
 pub const LEVEL: Kind<LevelFilter> = kind(LEVELS, level);
 pub const TRANSPORTS: Kind<Transports> = kind(TRANSPORT_NAMES, transports);
 pub const RECOVERY: Kind<Recovery> = kind(RECOVERIES, recovery);
+pub const METRICS: Kind<bool> = kind(METRICS_FOR, |text| Ok(word(text, METRICS_FOR)? == "open"));
 pub const MANAGER: Kind<&str> = kind(MANAGERS, |text| word(text, MANAGERS));
 pub const ADDRESSES: Kind<Vec<SocketAddr>> = kind("address:port, several with commas", addresses);
 pub const NETWORKS: Kind<Vec<Network>> =
@@ -65,7 +68,31 @@ pub type Host = (String, Option<u16>);
 const LEVELS: &str = "error, warn, info, debug, trace";
 const TRANSPORT_NAMES: &str = "both, websocket, polling";
 const RECOVERIES: &str = "browsers, asked, off";
+const METRICS_FOR: &str = "key, open";
 const MANAGERS: &str = "redis";
+
+/// A value as it is printed: without the passwords that stand in JSON and in URLs.
+pub fn shown(text: &str) -> String {
+    const HIDDEN: &str = "(secret)";
+    if text.starts_with('{') {
+        let Ok(mut fields) = json::owned::<Map<String, Value>>(text) else {
+            return "{...}".to_owned();
+        };
+        for (name, value) in &mut fields {
+            if value.is_object() || name.to_ascii_lowercase().contains("pass") {
+                *value = HIDDEN.into();
+            }
+        }
+        return Value::Object(fields).to_string();
+    }
+    match text
+        .split_once("://")
+        .map(|(scheme, rest)| (scheme, rest.rsplit_once('@')))
+    {
+        Some((scheme, Some((_, host)))) => format!("{scheme}://{HIDDEN}@{host}"),
+        _ => text.to_owned(),
+    }
+}
 
 fn text(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
@@ -357,6 +384,23 @@ mod tests {
             "http://a:0",
         ] {
             assert!(directory(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        for (text, expected) in [
+            (
+                r#"{"password":"x","PassPhrase":1,"deep":{"password":"x"},"socket_timeout":5}"#,
+                r#"{"PassPhrase":"(secret)","deep":"(secret)","password":"(secret)","socket_timeout":5}"#,
+            ),
+            (r#"{"password":"x""#, "{...}"),
+            ("http://ann:x@host:1/a", "http://(secret)@host:1/a"),
+            ("https://a;http://ann:x@b", "https://(secret)@b"),
+            ("http://host/a", "http://host/a"),
+            ("a@b", "a@b"),
+        ] {
+            assert_eq!(shown(text), expected);
         }
     }
 

@@ -306,6 +306,14 @@ impl Directory {
         }
     }
 
+    /// What it is, for `/ready`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Local(_) => "The store",
+            Self::OpenWebui(_) => "Open WebUI",
+        }
+    }
+
     /// Why `/ready` should say "degraded", if it should.
     pub fn degraded(&self) -> Option<String> {
         match self {

@@ -2,15 +2,20 @@
 
 use super::stream::Counted;
 use super::{Engine, Failure, Peer, Session, Transport, Transports, polling, websocket};
-use crate::ground::net::Io;
+use crate::ground::net::{Io, tell};
 use crate::metrics;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, UPGRADE};
+use hyper::header::{
+    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, SEC_WEBSOCKET_ACCEPT, UPGRADE,
+};
 use hyper::{Method, Request, Response, StatusCode, Version};
 use std::rc::Rc;
 
 type Answer = Response<Full<Bytes>>;
+
+/// What a session hears, and what it is refused, is for it alone.
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// The query of a request, as far as the protocol knows it.
 #[derive(Default)]
@@ -119,16 +124,21 @@ impl Engine {
         }
         // RFC 9110, 7.8: what HTTP/1.0 says of an upgrade is ignored.
         if request.version() < Version::HTTP_11 {
-            log::info!(
-                "a websocket over HTTP/1.0 is refused: {} is behind a proxy that has to speak HTTP/1.1 (nginx: proxy_http_version 1.1)",
-                peer.address
+            let why =
+                "it is behind a proxy that has to speak HTTP/1.1 (nginx: proxy_http_version 1.1)";
+            tell(
+                peer.address,
+                "a refused websocket over HTTP/1.0",
+                format_args!("{why}"),
             );
             return Err(Failure::OldHttp);
         }
         if !request.headers().contains_key(UPGRADE) {
-            log::info!(
-                "a websocket without an Upgrade header is refused: {} may be behind a proxy that has to hand it on (nginx: proxy_set_header Upgrade $http_upgrade)",
-                peer.address
+            let why = "it may be behind a proxy that has to hand it on (nginx: proxy_set_header Upgrade $http_upgrade)";
+            tell(
+                peer.address,
+                "a refused websocket without an Upgrade header",
+                format_args!("{why}"),
             );
         }
         let key = websocket::accept_key(request.headers()).ok_or(Failure::BadRequest)?;
@@ -170,8 +180,9 @@ fn switching(key: &str) -> Answer {
 
 fn text(payload: Bytes) -> Answer {
     let mut answer = Response::new(Full::new(payload));
-    let plain = hyper::header::HeaderValue::from_static("text/plain; charset=UTF-8");
+    let plain = HeaderValue::from_static("text/plain; charset=UTF-8");
     answer.headers_mut().insert(CONTENT_TYPE, plain);
+    answer.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     answer
 }
 
@@ -184,7 +195,8 @@ impl Failure {
         let body = format!("{{\"code\":{code},\"message\":\"{message}\"}}");
         let answer = Response::builder()
             .status(status)
-            .header(CONTENT_TYPE, "application/json");
+            .header(CONTENT_TYPE, "application/json")
+            .header(CACHE_CONTROL, NO_STORE);
         answer
             .body(Full::new(Bytes::from(body)))
             .expect("a fixed answer")

@@ -5,7 +5,7 @@ use super::packet::{CLOSE, NOOP};
 use super::stream::{Input, Wire};
 use super::{Allowance, Engine, Peer, Sid, frame, trace};
 use crate::ground::net::input::Unfinished;
-use crate::ground::net::{Reactor, Serve};
+use crate::ground::net::{Reactor, Serve, tell};
 use crate::metrics::{self, Counter, Gauge};
 use crate::outbox::{Frame, Outbox};
 use std::cell::{Cell, RefCell};
@@ -271,7 +271,15 @@ impl Session {
         }
         shift_gauge(self.transport.get(), -1);
         let address = self.peer.address;
-        log::debug!("session {} of {address}: {}", self.sid, why.sentence());
+        let sentence = why.sentence();
+        log::debug!("session {} of {address}: {sentence}", self.sid);
+        if let Closed::Protocol(_) = why {
+            tell(
+                address,
+                "a bad client",
+                format_args!("{} is ended: {sentence}", self.sid),
+            );
+        }
         self.engine.handler().closed(self, why);
         drop((self.input.take(), self.unfinished.take()));
         if self.transport.get() == Transport::Websocket {

@@ -7,12 +7,14 @@
 //! - [`json`]: JSON that comes as bytes
 //! - [`names`]: what an id may be
 //! - [`embedded`]: compressed files in the binary
+//! - [`files`]: files that are for their owner alone
 //! - [`rooms`]: the names of rooms
 //! - [`random`]: random numbers of the system
 //! - `random_input`: random input for tests
 
 pub mod clock;
 pub mod embedded;
+pub mod files;
 pub mod json;
 pub mod memory;
 pub mod names;

@@ -2,7 +2,7 @@
 
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 
 /// The answer to a request.
@@ -18,12 +18,12 @@ pub fn status(code: StatusCode) -> Answer {
     text(code, words, "text/plain; charset=utf-8")
 }
 
-/// An answer of text of a fixed type.
+/// An answer of text of a fixed type, which is no cache's to keep.
 pub fn text(code: StatusCode, body: impl Into<Bytes>, content_type: &'static str) -> Answer {
     let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = code;
-    answer
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }

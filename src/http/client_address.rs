@@ -2,6 +2,7 @@
 
 use crate::config::Network;
 use hyper::header::{FORWARDED, HeaderMap, HeaderValue, ORIGIN, USER_AGENT};
+use hyper::{Request, Version};
 use std::net::{IpAddr, SocketAddr};
 
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
@@ -34,6 +35,23 @@ pub fn is_browser(headers: &HeaderMap) -> bool {
     let agent = headers.get(USER_AGENT).map(HeaderValue::as_bytes);
     FETCH.iter().any(|name| headers.contains_key(*name))
         || (headers.contains_key(ORIGIN) && agent.is_some_and(|name| name.starts_with(b"Mozilla/")))
+}
+
+/// Whether a request comes from this machine itself, not from a proxy on it: those say for whom they ask, or speak HTTP/1.0
+/// (nginx unless it is told otherwise).
+pub fn is_local<B>(peer: IpAddr, request: &Request<B>) -> bool {
+    const PROXIES: [&str; 6] = [
+        X_FORWARDED_FOR,
+        X_FORWARDED_PROTO,
+        "x-forwarded-host",
+        "x-real-ip",
+        "forwarded",
+        "via",
+    ];
+    let headers = request.headers();
+    peer.to_canonical().is_loopback()
+        && request.version() == Version::HTTP_11
+        && !PROXIES.iter().any(|name| headers.contains_key(*name))
 }
 
 /// The client's address: the peer's, or, when the peer is a trusted proxy, the last one in `X-Forwarded-For` that is not a
@@ -117,6 +135,28 @@ mod tests {
         );
         assert_eq!(address("127.0.0.1", "forged, 10.0.0.1"), "10.0.0.1");
         assert_eq!(address("127.0.0.1", ""), "127.0.0.1");
+    }
+
+    #[test]
+    fn only_who_asks_for_nobody_else_is_local() {
+        let local = |peer: &str, version, header: Option<&'static str>| {
+            let mut request = Request::new(());
+            *request.version_mut() = version;
+            let value = hyper::header::HeaderValue::from_static("x");
+            header.map(|name| request.headers_mut().insert(name, value));
+            is_local(peer.parse().expect("an address"), &request)
+        };
+        for peer in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+            assert!(local(peer, Version::HTTP_11, None), "{peer}");
+            assert!(local(peer, Version::HTTP_11, Some("user-agent")), "{peer}");
+            assert!(!local(peer, Version::HTTP_10, None), "{peer}");
+            for header in ["x-forwarded-for", "forwarded", "via", "x-real-ip"] {
+                assert!(!local(peer, Version::HTTP_11, Some(header)), "{header}");
+            }
+        }
+        for peer in ["10.0.0.1", "192.0.2.1", "2001:db8::1", "0.0.0.0"] {
+            assert!(!local(peer, Version::HTTP_11, None), "{peer}");
+        }
     }
 
     #[test]

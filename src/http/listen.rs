@@ -4,7 +4,7 @@ use super::answer::{Answer, text};
 use super::resting::{Rest, Resting};
 use super::timer::HeadTimer;
 use super::waiting::{self, Manner, Waiting};
-use crate::ground::net::{Io, Socket, Tally, Watch};
+use crate::ground::net::{Io, Socket, Tally, Watch, tell};
 use crate::ground::tasks::{Bell, Executor, Tasks, within};
 use crate::metrics;
 use futures_lite::{FutureExt as _, future};
@@ -255,9 +255,8 @@ impl Connections {
         };
         if let Err(e) = ended {
             if e.is_parse_too_large() {
-                log::info!(
-                    "a request of {peer} is refused: its head is larger than SISKIN_MAX_HEADER_BYTES or SISKIN_MAX_HEADER_LINES"
-                );
+                let why = "it is larger than SISKIN_MAX_HEADER_BYTES or SISKIN_MAX_HEADER_LINES";
+                tell(peer, "a refused head", format_args!("{why}"));
             }
             log::debug!("HTTP connection of {peer}: {e}");
             if e.is_parse() || e.is_timeout() && watch.has_heard() {

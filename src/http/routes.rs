@@ -9,6 +9,7 @@ use crate::app::House;
 #[cfg(feature = "console")]
 use crate::console;
 use crate::engine::{Engine, Failure, Peer};
+use crate::ground::net::tell;
 use crate::metrics;
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
@@ -17,6 +18,9 @@ use std::rc::Rc;
 
 /// The path of the socket, with and without a slash at its end.
 pub const SOCKET_PATH: &str = "/ws/socket.io";
+
+/// Bytes of a refused origin that are told.
+const ORIGIN_BYTES: usize = 100;
 
 /// Everything that is served on the one port.
 pub struct Site {
@@ -36,8 +40,8 @@ impl Site {
         }
         match (path, is_read(request.method())) {
             ("/health", true) => health::alive(),
-            ("/ready", true) => health::ready(self.house),
-            ("/metrics", true) => health::metrics(),
+            ("/ready", true) => health::ready(self.house, request.headers()),
+            ("/metrics", true) => health::metrics(self.house, &request, peer),
             ("/health" | "/ready" | "/metrics", false) => status(StatusCode::METHOD_NOT_ALLOWED),
             _ => self.page(&request),
         }
@@ -49,8 +53,15 @@ impl Site {
         let mut answer = match (&origin, request.method()) {
             (Origin::Refused, _) => {
                 metrics::refused("origin");
-                let from = request.headers().get(hyper::header::ORIGIN);
-                log::info!("origin {from:?} refused: add it to CORS_ALLOW_ORIGIN if it is yours");
+                let (headers, proxies) = (request.headers(), &config.trusted_proxies);
+                let page = headers.get(hyper::header::ORIGIN);
+                let page = page.map_or(&[][..], |page| page.as_bytes());
+                let page = String::from_utf8_lossy(&page[..page.len().min(ORIGIN_BYTES)]);
+                tell(
+                    client_address(peer, headers, proxies),
+                    "a refused origin",
+                    format_args!("{page:?}: add it to CORS_ALLOW_ORIGIN if it is yours"),
+                );
                 Failure::Origin.answer()
             }
             (_, &Method::OPTIONS) => origin.preflight(request.headers()),

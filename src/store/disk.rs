@@ -8,6 +8,8 @@ pub(super) use super::error::{Error, boxed, fault};
 pub(super) use super::rename::{rename, with_suffix};
 use super::schema;
 use super::table::{Change, Table};
+use crate::ground::files;
+use redb::backends::FileBackend;
 use redb::{Builder, Database, ReadOnlyTable, ReadTransaction, ReadableDatabase};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -122,11 +124,7 @@ pub(super) fn copy(source: &Snapshot, path: &Path) -> Result<(Database, PathBuf)
 }
 
 fn copy_into(source: &Snapshot, partial: &Path) -> Result<Database, Error> {
-    match fs::remove_file(partial) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(boxed(error)),
-        _ => {}
-    }
-    let database = builder().create(partial).map_err(boxed)?;
+    let database = create_empty(partial)?;
     let transaction = database.begin_write().map_err(boxed)?;
     schema::stamp(&transaction)?;
     for table in Table::ALL {
@@ -205,12 +203,18 @@ pub(super) fn open(path: &Path) -> Result<Database, OpenError> {
     Ok(database)
 }
 
+/// A new file without anything in it, for its owner alone; one that has the name goes.
+fn create_empty(path: &Path) -> Result<Database, Error> {
+    let file = files::create(path).map_err(boxed)?;
+    let file = FileBackend::new(file).map_err(boxed)?;
+    builder().create_with_backend(file).map_err(boxed)
+}
+
 /// A new file appears under its name only when it is whole.
 fn create(path: &Path) -> Result<(), Error> {
     let fresh = with_suffix(path, ".new");
-    // From a start that was cut short; nothing was ever acknowledged in it.
-    let _ = fs::remove_file(&fresh);
-    let database = builder().create(&fresh).map_err(boxed)?;
+    // One that is there is from a start that was cut short; nothing was ever acknowledged in it.
+    let database = create_empty(&fresh)?;
     let transaction = database.begin_write().map_err(boxed)?;
     schema::stamp(&transaction)?;
     transaction.commit().map_err(boxed)?;

@@ -6,6 +6,7 @@ use super::error::{OpenError, StoreError};
 use super::file::{self, File, Open};
 use super::state::{State, Status};
 use super::verify::{self, Lock};
+use crate::ground::files;
 use redb::Database;
 use std::fs::{self, DirBuilder};
 use std::io::{Error, ErrorKind};
@@ -45,6 +46,8 @@ pub(super) fn open(folder: &Path) -> Result<(File, State), OpenError> {
 /// changed under us (bit rot, an editor) is told apart here, not by a panic later.
 fn open_file(path: &Path) -> Result<Database, OpenError> {
     if path.try_exists().map_err(|e| OpenError::disk(path, &e))? {
+        // Older versions left that to the umask. Where it can't be done nothing can be written either, which is told.
+        let _ = files::close_to_others(path);
         let (_, whole) = verify::open_for_check(path, Lock::Shared)?;
         disk::mend_end(path, whole).map_err(|e| OpenError::disk(path, &e))?;
     }
@@ -77,7 +80,14 @@ fn make_folder(folder: &Path) -> Result<(), OpenError> {
     made.map_err(|e| match e.kind() {
         ErrorKind::AlreadyExists => OpenError::disk(folder, &Error::other("it is not a folder")),
         _ => OpenError::disk(folder, &e),
-    })
+    })?;
+    if let Some(mode) = files::open_to_others(folder) {
+        let folder = folder.display();
+        log::warn!(
+            "store: every user of this machine has access to the folder {folder} (mode {mode:o}): chmod 700 {folder}"
+        );
+    }
+    Ok(())
 }
 
 fn whole(

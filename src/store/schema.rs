@@ -8,6 +8,7 @@ use super::error::OpenError;
 use super::error::{Error, boxed};
 use super::rename::{rename, with_suffix};
 use super::table::Table;
+use crate::ground::files;
 use redb::{Database, ReadableDatabase, TableDefinition, WriteTransaction};
 use std::path::Path;
 
@@ -97,7 +98,8 @@ fn advance(database: &Database, step: Migration, to: u64) -> Result<(), Error> {
 fn keep_copy(path: &Path, version: u64) -> std::io::Result<()> {
     let copy = with_suffix(path, &format!(".schema-{version}"));
     let partial = with_suffix(&copy, ".partial");
-    std::fs::copy(path, &partial)?;
-    std::fs::File::open(&partial)?.sync_all()?;
+    let mut file = files::create(&partial)?;
+    std::io::copy(&mut std::fs::File::open(path)?, &mut file)?;
+    file.sync_all()?;
     rename(&partial, &copy)
 }

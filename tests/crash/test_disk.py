@@ -83,8 +83,8 @@ def prepare(siskin):
 
 def ready(siskin):
     """The status of /ready, and its reasons."""
-    answer = requests.get(siskin.url + "/ready", timeout=10)
-    return answer.status_code, " ".join(answer.json()["reasons"])
+    well, reasons = siskin.ready()
+    return 200 if well else 503, " ".join(reasons)
 
 
 def problem(answer, status):

@@ -73,6 +73,7 @@ def test_it_installs_and_removes(release, tmp_path, tools):
     }
 
     secret, settings = key.read_text(), root / "etc/siskin/siskin.env"
+    assert settings.stat().st_mode & 0o777 == 0o640
     settings.write_text("SISKIN_LOG=debug\n")
     assert run().returncode == 0, "an upgrade"
     assert (key.read_text(), settings.read_text()) == (secret, "SISKIN_LOG=debug\n")

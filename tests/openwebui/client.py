@@ -2,7 +2,6 @@
 
 import asyncio
 
-import requests
 import socketio
 
 PATIENCE = 15
@@ -42,5 +41,4 @@ class Client:
 
 
 def ready(siskin):
-    answer = requests.get(f"{siskin.url}/ready", timeout=10)
-    return answer.status_code == 200, answer.json()["reasons"]
+    return siskin.ready()

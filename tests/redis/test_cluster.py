@@ -6,7 +6,6 @@ import signal
 import time
 
 import pytest
-import requests
 from load import back, load
 from parts import Api, Client, PythonServer, clients, settings, until, writer
 from shared import Reference, eventually
@@ -49,10 +48,6 @@ def reference(cluster):
 def at(node):
     """What an instance is told that knows this node."""
     return {"redis_url": node.url, "WEBSOCKET_REDIS_CLUSTER": "true"}
-
-
-def ready(siskin):
-    return requests.get(f"{siskin.url}/ready", timeout=10).json()
 
 
 def redirects(siskin, kind):
@@ -108,7 +103,7 @@ def test_instances_are_one_server(start_siskin, cluster, reference):
         a, b = start_siskin(**settings(**at(master))), start_siskin(**settings(**at(replica)))
         other = cluster.nodes[1].url
         async with Api(a) as at_a, Api(b) as at_b, PythonServer(other, True) as p, writer(cluster.nodes[4].url, True) as w:
-            await until(lambda: ready(a)["ready"] and ready(b)["ready"], what="readiness")
+            await until(lambda: a.ready()[0] and b.ready()[0], what="readiness")
             async with clients((a, "ann"), (b, "bob"), (p, "cleo")) as everybody:
                 ann, bob, cleo = everybody
                 await at_a.enter("room", "ann")
@@ -145,7 +140,7 @@ def test_instances_are_one_server(start_siskin, cluster, reference):
 
 def test_documents_are_everybodys(start_siskin, cluster, reference):
     a, b = (start_siskin(**settings(**at(node))) for node in cluster.nodes[:2])
-    wait_for(lambda: ready(a)["ready"] and ready(b)["ready"], what="readiness")
+    wait_for(lambda: a.ready()[0] and b.ready()[0], what="readiness")
     ann, bob = Editor(a, "ann", "board"), Editor(b, "bob", "board")
     ann.open()
     bob.open()
@@ -220,7 +215,7 @@ def test_a_replica_takes_over_under_load(start_siskin, cluster, reference):
             lost.stop()
             away = f"127.0.0.1:{lost.port} is away"
             for api in here.apis:
-                await until(lambda api=api: away in str(ready(api.instance)["reasons"]), what=f"{away} in /ready")
+                await until(lambda api=api: away in str(api.instance.ready()), what=f"{away} in /ready")
             # Somebody goes and somebody comes meanwhile.
             await here.sockets.pop().close()
             new = await Client(here.sockets[0].server, "new").connect()
@@ -269,7 +264,7 @@ def test_all_of_it_goes_and_comes(start_siskin, cluster, reference):
     new = start_siskin(**settings(**at(master)))
     for siskin in (old, new):
         reason = f"Redis Cluster at 127.0.0.1:{(replica if siskin is old else master).port} is away"
-        wait_for(lambda siskin=siskin, reason=reason: reason in str(ready(siskin)["reasons"]), what=f"{reason} in /ready")
+        wait_for(lambda siskin=siskin, reason=reason: reason in str(siskin.ready()), what=f"{reason} in /ready")
     bob = WebSocket(new)
     here.add(bob.join("bob"))
     new.api("POST", "/emit", {"user_id": "bob", "event": "local", "data": 1})
@@ -279,7 +274,7 @@ def test_all_of_it_goes_and_comes(start_siskin, cluster, reference):
         if node is not replica:
             node.start()
     for siskin in (old, new):
-        wait_for(lambda siskin=siskin: ready(siskin)["ready"], 60, "readiness")
+        wait_for(lambda siskin=siskin: siskin.ready()[0], 60, "readiness")
     eventually(lambda: set(reference.pool("session_pool")), here, 30)
     old.api("POST", "/emit", {"user_id": "bob", "event": "across", "data": 1})
     assert bob.recv_event() == ["across", 1]
@@ -287,4 +282,4 @@ def test_all_of_it_goes_and_comes(start_siskin, cluster, reference):
 
 def test_what_is_no_cluster_is_told(start_siskin, redis_server):
     siskin = start_siskin(**settings(**at(redis_server)))
-    wait_for(lambda: "cluster support disabled" in str(ready(siskin)["reasons"]), what="the reason in /ready")
+    wait_for(lambda: "cluster support disabled" in str(siskin.ready()), what="the reason in /ready")

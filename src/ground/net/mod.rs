@@ -9,6 +9,7 @@
 //! - [`body`]: a request's body within that budget
 //! - [`dial`](dial()): a connection to a host
 //! - [`tally`]: how many of something each address has
+//! - [`tell`](tell()): lines of the log that anybody can cause
 
 mod bell;
 mod body;
@@ -22,6 +23,7 @@ mod random_tests;
 mod reactor;
 mod socket;
 mod tally;
+pub mod tell;
 mod turns;
 
 pub use body::{BodyFault, read_body};
@@ -30,3 +32,4 @@ pub use io::{Io, Watch};
 pub use reactor::{Hold, Reactor, Serve};
 pub use socket::Socket;
 pub use tally::Tally;
+pub use tell::tell;

@@ -9,7 +9,7 @@
 mod large;
 mod notice;
 
-use crate::socket::{Args, MAX_ATTACHMENTS, Target, To};
+use crate::socket::{Args, MAX_ATTACHMENTS, Target, To, is_reserved};
 use data_encoding::BASE64;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -212,6 +212,10 @@ fn emit<'a>(
         Some(data) => arguments(data),
     };
     let event = fields.event.and_then(string).ok_or(BadMessage("event"))?;
+    // It would mean something to the client's library.
+    if is_reserved(&event) {
+        return Err(BadMessage("reserved event name"));
+    }
     Ok(PeerMessage::Emit(Emit {
         event,
         args,

@@ -29,6 +29,15 @@ fn a_message_of_python_is_read() {
 }
 
 #[test]
+fn events_with_names_that_socket_io_keeps_for_itself_are_skipped() {
+    for name in ["connect", "connect_error", "disconnect", "newListener"] {
+        let message = format!(r#"{{"method":"emit","event":"{name}","room":"r","host_id":"h"}}"#);
+        let skipped = decode(message.as_bytes(), "me");
+        assert_eq!(skipped, Err(BadMessage("reserved event name")), "{name}");
+    }
+}
+
+#[test]
 fn rooms_and_data_come_in_all_shapes() {
     let with = |data: &str, room: &str, skip: &str| {
         format!(

@@ -1,0 +1,135 @@
+"""What strangers are told, what they can write into the log, and what other users of the machine can read."""
+
+import os
+import pathlib
+import subprocess
+
+import pytest
+import requests
+
+from siskin import BINARY, token, wait_for
+from wire import PATH, Raw, WebSocket
+
+KEY = "Authorization"
+
+
+def ask(siskin, path, **headers):
+    return requests.get(siskin.url + path, headers={name.replace("_", "-"): value for name, value in headers.items()}, timeout=10)
+
+
+def test_ready_says_to_a_stranger_which_part_is_not_and_to_who_has_the_key_why(start_siskin, redis_server):
+    redis_server.stop()
+    siskin = start_siskin(WEBSOCKET_MANAGER="redis", WEBSOCKET_REDIS_URL=redis_server.url)
+    where = f"127.0.0.1:{redis_server.port}"
+    for headers in ({}, {KEY: "Bearer no-key-of-this-siskin"}):
+        answer = ask(siskin, "/ready", **headers)
+        [reason] = answer.json()["reasons"]
+        assert answer.status_code == 503 and reason.startswith("Redis is not as it should be") and where not in reason
+    ready, [reason] = siskin.ready()
+    assert not ready and where in reason
+
+
+def test_metrics_are_for_who_has_the_key_and_for_the_machine_itself(siskin, start_siskin):
+    assert ask(siskin, "/metrics").text.startswith("# HELP")
+    for header in ("X-Forwarded-For", "Forwarded", "Via", "X-Real-IP"):
+        refused = ask(siskin, "/metrics", **{header: "127.0.0.1"})
+        assert refused.status_code == 401 and "siskin_" not in refused.text, header
+        assert refused.headers["www-authenticate"].startswith("Bearer")
+        assert ask(siskin, "/metrics", **{header: "127.0.0.1", KEY: f"Bearer {siskin.api_key}"}).ok
+    old = Raw(siskin)
+    old.send(b"GET /metrics HTTP/1.0\r\n\r\n")
+    assert old.head()[0] == 401
+    for settings, status in [({"SISKIN_METRICS": "open"}, 200), ({"SISKIN_API_KEY": ""}, 403)]:
+        assert ask(start_siskin(**settings), "/metrics", Via="1.1 x").status_code == status
+
+
+def test_what_carries_state_is_no_caches_to_keep(siskin):
+    polled = ask(siskin, PATH + "polling")
+    sid = polled.json()["sid"] if polled.text.startswith("{") else polled.text.split('"')[3]
+    url = f"{PATH}polling&sid={sid}"
+    posted = requests.post(siskin.url + url, data="40", timeout=10)
+    refused = ask(siskin, PATH + "carrier-pigeon")
+    answers = [polled, posted, ask(siskin, url), refused, *(ask(siskin, path) for path in ("/health", "/ready", "/metrics", "/api/v1/status"))]
+    for answer in answers:
+        assert answer.headers["cache-control"] == "no-store", answer.url
+
+
+def test_a_refusal_costs_the_log_one_line_however_often_it_comes(start_siskin):
+    siskin = start_siskin(CORS_ALLOW_ORIGIN="https://ours.example")
+    long = "https://" + "a" * 9000
+    for n in range(30):
+        assert ask(siskin, PATH + "polling", Origin=f"{long}{n}").status_code == 400
+        bad = WebSocket(siskin)
+        bad.connect()
+        bad.send(bad.frame(0xC1, b"x"))
+        assert bad.close_code() == 1002
+        forged = WebSocket(siskin)
+        forged.connect()
+        forged.event("user-join", {"auth": {"token": token("mallory", secret="another-secret-of-somebody")}})
+        old = Raw(siskin)
+        old.send(f"GET {PATH}websocket HTTP/1.0\r\nHost: x\r\n\r\n".encode())
+        assert old.head()[0] == 400
+        forged.close()
+    # Another address is another matter.
+    assert ask(siskin, PATH + "polling", Origin="https://b.example", X_Forwarded_For="192.0.2.7").status_code == 400
+    wait_for(lambda: "192.0.2.7" in siskin.log(), what="a line")
+    wait_for(lambda: siskin.metric('siskin_refused_total{reason="token"}') == 30, what="as many refused tokens")
+    for matter in ("a refused origin", "a refused token", "a bad client", "a refused websocket"):
+        lines = [line for line in siskin.lines if f"{matter} of 127.0.0.1: " in line or f"{matter} over HTTP/1.0 of 127.0.0.1: " in line]
+        assert len(lines) == 1 and len(lines[0]) < 400, (matter, lines)
+
+
+def mode(path):
+    return oct(path.stat().st_mode & 0o777)
+
+
+def test_what_is_stored_is_for_its_owner_alone(start_siskin, tmp_path):
+    """With the umask of most systems."""
+    data, before = tmp_path / "data", os.umask(0o022)
+    try:
+        siskin = start_siskin(data_dir=data)
+        siskin.api("PUT", "/users/ann", {"name": "Ann"})
+        backup, victim = tmp_path / "backup", tmp_path / "victim"
+        victim.write_text("untouched")
+        (tmp_path / "backup.part").symlink_to(victim)
+        done = subprocess.run([BINARY, "backup", str(backup)], env=siskin.environment, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done
+        siskin.restart()
+    finally:
+        os.umask(before)
+    assert victim.read_text() == "untouched" and not (tmp_path / "backup.part").is_symlink()
+    assert mode(data) == "0o700"
+    assert {mode(path) for path in [backup, *data.iterdir()]} == {"0o600"}
+    assert "every user of this machine" not in siskin.log()
+
+
+@pytest.mark.parametrize("bits, told", [(0o755, True), (0o701, True), (0o750, False)])
+def test_a_folder_that_others_can_read_is_said_at_the_start(start_siskin, tmp_path, bits, told):
+    tmp_path.chmod(bits)
+    siskin = start_siskin(data_dir=tmp_path)
+    siskin.stop()
+    assert (f"every user of this machine has access to the folder {tmp_path}" in siskin.log()) == told
+    # What an older version made so.
+    store = pathlib.Path(tmp_path, "siskin.redb")
+    store.chmod(0o644)
+    siskin.start()
+    assert mode(store) == "0o640"
+
+
+@pytest.mark.parametrize("name", ["WEBUI_SECRET_KEY", "SISKIN_API_KEY"])
+def test_a_secret_that_can_be_guessed_starts_nothing_but_a_trial(start_siskin, name):
+    env = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "WEBUI_SECRET_KEY": "0123456789abcdef", "SISKIN_LISTEN": "127.0.0.1:0", name: "15-bytes-of-key"}
+    done = subprocess.run([BINARY, "serve"], env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and name in done.stderr and "SISKIN_ALLOW_WEAK_SECRETS" in done.stderr and "15-bytes" not in done.stderr
+    siskin = start_siskin(**{name: "15-bytes-of-key", "SISKIN_ALLOW_WEAK_SECRETS": "true"})
+    siskin.stop()
+    assert f"{name}: it has fewer than 16 bytes" in siskin.log()
+
+
+def test_ids_in_tokens_are_ids(siskin):
+    for id, fine in [("x" * 256, True), ("x" * 257, False), ("a\nb", False), ("\x00", False), ("a\x85", False)]:
+        ws = WebSocket(siskin)
+        ws.connect()
+        ws.event("user-join", {"auth": {"token": token(id, name="X")}}, ack=1)
+        ws.text("2")
+        assert ws.close_code() == 1002 if not fine else ws.recv_text().startswith("431"), id
