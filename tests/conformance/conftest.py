@@ -1,5 +1,6 @@
 """The conformance server, and the smallest clients that speak to it byte by byte."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ import websocket
 from siskin import ROOT, RUNNER, free_port, wait_for
 
 SERVER = os.environ.get("CONFORMANCE_BIN", str(ROOT / "target/debug/examples/conformance"))
+
 
 class Server:
     """Paths of one kind: `/engine.io/` is a bare echo, `/socket.io/` the whole protocol."""
@@ -41,10 +43,11 @@ class Server:
         return socket
 
 
-@pytest.fixture(scope="session")
-def port():
+@contextlib.contextmanager
+def running(*arguments):
+    """The port of a server of its own."""
     chosen = free_port()
-    process = subprocess.Popen([*RUNNER, SERVER, str(chosen)], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([*RUNNER, SERVER, str(chosen), *arguments], stdout=subprocess.DEVNULL)
     try:
         wait_for(lambda: _answers(chosen), what="conformance server")
         yield chosen
@@ -59,6 +62,19 @@ def _answers(port):
         return requests.get(f"http://127.0.0.1:{port}/", timeout=1).status_code == 404
     except requests.ConnectionError:
         return False
+
+
+@pytest.fixture(scope="session")
+def port():
+    with running() as port:
+        yield port
+
+
+@pytest.fixture(scope="session")
+def patient():
+    """A bare echo that waits 1.5 s for a pong: for whoever shall live, on a busy machine, too."""
+    with running("1500") as port:
+        yield Server(port, "/engine.io/")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import websocket
 
 from siskin import wait_for
 
-INTERVAL, TIMEOUT = 0.3, 0.2
+INTERVAL, TIMEOUT, PATIENT = 0.3, 0.2, 1.5
 
 
 def recv_message(socket):
@@ -191,6 +191,40 @@ def test_an_invalid_frame_ends_the_websocket(engine, frame):
 # Heartbeat
 
 
+def test_heartbeats_keep_a_poll_alive(patient):
+    session = patient.open_polling()
+    for _ in range(3):
+        assert patient.get(session).text == "2"
+        assert patient.post(session, "3").text == "ok"
+
+
+def test_a_polling_client_without_pong_is_dropped(engine):
+    silent, session = engine.open_polling(), engine.open_polling()
+    assert engine.get(session).text == "2"
+    ended = wait_for(lambda: (answer := engine.get(session)).status_code == 400 and answer.json(), what="end of the session")
+    assert ended["code"] == 1
+    # And the one before it, which does not even poll.
+    assert engine.get(silent).json()["code"] == 1
+
+
+def test_polls_alone_keep_nobody_alive(engine):
+    session = engine.open_polling()
+    began = time.monotonic()
+    while (answer := engine.get(session)).status_code == 200 and time.monotonic() - began < 5:
+        pass
+    assert answer.status_code == 400
+    assert INTERVAL + TIMEOUT - 0.1 < time.monotonic() - began < 2
+
+
+def test_what_a_client_sends_is_a_sign_of_life(patient):
+    session = patient.open_polling()
+    end = time.monotonic() + 1.5 * (INTERVAL + PATIENT)
+    while time.monotonic() < end:
+        assert patient.post(session, "4x").text == "ok"
+        assert patient.get(session).status_code == 200
+        time.sleep(PATIENT / 8)
+
+
 def test_heartbeats_keep_a_poll_alive(engine):
     session = engine.open_polling()
     for _ in range(3):
@@ -225,8 +259,8 @@ def test_what_a_client_sends_is_a_sign_of_life(engine):
         time.sleep(TIMEOUT / 4)
 
 
-def test_heartbeats_keep_a_websocket_alive(engine):
-    socket = engine.open_websocket()
+def test_heartbeats_keep_a_websocket_alive(patient):
+    socket = patient.open_websocket()
     began = time.monotonic()
     for beat in range(3):
         assert socket.recv() == "2"
@@ -313,18 +347,18 @@ def polls_answered(engine, session, seconds):
     return count
 
 
-def test_a_poll_waits_while_a_websocket_says_nothing(engine):
-    session = engine.open_polling()
-    silent = engine.websocket(session.replace("&transport=polling", ""))
+def test_a_poll_waits_while_a_websocket_says_nothing(patient):
+    session = patient.open_polling()
+    silent = patient.websocket(session.replace("&transport=polling", ""))
     # Nothing comes but the heartbeat.
-    assert polls_answered(engine, session, 1) <= 5
+    assert polls_answered(patient, session, 1) <= 5
     silent.send("2probe")
     assert silent.recv() == "3probe"
 
 
-def test_polls_are_not_answered_in_a_storm_while_a_websocket_takes_over(engine):
-    session, socket = upgrade(engine)
-    assert polls_answered(engine, session, 1) <= 15
+def test_polls_are_not_answered_in_a_storm_while_a_websocket_takes_over(patient):
+    session, socket = upgrade(patient)
+    assert polls_answered(patient, session, 1) <= 15
     socket.send("5")
     socket.send("4up")
     assert recv_message(socket) == "4up"
