@@ -62,6 +62,8 @@ pub fn block_on<T: 'static, F: Future<Output = T> + 'static>(
                     break;
                 }
             }
+            #[cfg(test)]
+            tests::fail_with_a_task();
             if let Poll::Ready(end) = Pin::new(&mut main).poll(&mut cx) {
                 return end;
             }
@@ -192,6 +194,8 @@ impl Future for Placed {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let name = self.place.name();
         Reactor::with(|reactor| reactor.turns().is_task(name));
+        #[cfg(test)]
+        let _watched = tests::Watched;
         self.work.as_mut().poll(cx)
     }
 }

@@ -4,6 +4,35 @@ use super::*;
 use std::cell::Cell;
 use std::time::Duration;
 
+thread_local! {
+    static PANICKED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Notes a panic while a task runs: the executor keeps it for whoever waits for the task, and nobody does. (A release aborts.)
+pub(super) struct Watched;
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            PANICKED.set(true);
+        }
+    }
+}
+
+/// Panics where a task has panicked, so that the test fails and does not wait for it.
+pub(super) fn fail_with_a_task() {
+    assert!(!PANICKED.replace(false), "a task panicked");
+}
+
+#[test]
+#[should_panic(expected = "a task panicked")]
+fn a_test_fails_with_its_task() {
+    with_tasks(|tasks| async move {
+        tasks.spawn("panics", async { panic!("as it shall") });
+        std::future::pending::<()>().await;
+    });
+}
+
 fn with_tasks<T: 'static, F: Future<Output = T> + 'static>(
     work: impl FnOnce(Tasks) -> F + 'static,
 ) -> T {
