@@ -30,7 +30,8 @@ pub struct Bounds {
 /// Senders whose last news are kept for a reader who is behind.
 const LATE: usize = 64;
 
-/// Encoded bytes, immutable and shared: one or more whole websocket frames of a server (RFC 6455, 5.2).
+/// Encoded bytes, immutable and shared: one or more whole websocket frames of a server (RFC 6455, 5.2). A message may be two
+/// of these, of which the first is shared: nothing comes between them.
 pub type Frame = Rc<Vec<u8>>;
 
 /// How many frames one write joins at most.
@@ -238,7 +239,8 @@ impl Outbox {
         self.taken = Some(now);
     }
 
-    /// Takes whole frames for a poller, at least one, else not over `limit` bytes and `most` of what `packets` counts.
+    /// Takes whole frames for a poller, at least one, else not over `limit` bytes and `most` of what `packets` counts: none in
+    /// what ends a message, which comes with its beginning.
     pub fn take(
         &mut self,
         limit: usize,
@@ -250,7 +252,8 @@ impl Outbox {
         let (mut bytes, mut count) = (0, 0);
         while let Some(frame) = &self.first {
             let more = packets(frame);
-            if (bytes + frame.len() > limit || count + more > most) && !taken.is_empty() {
+            let over = bytes + frame.len() > limit || count + more > most;
+            if over && more > 0 && !taken.is_empty() {
                 break;
             }
             bytes += frame.len();

@@ -55,9 +55,9 @@ def ask(port):
     print(json.dumps(took))
 
 
-def polling(siskin, user=None):
+def polling(siskin, user=None, raw=None):
     """A session over polling, signed in as a user, with the connection for its requests."""
-    raw = Raw(siskin, timeout=60)
+    raw = raw or Raw(siskin, timeout=60)
     raw.send(f"GET {PATH}polling HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     sid = json.loads(raw.answer()[1][1:])["sid"]
     if user:

@@ -11,6 +11,8 @@ pub(super) struct Beat {
     pub waiting: Cell<bool>,
     /// The client has sent something since the last ping. A poll is none: an HTTP client polls on whoever is behind it.
     pub heard: Cell<bool>,
+    /// Pongs that may be late: a poll's large answer comes before the ping, and takes its time.
+    pub late: Cell<u8>,
     /// Pings sent, up to 255.
     pub pings: Cell<u8>,
 }

@@ -6,6 +6,9 @@ use futures_lite::future::yield_now;
 
 const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;
+/// A text message that another frame ends (RFC 6455, 5.4), and that other frame.
+const BEGINS: u8 = 0x01;
+const ENDS: u8 = 0x80;
 const CLOSE: u8 = 0x88;
 const PONG: u8 = 0x8A;
 
@@ -30,9 +33,28 @@ pub fn packet(parts: &[&str], attachments: &[Vec<u8>]) -> Frame {
 
 /// A text packet, joined from `parts`, made beside our thread.
 pub fn text(parts: &[&str]) -> Vec<u8> {
+    joined(TEXT, parts)
+}
+
+/// The beginning of a text packet: several may have it in common. What ends it follows at once.
+pub fn beginning(parts: &[&str]) -> Vec<u8> {
+    joined(BEGINS, parts)
+}
+
+/// The end of a text packet.
+pub fn ending(parts: &[&str]) -> Vec<u8> {
+    joined(ENDS, parts)
+}
+
+/// Whether this frame ends what the one before it began.
+pub fn is_ending(frame: &[u8]) -> bool {
+    frame.first() == Some(&ENDS)
+}
+
+fn joined(kind: u8, parts: &[&str]) -> Vec<u8> {
     let length = parts.iter().map(|part| part.len()).sum();
     let mut bytes = Vec::with_capacity(length + 10);
-    header(&mut bytes, TEXT, length);
+    header(&mut bytes, kind, length);
     for part in parts {
         bytes.extend_from_slice(part.as_bytes());
     }
@@ -73,17 +95,17 @@ pub async fn to_payload(frames: &[Frame]) -> Vec<u8> {
         let mut rest = &frame[..];
         while let Some((kind, body, after)) = split(rest) {
             rest = after;
-            if kind != TEXT && kind != BINARY {
+            if !matches!(kind, TEXT | BINARY | BEGINS | ENDS) {
                 continue;
             }
-            if !payload.is_empty() {
+            if !payload.is_empty() && kind != ENDS {
                 payload.push(SEPARATOR);
             }
             if kind == BINARY {
                 payload.push(b'b');
             }
             for piece in body.chunks(PIECE) {
-                if kind == TEXT {
+                if kind != BINARY {
                     payload.extend_from_slice(piece);
                 } else {
                     payload.extend_from_slice(BASE64.encode(piece).as_bytes());
@@ -112,29 +134,29 @@ pub fn has_packets(frame: &[u8]) -> bool {
     found
 }
 
-/// How many packets a frame holds.
+/// How many packets a frame holds: none if it ends one.
 pub fn packets(frame: &[u8]) -> u64 {
     let mut rest = frame;
     let mut count = 0;
-    while let Some((_, _, after)) = split(rest) {
+    while let Some((kind, _, after)) = split(rest) {
         rest = after;
-        count += 1;
+        count += u64::from(kind != ENDS);
     }
     count
 }
 
-/// The texts (`true`) and binary messages of a frame.
+/// The texts (`true`), of which it may be the beginning, and binary messages of a frame.
 pub fn each(frame: &[u8], mut one: impl FnMut(bool, &[u8])) {
     let mut rest = frame;
     while let Some((kind, body, after)) = split(rest) {
         rest = after;
-        if kind == TEXT || kind == BINARY {
-            one(kind == TEXT, body);
+        if matches!(kind, TEXT | BINARY | BEGINS) {
+            one(kind != BINARY, body);
         }
     }
 }
 
-/// Unmasked header of a final frame (RFC 6455, 5.2).
+/// Unmasked header of a frame (RFC 6455, 5.2).
 fn header(bytes: &mut Vec<u8>, kind: u8, length: usize) {
     bytes.push(kind);
     match length {
@@ -204,6 +226,22 @@ mod tests {
                 format!("4{text}\x1eb{}", BASE64.encode(&bytes)).as_bytes()
             );
         }
+    }
+
+    #[test]
+    fn a_packet_in_two_frames_is_one_packet() {
+        let begins = Frame::from(beginning(&["42[", "1"]));
+        let ends = Frame::from(ending(&[",2]"]));
+        assert_eq!(
+            (&begins[..], &ends[..]),
+            (&b"\x01\x0442[1"[..], &b"\x80\x03,2]"[..])
+        );
+        assert!(is_ending(&ends) && !is_ending(&begins));
+        assert_eq!((packets(&begins), packets(&ends)), (1, 0));
+        let pong = pong(b"x");
+        let other = packet(&["6"], &[]);
+        let frames = [other.clone(), begins, pong, ends, other];
+        assert_eq!(payload(&frames), b"6\x1e42[1,2]\x1e6");
     }
 
     #[test]

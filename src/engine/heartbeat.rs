@@ -131,9 +131,10 @@ impl Heartbeats {
         let settings = &engine.settings;
         if session.ended().is_some() {
             engine.forget(session);
-        } else if beat.waiting.get() && !beat.heard.replace(false) {
+        } else if beat.waiting.get() && !beat.heard.replace(false) && beat.late.get() == 0 {
             session.close(Closed::PingTimeout);
         } else if beat.waiting.get() {
+            beat.late.set(beat.late.get().saturating_sub(1));
             self.schedule(session, settings.ping_timeout);
         } else if beat.pings.get() >= self.patience && !engine.handler().in_use(session) {
             session.close(Closed::ByServer);

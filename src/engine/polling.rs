@@ -29,6 +29,9 @@ const PACKETS: usize = 10_000;
 /// Between two polls that are answered while a websocket takes over, however fast they come.
 const WHILE_UPGRADING: Duration = Duration::from_millis(100);
 
+/// Bytes a second that a poll's answer is taken with, at least: half of what 1 Mbit/s are.
+const SLOWEST: usize = 64 << 10;
+
 /// Answers a poll: waits until there is something to say.
 pub(super) async fn get(engine: &Rc<Engine>, session: &Rc<Session>) -> Result<Bytes, Failure> {
     let Some(_waiting) = Turn::take(session, |session| &session.polling) else {
@@ -49,7 +52,19 @@ pub(super) async fn get(engine: &Rc<Engine>, session: &Rc<Session>) -> Result<By
         engine.forget(session);
     }
     metrics::add(Counter::BytesOut, payload.len() as u64);
+    session.takes_time(payload.len());
     Ok(payload.into())
+}
+
+impl Session {
+    /// An answer of so many bytes is on its way: until the next poll the client knows of no ping, and then it has the time
+    /// that it always has.
+    fn takes_time(&self, bytes: usize) {
+        let timeout = self.engine.settings.ping_timeout.as_millis().max(1);
+        let time = (bytes / SLOWEST * 1000) as u128;
+        let late = (time / timeout).try_into().unwrap_or(u8::MAX);
+        self.beat.late.set(late.max(self.beat.late.get().min(1)));
+    }
 }
 
 /// Takes a payload from a client; its packets are handled in order before it is answered.
@@ -72,7 +87,7 @@ pub(super) async fn post(
     let _handling = Turn::take(session, |session| &session.handling);
     session.hold_input(body.capacity());
     metrics::add(Counter::BytesIn, body.len() as u64);
-    session.beat.heard.set(true);
+    session.was_read();
     let Some(mut pieces) = read_pieces(body).await else {
         session.breach("payload");
         return Err(Failure::BadRequest);

@@ -106,6 +106,8 @@ pub struct Session {
     pub(super) unfinished: Cell<Option<Unfinished>>,
     pub(super) gathered: Cell<u32>,
     pub(super) signed_in: Cell<bool>,
+    /// How often something was read.
+    pub(super) reads: Cell<u32>,
     /// A post's packets are being handled.
     pub(super) handling: Cell<bool>,
     /// The poll that waits for something to happen here.
@@ -150,6 +152,7 @@ impl Session {
             unfinished: Cell::default(),
             gathered: Cell::default(),
             signed_in: Cell::default(),
+            reads: Cell::default(),
             handling: Cell::default(),
             waker: Cell::default(),
             dirty: Cell::default(),
@@ -200,6 +203,17 @@ impl Session {
         self.outbox.borrow().holds(frame)
     }
 
+    /// How often something was read of its client: what comes with the same count had come by then.
+    pub fn reads(&self) -> u32 {
+        self.reads.get()
+    }
+
+    /// Something was read of its client.
+    pub(super) fn was_read(&self) {
+        self.beat.heard.set(true);
+        self.reads.set(self.reads.get().wrapping_add(1));
+    }
+
     /// Bytes that wait in its outbox.
     pub fn waiting_bytes(&self) -> usize {
         self.outbox.borrow().bytes()
@@ -223,7 +237,7 @@ impl Session {
             return false;
         }
         trace::sent(&self.sid, frame);
-        metrics::add(Counter::PacketsOut, 1);
+        metrics::add(Counter::PacketsOut, u64::from(!frame::is_ending(frame)));
         self.mark_dirty();
         if early && self.transport.get() == Transport::Websocket {
             self.write_early();

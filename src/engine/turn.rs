@@ -85,7 +85,7 @@ impl Input {
 
     fn received(&mut self, session: &Rc<Session>, bytes: &mut [u8]) -> Stop {
         metrics::add(Counter::BytesIn, bytes.len() as u64);
-        session.beat.heard.set(true);
+        session.was_read();
         if !self.bytes.is_empty() {
             grow(&mut self.bytes, bytes.len());
             self.bytes.extend_from_slice(bytes);

@@ -53,6 +53,16 @@ pub fn plain_event(name: &str, [head, middle, tail]: [&str; 3]) -> Vec<u8> {
     frame::text(&["42[\"", name, "\",", head, middle, tail, "]"])
 }
 
+/// The same in two parts, which are one message: what several get of it, and the rest of the argument.
+pub fn event_begins(name: &str, argument: [&str; 2]) -> Vec<u8> {
+    frame::beginning(&["42[\"", name, "\",", argument[0], argument[1]])
+}
+
+/// The second part.
+pub fn event_ends(argument: &str) -> Vec<u8> {
+    frame::ending(&[argument, "]"])
+}
+
 /// ACK, or BINARY_ACK when there are attachments.
 pub fn ack(nsp: &str, id: u64, args: &Args<'_>) -> Frame {
     message(

@@ -305,6 +305,11 @@ impl Hub {
             .is_some_and(|socket| socket.session.holds(frame))
     }
 
+    /// How often something was read of a socket's client: what is handled with the same count had come by now.
+    pub fn reads(&self, sid: Sid) -> Option<u32> {
+        self.state.borrow().socket(sid).map(|s| s.session.reads())
+    }
+
     /// Bytes that wait in all outboxes, and the number of sockets with a waiting one.
     pub fn waiting(&self) -> (usize, usize) {
         let state = self.state.borrow();

@@ -21,7 +21,7 @@ mod types;
 pub use crate::engine::{BySid, Peer, Sid};
 pub use crate::outbox::Frame;
 pub use args::Args;
-pub use encode::plain_event;
+pub use encode::{event_begins, event_ends, plain_event};
 pub use hub::Hub;
 pub use object::Object;
 pub use packet::{Kind, MAX_ATTACHMENTS, MAX_DEPTH, Packet, is_reserved};

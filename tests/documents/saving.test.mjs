@@ -110,6 +110,29 @@ test("leaving and disconnecting right after the last change lose nothing", async
   }
 });
 
+test("a crash in the middle of hours of typing costs seconds of it, though its editors never come back", { timeout: 60_000 }, async () => {
+  const other = await startSiskin();
+  const typists = [];
+  for (const id of ["updates", "contents"]) {
+    await makeNote(other, id);
+    typists.push(await editor("ann", id, { instance: other }));
+  }
+  const [updates, contents] = typists;
+  contents.dataEvery = 1;
+  // No pause in which the note would be saved, or what nothing saves.
+  for (const end = Date.now() + 8000; Date.now() < end; await sleep(50)) for (const { text } of typists) text.insert(text.length, "x");
+  await Promise.all(typists.map((typist) => typist.settled()));
+  assert.equal(await savedText(other, "contents"), undefined);
+  await other.kill();
+  for (const typist of typists) typist.close();
+  await other.start();
+  for (const id of ["updates", "contents"]) {
+    const late = await editor("ann", id, { instance: other });
+    assert.ok(late.text.length > 10, `${id}: ${late.text.length}`);
+  }
+  await other.close();
+});
+
 test("SIGTERM saves what waits", async () => {
   const other = await startSiskin();
   const ids = ["a", "b", "c"];

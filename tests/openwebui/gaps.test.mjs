@@ -1,5 +1,6 @@
 // Real pages that are cut off, and what they wrote meanwhile: nothing of it stays invisible, whoever comes back first, at whichever instance,
-// and with an update lost on its way. On two instances, once each; SISKIN_RUNS sets how often, and on one instance, too.
+// and with an update lost on its way. On two instances, once each; SISKIN_RUNS sets how often, and on one instance, too, while
+// siskin's requests take 0, 300 and 600 ms.
 
 import { after, before, test } from "node:test";
 import { launch } from "../browser/browser.mjs";
@@ -9,12 +10,13 @@ import { startHouse } from "./real.mjs";
 
 const RUNS = Number(process.env.SISKIN_RUNS ?? 1);
 
-let browser, houses, root, ann, bob;
+let browser, houses, slow, root, ann, bob;
 const end = [];
 before(async () => {
   let house;
   [browser, house] = await Promise.all([launch(), startHouse({ after: (step) => end.unshift(step) })]);
   houses = [house, await house.another()];
+  slow = (run) => (house.delay = [0, 300, 600][run % 3]);
   root = await house.webui.signUp("root");
   [ann, bob] = [await house.webui.signUp("ann"), await house.webui.signUp("bob")];
 });
@@ -82,6 +84,7 @@ for (const place of process.env.SISKIN_RUNS ? ["one instance", "two instances"] 
   for (const [order, back] of Object.entries(orders)) {
     test(`both pages are cut off, one writes and comes back ${order}: ${place}`, { timeout: 120_000 * RUNS }, async (t) => {
       for (let run = 0; run < RUNS; run += 1) {
+        slow(run);
         const { a, b, agree } = await open(t, at());
         for (const { line } of [a, b]) await line.cut();
         await a.type(0, [" offline"], 0);
@@ -96,6 +99,7 @@ for (const place of process.env.SISKIN_RUNS ? ["one instance", "two instances"] 
 
   test(`an update of a page is lost on its way: ${place}`, { timeout: 120_000 * RUNS }, async (t) => {
     for (let run = 0; run < RUNS; run += 1) {
+      slow(run);
       const { a, b, agree } = await open(t, at());
       a.line.loses = true;
       await a.type(0, [" x"], 0);

@@ -122,6 +122,39 @@ def test_a_long_list_is_squashed_and_a_full_document_is_full(start, reference):
     assert reference.redis.llen(reference.document("board", "updates")) == 2
 
 
+def test_a_large_state_is_read_once_while_nothing_changes(start, reference):
+    one, other = start(), start()
+    ann, bob = Editor(one, "ann", "board"), Editor(other, "bob", "board")
+    ann.open()
+    ann.update(typed(7, 0, "x" * 1_000_000))
+    assert len(bob.open()["state"]) > 1_000_000
+    sent = lambda: reference.redis.info("stats")["total_net_output_bytes"]
+    newcomers = [Editor(one, f"new{n}", "board") for n in range(6)]
+    before = sent()
+    for newcomer in newcomers:
+        assert len(newcomer.open()["state"]) > 1_000_000
+    # As numbers it is 4 MB.
+    assert sent() - before < 6_000_000
+    # What has come since is in it, whoever stored it.
+    reference.append("board", typed(8, 0, "from python"))
+    bob.update(typed(9, 0, "from bob"))
+    before = sent()
+    for newcomer in newcomers:
+        newcomer.ask("ydoc:document:state")
+        state = bytes(newcomer.named("ydoc:document:state")[-1]["state"])
+        assert b"from python" in state and b"from bob" in state and len(state) > 1_000_000
+    assert sent() - before < 1_000_000
+    # And what somebody made of it who squashed it, or began it anew, though it is as long then.
+    updates = reference.updates("board")
+    reference.redis.delete(reference.document("board", "updates"))
+    for update in [typed(7, 0, "y" * 500_000), typed(8, 0, "z"), typed(10, 0, "anew")][: len(updates)]:
+        reference.append("board", update)
+    for editor in [*newcomers, bob]:
+        editor.ask("ydoc:document:state")
+        state = bytes(editor.named("ydoc:document:state")[-1]["state"])
+        assert b"anew" in state and b"from" not in state
+
+
 def test_what_is_no_update_in_redis_is_left_out_and_kills_nobody(start, reference):
     siskin = start()
     # Arrays in arrays: yrs would go as deep as they are. A number of clients for which it would take half a gigabyte.

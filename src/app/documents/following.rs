@@ -1,7 +1,6 @@
 //! What other instances do to documents while this one can't hear it.
 
 use super::name::Document;
-use super::states::STATE;
 use super::{Away, Documents};
 use crate::socket::Target;
 
@@ -24,7 +23,7 @@ impl Documents {
         match self.states.again(self.core, document).await {
             Ok(state) => {
                 let here = Target::room(&document.room);
-                self.core.hub.emit_encoded(&here, STATE, &state);
+                state.send(&self.core.hub, &here);
                 self.collect(document);
             }
             Err(Away) => log::debug!("who has {id:?} open may lack updates"),

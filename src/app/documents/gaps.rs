@@ -6,7 +6,7 @@
 use super::Documents;
 use super::broadcast::text;
 use super::name::Document;
-use super::states::STATE;
+use super::states::{STATE, Told};
 use crate::ground::rooms;
 use crate::ground::tasks::Tasks;
 use crate::peers::documents::bytes::{ints, read_bytes};
@@ -54,6 +54,8 @@ struct Editor {
     vain: Option<(Id, Instant)>,
     /// An update of it could not be stored, for no fault of its own.
     owed: bool,
+    /// The state that it was sent last.
+    state: Told,
 }
 
 impl Gaps {
@@ -78,6 +80,7 @@ impl Gaps {
             put_out: false,
             vain: None,
             owed: false,
+            state: Told::default(),
         });
     }
 
@@ -130,6 +133,16 @@ impl Gaps {
     pub fn was_told(&self, sid: Sid, document: &Document) -> bool {
         let told = |editor: &mut Editor| std::mem::take(&mut editor.told);
         self.with(sid, &document.id, told) == Some(true)
+    }
+
+    /// The session is sent this state.
+    pub fn was_sent(&self, sid: Sid, document: &Document, state: Told) {
+        self.with(sid, &document.id, |editor| editor.state = state);
+    }
+
+    /// The state that the session was sent last.
+    pub fn sent(&self, sid: Sid, document: &Document) -> Option<Told> {
+        self.with(sid, &document.id, |editor| editor.state.clone())
     }
 
     /// An update of the session could not be stored at the moment.

@@ -3,6 +3,7 @@
 use super::{Document, Documents, Update};
 use crate::app::core::{Fault, Sender};
 use crate::ground::names::note_of_document;
+use crate::peers::documents::QUIET;
 use crate::socket::Args;
 use serde_json::value::RawValue;
 use smol::Timer;
@@ -26,7 +27,8 @@ impl Documents {
         }
         let keep = || async {
             while let Some(due) = self.next_due() {
-                Timer::at(due).await;
+                // Another one may be due before that.
+                Timer::at(due.min(Instant::now() + QUIET)).await;
                 let now = Instant::now();
                 for (id, _) in self.behind().filter(|(_, due)| *due <= now) {
                     self.core.documents.keep(&id).await;
@@ -42,10 +44,15 @@ impl Documents {
         self.behind().map(|(_, due)| due).min()
     }
 
-    /// Documents that are not kept yet, and that no save of their note is about to keep.
+    /// Documents that are not kept yet, and when they are to be. The next save of its note keeps one, if it is not put off for
+    /// as long as somebody types.
     fn behind(&self) -> impl Iterator<Item = (Rc<str>, Instant)> {
+        let is_dirty = |id: &str| note_of_document(id).is_some_and(|id| self.notes.is_dirty(id));
         let behind = self.core.documents.behind().into_iter();
-        behind.filter(|(id, _)| note_of_document(id).is_some_and(|id| !self.notes.is_dirty(id)))
+        behind.map(move |(id, (soon, latest))| match is_dirty(&id) {
+            true => (id, latest),
+            false => (id, soon),
+        })
     }
 
     /// Keeps all that is not kept yet, for a server that goes down.

@@ -26,13 +26,14 @@ use crate::peers::documents::bytes::ints;
 use crate::peers::documents::lean::lean;
 use crate::peers::documents::vector::Vector;
 use crate::peers::documents::{Away, LIGHT, Seed, State};
-use crate::socket::{Args, Frame, Sid, Target};
+use crate::socket::{Args, Sid, Target};
 use broadcast::{Broadcast, text, to_others};
 use gaps::Gaps;
 pub use name::Document;
 pub use refusals::Kind;
 use serde_json::json;
-use states::{Extra, STATE, States};
+use states::{Extra, States, Written};
+use std::sync::Arc;
 
 /// Nobody can reach the documents now.
 const AWAY: Fault = Fault::Unavailable("the documents can't be reached");
@@ -220,11 +221,13 @@ impl Documents {
         let ours = documents.vector(&document.id).await.ok_or(AWAY)?;
         let state = documents.state(&document.id).await;
         let mut state = state.map_err(|Away| AWAY)?;
-        if let Some(state) = &mut state {
-            let (all, theirs) = (std::mem::take(&mut state.bytes), theirs.clone());
-            let large = all.len() > LIGHT;
-            let rest = move || theirs.rest_of(&all).unwrap_or(all);
-            state.bytes = aside_if(large, rest).await;
+        if let Some(State { bytes, version }) = &mut state
+            && !theirs.is_empty()
+        {
+            let (all, theirs) = (bytes.clone(), theirs.clone());
+            let rest = move || theirs.rest_of(&all).map_or(all, Arc::new);
+            *bytes = aside_if(bytes.len() > LIGHT, rest).await;
+            *version = 0;
         }
         Ok((state, Some(ours)))
     }
@@ -240,7 +243,8 @@ impl Documents {
         theirs: Option<&Vector>,
     ) -> Result<(), Fault> {
         self.check_open(from.sid, document)?;
-        if self.states.is_unread(self.core, from.sid, document) {
+        let last = self.gaps.sent(from.sid, document);
+        if last.is_some_and(|last| last.is_answer(&self.core.hub, from.sid)) {
             return Ok(());
         }
         let state = match theirs {
@@ -258,13 +262,13 @@ impl Documents {
         self.send_state(from, document, &state.map_err(|Away| AWAY)?)
     }
 
-    fn send_state(&self, from: &Sender, document: &Document, state: &Frame) -> Result<(), Fault> {
+    fn send_state(&self, from: &Sender, document: &Document, state: &Written) -> Result<(), Fault> {
         self.check_open(from.sid, document)?;
-        self.core
-            .hub
-            .emit_encoded(&Target::sid(from.sid), STATE, state);
-        self.states.sent_to(from.sid, document, state);
-        self.core.pay_for_bytes(from.sid, state.len());
+        let hub = &self.core.hub;
+        state.send(hub, &Target::sid(from.sid));
+        let told = state.told(hub, from.sid);
+        self.gaps.was_sent(from.sid, document, told);
+        self.core.pay_for_bytes(from.sid, state.size());
         Ok(())
     }
 

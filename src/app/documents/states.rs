@@ -1,13 +1,14 @@
-//! A document's state as those get it who open it or ask for it: written once for all who have not taken it yet.
+//! A document's state as those get it who open it or ask for it: what is large of it is written once for all who have not taken
+//! it yet.
 
 use super::broadcast::text;
 use super::name::Document;
 use crate::app::core::Core;
-use crate::ground::tasks::aside_if;
+use crate::ground::tasks::{LARGE, aside_if};
 use crate::peers::documents::bytes::ints;
 use crate::peers::documents::vector::Vector;
 use crate::peers::documents::{Away, EMPTY, LIGHT, State, Version};
-use crate::socket::{Frame, Sid, plain_event};
+use crate::socket::{Frame, Hub, Sid, Target, event_begins, event_ends, plain_event};
 use smol::lock::Mutex;
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
@@ -18,15 +19,10 @@ pub const STATE: &str = "ydoc:document:state";
 /// Documents whose states are remembered.
 const REMEMBERED: usize = 16;
 
-/// Bytes behind the state that may be compared.
-const SHORT: usize = 4096;
-
 /// States that somebody still has to take.
 #[derive(Default)]
 pub struct States {
     sent: RefCell<Vec<Sent>>,
-    /// The last state that each session was sent of a document, while it waits for somebody.
-    told: RefCell<Vec<Told>>,
     /// Held while a large one is written: whoever wants the same waits for it.
     writing: Mutex<()>,
 }
@@ -42,25 +38,59 @@ pub struct Extra<'a> {
     pub epoch: Option<u64>,
 }
 
-/// What a session was sent last of a document.
-struct Told {
-    sid: Sid,
+/// The beginning of the event, up to the end of the state.
+struct Sent {
     id: Rc<str>,
+    version: Version,
     frame: Weak<Vec<u8>>,
 }
 
-impl Told {
-    fn is(&self, sid: Sid, document: &Document) -> bool {
-        self.sid == sid && *self.id == *document.id
+/// The event as it is sent: a large state is a frame of its own, for all who get the same one.
+pub struct Written {
+    shared: Option<Frame>,
+    own: Frame,
+}
+
+/// What a session was sent last of a document.
+#[derive(Clone, Default)]
+pub struct Told {
+    frame: Weak<Vec<u8>>,
+    /// How often its client had been read by then.
+    reads: Option<u32>,
+}
+
+impl Written {
+    pub fn send(&self, hub: &Hub, target: &Target<'_>) {
+        for frame in self.shared.iter().chain([&self.own]) {
+            hub.emit_encoded(target, STATE, frame);
+        }
+    }
+
+    /// Its bytes.
+    pub fn size(&self) -> usize {
+        let shared = self.shared.as_ref().map_or(0, |frame| frame.len());
+        shared + self.own.len()
+    }
+
+    /// It is sent to the session.
+    pub fn told(&self, hub: &Hub, sid: Sid) -> Told {
+        Told {
+            frame: Rc::downgrade(&self.own),
+            reads: hub.reads(sid),
+        }
     }
 }
 
-struct Sent {
-    id: String,
-    version: Version,
-    /// What follows the state in the event.
-    tail: String,
-    frame: Weak<Vec<u8>>,
+impl Told {
+    /// Whether it answers what the session asks for now: that was asked before it was sent, or it was not taken yet. With what
+    /// follows it, it is the state now.
+    pub fn is_answer(&self, hub: &Hub, sid: Sid) -> bool {
+        let waits = || {
+            let frame = self.frame.upgrade();
+            frame.is_some_and(|frame| hub.holds(sid, &frame))
+        };
+        self.reads.is_some() && (hub.reads(sid) == self.reads || waits())
+    }
 }
 
 impl States {
@@ -68,14 +98,13 @@ impl States {
     ///
     /// # Errors
     /// Nobody can tell now.
-    pub async fn again(&self, core: &Core, document: &Document) -> Result<Frame, Away> {
+    pub async fn again(&self, core: &Core, document: &Document) -> Result<Written, Away> {
         let tail = tail(core, document, Extra::default()).await;
-        if let Some(frame) = self.find(core, document, &tail) {
-            return Ok(frame);
-        }
-        let _writing = self.writing.lock().await;
-        if let Some(frame) = self.find(core, document, &tail) {
-            return Ok(frame);
+        let version = core.documents.version(&document.id);
+        let shared = version.and_then(|version| self.find(document, version));
+        if shared.is_some() {
+            let own = event_ends(&tail).into();
+            return Ok(Written { shared, own });
         }
         let state = core.documents.state(&document.id).await?;
         Ok(self.write(document, state, tail).await)
@@ -88,70 +117,60 @@ impl States {
         document: &Document,
         state: Option<State>,
         extra: Extra<'_>,
-    ) -> Frame {
+    ) -> Written {
         let tail = tail(core, document, extra).await;
         self.write(document, state, tail).await
     }
 
-    /// The session is sent this state.
-    pub fn sent_to(&self, sid: Sid, document: &Document, state: &Frame) {
-        let mut told = self.told.borrow_mut();
-        told.retain(|told| told.frame.strong_count() > 0 && !told.is(sid, document));
-        told.push(Told {
-            sid,
-            id: document.id.as_str().into(),
-            frame: Rc::downgrade(state),
-        });
-    }
-
-    /// Whether the session has not taken the last state of the document yet: with what follows it, that is the state now.
-    pub fn is_unread(&self, core: &Core, sid: Sid, document: &Document) -> bool {
-        let told = self.told.borrow();
-        let last = told.iter().find(|told| told.is(sid, document));
-        let frame = last.and_then(|told| told.frame.upgrade());
-        frame.is_some_and(|frame| core.hub.holds(sid, &frame))
-    }
-
-    fn find(&self, core: &Core, document: &Document, tail: &str) -> Option<Frame> {
-        let version = core.documents.version(&document.id)?;
+    fn find(&self, document: &Document, version: Version) -> Option<Frame> {
         let sent = self.sent.borrow();
         let mut same = sent
             .iter()
-            .filter(|sent| sent.version == version && sent.id == document.id && sent.tail == tail);
+            .filter(|sent| sent.version == version && *sent.id == *document.id);
         same.find_map(|sent| sent.frame.upgrade())
     }
 
-    async fn write(&self, document: &Document, state: Option<State>, tail: String) -> Frame {
+    async fn write(&self, document: &Document, state: Option<State>, tail: String) -> Written {
         let (bytes, version) = match state {
             Some(state) => (state.bytes, state.version),
-            None => (EMPTY.to_vec(), 0),
+            None => (EMPTY.to_vec().into(), 0),
         };
         let head = format!(r#"{{"document_id":{},"state":"#, text(&document.id));
-        let large = bytes.len() + tail.len() > LIGHT;
-        let write = move || {
-            let frame = plain_event(STATE, [&head, &ints(&bytes), &tail]);
-            (frame, tail)
-        };
-        let (frame, tail) = aside_if(large, write).await;
-        let frame = Frame::from(frame);
-        if large && tail.len() <= SHORT {
-            self.remember(Sent {
-                id: document.id.clone(),
-                version,
-                tail,
-                frame: Rc::downgrade(&frame),
-            });
+        let large = bytes.len() > LIGHT;
+        if !large || version == 0 {
+            let large = large || tail.len() > LARGE;
+            let write = move || plain_event(STATE, [&head, &ints(&bytes), &tail]);
+            let own = aside_if(large, write).await.into();
+            return Written { shared: None, own };
         }
-        frame
+        let _writing = self.writing.lock().await;
+        let shared = match self.find(document, version) {
+            Some(frame) => frame,
+            None => {
+                let write = move || event_begins(STATE, [&head, &ints(&bytes)]);
+                let frame = Frame::from(aside_if(true, write).await);
+                self.remember(document, version, &frame);
+                frame
+            }
+        };
+        let own = aside_if(tail.len() > LARGE, move || event_ends(&tail)).await;
+        Written {
+            shared: Some(shared),
+            own: own.into(),
+        }
     }
 
-    fn remember(&self, state: Sent) {
+    fn remember(&self, document: &Document, version: Version, frame: &Frame) {
         let mut sent = self.sent.borrow_mut();
         sent.retain(|sent| sent.frame.strong_count() > 0);
         if sent.len() >= REMEMBERED {
             sent.remove(0);
         }
-        sent.push(state);
+        sent.push(Sent {
+            id: document.id.as_str().into(),
+            version,
+            frame: Rc::downgrade(frame),
+        });
     }
 }
 

@@ -222,8 +222,8 @@ impl Memory {
         }
     }
 
-    /// The documents of which something is not kept yet, and when it is to be.
-    pub fn behind(&self) -> Vec<(Rc<str>, Instant)> {
+    /// The documents of which something is not kept yet, and when it is to be: soon, and at the latest.
+    pub fn behind(&self) -> Vec<(Rc<str>, (Instant, Instant))> {
         let documents = self.documents.borrow();
         let behind = documents.iter().filter_map(|(id, document)| {
             let due = document.kept.on_disk.as_ref()?.due()?;

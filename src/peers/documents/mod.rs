@@ -44,7 +44,9 @@ pub use history::{EMPTY, LIGHT, Rejected};
 #[cfg(feature = "redis")]
 pub use in_redis::InRedis;
 use memory::Memory;
+pub use on_disk::QUIET;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 use update::Contents;
 use vector::Vector;
@@ -66,7 +68,8 @@ pub type Version = u64;
 
 /// Everything that is stored of a document.
 pub struct State {
-    pub bytes: Vec<u8>,
+    pub bytes: Arc<Vec<u8>>,
+    /// 0: nobody else will be sent the same.
     pub version: Version,
 }
 
@@ -115,8 +118,8 @@ impl SharedDocuments {
         }
     }
 
-    /// The documents of which something is not kept yet, and when it is to be.
-    pub fn behind(&self) -> Vec<(Rc<str>, Instant)> {
+    /// The documents of which something is not kept yet, and when it is to be: soon, and at the latest.
+    pub fn behind(&self) -> Vec<(Rc<str>, (Instant, Instant))> {
         match self {
             Self::Memory(memory) => memory.behind(),
             #[cfg(feature = "redis")]
@@ -226,13 +229,13 @@ impl SharedDocuments {
         match self {
             Self::Memory(memory) => {
                 let state = memory.state(id).await?;
-                Ok(state.map(|(bytes, version)| State { bytes, version }))
+                Ok(state.map(|(bytes, version)| State {
+                    bytes: bytes.into(),
+                    version,
+                }))
             }
             #[cfg(feature = "redis")]
-            Self::Redis(redis) => {
-                let state = redis.state(id).await?;
-                Ok(state.map(|bytes| State { bytes, version: 0 }))
-            }
+            Self::Redis(redis) => redis.state(id).await,
         }
     }
 

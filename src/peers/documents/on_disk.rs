@@ -15,9 +15,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What no save of the note takes with it is kept so long after the last change,
-const QUIET: Duration = Duration::from_millis(500);
+pub const QUIET: Duration = Duration::from_millis(500);
 /// and at least so often.
-const LONGEST: Duration = Duration::from_secs(30);
+const LONGEST: Duration = Duration::from_secs(5);
 /// If the store didn't take it, it is tried again after this.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -116,9 +116,11 @@ impl OnDisk {
         self.found.get()
     }
 
-    /// When what is not kept yet is to be kept, if there is any.
-    pub fn due(&self) -> Option<Instant> {
-        self.due.get().map(|(soon, latest)| soon.min(latest))
+    /// When what is not kept yet is to be kept, if there is any: soon, and at the latest, should something else be about to do
+    /// so.
+    pub fn due(&self) -> Option<(Instant, Instant)> {
+        let due = self.due.get();
+        due.map(|(soon, latest)| (soon.min(latest), latest))
     }
 
     /// An update is in the history.

@@ -74,6 +74,10 @@ impl Vector {
         self.missing.retain(|client, clock| *clock >= there(client));
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.clocks.is_empty()
+    }
+
     /// Has the client written something?
     pub fn knows(&self, client: u64) -> bool {
         self.clocks.contains_key(&client)

@@ -7,6 +7,7 @@
 //! half of the list in one step, and only if that half is still what was read. An update is published in the step that
 //! stores it.
 
+mod merged;
 mod scripts;
 mod sessions;
 mod squash;
@@ -17,7 +18,7 @@ use super::history::{LIGHT, MAX_BLOCKS, MAX_BYTES, Rejected, SQUASH_AT, check_as
 use super::open::Open;
 use super::update::Contents;
 use super::vector::Vector;
-use super::{Away, Seed, Tell};
+use super::{Away, Seed, Tell, Version};
 use crate::ground::tasks::{Executor, Tasks, aside_if};
 use crate::metrics::{self, Counter};
 use crate::peers::outgoing::Outgoing;
@@ -27,8 +28,9 @@ use crate::peers::shared::locks::{Locks, Trouble};
 use crate::peers::shared::tasks::SaveTasks;
 use crate::redis::{CommandError, Redis, Script};
 use crate::socket::Sid;
+use merged::Merged;
 use scripts::{PUSH, REMOVE, RESERVE};
-use squash::{is_large, merge_stored};
+use smol::lock::Mutex as Order;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
@@ -47,6 +49,8 @@ struct Known {
     vector: Option<Vector>,
     /// Stored updates that are none.
     bad: usize,
+    /// Held by whoever reads its state: others may then have the same.
+    reading: Rc<Order<()>>,
 }
 
 /// The documents.
@@ -57,6 +61,10 @@ pub struct InRedis {
     tasks: Rc<SaveTasks>,
     open: Open,
     known: RefCell<HashMap<Rc<str>, Known>>,
+    /// What large ones were when they were read last.
+    merged: RefCell<Vec<Rc<Merged>>>,
+    /// The last version of any of them.
+    version: Cell<Version>,
     /// Closed while Redis could not be told, by document and session; without a session, it may have to be cleared.
     owed: RefCell<HashSet<(Rc<str>, Option<Sid>)>>,
     /// Whether the documents could not be reached last time, which is said once.
@@ -74,6 +82,8 @@ impl InRedis {
             tasks: shared.tasks.clone(),
             open: Open::default(),
             known: RefCell::default(),
+            merged: RefCell::default(),
+            version: Cell::default(),
             owed: RefCell::default(),
             away: Cell::new(false),
             heard: Cell::default(),
@@ -133,7 +143,7 @@ impl InRedis {
         let mut contents = match check_aside(update).await {
             // An offer that is none wins nothing, but whoever makes it learns what there is.
             Err(rejected) => {
-                let state = self.state(id).await?;
+                let state = self.bytes(id).await?;
                 return state.map(Seed::Lost).ok_or(rejected);
             }
             Ok(contents) => contents,
@@ -154,47 +164,8 @@ impl InRedis {
                 Stored::NotFirst => {}
             }
         }
-        let state = self.state(id).await?;
+        let state = self.bytes(id).await?;
         Ok(state.map_or(Seed::Won(contents), Seed::Lost))
-    }
-
-    pub async fn state(&self, id: &str) -> Result<Option<Vec<u8>>, Away> {
-        let read = match self.locks.must_lock_to_read() {
-            true => {
-                let key = self.locks.of_document(id);
-                let read = async |_: &Lease| Ok(self.read(id, -1).await?);
-                self.locks.with(&key, read).await
-            }
-            false => self.read(id, -1).await,
-        };
-        let updates = read.map_err(|fault| self.fault(id, &fault))?;
-        self.away.set(false);
-        if updates.is_empty() {
-            self.with_known(id, |known| known.vector = Some(Vector::default()));
-            return Ok(None);
-        }
-        let (large, all) = (is_large(&updates), updates.len());
-        let merge = move || {
-            let (merged, bad) = merge_stored(&updates);
-            let merged = merged.map(|merged| {
-                let vector = Vector::of(&merged.bytes);
-                (merged, vector)
-            });
-            (merged, bad)
-        };
-        let (merged, bad) = aside_if(large, merge).await;
-        self.skipped(id, bad, all);
-        let Some((merged, vector)) = merged else {
-            return Ok(None);
-        };
-        self.with_known(id, |known| {
-            known.blocks = merged.blocks;
-            known.size = known.size.max(merged.bytes.len());
-            // What came meanwhile is in the one that was known.
-            let known = known.vector.get_or_insert_default();
-            known.renew(vector);
-        });
-        Ok(Some(merged.bytes))
     }
 
     /// Under the lock, so that nobody comes in between.

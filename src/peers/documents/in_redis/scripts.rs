@@ -30,6 +30,18 @@ pub(super) static SET: Script =
 /// Removes a key.
 pub(super) static REMOVE: Script = Script::new(fenced!("return redis.call('DEL', KEYS[1])"));
 
+/// What follows the first updates. `ARGV`: how many these are, and the mark of the last of them ([`super::merged`]). Returns
+/// 1 and what follows them; 0 if they are not what they were.
+pub(super) static REST: Script = Script::new(
+    r"
+local last = redis.call('LINDEX', KEYS[1], ARGV[1] - 1)
+if not last then return {0, {}} end
+local mark = #last .. ':' .. string.sub(last, 1, 256) .. string.sub(last, -256)
+if mark ~= ARGV[2] then return {0, {}} end
+return {1, redis.call('LRANGE', KEYS[1], ARGV[1], -1)}
+",
+);
+
 /// Replaces the first updates. `ARGV`: how many, the hash of what they were, and the update that replaces them.
 /// Returns the bytes of all updates after them; -2 if they are not what they were.
 pub(super) static REPLACE: Script = Script::new(fenced!(

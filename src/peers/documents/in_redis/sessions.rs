@@ -48,6 +48,7 @@ impl InRedis {
         self.open.leave(id, sid);
         if self.open.sessions(id).is_empty() {
             self.known.borrow_mut().remove(id);
+            self.merged.borrow_mut().retain(|merged| *merged.id != *id);
         }
         let removed = self
             .redis

@@ -69,7 +69,7 @@ impl InRedis {
         let merge = move || {
             let updates: Vec<&[u8]> = old.iter().map(Vec::as_slice).collect();
             let hash = HEXLOWER.encode(&Sha1::digest(updates.join(&b'\n')));
-            let (merged, bad) = merge_stored(&old);
+            let (merged, bad) = merge_stored(None, &old);
             // What can't be read stays for whoever can.
             let merged = merged.filter(|_| bad == 0);
             let squashed = merged.map(|merged| (hash, ints(&merged.bytes), merged));
@@ -102,11 +102,17 @@ pub(super) fn is_large(stored: &[Vec<u8>]) -> bool {
     stored.iter().map(Vec::len).sum::<usize>() > LIGHT
 }
 
-/// One update of those that are one, and how many are none: another process may have stored anything, so yrs is shown only
-/// what it would be shown of a client.
-pub(super) fn merge_stored(stored: &[Vec<u8>]) -> (Option<Compacted>, usize) {
+/// One update of those that are one, and of what was made of those before them; and how many are none: another process may
+/// have stored anything, so yrs is shown only what it would be shown of a client.
+pub(super) fn merge_stored(
+    before: Option<&[u8]>,
+    stored: &[Vec<u8>],
+) -> (Option<Compacted>, usize) {
     let mut updates: Vec<Vec<u8>> = stored.iter().filter_map(|json| read_ints(json)).collect();
-    let all = |updates: &[Vec<u8>]| merge(updates.iter().map(Vec::as_slice).collect());
+    let all = |updates: &[Vec<u8>]| {
+        let updates = updates.iter().map(Vec::as_slice);
+        merge(before.into_iter().chain(updates).collect())
+    };
     updates.retain(|update| look_at(update).is_ok());
     let mut merged = all(&updates);
     if merged.is_none() {

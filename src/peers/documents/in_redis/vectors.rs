@@ -65,7 +65,7 @@ impl InRedis {
         if rest.first() != Some(&0) || rest == EMPTY {
             return Some(rest);
         }
-        let state = self.state(id).await.ok()?;
+        let state = self.bytes(id).await.ok()?;
         let state = state.unwrap_or_else(|| EMPTY.to_vec());
         aside_if(state.len() > LIGHT, move || news(rest, || state)).await
     }
