@@ -28,6 +28,7 @@ umask 022
 chmod 755 "$root"
 
 install -Dm755 "$binary" "$root/usr/bin/siskin"
+install -Dm755 cross/init/run "$root/usr/lib/siskin/run"
 install -Dm644 cross/siskin.service "$root/lib/systemd/system/siskin.service"
 install -Dm644 cross/siskin.socket "$root/lib/systemd/system/siskin.socket"
 install -d "$root/etc/siskin" "$root/usr/share/man/man1" "$root/usr/share/doc/siskin" \

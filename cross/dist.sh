@@ -26,6 +26,7 @@ for target in "${targets[@]}"; do
     install -m755 "$binary" "$folder/siskin"
     install -m755 cross/install.sh "$folder/install.sh"
     install -m644 cross/siskin.service cross/siskin.socket LICENSE "$folder/"
+    cp -r cross/init "$folder/"
     $run "$binary" man >"$folder/siskin.1"
     $run "$binary" env >"$folder/siskin.env"
     for shell in bash zsh fish; do

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# fetch-deb.sh PACKAGE ARCHITECTURE FOLDER: unpacks a Debian package of another architecture into a folder.
+# fetch-deb.sh "PACKAGE..." ARCHITECTURE FOLDER: unpacks Debian packages, of another architecture for instance, into a folder.
 # Installs nothing and changes nothing on this machine: apt works with lists of its own, and checks Debian's signatures as ever.
 set -euo pipefail
-package=${1:?} architecture=${2:?} folder=${3:?}
+packages=${1:?} architecture=${2:?} folder=${3:?}
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -15,9 +15,13 @@ options=(
 )
 # A mirror in the middle of its own update may miss one list of several: what counts is whether the package is found.
 apt-get -qq "${options[@]}" update || true
-(cd "$work" && apt-get -qq "${options[@]}" download "$package:$architecture")
+for package in $packages; do
+    (cd "$work" && apt-get -qq "${options[@]}" download "$package:$architecture")
+done
 # Whole or not at all.
-dpkg-deb -x "$work"/*.deb "$work/unpacked"
+for package in "$work"/*.deb; do
+    dpkg-deb -x "$package" "$work/unpacked"
+done
 mkdir -p "$(dirname "$folder")"
 rm -rf "$folder"
 mv "$work/unpacked" "$folder"

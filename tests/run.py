@@ -46,12 +46,13 @@ NEEDS = {
     "dist/test_budgets.py": [X86],
     "dist": ["build", *RELEASES],
     "systemd/test_boot.py": [X86],
+    "init": [X86],
     "arm": ["build", ARM64, ARM32],
 }
 # Python files, or all of a folder, that are steps of their own, since together they take minutes.
 APART = ["abuse", "contract", "crash", "redis", "openwebui", "systemd/test_boot.py", "dist/test_budgets.py"]
 # What is about disks, or too large for memory; the temporary files of all others are in memory, where a sync takes no time.
-ON_DISK = ["crash/test_disk.py", "crash/test_growth.py", "crash/test_kill.py", "dist", "systemd"]
+ON_DISK = ["crash/test_disk.py", "crash/test_growth.py", "crash/test_kill.py", "dist", "systemd", "init"]
 MEMORY, ROOM = pathlib.Path("/dev/shm"), 2 << 30
 # Where a stranger is answered in time though an attacker has the machine.
 ALONE = ["abuse/test_attacks.py", "abuse/test_input.py", "abuse/test_turns.py"]
@@ -71,6 +72,7 @@ SECONDS = {
     "dist/test_budgets (python)": 30,
     "arm (python)": 120,
     "systemd/test_boot (python)": 90,
+    "init (python)": 60,
     "api (python)": 100,
     "openwebui/test_directory (python)": 100,
     "redis/test_documents (python)": 90,

@@ -18,7 +18,7 @@ from authority import Authority
 from release import X86, digest, one
 
 pytestmark = pytest.mark.timeout(1800)  # The first one builds.
-TOOLS = "cat chmod cp curl cut dirname grep gzip head id install mkdir mktemp mv od rm sed sha256sum tar tr uname wc wget".split()
+TOOLS = "cat chmod cp curl cut dirname grep gzip head id ls mkdir mktemp mv rm sed sha256sum tar tr uname wc wget".split()
 # The system's folders that an installation writes to are others: whatever goes wrong, this machine stays as it is.
 SH = shutil.which("sh")
 APART = "for folder in /run /etc /usr/local /var/lib; do mount -t tmpfs none $folder; done; "
@@ -82,6 +82,35 @@ def test_it_installs_and_removes(release, tmp_path, tools):
     assert files(root) == {"etc/siskin/siskin.env", "etc/siskin/credentials/SISKIN_API_KEY", "etc/siskin/credentials/WEBUI_SECRET_KEY"}
     assert run("--uninstall", "--purge").returncode == 0
     assert not files(root)
+
+
+SERVICES = {
+    "openrc": {"etc/init.d/siskin", "etc/conf.d/siskin"},
+    "procd": {"etc/init.d/siskin"},
+    "runit": {"etc/sv/siskin/run", "etc/sv/siskin/finish", "etc/sv/siskin/log/run"},
+}
+
+
+@pytest.mark.parametrize("name,service", SERVICES.items())
+def test_it_installs_the_service_of_another_init_system(release, tmp_path, tools, name, service):
+    """Below a folder; beside the running ones tests/init does. With the paths of this installation, none of the package's."""
+    root = tmp_path / "root"
+    run = functools.partial(installer, release, root, "--init", name, PATH=tools("none"))
+    done = run()
+    assert done.returncode == 0 and not done.stderr, done
+    prefix = "usr" if name == "procd" else "usr/local"
+    assert service | {f"{prefix}/bin/siskin", f"{prefix}/lib/siskin/run"} <= files(root)
+    assert not [path for path in files(root) if "systemd" in path]
+    for path in {*service, f"{prefix}/lib/siskin/run"} - {"etc/conf.d/siskin"}:
+        assert (root / path).stat().st_mode & 0o777 == 0o755
+        assert name == "procd" or not re.search(r"/usr/(bin|lib)/siskin", (root / path).read_text()), path
+    (root / "srv/siskin").mkdir(parents=True)
+    assert run("--uninstall").returncode == 0
+    kept = {"etc/siskin/siskin.env", "etc/siskin/credentials/SISKIN_API_KEY", "etc/siskin/credentials/WEBUI_SECRET_KEY"}
+    assert files(root) == kept | (service & {"etc/conf.d/siskin"})
+    assert run("--uninstall", "--purge").returncode == 0
+    assert not files(root) and (name != "procd" or not (root / "srv/siskin").exists())
+    assert installer(release, root, "--init", "upstart").returncode == 1
 
 
 @pytest.mark.parametrize("harm", ["archive", "sums", "missing", "sum"])
@@ -149,7 +178,7 @@ def test_it_says_that_it_must_be_root(release, tmp_path, tools):
 
 @pytest.mark.parametrize(
     "systemd,why",
-    [(None, "systemd doesn't run here"), ("systemd 241 (241)", "systemd 247 or newer is needed (Debian 11, Raspberry Pi OS of 2021), this is 241")],
+    [(None, "no init system that it knows runs here"), ("systemd 241 (241)", "systemd 247 or newer is needed (Debian 11, Raspberry Pi OS of 2021), this is 241")],
 )
 def test_it_says_what_it_needs_of_systemd(release, tmp_path, tools, systemd, why):
     path = tools("systemctl", systemd)

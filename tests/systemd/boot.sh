@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# boot.sh FOLDER: boots a real systemd over a throw-away copy of this machine's file system, runs FOLDER/inside.sh there as root,
+# boot.sh FOLDER: boots a real systemd over a throw-away copy of this machine's file system, runs FOLDER/payload/inside.sh there as root,
 # and leaves what it said in FOLDER/said and its exit code in FOLDER/code. Nothing outside FOLDER is changed.
+# With a FOLDER/system, what is in it lies over that file system, and its /boot.sh is started instead of systemd.
 # Call it as root: unshare --mount --pid --fork --ipc --uts --net --cgroup --kill-child=KILL bash boot.sh FOLDER
 set -euo pipefail
 folder=$1
@@ -12,6 +13,7 @@ mkdir "$folder"/layers/{upper,work,root}
 root=$folder/layers/root
 mount -t overlay overlay -o "lowerdir=/,upperdir=$folder/layers/upper,workdir=$folder/layers/work" "$root"
 cp -r "$folder/payload" "$root/root/payload"
+[ ! -d "$folder/system" ] || tar -C "$folder/system" -c . | tar -C "$root" -x --keep-directory-symlink
 ip link set lo up 2>/dev/null || true
 
 cd "$root"
@@ -48,13 +50,22 @@ pivot_root . mnt/host
 umount -l /mnt/host
 # As a systemd that booted a machine has it: the mounts of one process are seen by the others.
 mount --make-rshared /
+inside() {
+  local code=0
+  bash /root/payload/inside.sh >/mnt/out/said 2>&1 || code=$?
+  echo "$code" >/mnt/out/code
+}
+clean="env -i container=unshare PATH=/usr/sbin:/usr/bin:/sbin:/bin"
+if [ -f /boot.sh ]; then
+  $clean sh /boot.sh >/mnt/out/boot.log 2>&1
+  inside
+  exit
+fi
 (
   for _ in $(seq 300); do
     systemctl is-active --quiet sysinit.target 2>/dev/null && break
     sleep 0.1
   done
-  code=0
-  bash /root/payload/inside.sh >/mnt/out/said 2>&1 || code=$?
-  echo "$code" >/mnt/out/code
+  inside
 ) &
-exec env -i container=unshare PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --system --log-level=warning --unit=sysinit.target
+exec $clean /lib/systemd/systemd --system --log-level=warning --unit=sysinit.target

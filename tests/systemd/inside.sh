@@ -1,28 +1,13 @@
 #!/usr/bin/env bash
 # inside.sh: what boot.sh runs beside a real systemd: the package's whole life. Each line that begins with "ok" is something that held.
 set -euo pipefail
-release=/root/payload/release
+. /root/payload/said.sh
 package=$(echo "$release"/siskin_*_amd64.deb)
-url=http://127.0.0.1:8380
-
-ok() { echo "ok $*"; }
-fail() {
-  echo "not ok: $*"
+state() {
   systemctl status --no-pager siskin.service siskin.socket || true
   journalctl --no-pager -n 30 || true
-  exit 1
 }
 property() { systemctl show -P "$1" "${2:-siskin.service}"; }
-until_true() { # until_true WHAT COMMAND...
-  local what=$1
-  shift
-  for _ in $(seq 150); do
-    "$@" && return
-    sleep 0.1
-  done
-  fail "no $what"
-}
-answers() { curl -sf --max-time 5 "$url/ready" >/dev/null; }
 
 ip link set lo up
 dpkg -i "$package" || fail "dpkg -i"
@@ -93,11 +78,17 @@ sleep 2
 [ "$(property SubState)" = failed ] || fail "it is started again with a wrong setting: $(property SubState)"
 ok "a wrong setting stops it, once"
 
-nothing_left() {
-  local rest
-  rest=$(find /etc /usr /lib /var /run -xdev -iname '*siskin*' -not -path '/var/log/*' -not -path '/run/systemd/system/*' -not -path '/run/log/*' 2>/dev/null || true)
-  [ -z "$rest" ] || fail "left: $rest"
-}
+# What `run` makes of a settings file, beside what systemd makes of it.
+sed 's#/etc/siskin/siskin.env#/root/payload/odd.env#; s#^exec /usr/bin/siskin#exec#' /usr/lib/siskin/run >/root/run
+names=$(sed -n 's/^ *\([A-Za-z]*\) *=.*/\1/p' /root/payload/odd.env | sort -u | paste -sd'|')
+printf '[Service]\nType=oneshot\nEnvironmentFile=/root/payload/odd.env\nStandardOutput=file:/tmp/theirs\nExecStart=env -0\n' >/run/systemd/system/odd.service
+systemctl start odd
+sh /root/run env -0 >/tmp/ours
+for one in theirs ours; do grep -zE "^($names)=" /tmp/$one | sort -z | tr '\0' '\n' >/tmp/$one.sorted; done
+diff /tmp/theirs.sorted /tmp/ours.sorted || fail "run reads a settings file in another way than systemd"
+[ "$(grep -c = /tmp/ours.sorted)" -gt 15 ] && [ ! -e /tmp/evaluated ] || fail "not the settings: $(cat /tmp/ours.sorted)"
+ok "run reads settings as systemd does"
+
 dpkg -P siskin || fail "dpkg -P"
 nothing_left
 ok "purged: nothing is left"
