@@ -104,6 +104,7 @@ pub fn settings_help() -> String {
     }
     out.push_str("\nA secret NAME can stand in a file that NAME_FILE names, or in a systemd credential called NAME.\n");
     out.push_str("`siskin check` prints what counts; `siskin env` prints a file to start from.\n");
+    out.push_str("`siskin help TOPIC` tells about one command, or about the settings with this word in their names.\n");
     out
 }
 
@@ -115,22 +116,40 @@ fn example_file() -> String {
          # /etc/siskin/credentials that siskin.service names, and NAME_FILE names any other.\n",
     );
     for row in SETTINGS {
-        out.push('\n');
-        for line in wrap(row.about, 98) {
-            let _ = writeln!(out, "# {line}");
-        }
-        let _ = writeln!(out, "# ({}; default: {})", row.shape, fallback(row));
-        let names = other_names(row);
-        if !names.is_empty() {
-            let _ = writeln!(out, "# Also read: {}.", names.join(", "));
-        }
-        let value = match row.default {
-            Fallback::Value(value) => value,
-            _ => "",
-        };
-        let _ = writeln!(out, "#{}={value}", row.name);
+        example_of(&mut out, row);
     }
     out
+}
+
+/// What that file says of one setting.
+fn example_of(out: &mut String, row: &Row) {
+    out.push('\n');
+    for line in wrap(row.about, 98) {
+        let _ = writeln!(out, "# {line}");
+    }
+    let _ = writeln!(out, "# ({}; default: {})", row.shape, fallback(row));
+    let names = other_names(row);
+    if !names.is_empty() {
+        let _ = writeln!(out, "# Also read: {}.", names.join(", "));
+    }
+    let value = match row.default {
+        Fallback::Value(value) => value,
+        _ => "",
+    };
+    let _ = writeln!(out, "#{}={value}", row.name);
+}
+
+/// `siskin help TOPIC`, where the topic is a word of a setting's name: all settings with it; none is a command's name, or nobody's.
+pub fn help(topic: &str) -> Option<String> {
+    let word = topic.to_uppercase();
+    let commands = Siskin::get_args_info().commands;
+    let mut out = String::new();
+    if commands.iter().all(|command| command.command.name != topic) {
+        for row in SETTINGS.iter().filter(|row| row.name.contains(&word)) {
+            example_of(&mut out, row);
+        }
+    }
+    (!out.is_empty()).then_some(out)
 }
 
 /// README's table.
@@ -182,7 +201,8 @@ fn manual() -> String {
     out.push_str(".SH NAME\nsiskin \\- the live connection of an AI chat application\n");
     out.push_str(".SH SYNOPSIS\n.B siskin\n.RI [ command ]\n.RI [ options ]\n.SH DESCRIPTION\n");
     out.push_str(&roff("siskin keeps browsers connected to an AI chat application: an Engine.IO and Socket.IO server, \
-        with an HTTP API for the application's backend. Without a command it serves. It is set up by environment variables alone.\n"));
+        with an HTTP API for the application's backend. Without a command it serves. It is set up by environment variables alone; \
+        `siskin help TOPIC` tells about one command, or about the settings with this word in their names.\n"));
     out.push_str(".SH COMMANDS\n");
     for command in &info.commands {
         manual_command(&mut out, &command.command);
@@ -363,6 +383,16 @@ mod tests {
             (0, 0),
             "{reading:?}"
         );
+    }
+
+    #[test]
+    fn help_finds_settings_by_a_word_of_their_names() {
+        let one = help("siskin_listen").unwrap();
+        assert!(one.ends_with("#SISKIN_LISTEN=127.0.0.1:8380\n") && example_file().contains(&one));
+        let some = help("recovery").unwrap();
+        assert_eq!(some.matches("\n#SISKIN_RECOVERY").count(), 3, "{some}");
+        // A command's name, which stands in a setting's, too; and a word that stands in none.
+        assert_eq!((help("token"), help("nowhere")), (None, None));
     }
 
     #[test]

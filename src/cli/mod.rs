@@ -80,6 +80,12 @@ pub fn main() -> ExitCode {
 }
 
 fn run(typed: &[&str]) -> Outcome {
+    if let ["help", topic] = typed
+        && let Some(text) = docs::help(topic)
+    {
+        say(text.trim_start());
+        return Ok(());
+    }
     let siskin = match Siskin::from_args(&["siskin"], typed) {
         Ok(siskin) => siskin,
         Err(exit) if exit.status.is_ok() => {
@@ -147,6 +153,7 @@ mod tests {
             &["token"],
             &["emit", "--user"],
             &["check", "--no"],
+            &["help", "nowhere"],
         ] {
             match run(typed) {
                 Err(Failure::Wrong(text)) => assert!(text.contains("--help"), "{text}"),
