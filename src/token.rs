@@ -135,6 +135,14 @@ pub fn mint(claims: &Value, secret: &str) -> Option<String> {
     Some(format!("{signed}.{signature}"))
 }
 
+/// Is a token the one that was shown before? Eight bytes at a time: what musl compares with goes byte by byte.
+pub fn is_same(token: &str, known: &str) -> bool {
+    let (token, token_rest) = token.as_bytes().as_chunks::<8>();
+    let (known, known_rest) = known.as_bytes().as_chunks::<8>();
+    let same = |(a, b): (&[u8; 8], &[u8; 8])| u64::from_ne_bytes(*a) == u64::from_ne_bytes(*b);
+    token.len() == known.len() && token_rest == known_rest && token.iter().zip(known).all(same)
+}
+
 /// Are these texts the same? Takes as long for one wrong character as for many.
 pub fn same(a: &str, b: &str) -> bool {
     // The keyed hash makes both equally long; comparing hashes is constant in time.

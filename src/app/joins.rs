@@ -9,11 +9,13 @@ use crate::metrics;
 use crate::socket::Sid;
 use futures_lite::future;
 use smol::Timer;
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 /// How long the client's next event waits for an attempt.
@@ -28,6 +30,9 @@ const MOST: usize = 10_000;
 /// What the client's next event waits for.
 pub type Wait = Pin<Box<dyn Future<Output = ()>>>;
 
+/// One attempt to join, with its answer.
+pub type Trial<T> = Pin<Box<dyn Future<Output = Result<T, Fault>>>>;
+
 /// The joins that are not done yet.
 pub struct Joins {
     core: &'static Core,
@@ -38,7 +43,7 @@ pub struct Joins {
 
 struct Join {
     /// A room, or a name for several.
-    what: String,
+    what: Cow<'static, str>,
     /// It was tried once, or needn't be any more.
     tried: Cell<bool>,
     ended: Cell<bool>,
@@ -71,28 +76,46 @@ impl Joins {
     ///
     /// # Errors
     /// Too many wait already.
-    pub fn start<T: 'static, F: Future<Output = Result<T, Fault>> + 'static>(
+    pub fn start<T: 'static>(
         &'static self,
         sid: Sid,
-        what: String,
-        attempt: impl Fn(bool) -> F + 'static,
+        what: Cow<'static, str>,
+        attempt: impl Fn(bool) -> Trial<T> + 'static,
         done: impl FnOnce(Result<T, Fault>) + 'static,
     ) -> Result<Option<Wait>, Fault> {
-        let join = self.add(sid, what)?;
+        self.check(sid)?;
+        let mut first = attempt(true);
+        // Mostly nobody has to be asked, and no entry is needed, no task and no timer.
+        let mut cx = Context::from_waker(Waker::noop());
+        match first.as_mut().poll(&mut cx) {
+            Poll::Ready(Err(Fault::Unavailable(why))) => {
+                first = Box::pin(future::ready(Err(Fault::Unavailable(why))));
+            }
+            Poll::Ready(answer) => {
+                if self.core.hub.is_connected(sid) {
+                    done(answer);
+                }
+                return Ok(None);
+            }
+            Poll::Pending => {}
+        }
+        let join = self.add(sid, what);
         let its = join.clone();
         let joining: Wait = Box::pin(async move {
             let ended = async {
                 its.is(&its.ended).await;
                 None
             };
-            let answer = future::or(ended, async { Some(keep_trying(&its, attempt).await) }).await;
+            let answer = future::or(ended, async {
+                Some(keep_trying(&its, first, attempt).await)
+            })
+            .await;
             self.remove(sid, &its);
             its.set(&its.tried);
             if let Some(answer) = answer {
                 done(answer);
             }
         });
-        // Mostly nobody has to be asked, and neither a task nor a timer is needed.
         let Some(joining) = try_step(joining) else {
             return Ok(None);
         };
@@ -131,18 +154,25 @@ impl Joins {
         }
     }
 
-    fn add(&self, sid: Sid, what: String) -> Result<Rc<Join>, Fault> {
+    /// Whether a socket may have another join that waits.
+    fn check(&self, sid: Sid) -> Result<(), Fault> {
         if !self.core.hub.is_connected(sid) {
             return Err(Fault::Gone);
         }
-        let mut waiting = self.waiting.borrow_mut();
-        if self.count.get() >= MOST
-            || waiting
-                .get(&sid)
-                .is_some_and(|joins| joins.len() >= MOST_OF_SOCKET)
-        {
-            return Err(Fault::Full("joins that wait"));
+        let waiting = self.waiting.borrow();
+        // Mostly nobody waits for anything.
+        let its = (!waiting.is_empty())
+            .then(|| waiting.get(&sid))
+            .flatten()
+            .map_or(0, Vec::len);
+        match self.count.get() >= MOST || its >= MOST_OF_SOCKET {
+            true => Err(Fault::Full("joins that wait")),
+            false => Ok(()),
         }
+    }
+
+    fn add(&self, sid: Sid, what: Cow<'static, str>) -> Rc<Join> {
+        let mut waiting = self.waiting.borrow_mut();
         let join = Rc::new(Join {
             what,
             tried: Cell::default(),
@@ -151,7 +181,7 @@ impl Joins {
         });
         waiting.entry(sid).or_default().push(join.clone());
         self.count.set(self.count.get() + 1);
-        Ok(join)
+        join
     }
 
     fn remove(&self, sid: Sid, join: &Rc<Join>) {
@@ -167,12 +197,13 @@ impl Joins {
 }
 
 /// Until there is an answer.
-async fn keep_trying<T, F: Future<Output = Result<T, Fault>>>(
+async fn keep_trying<T>(
     join: &Join,
-    attempt: impl Fn(bool) -> F,
+    first: Trial<T>,
+    attempt: impl Fn(bool) -> Trial<T>,
 ) -> Result<T, Fault> {
     let mut pause = PAUSE;
-    let mut answer = attempt(true).await;
+    let mut answer = first.await;
     while let Err(Fault::Unavailable(why)) = answer {
         // The directory has said in the log what is wrong: one line for the outage, not one a join.
         if !join.tried.get() {

@@ -5,7 +5,7 @@
 use super::chats::Chats;
 use super::core::{Core, Fault, Sender};
 use super::identity;
-use super::joins::Joins;
+use super::joins::{Joins, Trial};
 use super::recovery;
 use crate::directory::{ChannelIds, Identity, Refusal};
 use crate::ground::clock::Moment;
@@ -199,14 +199,14 @@ impl Sessions {
     /// The same, however long it takes until the directory can tell.
     pub fn enter_channels_soon(&'static self, from: Sender) {
         let sid = from.sid;
-        let enter = move |_| {
+        let enter = move |_| -> Trial<usize> {
             let from = from.clone();
-            async move {
+            Box::pin(async move {
                 match self.core.directory.channels(&from.who).await? {
                     ChannelIds::Now(ids) => self.enter_all(&from, ids).await,
                     ChannelIds::Before(_) => Err(Fault::Unavailable("channels are not told now")),
                 }
-            }
+            })
         };
         let entered = move |entered: Result<usize, Fault>| {
             if let Err(fault) = entered {

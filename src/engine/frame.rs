@@ -21,7 +21,8 @@ pub fn packet(parts: &[&str], attachments: &[Vec<u8>]) -> Frame {
     let binary: usize = attachments.iter().map(|a| a.len() + 10).sum();
     outbox::frame(length + binary + 10, |bytes| {
         header(bytes, TEXT, length);
-        for part in parts {
+        // Many of them are empty.
+        for part in parts.iter().filter(|part| !part.is_empty()) {
             bytes.extend_from_slice(part.as_bytes());
         }
         for attachment in attachments {

@@ -26,6 +26,7 @@ mod usage;
 
 use crate::app::House;
 use crate::app::core::{Fault, Sender};
+use crate::app::joins::Trial;
 use crate::app::{recovery, streams};
 use crate::directory::Identity;
 use crate::engine::{Allowance, try_step};
@@ -54,7 +55,7 @@ const SOON: Duration = Duration::from_millis(100);
 pub type EventResult = Result<Args<'static>, Fault>;
 
 /// Tries to join; told whether it is the first time.
-pub type Attempt = dyn Fn(bool) -> Pin<Box<dyn Future<Output = EventResult>>>;
+pub type Attempt = dyn Fn(bool) -> Trial<Args<'static>>;
 
 /// What a handler returns.
 pub enum Work {
@@ -64,7 +65,7 @@ pub enum Work {
     Later(Pin<Box<dyn Future<Output = EventResult>>>),
     /// Something is joined, which has a name: tried again while the directory can't tell, and the client's next event waits
     /// for the first attempt.
-    Join(String, Box<Attempt>),
+    Join(Cow<'static, str>, Box<Attempt>),
     /// Somebody else answers; the client's next event waits for this, if for anything.
     Handed(Step),
 }
@@ -75,10 +76,10 @@ impl Work {
     }
 
     pub fn join<F: Future<Output = EventResult> + 'static>(
-        what: String,
+        what: impl Into<Cow<'static, str>>,
         attempt: impl Fn(bool) -> F + 'static,
     ) -> Self {
-        Self::Join(what, Box::new(move |first| Box::pin(attempt(first))))
+        Self::Join(what.into(), Box::new(move |first| Box::pin(attempt(first))))
     }
 
     /// Nothing happens, for this reason.
@@ -196,8 +197,8 @@ impl Dispatch {
             (label, work, things::of_large(label))
         } else {
             let (label, work) = self.handle(&event);
-            let thing = things::of(label, &event.args).filter(|_| things::may_wait(label));
-            (label, work, thing)
+            let thing = things::may_wait(label).then(|| things::of(label, &event.args));
+            (label, work, thing.flatten())
         };
         let step = try_step(self.go_on(work, sid, label, ack)?)?;
         // It waits for its thing, and soon holds up nothing else.

@@ -7,8 +7,8 @@ use crate::app::core::{Fault, Sender};
 use crate::app::identity;
 use crate::app::sessions::CHANNELS;
 use crate::directory::User;
+use crate::ground::json::push_quoted;
 use crate::socket::{Args, Object, Sid, Step};
-use serde::Serialize;
 use std::rc::Rc;
 
 /// CONNECT: signs the socket in when its `auth` holds a good token.
@@ -21,26 +21,26 @@ pub fn connected(house: &'static House, sid: Sid, auth: &Args<'_>) -> Step {
     }))
 }
 
-#[derive(Serialize)]
-struct Joined<'a> {
-    id: &'a str,
-    name: &'a str,
-}
-
 /// `user-join`: as CONNECT, and all channels of the user. Answers `{id, name}`.
 pub fn user_join(house: &'static House, sid: Sid, args: &Args<'_>) -> Work {
     let Some(WithAuth { auth: Object(auth) }) = args.object() else {
         return Work::refuse(Fault::Payload);
     };
-    let token: Rc<str> = auth.token.into();
-    Work::join(CHANNELS.into(), move |_| {
+    let token = Rc::new(auth.token);
+    Work::join(CHANNELS, move |_| {
         let token = token.clone();
         async move {
             let who = house.sessions.sign_in(sid, &token).await?;
             let from = Sender { sid, who };
             house.sessions.enter_channels(&from).await?;
             let User { id, name, .. } = &from.who.user;
-            Ok(Args::one(&Joined { id, name }))
+            let mut joined = String::with_capacity(id.len() + name.len() + 20);
+            joined.push_str("{\"id\":");
+            push_quoted(&mut joined, id);
+            joined.push_str(",\"name\":");
+            push_quoted(&mut joined, name);
+            joined.push('}');
+            Ok(Args::from_json(joined))
         }
     })
 }
@@ -53,7 +53,7 @@ pub fn join_channels(house: &'static House, from: Sender, args: &Args<'_>) -> Wo
     if let Err(fault) = identity::same_user(house.core, &from, &auth.token) {
         return Work::refuse(fault);
     }
-    Work::join(CHANNELS.into(), move |_| {
+    Work::join(CHANNELS, move |_| {
         let from = from.clone();
         async move {
             house.sessions.enter_channels(&from).await?;

@@ -4,6 +4,10 @@
 //! browsers and Python write. Here both are read: nested up to [`MAX_DEPTH`], and the half as U+FFFD. What is read as
 //! `RawValue` stays as it is.
 
+mod scan;
+
+pub use scan::{after_string, is_json};
+
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Error as _};
 use serde_json::Result;
@@ -112,8 +116,28 @@ fn surrogate(bytes: &[u8], at: usize) -> Option<Half> {
     }
 }
 
+/// Whether text stands in a JSON string as it is, as most does.
+pub fn is_plain(text: &str) -> bool {
+    text.bytes()
+        .all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\')
+}
+
+/// Appends text as a JSON string.
+pub fn push_quoted(json: &mut String, text: &str) {
+    if is_plain(text) {
+        json.push('"');
+        json.push_str(text);
+        json.push('"');
+    } else {
+        json.push_str(&serde_json::to_string(text).unwrap_or_default());
+    }
+}
+
 /// Whether JSON nests deeper than it may. Most has fewer brackets in all than that.
 pub fn is_too_deep(json: &str) -> bool {
+    if json.len() <= MAX_DEPTH {
+        return false;
+    }
     let brackets = memchr::memchr2_iter(b'[', b'{', json.as_bytes()).skip(MAX_DEPTH);
     brackets.take(1).count() > 0 && depth(json) > MAX_DEPTH
 }
@@ -127,24 +151,12 @@ pub fn depth(json: &str) -> usize {
         match byte {
             b'[' | b'{' => depth += 1,
             b']' | b'}' => depth = depth.saturating_sub(1),
-            b'"' => rest = after_string(rest),
+            b'"' => rest = after_string(rest).unwrap_or_default(),
             _ => {}
         }
         deepest = deepest.max(depth);
     }
     deepest
-}
-
-/// What follows the string that has begun. Most of a packet is text, so its end is searched for, not walked to.
-fn after_string(mut rest: &[u8]) -> &[u8] {
-    while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
-        let escape = usize::from(rest[at] == b'\\');
-        rest = rest.get(at + 1 + escape..).unwrap_or_default();
-        if escape == 0 {
-            return rest;
-        }
-    }
-    &[]
 }
 
 #[cfg(test)]
@@ -219,6 +231,15 @@ mod tests {
                 number.parse::<f64>(),
                 "{number}"
             );
+        }
+    }
+
+    #[test]
+    fn text_is_quoted() {
+        for text in ["", "ann", "a\"b\\\n", "\u{7f}é\u{1f}"] {
+            let mut json = String::new();
+            push_quoted(&mut json, text);
+            assert_eq!(json, serde_json::to_string(text).unwrap());
         }
     }
 

@@ -1,8 +1,16 @@
 //! The names of rooms (contract, Rooms).
 
+/// Made for most events, and without the machinery that formats.
+fn named(kind: &str, id: &str) -> String {
+    let mut name = String::with_capacity(kind.len() + id.len());
+    name.push_str(kind);
+    name.push_str(id);
+    name
+}
+
 /// The sessions of a user.
 pub fn of_user(user_id: &str) -> String {
-    format!("user:{user_id}")
+    named("user:", user_id)
 }
 
 /// The user that a room is of.
@@ -12,7 +20,7 @@ pub fn user(room: &str) -> Option<&str> {
 
 /// The members of a channel.
 pub fn of_channel(channel_id: &str) -> String {
-    format!("channel:{channel_id}")
+    named("channel:", channel_id)
 }
 
 /// The channel that a room is of.
@@ -22,7 +30,7 @@ pub fn channel(room: &str) -> Option<&str> {
 
 /// Those who have a saved chat open.
 pub fn of_chat(chat_id: &str) -> String {
-    format!("chat:{chat_id}")
+    named("chat:", chat_id)
 }
 
 /// The chat that a room is of.
@@ -32,7 +40,7 @@ pub fn chat(room: &str) -> Option<&str> {
 
 /// Those who hear of a note's changes from outside.
 pub fn of_note(note_id: &str) -> String {
-    format!("note:{note_id}")
+    named("note:", note_id)
 }
 
 /// The note that a room is of.
@@ -49,7 +57,7 @@ pub fn note_event(name: &str) -> Option<&'static str> {
 
 /// Those who have a document open.
 pub fn of_document(document_id: &str) -> String {
-    format!("doc_{document_id}")
+    named("doc_", document_id)
 }
 
 /// The document whose room this is.

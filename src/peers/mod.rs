@@ -367,6 +367,11 @@ impl Peers {
         }
     }
 
+    /// The same of one.
+    pub async fn is_revoked(&self, who: &Identity) -> bool {
+        !matches!(self, Self::Alone(_)) && self.revoked(&[who]).await.contains(&true)
+    }
+
     /// Does something about a chat while no other instance does the same.
     pub async fn one_at_a_time(&self, chat_id: &str, work: impl AsyncFn()) {
         match self {

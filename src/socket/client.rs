@@ -6,8 +6,8 @@ use super::recovery::place::Place;
 use super::recovery::was_lost;
 use super::{Args, Event, Hub, Reason, Sid, encode, trace};
 use crate::engine::{self, Closed, Message, Session, Step};
+use crate::ground::json::is_json;
 use crate::ground::tasks::LARGE;
-use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::rc::Rc;
 
@@ -185,10 +185,8 @@ impl Hub {
     }
 
     fn connect(&self, session: &Rc<Session>, packet: &Packet<'_>) -> Result<Step, Malformed> {
-        let object = packet.data.is_empty() || packet.data.trim_start().starts_with('{');
-        if !object
-            || !(packet.data.is_empty() || serde_json::from_str::<&RawValue>(packet.data).is_ok())
-        {
+        let object = packet.data.trim_start().starts_with('{') && is_json(packet.data);
+        if !object && !packet.data.is_empty() {
             return Err(Malformed("CONNECT data"));
         }
         let auth = Args::from_json(packet.data);

@@ -2,6 +2,7 @@
 
 use super::Args;
 use crate::engine::frame;
+use crate::ground::json::is_plain;
 use crate::outbox::Frame;
 
 /// EVENT, or BINARY_EVENT when there are attachments; with an id when an ack is asked for, and with a last argument that says
@@ -15,7 +16,7 @@ pub fn event(
 ) -> Frame {
     let escaped;
     // Most names are JSON but for the quotes.
-    let (quote, name) = match name.bytes().all(is_plain) {
+    let (quote, name) = match is_plain(name) {
         true => ("\"", name),
         false => {
             escaped = serde_json::to_string(name).unwrap_or_default();
@@ -96,14 +97,26 @@ pub fn disconnect(nsp: &str) -> Frame {
     message("1", "1", nsp, None, &[], &[])
 }
 
-/// A byte that stands in a JSON string as it is.
-fn is_plain(byte: u8) -> bool {
-    byte >= b' ' && byte != b'"' && byte != b'\\'
-}
-
 /// Parts of a packet's text before its data, and of its data at most.
-const HEAD: usize = 6;
+const HEAD: usize = 7;
 const DATA: usize = 9;
+
+/// Digits of a number at most.
+const DIGITS: usize = 20;
+
+/// A number's digits: an ack has one, and the machinery that formats costs as much as the rest of it.
+fn decimal(mut number: u64, digits: &mut [u8; DIGITS]) -> &str {
+    let mut at = DIGITS;
+    while at > 0 {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    std::str::from_utf8(&digits[at..]).unwrap_or_default()
+}
 
 fn message(
     plain: &str,
@@ -118,15 +131,15 @@ fn message(
     } else {
         binary
     };
-    let count = if attachments.is_empty() {
-        String::new()
-    } else {
-        format!("{}-", attachments.len())
+    let (mut count, mut digits) = ([0; DIGITS], [0; DIGITS]);
+    let (count, dash) = match attachments.len() {
+        0 => ("", ""),
+        n => (decimal(n as u64, &mut count), "-"),
     };
-    let id = id.map_or_else(String::new, |id| id.to_string());
+    let id = id.map_or("", |id| decimal(id, &mut digits));
     let (nsp, comma) = if nsp == "/" { ("", "") } else { (nsp, ",") };
     let mut parts = [""; HEAD + DATA];
-    parts[..HEAD].copy_from_slice(&["4", kind, &count, nsp, comma, &id]);
+    parts[..HEAD].copy_from_slice(&["4", kind, count, dash, nsp, comma, id]);
     parts[HEAD..HEAD + data.len()].copy_from_slice(data);
     frame::packet(&parts, attachments)
 }
@@ -137,6 +150,13 @@ mod tests {
 
     fn text(frame: &Frame) -> String {
         String::from_utf8(frame::as_payload(frame)).expect("text")
+    }
+
+    #[test]
+    fn numbers_are_written() {
+        for number in [0, 7, 10, 1_234_567_890, u64::MAX] {
+            assert_eq!(decimal(number, &mut [0; DIGITS]), number.to_string());
+        }
     }
 
     #[test]

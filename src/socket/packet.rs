@@ -97,24 +97,24 @@ impl<'a> Packet<'a> {
     /// # Errors
     /// Data that is not an array beginning with a name, or a reserved name.
     pub fn event(data: &'a str) -> Result<(Cow<'a, str>, &'a str), Malformed> {
-        let inner = array(data)?;
-        let mut values =
-            serde_json::Deserializer::from_str(inner).into_iter::<&serde_json::value::RawValue>();
-        let Some(Ok(first)) = values.next() else {
-            return Err(Malformed("event name"));
-        };
-        let name: Cow<'a, str> = match plain(first.get()) {
+        let inner = array(data)?.trim_ascii_start();
+        let (first, rest) = split_name(inner);
+        let name: Cow<'a, str> = match plain(first) {
             Some(name) => Cow::Borrowed(name),
-            None if is_number(first.get()) => Cow::Borrowed(first.get()),
-            None => json::owned(first.get())
+            None if is_number(first) => Cow::Borrowed(first),
+            None => json::owned(first)
                 .map(Cow::Owned)
                 .map_err(|_| Malformed("event name"))?,
         };
         if is_reserved(&name) {
             return Err(Malformed("reserved event name"));
         }
-        let rest = inner[values.byte_offset()..].trim_start();
-        Ok((name, rest.strip_prefix(',').unwrap_or(rest).trim()))
+        let rest = rest.trim_ascii();
+        let args = match rest.as_bytes() {
+            [b',', ..] => rest[1..].trim_ascii_start(),
+            _ => rest,
+        };
+        Ok((name, args))
     }
 
     /// The arguments of an ACK, comma-separated JSON.
@@ -122,7 +122,7 @@ impl<'a> Packet<'a> {
     /// # Errors
     /// Data that is not an array.
     pub fn ack(data: &'a str) -> Result<&'a str, Malformed> {
-        array(data).map(str::trim)
+        array(data).map(str::trim_ascii)
     }
 }
 
@@ -137,14 +137,23 @@ pub fn check_placeholders(data: &str, attachments: usize) -> Result<(), Malforme
 
 /// The inside of a JSON array that is valid as a whole.
 fn array(data: &str) -> Result<&str, Malformed> {
-    if serde_json::from_str::<&serde_json::value::RawValue>(data).is_err() {
+    if !json::is_json(data) {
         return Err(Malformed("JSON"));
     }
-    let inner = data
-        .trim()
-        .strip_prefix('[')
-        .and_then(|d| d.strip_suffix(']'));
-    inner.ok_or(Malformed("JSON"))
+    let data = data.trim_ascii();
+    match data.as_bytes() {
+        [b'[', .., b']'] => Ok(&data[1..data.len() - 1]),
+        _ => Err(Malformed("JSON")),
+    }
+}
+
+/// The first of comma-separated JSON values and what follows it, if it is text or a number: nothing else is a name.
+fn split_name(values: &str) -> (&str, &str) {
+    let end = match values.as_bytes() {
+        [b'"', text @ ..] => json::after_string(text).map(|after| values.len() - after.len()),
+        _ => values.find([',', ' ', '\n', '\t', '\r']),
+    };
+    values.split_at(end.unwrap_or(values.len()))
 }
 
 /// Whether a JSON value is a number.
@@ -154,8 +163,13 @@ fn is_number(json: &str) -> bool {
 
 /// A JSON string without escapes, as it stands.
 fn plain(json: &str) -> Option<&str> {
-    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
-    (!inner.contains('\\')).then_some(inner)
+    let [b'"', .., b'"'] = json.as_bytes() else {
+        return None;
+    };
+    let inner = &json[1..json.len() - 1];
+    memchr::memchr(b'\\', inner.as_bytes())
+        .is_none()
+        .then_some(inner)
 }
 
 fn split_attachments(text: &str) -> Result<(usize, &str), Malformed> {

@@ -89,7 +89,11 @@ impl Table {
 
 /// A key of two parts.
 pub(crate) fn key(first: &str, second: &str) -> String {
-    [first, second].join("\0")
+    let mut key = String::with_capacity(first.len() + second.len() + 1);
+    key.push_str(first);
+    key.push('\0');
+    key.push_str(second);
+    key
 }
 
 /// One change. `None` deletes.

@@ -69,7 +69,12 @@ impl Local {
     }
 
     pub(in crate::directory) fn seen(self: &Rc<Self>, who: &Identity) {
-        self.seen.borrow_mut().insert(who.user.id.clone(), now());
+        let mut seen = self.seen.borrow_mut();
+        match seen.get_mut(&who.user.id) {
+            Some(at) => *at = now(),
+            None => drop(seen.insert(who.user.id.clone(), now())),
+        }
+        drop(seen);
         let local = self.clone();
         let write = || async move {
             smol::Timer::after(SEEN_DELAY).await;

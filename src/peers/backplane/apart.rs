@@ -80,12 +80,14 @@ impl Apart {
         target: &Target<'_>,
         event: &str,
         args: &Args<'_>,
-        now: Instant,
+        now: impl FnOnce() -> Instant,
     ) -> Vec<Sid> {
         let mut all = self.0.borrow_mut();
+        // Mostly there is none, and not even the clock is looked at.
         if all.is_empty() || is_for_one(hub, target) {
             return Vec::new();
         }
+        let now = now();
         let mut print = None;
         // A client that is left out by its own name hears it over its relay all the same, where it is not to be passed on.
         let mut sids = hub.select(&target.but(&[]));
@@ -104,8 +106,15 @@ impl Apart {
 
     /// Redis tells of an event for a relay alone. The client that is to hear it now: it came over the relay, and was taken for
     /// another.
-    pub fn owe(&self, relay: &str, event: &str, args: &Args<'_>, now: Instant) -> Option<Sid> {
+    pub fn owe(
+        &self,
+        relay: &str,
+        event: &str,
+        args: &Args<'_>,
+        now: impl FnOnce() -> Instant,
+    ) -> Option<Sid> {
         let client = self.client(relay)?;
+        let now = now();
         let print = print_of(event, args)?;
         let mut all = self.0.borrow_mut();
         all.get_mut(&client)?.owe(print, now).then_some(client)
@@ -338,7 +347,7 @@ mod tests {
             let (now, args) = (NOW(), Args::from_json("1"));
             let heard = order.chars().filter(|step| match step {
                 'R' => !tell(&apart, client, "1", now),
-                'S' => apart.owe("r", "x", &args, now).is_some(),
+                'S' => apart.owe("r", "x", &args, || now).is_some(),
                 _ => !apart.has_heard(client, "x", &args, now),
             });
             assert_eq!(heard.count(), 2, "{order}");

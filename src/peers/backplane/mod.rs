@@ -353,8 +353,8 @@ impl Backplane {
     }
 
     fn left_out(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> Vec<Sid> {
-        let now = Instant::now();
-        self.apart.left_out(&self.hub, target, event, args, now)
+        self.apart
+            .left_out(&self.hub, target, event, args, Instant::now)
     }
 
     /// A client has this relay now, which is about to be set apart.
@@ -402,8 +402,7 @@ impl Backplane {
 
     /// What is for a relay alone comes over it, unless it was passed over there.
     fn emit_owed(&self, room: &str, emit: &Emit<'_>) {
-        let now = Instant::now();
-        if let Some(client) = self.apart.owe(room, &emit.event, &emit.args, now) {
+        if let Some(client) = self.apart.owe(room, &emit.event, &emit.args, Instant::now) {
             self.hub.emit(&Target::sid(client), &emit.event, &emit.args);
         }
     }
