@@ -4,11 +4,12 @@ use super::ApiResult;
 use super::frames;
 use super::input::{self, ApiRequest};
 use super::reply::{Problem, Reply};
-use crate::app::emitter::{Emitter, Message};
+use crate::app::emitter::{Emitted as Sent, Emitter, Large, Message};
 use crate::directory::{Directory, NotAnEvent, Refusal, Saved};
 use crate::ground::json;
 use crate::ground::names::Id;
 use crate::ground::net::input::{Owner, SMALL, Unfinished, grow};
+use crate::ground::tasks::{LARGE, aside};
 use futures_lite::future::yield_now;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -60,7 +61,16 @@ pub async fn event(request: ApiRequest) -> ApiResult {
         save: asked.save,
         internal: asked.internal,
     });
-    let emitted = emitter.emit(asked.event.get()).await;
+    let emitted = match asked.event.get().len() > LARGE {
+        true => {
+            let (raw, head) = (Box::<str>::from(asked.event), emitter.head().to_owned());
+            match aside(move || Large::read(raw.into(), &head)).await {
+                Ok(large) => Ok(emitter.emit_large(large).await),
+                Err(NotAnEvent) => Err(NotAnEvent),
+            }
+        }
+        false => emitter.emit(asked.event.get()).await,
+    };
     let emitted = emitted
         .map_err(|NotAnEvent| Problem::shape("`event` must be an object with a text `type`."))?;
     let saved = on_disk(&house.core.directory, emitted.saved).await;
@@ -145,7 +155,7 @@ pub async fn stream(request: ApiRequest) -> ApiResult {
         }
     }
     let last = std::mem::take(&mut stream.rest);
-    stream.line(&last).await;
+    stream.long_line(last).await;
     let mut reply = stream.reply;
     if reply.saved > 0
         && let Err(refusal) = house.core.directory.durable().await
@@ -180,8 +190,8 @@ impl Stream {
                 self.line(line).await;
             } else {
                 self.rest.extend_from_slice(line);
-                let mut line = std::mem::take(&mut self.rest);
-                self.line(&line).await;
+                let line = std::mem::take(&mut self.rest);
+                let mut line = self.long_line(line).await;
                 line.clear();
                 line.shrink_to(RETAINED);
                 self.rest = line;
@@ -200,11 +210,34 @@ impl Stream {
         self.reply.lines += 1;
         let event = str::from_utf8(line).unwrap_or_default();
         if json::is_too_deep(event) {
-            return self.bad("nested too deep".into());
+            return self.bad(TOO_DEEP.into());
         }
-        let Ok(emitted) = self.emitter.emit(event).await else {
-            return self.bad(why_none(line));
-        };
+        match self.emitter.emit(event).await {
+            Ok(emitted) => self.count(emitted),
+            Err(NotAnEvent) => self.bad(why_none(line)),
+        }
+    }
+
+    /// A line that came in pieces, which may be large: then it is read beside our thread. Returns its buffer.
+    async fn long_line(&mut self, line: Vec<u8>) -> Vec<u8> {
+        if line.len() <= LARGE || line.trim_ascii().is_empty() {
+            self.line(&line).await;
+            return line;
+        }
+        self.number += 1;
+        self.reply.lines += 1;
+        let head = self.emitter.head().to_owned();
+        match aside(move || read_large(line, &head)).await {
+            Ok(large) => {
+                let emitted = self.emitter.emit_large(large).await;
+                self.count(emitted);
+            }
+            Err(why) => self.bad(why),
+        }
+        Vec::new()
+    }
+
+    fn count(&mut self, emitted: Sent) {
         self.reply.emitted += 1;
         self.reply.delivered += emitted.reached;
         match emitted.saved {
@@ -220,6 +253,17 @@ impl Stream {
             self.reply.bad_lines.push(BadLine { line, detail });
         }
     }
+}
+
+const TOO_DEEP: &str = "nested too deep";
+
+/// The event of a large line, or why there is none.
+fn read_large(line: Vec<u8>, head: &str) -> Result<Large, String> {
+    let text = String::from_utf8(line).map_err(|error| why_none(error.as_bytes()))?;
+    if json::is_too_deep(&text) {
+        return Err(TOO_DEEP.into());
+    }
+    Large::read(text.trim_ascii().to_owned(), head).map_err(|NotAnEvent| why_none(text.as_bytes()))
 }
 
 /// Why a line is no event.

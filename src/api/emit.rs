@@ -73,6 +73,6 @@ pub async fn emit(request: ApiRequest) -> ApiResult {
     let made = Prepared::new(&emit.event, args).await;
     let target = Target::room(&room).but(&skip);
     let peers = &house.core.peers;
-    let delivered = peers.emit_prepared(&target, &emit.event, &made);
+    let delivered = peers.emit_made(&target, &emit.event, &made.args, made.frame.as_ref());
     Ok(Reply::json(&json!({"delivered": delivered})))
 }

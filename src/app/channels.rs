@@ -8,6 +8,7 @@ use super::core::{Core, Fault, Sender};
 use super::sessions::Sessions;
 use crate::directory::type_of;
 use crate::ground::rooms;
+use crate::ground::tasks::LARGE;
 use crate::socket::{Args, Sid, Target, To};
 use newcomers::Newcomers;
 use serde::Serialize;
@@ -114,7 +115,8 @@ impl Channels {
             return;
         }
         if rooms::user(room).is_some() {
-            if type_of(args).as_deref() == Some("channel:created") {
+            // What is new is said in few words; of others all would have to be read.
+            if args.json().len() <= LARGE && type_of(args).as_deref() == Some("channel:created") {
                 self.newcomers.told(self.core.hub.members(room));
             }
         } else if let Some(channel_id) = rooms::channel(room) {

@@ -30,7 +30,8 @@ pub struct MessageEvent<'a> {
     pub raw: &'a str,
     /// Its `type`.
     pub kind: Cow<'a, str>,
-    pub data: Option<&'a RawValue>,
+    /// Its `data`, as JSON.
+    pub data: Option<&'a str>,
 }
 
 /// Not an object with a text `type`.
@@ -53,7 +54,7 @@ impl<'a> MessageEvent<'a> {
         Ok(Self {
             raw,
             kind: fields.r#type,
-            data: fields.data,
+            data: fields.data.map(RawValue::get),
         })
     }
 

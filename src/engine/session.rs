@@ -248,7 +248,7 @@ impl Session {
     /// Whether something waits that the client is slow to take: then volatile news are left out.
     pub fn is_behind(&self) -> bool {
         match self.transport.get() {
-            Transport::Websocket => self.blocked.get(),
+            Transport::Websocket => self.blocked.get() || self.unfinished_write.get(),
             _ => self.outbox.borrow().bytes() > POLL_BEHIND,
         }
     }

@@ -120,10 +120,9 @@ impl Session {
     pub(super) fn unblock(self: &Rc<Self>) {
         if self.blocked.replace(false) {
             self.beat.heard.set(true);
-            self.flush();
-            if !self.blocked.get() && !self.unfinished_write.get() {
-                self.let_go(Hold::Full);
-            }
+            // Not at once: thousands may be writable at the same time. What follows waits for it.
+            self.unfinished_write.set(true);
+            self.mark_dirty();
         }
     }
 

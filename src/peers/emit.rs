@@ -1,7 +1,7 @@
 //! Emitting to sockets, wherever they are.
 
 use super::{Outgoing, Peers};
-use crate::socket::{Args, Frame, Prepared, Target};
+use crate::socket::{Args, Frame, Target};
 
 impl Peers {
     /// Sends an event to all sockets of the target, wherever they are. Returns how many got it here.
@@ -10,10 +10,16 @@ impl Peers {
         self.emit_here(target, event, args)
     }
 
-    /// The same of an event that was prepared.
-    pub fn emit_prepared(&self, target: &Target<'_>, event: &str, made: &Prepared) -> usize {
-        self.tell(target, event, &made.args);
-        self.emit_as(target, event, &made.args, made.frame.as_ref())
+    /// The same of an event that may have been written before.
+    pub fn emit_made(
+        &self,
+        target: &Target<'_>,
+        event: &str,
+        args: &Args<'_>,
+        frame: Option<&Frame>,
+    ) -> usize {
+        self.tell(target, event, args);
+        self.emit_as(target, event, args, frame)
     }
 
     fn tell(&self, target: &Target<'_>, event: &str, args: &Args<'_>) {

@@ -8,7 +8,7 @@ import time
 
 import pytest
 import requests
-from siskin import API_KEY
+from siskin import API_KEY, token
 from stranger import (
     UNOPTIMIZED,
     WORST,
@@ -197,6 +197,46 @@ def over_the_api(siskin):
     assert ws.recv_event()[0] == "files"
 
 
+def in_lines(siskin):
+    """A backend's lines and events of many MB, in words and in numbers, to who hears them with a number, too."""
+    ws = member(siskin, "zoe")
+    again = WebSocket(siskin, timeout=60)
+    again.text("40" + json.dumps({"token": token("zoe"), "recover": True}))
+    assert "pid" in until(again, "40")
+    got = {reader: [] for reader in (ws, again)}
+
+    def read(reader):
+        while len(got[reader]) < 5:
+            got[reader].append(reader.recv_event()[1]["data"])
+
+    readers = [threading.Thread(target=read, args=(reader,)) for reader in got]
+    for thread in readers:
+        thread.start()
+    headers = {"Authorization": f"Bearer {API_KEY}", "Content-Type": "application/x-ndjson"}
+    events = [{"type": "x", "data": "w" * (12 * MIB)}, {"type": "x", "data": list(range(1_500_000))}]
+    lines = "".join(json.dumps(event) + "\n" for event in events) + "[" * (12 * MIB) + "\n" + json.dumps(events[0])
+    url = f"{siskin.url}/api/v1/chat/stream?user_id=zoe&chat_id=local:x&message_id=m"
+    answer = requests.post(url, data=lines, headers=headers, timeout=60).json()
+    assert (answer["emitted"], answer["delivered"], answer["bad"], answer["lines"]) == (3, 6, 1, 4), answer
+    assert answer["bad_lines"] == [{"line": 3, "detail": "nested too deep"}]
+    for event in events:
+        message = {"user_id": "zoe", "chat_id": "local:x", "message_id": "m", "event": event}
+        assert siskin.api("POST", "/chat/event", json=message).json()["delivered"] == 2
+    for thread in readers:
+        thread.join(60)
+    assert list(got.values()) == [[*events, events[0], *events]] * 2
+
+
+def in_notes(siskin):
+    """Events about notes and channels that are far larger than any note: nobody here has a use for what they say."""
+    ws = member(siskin, "zoe")
+    numbers = {"id": "x", "data": {"type": "x", "content": list(range(1_500_000))}}
+    for name in ("events:note", "note-events", "events:channel"):
+        for to in ({"user_id": "zoe"}, {"room": "note:x"}, {"room": "channel:x"}):
+            siskin.api("POST", "/emit", json={**to, "event": name, "data": numbers})
+        assert ws.recv_event()[0] == name
+
+
 def to_thousands(siskin):
     """A large event for many."""
     sockets = [member(siskin, "zoe") for _ in range(1500)]
@@ -237,6 +277,8 @@ ATTACKS = [
     in_cursors,
     in_connects,
     over_the_api,
+    in_lines,
+    in_notes,
     to_thousands,
 ]
 

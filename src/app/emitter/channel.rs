@@ -103,12 +103,12 @@ impl ChannelMessage<'_> {
     }
 }
 
-fn read<'a, T: Deserialize<'a>>(data: &'a RawValue) -> Option<T> {
-    json::text(data.get()).ok().map(|Object(data)| data)
+fn read<'a, T: Deserialize<'a>>(data: &'a str) -> Option<T> {
+    json::text(data).ok().map(|Object(data)| data)
 }
 
 /// Whether it changes the message, and now.
-fn complete(answer: &mut Answer, data: &RawValue, now: Instant) -> bool {
+fn complete(answer: &mut Answer, data: &str, now: Instant) -> bool {
     let Some(completion) = read::<Completion<'_>>(data) else {
         return false;
     };
@@ -130,11 +130,11 @@ fn complete(answer: &mut Answer, data: &RawValue, now: Instant) -> bool {
     set(answer, content, done, now)
 }
 
-fn stream(answer: &mut Answer, data: &RawValue, now: Instant) -> bool {
+fn stream(answer: &mut Answer, data: &str, now: Instant) -> bool {
     let Some(completion) = read::<Completion<'_>>(data) else {
         return false;
     };
-    answer.take(completion.output_list(), Some(data.get()));
+    answer.take(completion.output_list(), Some(data));
     if answer.is_lost() || !answer.is_due(now) {
         return false;
     }
@@ -142,12 +142,12 @@ fn stream(answer: &mut Answer, data: &RawValue, now: Instant) -> bool {
     !content.is_empty() && set(answer, content, false, now)
 }
 
-fn add_files(answer: &mut Answer, data: &RawValue, _: Instant) -> bool {
+fn add_files(answer: &mut Answer, data: &str, _: Instant) -> bool {
     #[derive(Deserialize)]
     struct Files {
         files: Vec<Value>,
     }
-    let Some(Object(Files { mut files })) = json::owned(data.get()).ok() else {
+    let Some(Object(Files { mut files })) = json::owned(data).ok() else {
         return false;
     };
     for file in files.iter_mut().filter_map(Value::as_object_mut) {
@@ -156,15 +156,15 @@ fn add_files(answer: &mut Answer, data: &RawValue, _: Instant) -> bool {
         }
     }
     let any = !files.is_empty();
-    let added = any && answer.add_files(files, data.get().len());
+    let added = any && answer.add_files(files, data.len());
     if any && !added {
         log::warn!("a channel's message has too many files, more are not added");
     }
     added
 }
 
-fn fail(answer: &mut Answer, data: &RawValue, now: Instant) -> bool {
-    let Some(Object(data)) = json::owned::<Object<serde_json::Map<String, Value>>>(data.get()).ok()
+fn fail(answer: &mut Answer, data: &str, now: Instant) -> bool {
+    let Some(Object(data)) = json::owned::<Object<serde_json::Map<String, Value>>>(data).ok()
     else {
         return false;
     };

@@ -3,23 +3,26 @@
 //! - [`answers`]: what is known of answers that are being written; [`output`]: how an output is put together
 //! - [`completion`]: what others who have the chat open get of an answer
 //! - [`channel`]: an answer in a channel
+//! - [`large`]: an event that takes longer to read than a turn may
 
 mod answers;
 mod channel;
 mod completion;
+mod large;
 mod output;
+
+pub use large::Large;
 
 use super::core::Core;
 use crate::directory::{Identity, MessageEvent, NotAnEvent, Refusal, Saved, is_saved_chat};
 use crate::ground::{json, rooms};
 use crate::metrics;
-use crate::socket::{Args, Object, Sid, Target};
+use crate::socket::{Args, Frame, Object, Sid, Target};
 use answers::Answers;
 use channel::ChannelMessage;
 use completion::Completion;
 use log::Level;
 use serde_json::json;
-use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -129,29 +132,56 @@ impl Emitter {
         // Saved as text can be; who is connected gets it as it came, and may put halves of a character together.
         let mended = json::mend(event);
         let event = MessageEvent::read(event, &mended)?;
-        if let Some(channel_id) = self.chat_id.strip_prefix("channel:") {
-            return Ok(self.update_channel(channel_id, &event));
-        }
-        if self.internal && event.kind == "notification" {
-            let (reached, saved) = (0, Ok(Saved::No));
-            return Ok(Emitted { reached, saved });
+        if let Some(emitted) = self.emit_otherwise(&event) {
+            return Ok(emitted);
         }
         let mut payload = self.payload.take();
         for part in [&*self.head, event.raw, "}"] {
             payload.push_str(part);
         }
-        let emitted = self.emit_payload(&event, &payload).await;
+        let args = Args::from_json(&*payload);
+        let emitted = self.emit_payload(&event, &args, None).await;
         payload.clear();
         payload.shrink_to(RETAINED);
         self.payload.set(payload);
         Ok(emitted)
     }
 
-    async fn emit_payload(&self, event: &MessageEvent<'_>, payload: &str) -> Emitted {
-        let args = Args::from_json(payload);
+    /// The same of a large one.
+    pub async fn emit_large(&self, mut large: Large) -> Emitted {
+        let frame: Frame = std::mem::take(&mut large.frame).into();
+        let event = large.event();
+        match self.emit_otherwise(&event) {
+            Some(emitted) => emitted,
+            None => self.emit_payload(&event, &large.args, Some(&frame)).await,
+        }
+    }
+
+    /// The payload up to the event.
+    pub fn head(&self) -> &str {
+        &self.head
+    }
+
+    /// What is not for the user's sessions, as `events`.
+    fn emit_otherwise(&self, event: &MessageEvent<'_>) -> Option<Emitted> {
+        if let Some(channel_id) = self.chat_id.strip_prefix("channel:") {
+            return Some(self.update_channel(channel_id, event));
+        }
+        (self.internal && event.kind == "notification").then_some(Emitted {
+            reached: 0,
+            saved: Ok(Saved::No),
+        })
+    }
+
+    async fn emit_payload(
+        &self,
+        event: &MessageEvent<'_>,
+        args: &Args<'_>,
+        frame: Option<&Frame>,
+    ) -> Emitted {
         let message_id = self.message_id.as_deref().unwrap_or_default();
         if !self.saves || !event.is_saved() {
-            let reached = self.send(event, &args);
+            let reached = self.send(event, args, frame);
             let saved = Ok(Saved::No);
             return Emitted { reached, saved };
         }
@@ -160,22 +190,22 @@ impl Emitter {
         let emitted_by_directory = author.is_some() && core.directory.emits_itself();
         let mut reached = match emitted_by_directory {
             true => core.hub.members(&self.room).len(),
-            false => self.send(event, &args),
+            false => self.send(event, args, frame),
         };
         let saved = self.save(message_id, author.as_deref(), event).await;
         if emitted_by_directory && saved != Ok(Saved::Yes) {
-            reached = self.send(event, &args);
+            reached = self.send(event, args, frame);
         }
         Emitted { reached, saved }
     }
 
     /// To the user's sessions, and what is for others to those who have the chat open. How many of the former got it.
-    fn send(&self, event: &MessageEvent<'_>, args: &Args<'_>) -> usize {
+    fn send(&self, event: &MessageEvent<'_>, args: &Args<'_>, frame: Option<&Frame>) -> usize {
         let peers = &self.of.core.peers;
         let reached = match &*event.kind {
             // Of messages that others wrote; the user's own pages have them.
             "chat:messages" => 0,
-            _ => peers.emit(&Target::room(&self.room), "events", args),
+            _ => peers.emit_made(&Target::room(&self.room), "events", args, frame),
         };
         if !self.internal
             && is_saved_chat(&self.chat_id)
@@ -206,7 +236,7 @@ impl Emitter {
         if !matches!(kind, "chat:completion" | "response:completion") {
             return None;
         }
-        let data = event.data.map_or("{}", RawValue::get);
+        let data = event.data.unwrap_or("{}");
         let Object(completion): Object<Completion<'_>> = json::text(data).ok()?;
         let (answers, key, now) = (&self.of.answers, self.key(), Instant::now());
         let streamed = kind == "response:completion";

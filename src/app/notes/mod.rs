@@ -359,11 +359,15 @@ impl Notes {
         let Some(note_id) = note_id.filter(known) else {
             return;
         };
+        // What was written here is known.
+        if !self.core.directory.emits_itself() {
+            return;
+        }
         let told: Option<Object<Written>> = args.first();
         if let Some(Object(Written {
             updated_at,
             data: Some(fields),
-        })) = told.filter(|_| self.core.directory.emits_itself())
+        })) = told
         {
             let now = Instant::now();
             self.with(note_id, |note| {

@@ -55,7 +55,7 @@ impl Local {
             chat_id,
             message_id,
         };
-        let data = event.data.map_or("{}", RawValue::get);
+        let data = event.data.unwrap_or("{}");
         let saved = match &*event.kind {
             "status" => event
                 .data
@@ -144,8 +144,8 @@ impl SavedMessage<'_> {
     }
 
     /// Appends to the list `field`.
-    fn append_entry(&self, field: &str, entry: &RawValue) -> Result<Saved, Refusal> {
-        let Ok(entry) = json::owned::<Value>(entry.get()) else {
+    fn append_entry(&self, field: &str, entry: &str) -> Result<Saved, Refusal> {
+        let Ok(entry) = json::owned::<Value>(entry) else {
             return denied("the entry is nested too deeply");
         };
         self.change(

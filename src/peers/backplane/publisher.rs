@@ -3,7 +3,7 @@
 //! Emitting never waits for it. While Redis is away messages stay, up to [`BYTES`]; beyond that the oldest are lost,
 //! counted, and said once. What was written but not confirmed is not written again: an event comes at most once.
 
-use crate::ground::tasks::Bell;
+use crate::ground::tasks::{Bell, LARGE, aside_if};
 use crate::metrics::{self, Counter};
 use crate::redis::{CommandError, Redis};
 use std::borrow::Cow;
@@ -74,8 +74,11 @@ impl Publisher {
             self.filled.until(some).await;
             redis.connected(0).await;
             self.busy.set(true);
-            let commands = self.batch();
-            let count = commands.len() as u64;
+            let batch = self.batch();
+            let count = batch.len() as u64;
+            let is_large = batch.iter().any(|(_, message)| message.len() > LARGE);
+            let commands = aside_if(is_large, move || batch.into_iter().map(command).collect());
+            let commands: Vec<_> = commands.await;
             match redis.pipeline(commands).await {
                 Ok(answers) => {
                     redis.subscriber().published();
@@ -95,24 +98,22 @@ impl Publisher {
         futures_lite::future::or(self.emptied.until(none), redis.away()).await;
     }
 
-    fn batch(&self) -> Vec<redis::Cmd> {
+    fn batch(&self) -> Vec<Item> {
         let mut queue = self.queue.borrow_mut();
-        let mut commands = Vec::new();
+        let mut batch = Vec::new();
         let mut bytes = 0;
         while bytes < BATCH_BYTES
-            && commands.len() < BATCH
+            && batch.len() < BATCH
             && let Some((channel, message)) = queue.pop_front()
         {
             bytes += size(&channel, &message);
-            let mut command = redis::Cmd::with_capacity(3, message.len() + channel.len() + 8);
-            command.arg("PUBLISH").arg(&*channel).arg(message);
-            commands.push(command);
+            batch.push((channel, message));
         }
         self.bytes.set(self.bytes.get() - bytes);
         if queue.is_empty() && queue.capacity() > BATCH {
             queue.shrink_to(BATCH);
         }
-        commands
+        batch
     }
 
     fn count(&self, answers: &[redis::Value]) {
@@ -139,6 +140,12 @@ impl Publisher {
             log::warn!("messages to other instances are lost: {why}");
         }
     }
+}
+
+fn command((channel, message): Item) -> redis::Cmd {
+    let mut command = redis::Cmd::with_capacity(3, message.len() + channel.len() + 8);
+    command.arg("PUBLISH").arg(&*channel).arg(message);
+    command
 }
 
 fn size(channel: &str, message: &str) -> usize {
@@ -176,9 +183,9 @@ mod tests {
         for number in 0..BATCH + 3 {
             publisher.publish("c".into(), number.to_string());
         }
-        let first = publisher.batch();
+        let mut first = publisher.batch();
         assert_eq!(first.len(), BATCH);
-        let packed = String::from_utf8(first[1].get_packed_command()).unwrap();
+        let packed = String::from_utf8(command(first.remove(1)).get_packed_command()).unwrap();
         assert!(
             packed.contains("PUBLISH") && packed.ends_with("$1\r\n1\r\n"),
             "{packed}"
