@@ -8,7 +8,7 @@ import time
 
 import pytest
 import requests
-from siskin import API_KEY, token
+from siskin import API_KEY, token, wait_for
 from stranger import (
     UNOPTIMIZED,
     WORST,
@@ -212,14 +212,24 @@ def in_lines(siskin):
     readers = [threading.Thread(target=read, args=(reader,)) for reader in got]
     for thread in readers:
         thread.start()
-    headers = {"Authorization": f"Bearer {API_KEY}", "Content-Type": "application/x-ndjson"}
     events = [{"type": "x", "data": "w" * (12 * MIB)}, {"type": "x", "data": list(range(1_500_000))}]
-    lines = "".join(json.dumps(event) + "\n" for event in events) + "[" * (12 * MIB) + "\n" + json.dumps(events[0])
+
+    def heard(count):
+        wait_for(lambda: all(len(those) == count for those in got.values()), seconds=60, what="the event")
+
+    def lines():
+        for n, event in enumerate(events):
+            yield json.dumps(event).encode() + b"\n"
+            heard(n + 1)
+        yield b"[" * (12 * MIB) + b"\n" + json.dumps(events[0]).encode()
+
+    headers = {"Authorization": f"Bearer {API_KEY}", "Content-Type": "application/x-ndjson"}
     url = f"{siskin.url}/api/v1/chat/stream?user_id=zoe&chat_id=local:x&message_id=m"
-    answer = requests.post(url, data=lines, headers=headers, timeout=60).json()
+    answer = requests.post(url, data=lines(), headers=headers, timeout=120).json()
     assert (answer["emitted"], answer["delivered"], answer["bad"], answer["lines"]) == (3, 6, 1, 4), answer
     assert answer["bad_lines"] == [{"line": 3, "detail": "nested too deep"}]
-    for event in events:
+    for n, event in enumerate(events):
+        heard(n + 3)
         message = {"user_id": "zoe", "chat_id": "local:x", "message_id": "m", "event": event}
         assert siskin.api("POST", "/chat/event", json=message).json()["delivered"] == 2
     for thread in readers:
@@ -232,7 +242,7 @@ def in_notes(siskin):
     ws = member(siskin, "zoe")
     numbers = {"id": "x", "data": {"type": "x", "content": list(range(1_500_000))}}
     for name in ("events:note", "note-events", "events:channel"):
-        for to in ({"user_id": "zoe"}, {"room": "note:x"}, {"room": "channel:x"}):
+        for to in ({"room": "note:x"}, {"room": "channel:x"}, {"user_id": "zoe"}):
             siskin.api("POST", "/emit", json={**to, "event": name, "data": numbers})
         assert ws.recv_event()[0] == name
 
