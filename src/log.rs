@@ -4,13 +4,14 @@
 //! What could forge a line or hide one (control characters, changes of the writing direction) is escaped.
 //! The last [`TAIL_LINES`] lines stay in memory, at most about 100 KB, for the console.
 
+use crate::ground::clock::since_epoch;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::OnceLock;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// Lines that [`tail`] remembers.
 pub const TAIL_LINES: usize = 200;
@@ -106,9 +107,7 @@ impl Log for Stderr {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let now = since_epoch();
         let text = escape(&record.args().to_string(), MAX_LINE);
         let line = match self.journald {
             true => format!("<{}>{text}\n", priority(record.level())),

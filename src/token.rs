@@ -10,6 +10,9 @@ use std::fmt;
 /// The longest token that is looked at, in bytes. Groups and permissions of a company's sign-in go into thousands.
 pub const MAX_TOKEN_BYTES: usize = 60 << 10;
 
+/// Seconds that the clocks of two machines may differ.
+const LEEWAY: i64 = 60;
+
 /// What a verified token says.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Claims {
@@ -40,7 +43,7 @@ pub enum TokenError {
     Signature,
     /// `exp` has passed.
     Expired,
-    /// `nbf` has not come.
+    /// `nbf` has not come, or `iat`.
     NotYetValid,
     /// No `id`.
     NoId,
@@ -56,7 +59,7 @@ impl fmt::Display for TokenError {
             Self::Algorithm => "the token is not signed with HS256",
             Self::Signature => "the token's signature is wrong",
             Self::Expired => "the token has expired",
-            Self::NotYetValid => "the token is not valid yet",
+            Self::NotYetValid => "the token is not valid yet: is this machine's clock right?",
             Self::NoId => "the token names no user",
             Self::BadId => "an id in the token is too long or has control characters",
         })
@@ -66,15 +69,13 @@ impl fmt::Display for TokenError {
 impl std::error::Error for TokenError {}
 
 impl Claims {
-    /// Whether they hold at `now` (epoch seconds).
-    ///
-    /// # Errors
-    /// It is too late, or too early.
-    pub fn check(&self, now: i64) -> Result<(), TokenError> {
+    /// Whether they hold at `now` (epoch seconds). What was made a moment ago on a machine whose clock is ahead does.
+    fn check(&self, now: i64) -> Result<(), TokenError> {
         if self.exp.is_some_and(|exp| exp <= now) {
             return Err(TokenError::Expired);
         }
-        if self.nbf.is_some_and(|nbf| nbf > now) {
+        let soon = now.saturating_add(LEEWAY);
+        if self.nbf.max(self.iat).is_some_and(|from| from > soon) {
             return Err(TokenError::NotYetValid);
         }
         Ok(())
@@ -298,7 +299,11 @@ mod tests {
             TokenError::Expired
         );
         assert_eq!(
-            refusal(HS256, r#"{"id":"u","nbf":1001}"#),
+            refusal(HS256, r#"{"id":"u","nbf":1061}"#),
+            TokenError::NotYetValid
+        );
+        assert_eq!(
+            refusal(HS256, r#"{"id":"u","iat":1061}"#),
             TokenError::NotYetValid
         );
         assert_eq!(
@@ -309,7 +314,7 @@ mod tests {
             refusal(HS256, r#"{"id":"u","exp":"soon"}"#),
             TokenError::Malformed
         );
-        let fine = signed(HS256, r#"{"id":"u","exp":1001,"nbf":1000}"#);
+        let fine = signed(HS256, r#"{"id":"u","exp":1001,"nbf":1060,"iat":1060}"#);
         assert!(verify(&fine, SECRET, 1000).is_ok());
     }
 

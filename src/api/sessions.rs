@@ -4,12 +4,20 @@ use super::ApiResult;
 use super::input::ApiRequest;
 use super::reply::{Problem, Reply};
 use crate::app::House;
+use crate::app::gone::Gone;
 use crate::ground::rooms;
 use crate::socket::Sid;
 use serde_json::{Value, json};
 
 pub async fn list(request: ApiRequest) -> ApiResult {
     let house = &request.house;
+    if request.query("gone") == Some("true") {
+        let gone = house.gone.of(request.query("user_id"));
+        let shown: Vec<Value> = gone.iter().take(request.limit()).map(show_gone).collect();
+        return Ok(Reply::json(
+            &json!({"total": gone.len(), "sessions": shown}),
+        ));
+    }
     let mut sids = match request.query("user_id") {
         Some(user_id) => house.core.hub.members(&rooms::of_user(user_id)),
         None => house.core.hub.sids(),
@@ -40,7 +48,7 @@ pub async fn end(request: ApiRequest) -> ApiResult {
     if !here && house.sessions.owner(name).await.is_none() {
         return Err(unknown());
     }
-    house.core.peers.disconnect(name);
+    house.core.peers.disconnect(name, "ended over the API");
     Ok(Reply::done())
 }
 
@@ -51,6 +59,18 @@ pub async fn end_of_user(request: ApiRequest) -> ApiResult {
 
 fn unknown() -> Problem {
     Problem::missing("There is no such session.")
+}
+
+/// The same of one that has ended.
+fn show_gone(gone: &Gone) -> Value {
+    json!({
+        "sid": gone.sid,
+        "user": gone.user,
+        "last_seen_at": null,
+        "rooms": [],
+        "address": null,
+        "gone": {"at": gone.at, "why": gone.why},
+    })
 }
 
 /// A session as the API shows it.

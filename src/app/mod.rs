@@ -5,6 +5,7 @@
 //! - [`sessions`]: signing in, the check every 30 s, being forgotten
 //! - [`recovery`]: who takes up a session that lost its connection
 //! - [`channels`], [`chats`]: who is in them, who types, who has read
+//! - [`gone`]: why sessions ended
 //! - [`joins`]: what the directory can't answer now is tried again
 //! - [`notes`]: who may write them, and saving what their authors change
 //! - [`documents`]: what several edit at once
@@ -22,6 +23,7 @@ pub mod chats;
 pub mod core;
 pub mod documents;
 pub mod emitter;
+pub mod gone;
 pub mod identity;
 pub mod joins;
 pub mod limit;
@@ -41,6 +43,7 @@ use chats::Chats;
 use core::Core;
 use documents::Documents;
 use emitter::Emitters;
+use gone::LastGone;
 use joins::Joins;
 use notes::Notes;
 use relay::Relays;
@@ -60,6 +63,7 @@ pub struct House {
     pub calls: &'static Calls,
     pub emitters: &'static Emitters,
     pub relays: &'static Relays,
+    pub gone: LastGone,
     /// Requests of backends that change something: they go on when whoever asked goes.
     pub requests: Tasks,
     /// Events of clients that wait for something, beside others.
@@ -87,6 +91,7 @@ impl House {
             relays: leak(Relays::new(core)),
             calls: leak(Calls::new(core, sessions, chats)),
             emitters: leak(Emitters::new(core)),
+            gone: LastGone::default(),
             requests: Tasks::new(core.executor),
             events: Tasks::new(core.executor),
             following: Tasks::new(core.executor),

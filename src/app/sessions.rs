@@ -6,7 +6,7 @@ use super::chats::Chats;
 use super::core::{Core, Fault, Sender};
 use super::identity;
 use super::joins::{Joins, Trial};
-use super::recovery;
+use super::recovery::{self, Returned};
 use crate::directory::{ChannelIds, Identity, Refusal};
 use crate::ground::clock::Moment;
 use crate::ground::rooms;
@@ -25,6 +25,8 @@ use std::time::{Duration, Instant};
 pub const CHANNELS: &str = "channels";
 const ALL_CHANNELS: &str = "all channels";
 
+/// Why a session ends whose token has had its time.
+const EXPIRED: &str = "the token has expired";
 /// Between two checks of every session (contract, Identity).
 const RECHECK: Duration = Duration::from_secs(30);
 /// Between two attempts to sign in those who came while the directory could not tell.
@@ -73,8 +75,8 @@ impl Sessions {
     pub fn sender(&self, sid: Sid) -> Result<Sender, Fault> {
         let who = self.core.pools.sessions.who(sid).ok_or(Fault::Anonymous)?;
         if self.core.pools.sessions.is_expired(sid) {
-            self.core.hub.disconnect(sid, true);
-            return Err(Fault::Denied("the token has expired"));
+            self.core.hub.disconnect(sid, EXPIRED);
+            return Err(Fault::Denied(EXPIRED));
         }
         Ok(Sender { sid, who })
     }
@@ -117,6 +119,13 @@ impl Sessions {
         }
     }
 
+    /// A socket that was gone is in the pool again.
+    pub fn admit_again(&'static self, sid: Sid, returned: &Returned) {
+        self.admit(sid, returned.who.clone());
+        let sessions = &self.core.pools.sessions;
+        sessions.set_expiry(sid, returned.expires);
+    }
+
     /// The socket is in the pool from now on.
     pub fn admit(&'static self, sid: Sid, who: Rc<Identity>) -> Rc<Identity> {
         let core = self.core;
@@ -133,7 +142,7 @@ impl Sessions {
     async fn identify(&self, sid: Sid, token: &str) -> Result<Rc<Identity>, Fault> {
         let core = self.core;
         let sessions = &core.pools.sessions;
-        let shown = identity::verify(core, token, sessions.who(sid));
+        let shown = identity::verify(core, token, sid);
         let shown = shown.map_err(|error| identity::refused(core, sid, error))?;
         let arrives = core.directory.emits_itself() && sessions.arrive(sid, shown.user_id());
         let who = identity::identify(core, token, &shown).await;
@@ -359,7 +368,9 @@ impl Sessions {
             let args = Args::one(&json!({}));
             let target = Target::room(sid);
             self.core.peers.emit(&target, "access:updated", &args);
-            self.core.peers.disconnect(sid);
+            self.core
+                .peers
+                .disconnect(sid, "the user's rights have changed");
         }
         sids.len()
     }
@@ -405,8 +416,8 @@ impl Sessions {
         let pool = &self.core.pools.sessions;
         for sid in pool.sids() {
             if pool.is_expired(sid) {
-                log::info!("{sid} is disconnected: the token has expired");
-                self.core.hub.disconnect(sid, true);
+                log::info!("{sid} is disconnected: {EXPIRED}");
+                self.core.hub.disconnect(sid, EXPIRED);
             }
         }
     }
@@ -466,7 +477,7 @@ impl Sessions {
             let same = |now: Rc<Identity>| Rc::ptr_eq(&now, who);
             if self.core.pools.sessions.who(*sid).is_some_and(same) {
                 log::info!("{sid} is disconnected: {why}");
-                self.core.hub.disconnect(*sid, true);
+                self.core.hub.disconnect(*sid, why);
             }
         }
     }

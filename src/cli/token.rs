@@ -1,9 +1,9 @@
 //! `siskin token`: mints a token for a user.
 
 use super::{Failure, Outcome};
+use crate::ground::clock;
 use crate::ground::names::is_id;
 use argh::{ArgsInfo, FromArgs};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// print a token (HS256) with which a client connects as this user
 #[derive(FromArgs, ArgsInfo)]
@@ -30,11 +30,7 @@ pub struct Token {
 
 pub fn run(token: &Token) -> Outcome {
     let config = super::settings()?;
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs() as i64;
-    match mint(token, config.secret_key.expose(), now) {
+    match mint(token, config.secret_key.expose(), clock::now()) {
         Some(text) => super::say(&format!("{text}\n")),
         None => return Err(Failure::Failed("the system has no random source".into())),
     }

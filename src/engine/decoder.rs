@@ -17,13 +17,17 @@ const PROTOCOL: Fault = Fault(1002);
 const NOT_UTF8: Fault = Fault(1007);
 const TOO_BIG: Fault = Fault(1009);
 
+/// The close code for what is as it should be.
+const NORMAL: u16 = 1000;
+
 /// What a whole frame completed.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Item<'a> {
     Text(&'a str),
     Binary(&'a [u8]),
     Ping(&'a [u8]),
-    Close,
+    /// With its code; [`NORMAL`] if it has none.
+    Close(u16),
     /// A message that takes longer to look at than a turn may; nothing of it was looked at.
     Large(Large),
     /// A pong, or a fragment that more will follow.
@@ -206,7 +210,7 @@ impl Decoder {
     ) -> Result<Item<'a>, Fault> {
         match header.opcode {
             OpCode::Control(Control::Ping) => Ok(Item::Ping(payload)),
-            OpCode::Control(Control::Close) => check_close(payload).map(|()| Item::Close),
+            OpCode::Control(Control::Close) => close_code(payload).map(Item::Close),
             OpCode::Control(_) => Ok(Item::Nothing),
             OpCode::Data(Data::Continue) => self.go_on(header.is_final, payload),
             OpCode::Data(_) if self.fragments.is_some() => Err(PROTOCOL),
@@ -256,7 +260,7 @@ impl Item<'_> {
     pub fn done(&self) -> Done {
         match self {
             Self::Text(_) | Self::Binary(_) => Done::Message,
-            Self::Large(_) | Self::Ping(_) | Self::Close | Self::Nothing => Done::Other,
+            Self::Large(_) | Self::Ping(_) | Self::Close(_) | Self::Nothing => Done::Other,
         }
     }
 }
@@ -271,20 +275,22 @@ fn check(header: &FrameHeader, length: u64) -> Result<[u8; 4], Fault> {
     header.mask.ok_or(PROTOCOL)
 }
 
-/// A close frame is empty, or a code that may be sent and a reason in UTF-8 (RFC 6455, 5.5.1).
-fn check_close(payload: &[u8]) -> Result<(), Fault> {
+/// The code of a close frame, which is empty, or a code that may be sent and a reason in UTF-8 (RFC 6455, 5.5.1).
+fn close_code(payload: &[u8]) -> Result<u16, Fault> {
     let Some((code, reason)) = payload.split_first_chunk::<2>() else {
         return if payload.is_empty() {
-            Ok(())
+            Ok(NORMAL)
         } else {
             Err(PROTOCOL)
         };
     };
-    match u16::from_be_bytes(*code) {
+    let code = u16::from_be_bytes(*code);
+    match code {
         1000..=1003 | 1007..=1014 | 3000..=4999 => {}
         _ => return Err(PROTOCOL),
     }
-    std::str::from_utf8(reason).map(drop).map_err(|_| NOT_UTF8)
+    let reason = std::str::from_utf8(reason);
+    reason.map(|_| code).map_err(|_| NOT_UTF8)
 }
 
 fn message(kind: Data, bytes: &[u8]) -> Result<Item<'_>, Fault> {

@@ -67,9 +67,11 @@ pub fn binary(data: &[u8]) -> Frame {
     whole(BINARY, data)
 }
 
-/// A websocket close frame with its code (RFC 6455, 7.4.1). No Engine.IO packet: pollers don't see it.
-pub fn close(code: u16) -> Frame {
-    whole(CLOSE, &code.to_be_bytes())
+/// A websocket close frame with its code and a reason of at most 123 bytes (RFC 6455, 7.4.1). No Engine.IO packet: pollers
+/// don't see it.
+pub fn close(code: u16, reason: &str) -> Frame {
+    debug_assert!(reason.len() <= 123);
+    whole(CLOSE, &[&code.to_be_bytes(), reason.as_bytes()].concat())
 }
 
 /// A websocket pong to a websocket ping. No Engine.IO packet: pollers don't see it.
@@ -248,7 +250,7 @@ mod tests {
     #[test]
     fn control_frames_are_for_websockets_only() {
         assert_eq!(
-            payload(&[close(1000), packet(&["6"], &[]), pong(b"x")]),
+            payload(&[close(1000, "bye"), packet(&["6"], &[]), pong(b"x")]),
             b"6"
         );
     }

@@ -137,7 +137,7 @@ impl Heartbeats {
             beat.late.set(beat.late.get().saturating_sub(1));
             self.schedule(session, settings.ping_timeout);
         } else if beat.pings.get() >= self.patience && !engine.handler().in_use(session) {
-            session.close(Closed::ByServer);
+            session.close(Closed::ByServer("nothing has used it for two heartbeats"));
         } else {
             beat.pings.set(beat.pings.get().saturating_add(1));
             beat.waiting.set(true);

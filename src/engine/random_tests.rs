@@ -114,7 +114,7 @@ fn decode(random: &mut Random, bytes: &[u8], limit: usize) -> Vec<Message> {
                         held.drain(..used);
                         continue;
                     }
-                    Item::Close | Item::Nothing => {}
+                    Item::Close(_) | Item::Nothing => {}
                 }
                 let done = item.done();
                 decoder.item_done(done);

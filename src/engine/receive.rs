@@ -25,7 +25,7 @@ impl Session {
             }
             Some(Packet::Noop) => None,
             Some(Packet::Close) => {
-                self.close(Closed::ByClient);
+                self.close(Closed::ByClient(1000));
                 None
             }
             Some(Packet::Ping(_) | Packet::Upgrade) | None => {

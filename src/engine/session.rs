@@ -33,10 +33,10 @@ pub enum Transport {
 /// Why a session ended, each with its own sentence in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closed {
-    /// A close packet or a websocket close frame from the client.
-    ByClient,
-    /// The layer above asked for it.
-    ByServer,
+    /// A close packet or a websocket close frame from the client, with its code.
+    ByClient(u16),
+    /// The layer above asked for it, and says why.
+    ByServer(&'static str),
     /// The layer above asked the client to connect anew.
     Renewed,
     /// The connection ended or failed.
@@ -59,22 +59,22 @@ impl Closed {
     /// The websocket close code; `None` where nobody would read it.
     pub(super) fn code(self) -> Option<u16> {
         match self {
-            Self::ByClient | Self::ByServer => Some(1000),
+            Self::ByServer(_) => Some(1000),
             Self::Shutdown => Some(1001),
-            Self::Protocol(code) => Some(code),
-            Self::Late => Some(1008),
+            Self::ByClient(code) | Self::Protocol(code) => Some(code),
+            Self::Late | Self::PingTimeout => Some(1008),
             Self::Renewed => Some(1012),
             Self::Crowded => Some(1013),
-            Self::Transport | Self::PingTimeout | Self::Overflow => None,
+            Self::Transport | Self::Overflow => None,
         }
     }
 
-    /// The sentence for the log.
+    /// The sentence for the log, for the client (so it is short), and for who asks later.
     pub fn sentence(self) -> &'static str {
         match self {
-            Self::ByClient => "closed by the client",
-            Self::ByServer => "closed by the server",
-            Self::Renewed => "to be connected anew",
+            Self::ByClient(_) => "closed by the client",
+            Self::ByServer(why) => why,
+            Self::Renewed => "to be connected anew: Open WebUI was restarted or changed",
             Self::Transport => "the connection ended",
             Self::PingTimeout => "no pong in time",
             Self::Overflow => "the outbox is full: the reader is too slow",
@@ -298,7 +298,7 @@ impl Session {
         drop((self.input.take(), self.unfinished.take()));
         if self.transport.get() == Transport::Websocket {
             self.end_websocket(why);
-        } else if matches!(why, Closed::ByServer)
+        } else if matches!(why, Closed::ByServer(_))
             || (why == Closed::Shutdown && !self.polling.get())
         {
             // The last words wait for the next polls, no longer than a pong would be waited for.
@@ -389,12 +389,12 @@ impl Session {
     /// handles a close packet before what came with it, so it would never learn that the end was meant.
     pub(super) fn finish_payload(&self, mut payload: Vec<u8>) -> Vec<u8> {
         let last = match self.ended.get() {
-            Some(Closed::ByServer | Closed::Protocol(_)) => CLOSE,
+            Some(Closed::ByServer(_) | Closed::Protocol(_)) => CLOSE,
             // A client that didn't cause its end, and is not meant to stay away, sees it as a failed poll next:
             // python-socketio would not come back after a close packet.
             _ => NOOP,
         };
-        let waits = self.ended.get() == Some(Closed::ByServer);
+        let waits = matches!(self.ended.get(), Some(Closed::ByServer(_)));
         if payload.is_empty() {
             payload.push(last);
         } else if last == CLOSE && !waits && self.outbox.borrow().is_empty() {

@@ -178,8 +178,8 @@ fn receive(session: &Rc<Session>, item: &Item<'_>) -> Step {
             session.send(&frame::pong(data));
             None
         }
-        Item::Close => {
-            session.close(Closed::ByClient);
+        Item::Close(code) => {
+            session.close(Closed::ByClient(*code));
             None
         }
         Item::Large(_) | Item::Nothing => None,

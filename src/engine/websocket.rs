@@ -75,7 +75,9 @@ pub(super) async fn serve(
 /// Closes a websocket that no session waits for.
 pub(super) fn turn_away(stream: &Socket) {
     // A new connection's buffer takes these few bytes; if not, it sees the end all the same.
-    let _ = stream.get_ref().write(&frame::close(1002));
+    let _ = stream
+        .get_ref()
+        .write(&frame::close(1002, "the session has a websocket"));
 }
 
 /// `2probe` is answered with `3probe`; `5` hands the session over.
@@ -108,7 +110,7 @@ async fn probe_word(socket: &Socket, input: &mut Input, frames: &mut usize) -> i
             let word = match item {
                 Item::Text(text) => Some(text.to_owned()),
                 Item::Nothing | Item::Ping(_) => None,
-                Item::Large(_) | Item::Binary(_) | Item::Close => {
+                Item::Large(_) | Item::Binary(_) | Item::Close(_) => {
                     return Err(io::ErrorKind::InvalidData.into());
                 }
             };
@@ -133,7 +135,13 @@ impl Session {
     pub(super) fn end_websocket(self: &Rc<Self>, why: Closed) {
         self.engine.forget(self);
         if let Some(code) = why.code() {
-            self.outbox.borrow_mut().push_last(frame::close(code));
+            let reason = match why {
+                Closed::ByClient(_) => "",
+                _ => why.sentence(),
+            };
+            self.outbox
+                .borrow_mut()
+                .push_last(frame::close(code, reason));
         }
         self.flush();
         let wire = self.wire.take();

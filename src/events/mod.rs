@@ -28,7 +28,6 @@ use crate::app::House;
 use crate::app::core::{Fault, Sender};
 use crate::app::joins::Trial;
 use crate::app::{recovery, streams};
-use crate::directory::Identity;
 use crate::engine::{Allowance, try_step};
 use crate::ground::net::Reactor;
 use crate::ground::rooms;
@@ -306,12 +305,13 @@ impl Handler for Dispatch {
     }
 
     fn disconnected(&self, sid: Sid, nsp: &str, reason: Reason) {
-        log::debug!("{sid} has gone: {reason:?}");
-        let core = self.house.core;
+        let (core, why) = (self.house.core, reason.sentence());
+        log::debug!("{sid} has gone: {why}");
+        self.house.gone.note(core, sid, why);
         if !core.hub.is_awaited(sid.as_str()) {
             core.peers.socket_changed(nsp, sid, false);
         }
-        if reason == Reason::ServerDisconnect {
+        if let Reason::ServerDisconnect(_) = reason {
             self.house.sessions.rights_changed(sid);
         }
         self.house.forget(sid);
@@ -353,8 +353,8 @@ impl Handler for Dispatch {
     }
 
     fn came_back(&self, sid: Sid, who: Memo) -> Step {
-        if let Ok(who) = who.downcast::<Identity>() {
-            self.house.sessions.admit(sid, who);
+        if let Some(returned) = who.downcast_ref::<recovery::Returned>() {
+            self.house.sessions.admit_again(sid, returned);
             self.house.chats.open_again(sid);
         }
         None

@@ -12,7 +12,8 @@ pub fn now() -> i64 {
     since_epoch().as_secs().cast_signed()
 }
 
-fn since_epoch() -> Duration {
+/// The time of day since the epoch, for those who need more of it than seconds.
+pub fn since_epoch() -> Duration {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.unwrap_or_default()
 }

@@ -4,6 +4,7 @@
 //! connection stays.
 
 use super::Answer;
+use crate::ground::clock::since_epoch;
 use crate::ground::net::Io;
 use http_body_util::BodyExt as _;
 use httpdate::HttpDate;
@@ -15,7 +16,7 @@ use std::fmt::Write as _;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
-use std::time::SystemTime;
+use std::time::UNIX_EPOCH;
 
 /// Bodies up to this are copied behind their head, so that both go in one write.
 const JOINED: usize = 16 * 1024;
@@ -73,7 +74,7 @@ pub async fn write(io: &mut Io, answer: Answer, manner: Manner) -> io::Result<bo
             body.len().to_string().as_bytes(),
         );
     }
-    let date = HttpDate::from(SystemTime::now()).to_string();
+    let date = HttpDate::from(UNIX_EPOCH + since_epoch()).to_string();
     add(&mut bytes, "date", date.as_bytes());
     match (manner.version, keep_alive) {
         _ if head.headers.contains_key(CONNECTION) => {}

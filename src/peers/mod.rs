@@ -260,10 +260,10 @@ impl Peers {
         }
     }
 
-    /// Disconnects a socket, wherever it is, and ends its transport.
-    pub fn disconnect(&self, sid: &str) {
+    /// Disconnects a socket, wherever it is, and ends its transport. Another instance is not told why.
+    pub fn disconnect(&self, sid: &str, why: &'static str) {
         match (self.here(sid), self) {
-            (Some(sid), _) => drop(self.hub().disconnect(sid, true)),
+            (Some(sid), _) => drop(self.hub().disconnect(sid, why)),
             (None, Self::Alone(_)) => {}
             #[cfg(feature = "redis")]
             (None, Self::Redis(peers)) => peers.backplane.disconnect(sid),

@@ -38,7 +38,7 @@ impl engine::Handler for Hub {
     fn closed(&self, session: &Rc<Session>, why: Closed) {
         let client = self.state.borrow_mut().clients.remove(&session.sid);
         for (_, sid) in client.into_iter().flat_map(|c| c.sockets) {
-            self.remove(sid, reason(why), was_lost(why));
+            self.remove(sid, Reason::Ended(why), was_lost(why));
         }
     }
 
@@ -238,17 +238,5 @@ impl Hub {
             .iter()
             .find(|(name, _)| &**name == nsp)
             .map(|(_, sid)| *sid)
-    }
-}
-
-fn reason(why: Closed) -> Reason {
-    match why {
-        Closed::ByClient | Closed::Transport | Closed::Renewed => Reason::TransportClosed,
-        Closed::ByServer => Reason::ServerDisconnect,
-        Closed::PingTimeout => Reason::PingTimeout,
-        Closed::Overflow => Reason::OutboxOverflow,
-        Closed::Late | Closed::Crowded => Reason::UnfinishedInput,
-        Closed::Protocol(_) => Reason::ParseError,
-        Closed::Shutdown => Reason::Shutdown,
     }
 }

@@ -335,8 +335,8 @@ impl Hub {
     }
 
     /// Disconnects one namespace (DISCONNECT packet); `disconnected` is called before this returns.
-    /// `close` also ends the transport below and with it its other namespaces. `false` when it is not here.
-    pub fn disconnect(&self, sid: Sid, close: bool) -> bool {
+    /// The transport below ends as well, and with it the client's other namespaces. `false` when it is not here.
+    pub fn disconnect(&self, sid: Sid, why: &'static str) -> bool {
         let session = {
             let state = self.state.borrow();
             let Some(socket) = state.socket(sid) else {
@@ -346,10 +346,8 @@ impl Hub {
             socket.session.send(&encode::disconnect(&socket.nsp));
             socket.session.clone()
         };
-        self.remove(sid, Reason::ServerDisconnect, false);
-        if close {
-            session.doom(Closed::ByServer);
-        }
+        self.remove(sid, Reason::ServerDisconnect(why), false);
+        session.doom(Closed::ByServer(why));
         true
     }
 

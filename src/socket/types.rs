@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::engine::Closed;
 pub use crate::engine::Step;
 
 /// An event from a client. Borrowed from the read buffer: a handler that awaits takes `event.args.into_owned()`.
@@ -24,20 +25,21 @@ pub struct Event<'a> {
 pub enum Reason {
     /// The client sent DISCONNECT for this namespace.
     ClientDisconnect,
-    /// `hub.disconnect`.
-    ServerDisconnect,
-    /// The transport ended or failed.
-    TransportClosed,
-    /// No pong in time.
-    PingTimeout,
-    /// The outbox was full.
-    OutboxOverflow,
-    /// What it began came too slowly, or there was no room for it.
-    UnfinishedInput,
-    /// A packet that breaks the protocol.
-    ParseError,
-    /// The server is going down.
-    Shutdown,
+    /// `hub.disconnect`, with its reason.
+    ServerDisconnect(&'static str),
+    /// The session below has ended.
+    Ended(Closed),
+}
+
+impl Reason {
+    /// The sentence for who asks.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::ClientDisconnect => "the client said goodbye",
+            Self::ServerDisconnect(why) => why,
+            Self::Ended(why) => why.sentence(),
+        }
+    }
 }
 
 /// The application above the protocol. Its methods are called without any borrow held.

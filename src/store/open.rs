@@ -6,13 +6,12 @@ use super::error::{OpenError, StoreError};
 use super::file::{self, File, Open};
 use super::state::{State, Status};
 use super::verify::{self, Lock};
-use crate::ground::files;
+use crate::ground::{clock, files};
 use redb::Database;
 use std::fs::{self, DirBuilder};
 use std::io::{Error, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What the name of a backup begins and ends with that is only there to be sent.
 const PASSING: (&str, &str) = ("backup-", ".part");
@@ -117,8 +116,7 @@ fn shrunk(database: Database, path: &Path) -> Result<Database, OpenError> {
 
 /// Gives the damaged file another name, and says so.
 fn move_aside(path: &Path, why: &str) -> Result<String, OpenError> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let suffix = format!(".damaged-{}", now.map_or(0, |now| now.as_secs()));
+    let suffix = format!(".damaged-{}", clock::now());
     let aside = disk::with_suffix(path, &suffix);
     disk::rename(path, &aside).map_err(|e| OpenError::disk(path, &e))?;
     let degraded = format!(

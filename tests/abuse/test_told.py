@@ -2,7 +2,9 @@
 
 import os
 import pathlib
+import struct
 import subprocess
+import time
 
 import pytest
 import requests
@@ -133,3 +135,57 @@ def test_ids_in_tokens_are_ids(siskin):
         ws.event("user-join", {"auth": {"token": token(id, name="X")}}, ack=1)
         ws.text("2")
         assert ws.close_code() == 1002 if not fine else ws.recv_text().startswith("431"), id
+
+
+def test_a_machine_whose_clock_is_a_minute_ahead_makes_good_tokens(siskin):
+    now = int(time.time())
+    for claims, fine in [({"nbf": now + 40}, True), ({"iat": now + 40}, True), ({"nbf": now + 120}, False), ({"iat": now + 120}, False)]:
+        ws = WebSocket(siskin)
+        ws.connect()
+        ws.event("user-join", {"auth": {"token": token("ann", **claims)}}, ack=1)
+        ws.text("2")
+        assert ws.close_code() == 1002 if not fine else ws.recv_text().startswith("431"), claims
+
+
+def last_words(ws):
+    """The code and the reason of the close frame."""
+    while (frame := ws.recv())[0] != 0x88:
+        pass
+    return struct.unpack("!H", frame[1][:2])[0], frame[1][2:].decode()
+
+
+def gone(siskin, user):
+    """Why the last session of a user ended."""
+    sessions = siskin.api("GET", f"/sessions?gone=true&user_id={user}").json()["sessions"]
+    return sessions and sessions[0]["gone"]["why"]
+
+
+def test_who_was_dropped_learns_why_and_so_does_who_asks_later(start_siskin):
+    siskin = start_siskin(WEBSOCKET_SERVER_PING_INTERVAL="1", WEBSOCKET_SERVER_PING_TIMEOUT="4")
+
+    def dropped(user, end, code, why):
+        ws = WebSocket(siskin, timeout=30)
+        sid = ws.join(user)
+        end(ws, sid)
+        assert last_words(ws) == (code, why)
+        assert wait_for(lambda: gone(siskin, user), what="its end") == why
+        [session] = siskin.api("GET", f"/sessions?gone=true&user_id={user}").json()["sessions"]
+        assert (session["sid"], session["user"]["id"], session["rooms"]) == (sid, user, [])
+        assert abs(session["gone"]["at"] - time.time()) < 60
+
+    dropped("ann", lambda ws, sid: siskin.api("DELETE", f"/sessions/{sid}"), 1000, "ended over the API")
+    dropped("bob", lambda ws, sid: siskin.api("DELETE", "/users/bob/sessions"), 1000, "the user's rights have changed")
+    dropped("cleo", lambda ws, sid: ws.send(ws.frame(0x81, b"4\xff")), 1007, "text that is not UTF-8")
+    dropped("dora", lambda ws, sid: ws.text("42[]"), 1002, "a breach of the protocol")
+    dropped("eve", lambda ws, sid: None, 1008, "no pong in time")
+    # Who leaves of itself is not told why, but the code that it said.
+    left = WebSocket(siskin)
+    left.join("fay")
+    left.send(left.frame(0x88, b"\x0f\xa0bye"))
+    assert last_words(left) == (4000, "")
+    assert wait_for(lambda: gone(siskin, "fay"), what="its end") == "closed by the client"
+    last = WebSocket(siskin)
+    last.join("gus")
+    assert [session["user"]["id"] for session in siskin.api("GET", "/sessions?gone=true&limit=2").json()["sessions"]] == ["fay", "eve"]
+    siskin.process.terminate()
+    assert last_words(last) == (1001, "the server is going down")

@@ -93,8 +93,11 @@ def test_a_clock_that_is_set_ends_no_session_and_keeps_nothing_alive(start_siski
             await asyncio.sleep(1)
         assert await asyncio.to_thread(models) == ["used"]
         assert brief.gone.is_set(), "a token's time passes as before"
-        for client in people:
+        for who, client in zip(("ann", "bob"), people, strict=True):
             assert not client.gone.is_set()
+            # The token that it showed when it came is as good as it was.
+            auth = {"auth": {"token": siskin.token(who, **claims)}}
+            assert (await client.io.call("user-join", auth, timeout=PATIENCE))["id"] == who
         typing = {"chat_id": "chat1", "data": {"type": "typing", "data": {"typing": True}}}
         assert await bob.io.call("events:chat", typing, timeout=PATIENCE) is True
         present = [heard["data"]["data"]["users"] for _, heard in ann.heard if "users" in heard["data"].get("data", {})]

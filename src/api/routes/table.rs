@@ -37,6 +37,11 @@ const PAGE: &[Param] = &[
     param("user_id", "Id", "Only sessions of this user."),
     param("limit", "Limit", "At most so many; 1000 if absent."),
     param("after", "Sid", "Continue behind this one."),
+    param(
+        "gone",
+        "Flag",
+        "`true`: those that have ended instead, the last 100, the latest first, each with when and why.",
+    ),
 ];
 
 const ROOMS: &[Param] = &[

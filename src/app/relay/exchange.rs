@@ -105,7 +105,9 @@ impl Relays {
             log::debug!("the relay of {sid} ends: {error}");
             if matches!(error, SocketError::Disconnected) && apart.is_some() {
                 // By whatever name: it is this client that is not wanted there any more.
-                self.core.hub.disconnect(sid, true);
+                self.core
+                    .hub
+                    .disconnect(sid, "Open WebUI has disconnected it");
                 return None;
             }
             webui.log_failure(error);

@@ -22,6 +22,13 @@ const LISTS = {
     filter: "Filter by a user's id",
     none: "Nobody is connected. A browser that opens the chat shows up here.",
   },
+  gone: {
+    path: (words) => `/sessions?gone=true&limit=${MOST}${asked("user_id", words)}`,
+    columns: ["Who", "When", "Why"],
+    read: ({ total, sessions }) => [total, sessions.map(gone)],
+    filter: "Filter by a user's id",
+    none: "Nobody has gone since siskin was started.",
+  },
   rooms: {
     path: (words) => `/rooms?limit=${MOST}${asked("prefix", words)}`,
     columns: ["Room", "Sessions"],
@@ -47,6 +54,10 @@ const LISTS = {
 
 function session({ sid, user, address, last_seen_at, rooms }) {
   return [user ? user.name || user.id : "nobody yet", address ?? sid, last_seen_at ? ago(last_seen_at) : "", rooms.length];
+}
+
+function gone({ user, gone: { at, why } }) {
+  return [user ? user.name || user.id : "nobody yet", ago(at), why];
 }
 
 function rooms({ total, rooms }) {

@@ -21,10 +21,11 @@ use crate::directory::content;
 use crate::directory::types::{
     Access, Emptying, FIELD_OVERHEAD, Identity, MAX_FIELDS_BYTES, NoteView, Refusal,
 };
+use crate::ground::clock::since_epoch;
 use crate::store::{Batch, StoreError, Table, key};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// The most versions of a note.
 const MAX_VERSIONS: usize = 10;
@@ -376,7 +377,9 @@ fn makes_version(before: &Record, after: &Record, newest: Option<&Record>) -> bo
     }
     let kept_at = newest.and_then(|v| v.get("kept_at")?.as_i64());
     let interval = i64::try_from(VERSION_INTERVAL.as_nanos()).unwrap_or(i64::MAX);
-    let due = kept_at.is_none_or(|at| nanoseconds().saturating_sub(at) >= interval);
+    // One of a time that has yet to come was kept before the clock was set back.
+    let age = |at| nanoseconds().saturating_sub(at).saturating_abs();
+    let due = kept_at.is_none_or(|at| age(at) >= interval);
     due || before.get("updated_by") != after.get("updated_by") || size(after) < size(before) / 2
 }
 
@@ -440,8 +443,7 @@ fn version_key(id: &str, version: u64) -> String {
 
 /// Notes carry their times in nanoseconds, as the reference's do.
 fn nanoseconds() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |now| i64::try_from(now.as_nanos()).unwrap_or(i64::MAX))
+    i64::try_from(since_epoch().as_nanos()).unwrap_or(i64::MAX)
 }
 
 fn raw(value: &Value) -> Result<Box<RawValue>, Refusal> {

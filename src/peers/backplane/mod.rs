@@ -318,7 +318,8 @@ impl Backplane {
             PeerMessage::Here { id, host } => self.calls.found(id, &host),
             PeerMessage::Gone { id } => self.calls.finish(id, None),
             PeerMessage::Disconnect { sid, nsp } if &*nsp == "/" => {
-                client(&sid).map(|sid| self.hub.disconnect(sid, true));
+                client(&sid)
+                    .map(|sid| self.hub.disconnect(sid, "disconnected by another instance"));
             }
             // A relay enters there, and is heard over its connection.
             PeerMessage::Enter { sid, room } => {

@@ -76,8 +76,15 @@ impl SessionPool {
         let again = self.who(sid).is_some_and(|known| Rc::ptr_eq(&known, &who));
         let who = if again { who } else { self.share(who) };
         self.arriving.borrow_mut().remove(&sid);
-        let expires = who.claims.exp.and_then(|exp| now.of(exp));
         let mut entries = self.entries.borrow_mut();
+        let known = entries
+            .get(&sid)
+            .filter(|known| known.who.token == who.token);
+        let expires = match known {
+            // The time of day may have been set since.
+            Some(known) => known.expires,
+            None => who.claims.exp.and_then(|exp| now.of(exp)),
+        };
         let entry = entries.entry(sid).or_insert_with(|| Session {
             who: who.clone(),
             last_seen: now,
@@ -109,10 +116,21 @@ impl SessionPool {
         Some(self.entries.borrow().get(&sid)?.who.clone())
     }
 
-    /// Whether the token that it signed in with has expired.
+    /// When the token that it signed in with expires.
+    pub fn expiry(&self, sid: Sid) -> Option<Instant> {
+        self.entries.borrow().get(&sid)?.expires
+    }
+
+    /// The token that it signed in with expires then.
+    pub fn set_expiry(&self, sid: Sid, expires: Option<Instant>) {
+        if let Some(session) = self.entries.borrow_mut().get_mut(&sid) {
+            session.expires = expires;
+        }
+    }
+
+    /// Whether that has come.
     pub fn is_expired(&self, sid: Sid) -> bool {
-        let entries = self.entries.borrow();
-        let expires = entries.get(&sid).and_then(|session| session.expires);
+        let expires = self.expiry(sid);
         expires.is_some_and(|expires| expires <= Instant::now())
     }
 
@@ -363,6 +381,8 @@ mod tests {
             for step in [-MONTH, 0, MONTH] {
                 let told = now.told + step;
                 pool.seen(sid, Moment { told, ..now });
+                let again = pool.who(sid).unwrap();
+                pool.sign_in(sid, again, Moment { told, ..now });
                 assert_eq!(pool.is_expired(sid), expired);
                 assert!(pool.reap(now.at, Duration::from_secs(120)).is_empty());
             }

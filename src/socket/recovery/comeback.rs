@@ -25,9 +25,9 @@ struct Asked {
 /// word, stands. (An Engine.IO close without a DISCONNECT before it is a client that gives up a connection.)
 pub(in crate::socket) fn was_lost(why: Closed) -> bool {
     match why {
-        Closed::ByClient | Closed::Transport | Closed::PingTimeout => true,
+        Closed::ByClient(_) | Closed::Transport | Closed::PingTimeout => true,
         Closed::Overflow | Closed::Late | Closed::Crowded => true,
-        Closed::ByServer | Closed::Renewed | Closed::Protocol(_) | Closed::Shutdown => false,
+        Closed::ByServer(_) | Closed::Renewed | Closed::Protocol(_) | Closed::Shutdown => false,
     }
 }
 

@@ -240,7 +240,7 @@ impl World {
         client.connected = false;
         let why = [
             Closed::Transport,
-            Closed::ByClient,
+            Closed::ByClient(1000),
             Closed::PingTimeout,
             Closed::Late,
         ];
