@@ -70,9 +70,10 @@ test-arm: ## all conformance and client tests, the store, Redis and more with th
 	@bash tests/install.sh
 	@SISKIN_ARM=full tests/.venv/bin/pytest -c tests/pytest.ini --rootdir tests tests/arm
 
-lint: ## formatting and clippy
+lint: ## formatting and clippy; where cargo-deny is installed, advisories, licences and sources of the crates (deny.toml)
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
+	if command -v cargo-deny >/dev/null; then cargo deny --locked check; else echo "cargo-deny is not installed: advisories were not looked at"; fi
 
 vendor: ## fetch the libraries of the console and the client module from npm
 	@bash src/console/vendor.sh

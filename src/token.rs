@@ -220,6 +220,7 @@ fn time(raw: &Map<String, Value>, name: &str) -> Result<Option<i64>, TokenError>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ground::random_input::{Random, rounds};
     use serde_json::json;
 
     const SECRET: &str = "test-secret";
@@ -354,6 +355,34 @@ mod tests {
         assert!(same("key", "key") && same("", ""));
         for (a, b) in [("key", "kex"), ("key", "ke"), ("key", "key\0"), ("", "k")] {
             assert!(!same(a, b) && !same(b, a));
+        }
+    }
+
+    #[test]
+    fn random_tokens_are_refused_or_were_signed() {
+        let mut random = Random::new();
+        let good = mint(
+            &json!({"id": "u1", "exp": 2000, "nbf": 1, "jti": "j"}),
+            SECRET,
+        )
+        .unwrap();
+        for _ in 0..rounds() {
+            let spoilt = random.spoil(good.as_bytes());
+            let (token, ours) = match random.below(3) {
+                0 => (random.text(12), false),
+                1 => (String::from_utf8_lossy(&spoilt).into_owned(), false),
+                _ => {
+                    let claim = |random: &mut Random| random.json(2);
+                    let claims = json!({"id": claim(&mut random), "exp": claim(&mut random), "jti": claim(&mut random)});
+                    let header =
+                        *random.pick(&[&HS256, &"{}", &"[]", &r#"{"alg":"HS256","crit":[]}"#]);
+                    (signed(header, &claims.to_string()), header == HS256)
+                }
+            };
+            let _ = claimed_user(&token);
+            if let Ok(claims) = verify(&token, SECRET, 1000) {
+                assert!((ours || token == good) && is_id(&claims.id), "{token}");
+            }
         }
     }
 

@@ -7,10 +7,10 @@ long=$1
 given=${2:-}
 
 # What is made of SISKIN_SEED. More of it than in `make test`, where that can be said.
-rust=(random_tests model_tests redis::reader wire::tests documents::tests)
+rust=(random model_tests redis::reader wire::tests documents::tests)
 python=(abuse/test_random.py api/test_schemathesis.py contract/test_storm.py crash/test_torn.py crash/test_kill.py redis/test_trio.py redis/test_documents.py)
 node=(clients/cuts.test.mjs documents/convergence.test.mjs documents/trace.test.mjs documents/model.test.mjs documents/gaps.test.mjs redis/documents.test.mjs)
-export SISKIN_ROUNDS=20000 SISKIN_FUZZ_SECONDS=60 SISKIN_CUTS=3000 SISKIN_OPERATIONS=20000 SISKIN_RUNS=5
+export SISKIN_ROUNDS=20000 SISKIN_FUZZ_ROUNDS=20 SISKIN_FUZZ_SECONDS=60 SISKIN_CUTS=3000 SISKIN_OPERATIONS=20000 SISKIN_RUNS=5
 
 # attempt COMMAND...: shows what it says if it fails.
 attempt() {

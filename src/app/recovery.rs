@@ -3,7 +3,7 @@
 use super::core::Core;
 use super::identity::{self, Shown};
 use crate::directory::Identity;
-use crate::ground::clock::{Moment, now};
+use crate::ground::clock::{instant_of, now};
 use crate::socket::{Memo, Sid};
 use crate::token::is_same;
 use std::rc::Rc;
@@ -39,7 +39,7 @@ pub async fn comes_back(core: &Core, memo: Memo, token: &str) -> Option<Memo> {
         true => (kept.claims.clone(), *expires),
         false => {
             let claims = core.key.verify(token, now()).ok()?;
-            let until = claims.exp.and_then(|exp| Moment::now().of(exp));
+            let until = claims.exp.and_then(instant_of);
             (claims, until)
         }
     };

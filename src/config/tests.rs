@@ -3,6 +3,7 @@
 use super::env::{Env, NOT_UTF8};
 use super::table::SETTINGS;
 use super::*;
+use crate::ground::random_input::{Random, rounds};
 
 fn env(pairs: &[(&str, &str)]) -> Env {
     let fixed = [
@@ -340,5 +341,29 @@ fn values_that_the_reference_takes_are_taken_as_it_takes_them() {
             1,
             "{wrong}"
         );
+    }
+}
+
+#[test]
+fn random_values_are_taken_or_named_and_secrets_never_told() {
+    let mut random = Random::new();
+    for _ in 0..rounds() / 10 {
+        let row = SETTINGS[random.below(SETTINGS.len())];
+        let value = match random.below(3) {
+            0 => random.text(6),
+            1 => random.json(3).to_string(),
+            _ => {
+                let default = match row.default {
+                    table::Fallback::Value(text) => text,
+                    _ => "https://a:b@chat.example:80/x;1 MiB",
+                };
+                String::from_utf8_lossy(&random.spoil(default.as_bytes())).into_owned()
+            }
+        };
+        let (reading, said) = read_with(row, row.name, &value);
+        assert_eq!(reading.config.is_some(), reading.mistakes.is_empty());
+        assert_eq!(reading.effective.len(), SETTINGS.len());
+        let told = row.secret && value.trim().len() > 8 && said.contains(value.trim());
+        assert!(!told, "{}={value}: {said}", row.name);
     }
 }

@@ -34,16 +34,16 @@ impl Moment {
             at: Instant::now(),
         }
     }
+}
 
-    /// When this second (epoch seconds) comes, if the time of day is right now. `None`: later than can be measured.
-    pub fn of(&self, told: i64) -> Option<Instant> {
-        let ahead = told.saturating_sub(self.told);
-        let distance = Duration::from_secs(ahead.unsigned_abs());
-        match ahead {
-            0.. => self.at.checked_add(distance),
-            // What was before the monotonic clock began is over as well.
-            _ => Some(self.at.checked_sub(distance).unwrap_or(self.at)),
-        }
+/// When this second (epoch seconds) comes, if the time of day is right now. `None`: later than can be measured.
+pub fn instant_of(second: i64) -> Option<Instant> {
+    let (told, at) = (since_epoch(), Instant::now());
+    let second = Duration::from_secs(u64::try_from(second).unwrap_or_default());
+    match second.checked_sub(told) {
+        Some(ahead) => at.checked_add(ahead),
+        // What was before the monotonic clock began is over as well.
+        None => Some(at.checked_sub(told.saturating_sub(second)).unwrap_or(at)),
     }
 }
 
@@ -102,10 +102,13 @@ mod tests {
 
     #[test]
     fn a_second_to_come_is_found_on_the_monotonic_clock() {
-        let now = Moment::now();
-        assert_eq!(now.of(now.told + 60), Some(now.at + 60 * SECOND));
-        assert!(now.of(now.told - 60).is_some_and(|at| at <= now.at));
-        assert!(now.of(i64::MIN + 1).is_some_and(|at| at <= now.at));
-        assert!(now.of(i64::MAX).is_none_or(|at| at > now.at));
+        let (told, now) = (now(), Instant::now());
+        let minute = 60 * SECOND;
+        let ahead = instant_of(told + 60).unwrap() - now;
+        assert!(ahead <= minute && ahead > minute - 2 * SECOND, "{ahead:?}");
+        for past in [told - 60, told, 0, i64::MIN] {
+            assert!(instant_of(past).is_some_and(|at| at <= Instant::now()));
+        }
+        assert!(instant_of(i64::MAX).is_none_or(|at| at > now));
     }
 }

@@ -162,6 +162,7 @@ pub fn depth(json: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ground::random_input::{Random, rounds};
     use serde_json::{Value, json};
 
     #[test]
@@ -240,6 +241,29 @@ mod tests {
             let mut json = String::new();
             push_quoted(&mut json, text);
             assert_eq!(json, serde_json::to_string(text).unwrap());
+        }
+    }
+
+    #[test]
+    fn random_text_is_mended_once_and_what_is_json_stays() {
+        let mut random = Random::new();
+        for _ in 0..rounds() {
+            let mut text = random.json(4).to_string();
+            for _ in 0..random.below(4) {
+                let ends = text.char_indices().map(|(at, _)| at).collect::<Vec<_>>();
+                let at = ends[random.below(ends.len())];
+                text.insert_str(
+                    at,
+                    random.pick(&["\\ud83d", "\\udc26", "\\uD83D\\uDC26", "\\", "\""]),
+                );
+            }
+            let mended = mend(&text).into_owned();
+            assert_eq!(mend(&mended), mended);
+            let read = serde_json::from_str::<Value>(&text);
+            assert!(read.is_err() || mended == text, "{text}");
+            let owned = super::owned::<Value>(&text).ok();
+            assert_eq!(owned, serde_json::from_str(&mended).ok(), "{text}");
+            let _ = (is_too_deep(&text), depth(&text));
         }
     }
 

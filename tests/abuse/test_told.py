@@ -115,6 +115,8 @@ def test_a_folder_that_others_can_read_is_said_at_the_start(start_siskin, tmp_pa
     store = pathlib.Path(tmp_path, "siskin.redb")
     store.chmod(0o644)
     siskin.start()
+    # It listens before it has opened what is there.
+    siskin.api("GET", "/status")
     assert mode(store) == "0o640"
 
 

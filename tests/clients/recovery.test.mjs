@@ -142,7 +142,8 @@ test("a dead connection that nobody noticed is taken over at once", async (t) =>
     await gone;
     for (const n of range(0, 3)) await tell(siskin, n);
     cable.broken = false;
-    await once(socket, "connect");
+    // Its last try while it was broken may fail only now.
+    await waitFor(() => socket.connected, { what: "the client back" });
     assert.deepEqual([socket.recovered, socket.id, socket.news], [true, sid, [0, 1, 2]]);
     assert.equal((await siskin.api("GET", "/sessions")).sessions.length, 1);
     const left = once(socket, "disconnect");

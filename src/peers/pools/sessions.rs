@@ -6,7 +6,7 @@
 
 use super::changes::Changes;
 use crate::directory::{Identity, User};
-use crate::ground::clock::{Moment, now};
+use crate::ground::clock::{Moment, instant_of, now};
 use crate::socket::{BySid, Sid};
 use serde_json::{Map, Value};
 use std::cell::RefCell;
@@ -83,7 +83,7 @@ impl SessionPool {
         let expires = match known {
             // The time of day may have been set since.
             Some(known) => known.expires,
-            None => who.claims.exp.and_then(|exp| now.of(exp)),
+            None => who.claims.exp.and_then(instant_of),
         };
         let entry = entries.entry(sid).or_insert_with(|| Session {
             who: who.clone(),
