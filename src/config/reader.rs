@@ -12,8 +12,10 @@ use std::time::Duration;
 
 /// Files that stay open beside the connections: listeners, store, Redis, upstream.
 const RESERVED_FILES: u64 = 64;
-/// Where the default of `SISKIN_MAX_CONNECTIONS` stops.
+/// Where the default of `SISKIN_MAX_CONNECTIONS` stops, and the memory that each needs, the kernel's for its socket included,
+/// with room beside them for the budgets of input and documents.
 const MOST_CONNECTIONS: u64 = 32_768;
+const CONNECTION_BYTES: usize = 16 << 10;
 /// Where the default of `SISKIN_INPUT_BYTES`, and of `SISKIN_DOCUMENTS_BYTES`, begins and stops.
 const LEAST_INPUT: usize = 1 << 20;
 const MOST_INPUT: usize = 64 << 20;
@@ -52,7 +54,9 @@ impl Reader<'_> {
     /// After a mistake the default stands in, so that the rest is read too.
     fn config(&mut self) -> Option<Config> {
         self.weak_secrets = self.value(&table::SISKIN_ALLOW_WEAK_SECRETS)?;
-        let max_connections = self.computed(&table::SISKIN_MAX_CONNECTIONS, most_connections());
+        let memory = crate::ground::memory::bytes();
+        let max_connections =
+            self.computed(&table::SISKIN_MAX_CONNECTIONS, most_connections(memory));
         let half = (max_connections / 2).max(1);
         let per_second = self.value(&table::SISKIN_EVENTS_PER_SECOND)?;
         let directory = self.value(&table::SISKIN_DIRECTORY)?;
@@ -83,8 +87,8 @@ impl Reader<'_> {
             events_per_second: Some(per_second).filter(|&count| count > 0),
             max_rooms: self.value(&table::SISKIN_MAX_ROOMS)?,
             max_payload: self.value(&table::SISKIN_MAX_PAYLOAD_BYTES)?,
-            input_bytes: self.computed(&table::SISKIN_INPUT_BYTES, input_bytes()),
-            documents_bytes: self.computed(&table::SISKIN_DOCUMENTS_BYTES, input_bytes()),
+            input_bytes: self.computed(&table::SISKIN_INPUT_BYTES, input_bytes(memory)),
+            documents_bytes: self.computed(&table::SISKIN_DOCUMENTS_BYTES, input_bytes(memory)),
             max_header: self.value(&table::SISKIN_MAX_HEADER_BYTES)?,
             max_header_lines: self.value(&table::SISKIN_MAX_HEADER_LINES)?,
             outbox_bytes: self.value(&table::SISKIN_OUTBOX_BYTES)?,
@@ -330,14 +334,27 @@ fn default_folder(env: &Env) -> Option<String> {
 }
 
 /// An eighth of the memory that there is, within limits.
-fn input_bytes() -> usize {
-    let eighth = crate::ground::memory::bytes() / 8;
-    eighth.clamp(LEAST_INPUT, MOST_INPUT)
+fn input_bytes(memory: usize) -> usize {
+    (memory / 8).clamp(LEAST_INPUT, MOST_INPUT)
 }
 
-/// As many as files can be opened, less a reserve. The start raises the soft limit to the hard one.
-fn most_connections() -> usize {
+/// As many as files can be opened, less a reserve, and as there is memory for. The start raises the soft limit to the hard one.
+fn most_connections(memory: usize) -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
     let files = limit.unwrap_or(u64::MAX).saturating_sub(RESERVED_FILES);
-    files.clamp(1, MOST_CONNECTIONS) as usize
+    (files.clamp(1, MOST_CONNECTIONS) as usize).min(memory / CONNECTION_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_machine_takes_as_many_connections_as_it_has_memory_for() {
+        let files = most_connections(usize::MAX);
+        assert!(files <= 32_768);
+        // Half of a Pi Zero's, as the unit allows.
+        assert_eq!(most_connections(256 << 20), files.min(16_384));
+        assert_eq!(most_connections(64 << 20), files.min(4096));
+    }
 }

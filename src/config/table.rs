@@ -163,7 +163,7 @@ settings! {
     WEBSOCKET_EVENT_CALLER_TIMEOUT: Duration = SECONDS, Value("300");
 
     /// Connections in all; more are refused.
-    SISKIN_MAX_CONNECTIONS: usize = LIMIT, Computed("the limit of open files less 64, at most 32768");
+    SISKIN_MAX_CONNECTIONS: usize = LIMIT, Computed("the limit of open files less 64, one for 16 KiB of the cgroup's or the machine's memory, at most 32768");
 
     /// Connections of one client address; more are refused.
     SISKIN_MAX_CONNECTIONS_PER_ADDRESS: usize = LIMIT, Computed("half of SISKIN_MAX_CONNECTIONS");
