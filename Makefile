@@ -50,25 +50,25 @@ allocators: ## compare musl's allocator with others: bytes, speed, memory after 
 	@bash tests/install.sh
 	@bash cross/allocators.sh
 
-size: ## bytes of the three static binaries, what each crate adds, memory at rest and for each connection; VARIANTS=1: bytes with TLS, without Redis, without the console
+size: ## bytes of the four static binaries, what each crate adds, memory at rest and for each connection; VARIANTS=1: bytes with TLS, without Redis, without the console
 	@python3 cross/size.py $(if $(VARIANTS),--variants)
 	@$(if $(VARIANTS),,python3 cross/memory.py target/x86_64-unknown-linux-musl/siskin)
 
 size-keep: ## the same bytes become those that the tests compare with
 	@python3 cross/size.py --keep
 
-dist: ## everything of a release, for three architectures, in dist/
+dist: ## everything of a release, for four architectures, in dist/
 	@bash cross/dist.sh
 
 dist-check: ## test the release, each target built a second time in another folder
 	@bash tests/install.sh
-	@for target in aarch64-unknown-linux-musl armv7-unknown-linux-musleabihf x86_64-unknown-linux-musl; do \
+	@for target in aarch64-unknown-linux-musl armv7-unknown-linux-musleabihf x86_64-unknown-linux-musl arm-unknown-linux-musleabihf; do \
 	  SISKIN_DIST_TARGET=$$target tests/.venv/bin/pytest -c tests/pytest.ini --rootdir tests tests/dist -k "same_source" || exit 1; done
-	@tests/.venv/bin/pytest -c tests/pytest.ini --rootdir tests tests/dist tests/systemd -k "not same_source"
+	@SISKIN_TARGETS=all tests/.venv/bin/pytest -c tests/pytest.ini --rootdir tests tests/dist tests/systemd tests/init -k "not same_source"
 
 test-arm: ## all conformance and client tests, the store, Redis and more with the ARM binaries under qemu
 	@bash tests/install.sh
-	@SISKIN_ARM=full tests/.venv/bin/pytest -c tests/pytest.ini --rootdir tests tests/arm
+	@SISKIN_ARM=full SISKIN_TARGETS=all tests/.venv/bin/pytest -c tests/pytest.ini --rootdir tests tests/arm
 
 lint: ## formatting and clippy; where cargo-deny is installed, advisories, licences and sources of the crates (deny.toml)
 	cargo fmt --check

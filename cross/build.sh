@@ -2,9 +2,10 @@
 # build.sh TARGET [cargo's arguments]: builds siskin as one static, stripped, reproducible binary; prints its path.
 # The same with its symbols, for a profiler or a debugger, is target/TARGET/release/siskin.
 #
-# Targets: aarch64-unknown-linux-musl (64-bit ARM), armv7-unknown-linux-musleabihf (32-bit ARM from the Pi 2 on), x86_64-unknown-linux-musl.
-# Needs Debian with rustup, gcc for build scripts and, for armv7, apt-get; fetches the rest by itself. With `--features tls`, which brings C
-# and assembly, also the package clang: one compiler for all three targets.
+# Targets: aarch64-unknown-linux-musl (64-bit ARM), armv7-unknown-linux-musleabihf (32-bit ARM from the Pi 2 on), x86_64-unknown-linux-musl,
+# arm-unknown-linux-musleabihf (ARMv6: Pi 1, Zero, Zero W).
+# Needs Debian with rustup, gcc for build scripts and, for 32-bit ARM, apt-get; fetches the rest by itself. For ARMv6,
+# and with `--features tls`, which brings C and assembly, also the package clang: one compiler for all targets.
 # With another tool than this, `cross build --release --target TARGET` or `rustup target add TARGET` and cargo give a working, but larger,
 # binary, which on 32-bit ARM ends in 2038 (see below).
 #
@@ -18,6 +19,7 @@ target=${1:?usage: cross/build.sh TARGET [cargo arguments]}
 shift
 case $target in
 aarch64-unknown-linux-musl | armv7-unknown-linux-musleabihf | x86_64-unknown-linux-musl) ;;
+arm-unknown-linux-musleabihf) ;;
 *)
     echo "build.sh: unknown target $target" >&2
     exit 2
@@ -44,18 +46,23 @@ cargo_home=${CARGO_HOME:-$HOME/.cargo}
 have_source() { [ -f "$sysroot/lib/rustlib/src/rust/library/Cargo.lock" ]; }
 have_source || { say "installing the standard library's source" && rustup component add rust-src >&2; }
 
-# musl's C library and start files. rustup's folders for a target hold them for two of the three targets.
+# musl's C library and start files: rustup's folders for a target hold them for two, Debian has them for ARMv7, ARMv6's are built.
 flags=()
-if [ "$target" != armv7-unknown-linux-musleabihf ]; then
-    [ -f "$sysroot/lib/rustlib/$target/lib/self-contained/libc.a" ] || rustup target add "$target" >&2
-else
-    libc=$root/target/cross/musl-armhf
-    if [ ! -f "$libc/usr/lib/arm-linux-musleabihf/libc.a" ]; then
-        say "fetching musl for armhf from Debian"
-        bash cross/fetch-deb.sh musl-dev armhf "$libc" >&2
+libc=$(bash cross/libc.sh "$target")
+case $target in
+aarch64-* | x86_64-*)
+    [ -f "$libc/libc.a" ] || rustup target add "$target" >&2
+    ;;
+*)
+    if [ ! -f "$libc/libc.a" ]; then
+        say "fetching musl for $target from Debian"
+        case $target in
+        armv7-*) bash cross/fetch-deb.sh musl-dev armhf "$root/target/cross/musl-armhf" >&2 ;;
+        *) bash cross/musl.sh "$target" "$libc" >&2 ;;
+        esac
     fi
     # What gcc would add for C++ and unwinding: empty here, since nothing unwinds.
-    stubs=$root/target/cross/stubs-armv7
+    stubs=$root/target/cross/stubs-${target%%-*}
     if [ ! -f "$stubs/libunwind.a" ]; then
         mkdir -p "$stubs"
         for object in crtbegin crtend crtbeginS crtendS; do
@@ -64,10 +71,22 @@ else
         done
         printf '!<arch>\n' >"$stubs/libunwind.a"
     fi
+    flags+=(-Lnative="$libc" -Lnative="$stubs")
+    ;;
+esac
+case $target in
+arm-*)
+    # The processor of every ARMv6 that runs Linux today. It has Thumb's first kind alone, which is slow: ARM's own instructions.
+    flags+=(-Ctarget-cpu=arm1176jzf-s)
+    ;;
+armv7-*)
     # Thumb: the same instructions in half the bytes, mostly; every ARMv7 knows them.
     # -d32: the target leaves NEON out, but its registers d16 to d31 in, which an ARMv7 without NEON doesn't have.
-    flags+=(-Lnative="$libc/usr/lib/arm-linux-musleabihf" -Lnative="$stubs" -Ctarget-feature=+thumb-mode,-d32)
-
+    flags+=(-Ctarget-feature=+thumb-mode,-d32)
+    ;;
+esac
+case $target in
+arm*)
     # The standard library reads the clock in 32 bits on 32-bit musl, and panics from 2038-01-19 on. It has the 64-bit way
     # for glibc, under a name that musl has too: build a copy of it that takes that way. tests/arm runs the binary in 2039.
     # Not below this folder: where a library lies counts in its crates' hashes, and the bytes shall be the same in every folder.
@@ -82,7 +101,8 @@ else
     fi
     # cargo's own name for "take the library's source from here"; were it not heeded, the test would say so.
     export __CARGO_TESTS_ONLY_SRC_ROOT=$library
-fi
+    ;;
+esac
 
 flags+=(
     # The linker that rustup brings, called twice for the sake of memory.
@@ -104,8 +124,9 @@ flags+=(
     ${library:+--remap-path-prefix="$(dirname "$library")=/rust"}
 )
 
-# A function is made of what several functions have in common: 3 to 4 % less; and once more, 6 KB. Thumb's instructions are short already.
-[ "$target" = armv7-unknown-linux-musleabihf ] || flags+=(-Cllvm-args=--enable-machine-outliner=always -Cllvm-args=--machine-outliner-reruns=1)
+# A function is made of what several functions have in common: 3 to 4 % less; and once more, 6 KB. Thumb's instructions are short already,
+# and on 32-bit ARM such a function made of others forgets where to return to (Rust 1.95, LLVM 22).
+[[ $target = arm* ]] || flags+=(-Cllvm-args=--enable-machine-outliner=always -Cllvm-args=--machine-outliner-reruns=1)
 
 # The crates, too; and a panic names a crate's file without the registry's name, 8 KB.
 cargo fetch --locked --quiet --target "$target" >&2

@@ -20,6 +20,7 @@ PLATFORMS = {
     "aarch64-unknown-linux-musl": {"architecture": "arm64", "os": "linux", "variant": "v8"},
     "armv7-unknown-linux-musleabihf": {"architecture": "arm", "os": "linux", "variant": "v7"},
     "x86_64-unknown-linux-musl": {"architecture": "amd64", "os": "linux"},
+    "arm-unknown-linux-musleabihf": {"architecture": "arm", "os": "linux", "variant": "v6"},
 }
 CREATED = datetime.datetime.fromtimestamp(int(os.environ.get("SOURCE_DATE_EPOCH", 0)), datetime.timezone.utc)
 USER = 65532

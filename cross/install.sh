@@ -103,7 +103,7 @@ target() {
     # armv8l is a 32-bit process on a 64-bit processor.
     armv7* | armv8l) echo armv7-unknown-linux-musleabihf ;;
     x86_64 | amd64) echo x86_64-unknown-linux-musl ;;
-    armv6*) fail "this processor is ARMv6 (Pi 1, Pi Zero): siskin needs ARMv7, that is a Pi 2, Pi Zero 2 or newer" ;;
+    armv6*) echo arm-unknown-linux-musleabihf ;;
     *) fail "there is no binary for $(uname -m)" ;;
     esac
 }

@@ -86,9 +86,7 @@ def part(kind, name, version, licence):
 
 def standard(target):
     """Rust's standard library, and the C library that it stands on."""
-    folder = pathlib.Path(output("rustc", "--print", "sysroot").strip()) / f"lib/rustlib/{target}/lib/self-contained"
-    if target.startswith("armv7"):
-        folder = ROOT / "target/cross/musl-armhf/usr/lib/arm-linux-musleabihf"
+    folder = pathlib.Path(output("bash", str(ROOT / "cross/libc.sh"), target).strip())
     musl = re.search(rb"\0(1\.\d+\.\d+)\0", (folder / "libc.a").read_bytes())[1].decode()
     rust = output("rustc", "--version").split()[1]
     return [part("generic", "rust-std", rust, "MIT OR Apache-2.0"), part("generic", "musl", musl, "MIT")]

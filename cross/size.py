@@ -15,7 +15,12 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 KEPT = ROOT / "cross/size.txt"
-TARGETS = ["aarch64-unknown-linux-musl", "armv7-unknown-linux-musleabihf", "x86_64-unknown-linux-musl"]
+TARGETS = [
+    "aarch64-unknown-linux-musl",
+    "armv7-unknown-linux-musleabihf",
+    "x86_64-unknown-linux-musl",
+    "arm-unknown-linux-musleabihf",
+]
 LEAST = 4096
 VARIANTS = {
     "with TLS": ["--features", "tls"],

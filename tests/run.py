@@ -99,6 +99,7 @@ SECONDS = {
     "crash/test_torn (python)": 45,
     "documents/convergence (node)": 45,
     "browser/live (node)": 45,
+    "browser/ingress (node)": 10,
     "redis/test_backplane (python)": 40,
     "openwebui/test_upstream (python)": 40,
     "openwebui/encrypted (node)": 120,

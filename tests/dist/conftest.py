@@ -17,5 +17,5 @@ def release(tmp_path_factory):
     for target in cross.TARGETS:
         cross.build(target)
     folder = tmp_path_factory.mktemp("release")
-    cross.run("bash", "cross/dist.sh", folder, env={**os.environ, "BUILT": "yes"})
+    cross.run("bash", "cross/dist.sh", folder, env={**os.environ, **cross.BUILT})
     return folder

@@ -2,8 +2,19 @@
 
 import hashlib
 
+import cross
+
 X86 = "x86_64-unknown-linux-musl"
-ARCHITECTURES = {"aarch64-unknown-linux-musl": "arm64", "armv7-unknown-linux-musleabihf": "armhf", X86: "amd64"}
+NAMES = {
+    "aarch64-unknown-linux-musl": "arm64",
+    "armv7-unknown-linux-musleabihf": "armhf",
+    X86: "amd64",
+    "arm-unknown-linux-musleabihf": "armv6",
+}
+# What is released here, and what of it is a package of its own: Debian's armhf is for ARMv6, too.
+ARCHITECTURES = {target: NAMES[target] for target in cross.TARGETS}
+PACKAGES = {target: name for target, name in ARCHITECTURES.items() if name != "armv6"}
+RARE = "armv6" in ARCHITECTURES.values()
 
 
 def one(folder, pattern):

@@ -38,7 +38,7 @@ export class Api {
     const asked = { method, headers, signal, body: body && JSON.stringify(body), cache: "no-store" };
     let answer, text;
     try {
-      answer = await fetch(`/api/v1${path}`, asked);
+      answer = await fetch(`api/v1${path}`, asked);
       text = await answer.text();
     } catch {
       throw new Problem(0, "siskin can't be reached: it is not running, or the network is away.");

@@ -73,7 +73,8 @@ function openClient(token) {
   }
   closeClient();
   sessionStorage.setItem(TOKEN, token);
-  const mine = connect({ token });
+  // Beside the page, wherever a proxy has put it.
+  const mine = connect({ token, path: new URL("ws/socket.io", document.baseURI).pathname });
   client = mine;
   watchArrivals(mine);
   mine.on("state", (state, reason) => client === mine && showState(state, reason));
