@@ -77,9 +77,10 @@ impl Calls {
         }
     }
 
-    /// No question waits for another session any more; for a server that goes down.
+    /// No question waits for a session that may come any more; for a server that goes down.
     pub fn end(&self) {
         self.ending.set(true);
+        self.core.hub.end_held();
         self.ended.ring();
     }
 
@@ -110,7 +111,8 @@ impl Calls {
         let head = emitter::head(&question.chat_id, question.message_id.as_deref());
         let args = Args::from_json(format!("{head}{event}}}"));
         let Some(interaction_id) = interaction else {
-            return self.call(&question.session_id, &args, deadline).await;
+            let session_id = &question.session_id;
+            return self.call(session_id, &args, deadline, true).await;
         };
         let may_resume = !one_session && is_saved_chat(&question.chat_id);
         let mut asked = Asked {
@@ -120,7 +122,8 @@ impl Calls {
             session_id: question.session_id.clone(),
         };
         loop {
-            match self.call(&asked.session_id, &args, deadline).await {
+            let answer = self.call(&asked.session_id, &args, deadline, !may_resume);
+            match answer.await {
                 Err(NoAnswer::Gone) if may_resume => {
                     asked.session_id = asked.resume(deadline).await?
                 }
@@ -134,9 +137,11 @@ impl Calls {
         session_id: &str,
         args: &Args<'_>,
         deadline: Instant,
+        waits: bool,
     ) -> Result<Args<'static>, NoAnswer> {
         let left = deadline.saturating_duration_since(Instant::now());
-        let answer = self.core.peers.call(session_id, "events", args, left).await;
+        let peers = &self.core.peers;
+        let answer = peers.call(session_id, "events", args, left, waits).await;
         answer.map_err(|error| match error {
             CallError::Timeout => NoAnswer::Timeout,
             CallError::Gone => NoAnswer::Gone,
@@ -230,18 +235,28 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// The session is lost: waits for another one of the user with the chat open.
+    /// The session is lost: waits for another one of the user with the chat open, or for itself.
     async fn resume(&self, deadline: Instant) -> Result<String, NoAnswer> {
         let Question {
             user_id, chat_id, ..
         } = self.question;
         let Calls { core, chats, .. } = self.calls;
         let until = deadline.min(Instant::now() + RESUME);
+        let mut first = true;
         loop {
             let lost = &self.session_id;
+            // At first what others know of it may be old.
+            if !std::mem::take(&mut first) && core.peers.owner(lost).await.as_ref() == Some(user_id)
+            {
+                return Ok(lost.clone());
+            }
             if let Some(sid) = chats.open_elsewhere(user_id, chat_id, lost).await {
                 return Ok(sid);
             }
+            let until = match core.hub.is_awaited(lost) {
+                true => deadline,
+                false => until,
+            };
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() || self.calls.ending.get() {
                 return Err(NoAnswer::Gone);

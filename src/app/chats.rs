@@ -59,10 +59,10 @@ impl Chats {
             if let Some(chat_id) = rooms::chat(&room)
                 && core.pools.sessions.open_chat(sid, chat_id)
             {
-                self.opened.ring();
                 self.publish_presence(chat_id);
             }
         }
+        self.opened.ring();
     }
 
     /// Closes the chat for a session.
@@ -164,18 +164,28 @@ impl Chats {
 }
 
 impl Chats {
-    /// Waits until another session of the user, of this instance, has the chat open. The caller limits the time.
-    pub async fn wait_for_open(&self, user_id: &str, chat_id: &str, but: &str) {
-        let look = || self.open_here(user_id, chat_id, but);
+    /// Waits until another session of the user, of this instance, has the chat open, or the lost one is back or given up. The caller limits the time.
+    pub async fn wait_for_open(&self, user_id: &str, chat_id: &str, lost: &str) {
+        let hub = &self.core.hub;
+        let awaited = hub.is_awaited(lost);
+        let look = || {
+            let open = self.open_here(user_id, chat_id, lost).is_some();
+            (open || awaited && !hub.is_awaited(lost)).then_some(())
+        };
         self.opened.until(look).await;
+    }
+
+    /// A session that was lost does not come back: whoever waits for it looks again.
+    pub fn given_up(&self) {
+        self.opened.ring();
     }
 
     /// Another session here that has the chat open, or the one that was lost, if it has come back.
     fn open_here(&self, user_id: &str, chat_id: &str, lost: &str) -> Option<Sid> {
         let pool = &self.core.pools.sessions;
         pool.with_chat_open(user_id, chat_id, lost).or_else(|| {
-            let back = pool.with_chat_open(user_id, chat_id, "");
-            back.filter(|sid| self.core.hub.takes(*sid))
+            let who = Sid::parse(lost).filter(|sid| self.core.hub.takes(*sid));
+            who.filter(|sid| pool.who(*sid).is_some_and(|who| who.user.id == user_id))
         })
     }
 }

@@ -362,6 +362,7 @@ impl Handler for Dispatch {
 
     fn given_up(&self, sid: Sid) {
         self.house.core.peers.socket_changed("/", sid, false);
+        self.house.chats.given_up();
     }
 
     fn room_changed(&self, nsp: &str, room: &Rc<str>, occupied: bool) {

@@ -201,7 +201,8 @@ impl Peers {
         }
     }
 
-    /// Sends an event to one socket, which may be another instance's, and waits for its ack.
+    /// Sends an event to one socket, which may be another instance's, and waits for its ack; of one that lost its connection
+    /// and may come back, if it `waits`.
     ///
     /// # Errors
     /// The socket left, or did not answer in time.
@@ -211,12 +212,16 @@ impl Peers {
         event: &str,
         args: &Args<'_>,
         timeout: Duration,
+        waits: bool,
     ) -> Result<Args<'static>, CallError> {
         match (self.here(sid), self) {
-            (Some(sid), _) => self.hub().call(sid, event, args, timeout).await,
+            (Some(sid), _) => self.hub().call(sid, event, args, timeout, waits).await,
             (None, Self::Alone(_)) => Err(CallError::Gone),
             #[cfg(feature = "redis")]
-            (None, Self::Redis(peers)) => peers.backplane.call(sid, event, args, timeout).await,
+            (None, Self::Redis(peers)) => {
+                let called = peers.backplane.call(sid, event, args, timeout, waits);
+                called.await
+            }
         }
     }
 

@@ -1,28 +1,64 @@
 //! Events that ask one socket for an ack.
+//!
+//! What a socket was asked when it lost its connection it is asked again, under the same ack id, when its client takes it up:
+//! an answer that the client still gives to the first time counts, too. Until then the question is held.
 
 use super::hub::Done;
-use super::{Args, CallError, Hub, Sid, Target, encode, trace};
+use super::{Args, CallError, Frame, Hub, Sid, Target, encode, trace};
 use crate::ground::tasks::within;
 use crate::metrics::{self, Counter};
 use smol::channel;
 use std::time::Duration;
 
+/// Questions that are held for all who are away, and bytes of them.
+const MOST_HELD: usize = 1024;
+const MOST_BYTES: usize = 4 << 20;
+
+/// What a socket is asked.
+pub struct Question {
+    id: u64,
+    frame: Frame,
+    /// It is held while its socket is away; else somebody else is asked then.
+    waits: bool,
+    done: Done,
+}
+
 impl Hub {
-    /// Sends an event to one socket and calls `done` once: with its ack, or `None` when it went before answering.
-    /// Returns the ack id for `forget`; `None` (and no call) when the socket is not here.
-    pub fn emit_with_ack(&self, sid: Sid, event: &str, args: &Args<'_>, done: Done) -> Option<u64> {
+    /// Sends an event to one socket and calls `done` once: with its ack, or `None` when it went before answering. One that is
+    /// away gets it when it comes back, if it `waits` for that. Returns the ack id for `forget`; `None` (and no call) when
+    /// the socket is not here.
+    pub fn emit_with_ack(
+        &self,
+        sid: Sid,
+        event: &str,
+        args: &Args<'_>,
+        waits: bool,
+        done: Done,
+    ) -> Option<u64> {
+        let id = self.last_ack.get() + 1;
         let mut state = self.state.borrow_mut();
-        let id = self.next_ack.get() + 1;
-        let socket = state.socket_mut(sid)?;
-        if !socket
-            .session
-            .send(&encode::event(&socket.nsp, Some(id), event, args, None))
-        {
-            return None;
+        let socket = state.socket_mut(sid);
+        let nsp = socket.as_ref().map_or("/", |socket| &*socket.nsp);
+        let frame = encode::event(nsp, Some(id), event, args, None);
+        let question = Question {
+            id,
+            frame,
+            waits,
+            done,
+        };
+        match socket {
+            Some(socket) if socket.session.send(&question.frame) => socket.questions.push(question),
+            Some(_) => return None,
+            None => {
+                drop(state);
+                let held = waits && self.is_awaited(sid.as_str());
+                if !held || self.hold(sid, question).is_err() {
+                    return None;
+                }
+            }
         }
-        self.next_ack.set(id);
+        self.last_ack.set(id);
         trace::emitted(&Target::sid(sid), event, args, 1);
-        socket.acks.push((id, done));
         Some(id)
     }
 
@@ -32,7 +68,7 @@ impl Hub {
         drop(done);
     }
 
-    /// Sends an event to one socket and waits for its ack.
+    /// Sends an event to one socket and waits for its ack, also of one that comes back meanwhile, if it `waits`.
     ///
     /// # Errors
     /// No ack in time, or the socket went (or was not here).
@@ -42,11 +78,12 @@ impl Hub {
         event: &str,
         args: &Args<'_>,
         timeout: Duration,
+        waits: bool,
     ) -> Result<Args<'static>, CallError> {
         let (answer, answered) = channel::bounded(1);
         let done = Box::new(move |args| drop(answer.try_send(args)));
         let id = self
-            .emit_with_ack(sid, event, args, done)
+            .emit_with_ack(sid, event, args, waits, done)
             .ok_or(CallError::Gone)?;
         let _forget = ForgetOnDrop { hub: self, sid, id };
         let Some(answer) = within(timeout, answered.recv()).await else {
@@ -58,10 +95,76 @@ impl Hub {
 
     /// Who waits for an ack.
     pub(super) fn take_ack(&self, sid: Sid, ack: u64) -> Option<Done> {
-        let mut state = self.state.borrow_mut();
-        let acks = &mut state.socket_mut(sid)?.acks;
-        let at = acks.iter().position(|(id, _)| *id == ack)?;
-        Some(acks.swap_remove(at).1)
+        if let Some(socket) = self.state.borrow_mut().socket_mut(sid) {
+            let questions = &mut socket.questions;
+            let at = questions.iter().position(|question| question.id == ack)?;
+            return Some(questions.swap_remove(at).done);
+        }
+        let mut held = self.held.borrow_mut();
+        let at = held
+            .iter()
+            .position(|(of, question)| *of == sid && question.id == ack)?;
+        Some(held.swap_remove(at).1.done)
+    }
+}
+
+/// Questions of who is away.
+impl Hub {
+    /// A socket went that was asked this; `away`: it may come back.
+    pub(super) fn lost_questions(&self, sid: Sid, questions: Vec<Question>, away: bool) {
+        for question in questions {
+            let held = match away && question.waits {
+                true => self.hold(sid, question),
+                false => Err(question),
+            };
+            if let Err(question) = held {
+                (question.done)(None);
+            }
+        }
+    }
+
+    /// Keeps a question until its socket comes back; not if too many are kept.
+    fn hold(&self, sid: Sid, question: Question) -> Result<(), Question> {
+        let mut held = self.held.borrow_mut();
+        let bytes: usize = held.iter().map(|(_, question)| question.frame.len()).sum();
+        if held.len() >= MOST_HELD || bytes + question.frame.len() > MOST_BYTES {
+            return Err(question);
+        }
+        held.push((sid, question));
+        Ok(())
+    }
+
+    /// A socket is here again: it is asked in the same order.
+    pub(super) fn ask_again(&self, sid: Sid) {
+        let questions = self.take_held(Some(sid));
+        if let Some(socket) = self.state.borrow_mut().socket_mut(sid) {
+            for question in &questions {
+                socket.session.send(&question.frame);
+            }
+            socket.questions.extend(questions);
+        }
+    }
+
+    /// A socket answers nothing any more.
+    pub(super) fn end_questions(&self, sid: Sid) {
+        let mut questions = self.take_held(Some(sid));
+        if let Some(socket) = self.state.borrow_mut().socket_mut(sid) {
+            questions.append(&mut socket.questions);
+        }
+        self.lost_questions(sid, questions, false);
+    }
+
+    /// Nobody who is away will come back: for a server that goes down.
+    pub fn end_held(&self) {
+        for question in self.take_held(None) {
+            (question.done)(None);
+        }
+    }
+
+    fn take_held(&self, of: Option<Sid>) -> Vec<Question> {
+        let mut held = self.held.borrow_mut();
+        let its = held.extract_if(.., |(sid, _)| of.is_none_or(|of| *sid == of));
+        its.map(|(_, question)| question).collect()
     }
 }
 

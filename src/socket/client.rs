@@ -11,6 +11,9 @@ use crate::ground::tasks::LARGE;
 use std::borrow::Cow;
 use std::rc::Rc;
 
+/// The close code of a page that is closed (RFC 6455, 7.4.1).
+const GOES_AWAY: u16 = 1001;
+
 /// Namespaces of one client at most.
 const MAX_NAMESPACES: usize = 16;
 
@@ -37,7 +40,12 @@ impl engine::Handler for Hub {
 
     fn closed(&self, session: &Rc<Session>, why: Closed) {
         let client = self.state.borrow_mut().clients.remove(&session.sid);
+        // Who closes its page answers nothing more, though the page may be shown again.
+        let answers = !matches!(why, Closed::ByClient(GOES_AWAY) | Closed::Shutdown);
         for (_, sid) in client.into_iter().flat_map(|c| c.sockets) {
+            if !answers {
+                self.end_questions(sid);
+            }
             self.remove(sid, Reason::Ended(why), was_lost(why));
         }
     }
@@ -167,7 +175,9 @@ impl Hub {
                 Ok(None)
             }
             (Kind::Connect, Some(_)) => Err(Malformed("second CONNECT")),
-            (Kind::Event | Kind::Ack, None) => Err(Malformed("a namespace without CONNECT")),
+            // Written before the client knew that its connection was lost: a question is asked again.
+            (Kind::Ack, None) => Ok(None),
+            (Kind::Event, None) => Err(Malformed("a namespace without CONNECT")),
         }
     }
 

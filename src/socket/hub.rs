@@ -3,6 +3,7 @@
 //! Every method but `call` is synchronous, so nothing interleaves; no borrow is held while the application is
 //! called. A socket costs a slab entry, a table entry, and one `u32` in each room it is in.
 
+use super::asking::Question;
 use super::partial::Client;
 use super::recovery::kept::Recovery;
 use super::recovery::place::Place;
@@ -11,6 +12,7 @@ use super::rooms::Rooms;
 use super::{Args, Frame, Handler, Reason, Sid, Target, To};
 use super::{encode, trace};
 use crate::engine::{BySid, Closed, Peer, Session};
+use crate::ground::random;
 use crate::metrics::{self, Gauge};
 use slab::Slab;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -22,8 +24,8 @@ pub(super) struct Socket {
     pub nsp: Rc<str>,
     pub session: Rc<Session>,
     pub rooms: Vec<Rc<str>>,
-    /// Acks that are waited for.
-    pub acks: Vec<(u64, Done)>,
+    /// What it is asked and has not answered.
+    pub questions: Vec<Question>,
     /// Where it is in the sequence of all events, if it can come back.
     pub place: Option<Box<Place>>,
 }
@@ -47,7 +49,9 @@ pub struct Hub {
     handler: OnceCell<Rc<dyn Handler>>,
     /// Where sockets can come back.
     pub(super) recovery: OnceCell<Recovery>,
-    pub(super) next_ack: Cell<u64>,
+    /// The last ack id, and what sockets are asked that are away.
+    pub(super) last_ack: Cell<u64>,
+    pub(super) held: RefCell<Vec<(Sid, Question)>>,
     me: Weak<Self>,
 }
 
@@ -56,6 +60,8 @@ impl Hub {
     pub fn new() -> Rc<Self> {
         Rc::new_cyclic(|me| Self {
             me: me.clone(),
+            // An answer to a question of another run is none to one of this one.
+            last_ack: Cell::new(u64::from_le_bytes(random::bytes()) >> 34),
             ..Self::default()
         })
     }
@@ -389,7 +395,7 @@ impl Hub {
             nsp: nsp.clone(),
             session: session.clone(),
             rooms: Vec::new(),
-            acks: Vec::new(),
+            questions: Vec::new(),
             place,
         };
         let key = state.sockets.insert(socket) as u32;
@@ -422,11 +428,10 @@ impl Hub {
         socket.session.set_signed_in(false);
         drop(state);
         metrics::shift(Gauge::Sockets, -1);
+        let questions = std::mem::take(&mut socket.questions);
+        self.lost_questions(sid, questions, memo.is_some());
         if let Some(memo) = memo {
             self.keep_away(&mut socket, memo);
-        }
-        for (_, done) in socket.acks {
-            done(None);
         }
         for room in &emptied {
             self.room_emptied(&socket.nsp, room, true);

@@ -263,7 +263,11 @@ impl Asked {
                 asked.answer(id, &answer);
             }
         });
-        if let Some(ack) = self.core.hub.emit_with_ack(self.sid, name, args, done) {
+        if let Some(ack) = self
+            .core
+            .hub
+            .emit_with_ack(self.sid, name, args, false, done)
+        {
             self.acks.borrow_mut().insert(id, ack);
         }
     }

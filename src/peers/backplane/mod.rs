@@ -181,11 +181,16 @@ impl Backplane {
         event: &str,
         args: &Args<'_>,
         timeout: Duration,
+        waits: bool,
     ) -> Result<Args<'static>, CallError> {
         let waiting = self.calls.open(sid);
         let target = Target::room(sid);
-        let message =
-            wire::emit_message(self.redis.host_id(), &target, event, args, Some(waiting.id));
+        let me = self.redis.host_id();
+        let call = wire::Call {
+            id: waiting.id,
+            waits,
+        };
+        let message = wire::emit_message(me, &target, event, args, Some(call));
         self.publisher.publish(self.channel(&target), message);
         let by_channel = self.room_channels;
         let channel = move |sid: &str| by_channel.then(|| room_channel("/", sid));
@@ -411,8 +416,15 @@ impl Backplane {
     /// Asks the sockets here on behalf of another instance.
     fn ask_here(self: &Rc<Self>, target: &Target<'_>, emit: &Emit<'_>, reply: &ReplyTo<'_>) {
         let left_out = self.left_out(target, &emit.event, &emit.args);
-        let sids = self.hub.select(target).into_iter();
-        for sid in sids.filter(|sid| !left_out.contains(sid)) {
+        let mut sids = self.hub.select(target);
+        if let To::Room(room) = target.to
+            && sids.is_empty()
+            && self.hub.is_awaited(room)
+        {
+            // Whoever asks could not tell: its channel is listened to on.
+            sids.extend(Sid::parse(room));
+        }
+        for sid in sids.into_iter().filter(|sid| !left_out.contains(sid)) {
             let to = reply.clone().into_owned();
             let this = self.clone();
             let done = Box::new(move |args: Option<Args<'static>>| {
@@ -421,7 +433,9 @@ impl Backplane {
                     None => wire::gone_message(&to),
                 });
             });
-            let Some(ack) = self.hub.emit_with_ack(sid, &emit.event, &emit.args, done) else {
+            let (event, args, waits) = (&emit.event, &emit.args, reply.waits);
+            let Some(ack) = self.hub.emit_with_ack(sid, event, args, waits, done) else {
+                self.publish(wire::gone_message(reply));
                 continue;
             };
             self.publish(wire::here_message(reply, self.redis.host_id()));

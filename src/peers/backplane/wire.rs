@@ -77,6 +77,16 @@ pub struct ReplyTo<'a> {
     pub room: Cow<'a, str>,
     pub nsp: Cow<'a, str>,
     pub id: u64,
+    /// Whether the answer of a socket that is away is waited for; else whoever asks looks for another one.
+    pub waits: bool,
+}
+
+/// What an emit of ours asks for.
+#[derive(Clone, Copy)]
+pub struct Call {
+    pub id: u64,
+    /// As [`ReplyTo::waits`]; python-socketio knows nothing of it.
+    pub waits: bool,
 }
 
 impl ReplyTo<'_> {
@@ -86,6 +96,7 @@ impl ReplyTo<'_> {
             room: Cow::Owned(self.room.into_owned()),
             nsp: Cow::Owned(self.nsp.into_owned()),
             id: self.id,
+            waits: self.waits,
         }
     }
 }
@@ -133,6 +144,8 @@ struct Fields<'a> {
     by: Option<&'a RawValue>,
     #[serde(borrow)]
     notice: Option<&'a RawValue>,
+    #[serde(default)]
+    elsewhere: bool,
 }
 
 /// Reads a message; `me` is this instance's host id.
@@ -222,15 +235,15 @@ fn emit<'a>(
         nsp,
         rooms,
         except,
-        reply: reply_to(fields.callback, host)?,
+        reply: reply_to(fields, host)?,
     }))
 }
 
 fn reply_to<'a>(
-    callback: Option<&'a RawValue>,
+    fields: &Fields<'a>,
     host: Option<Cow<'a, str>>,
 ) -> Result<Option<ReplyTo<'a>>, BadMessage> {
-    let Some(callback) = callback.filter(|raw| raw.get() != "null") else {
+    let Some(callback) = fields.callback.filter(|raw| raw.get() != "null") else {
         return Ok(None);
     };
     let parts: (&RawValue, &RawValue, u64) = read(callback).ok_or(BadMessage("callback"))?;
@@ -240,6 +253,7 @@ fn reply_to<'a>(
         room: room.ok_or(BadMessage("callback"))?,
         nsp: nsp.ok_or(BadMessage("callback"))?,
         id: parts.2,
+        waits: !fields.elsewhere,
     }))
 }
 
@@ -320,13 +334,13 @@ fn strings(raw: &RawValue) -> Option<Vec<Cow<'_, str>>> {
     }
 }
 
-/// An emit of ours, `id` when its ack is wanted; the id of the host comes last, so that it is easy to know again.
+/// An emit of ours, with a call when its ack is wanted; the id of the host comes last, so that it is easy to know again.
 pub fn emit_message(
     me: &str,
     target: &Target<'_>,
     event: &str,
     args: &Args<'_>,
-    ack: Option<u64>,
+    ack: Option<Call>,
 ) -> String {
     let mut out = String::with_capacity(args.json().len() + 256);
     out.push_str(r#"{"method":"emit","event":"#);
@@ -346,12 +360,15 @@ pub fn emit_message(
     out.push_str(r#","callback":"#);
     match ack {
         None => out.push_str("null"),
-        Some(id) => {
+        Some(Call { id, waits }) => {
             out.push('[');
             room(&mut out, &target.to);
             out.push(',');
             text(&mut out, target.nsp);
             let _ = write!(out, ",{id}]");
+            if !waits {
+                out.push_str(r#","elsewhere":true"#);
+            }
         }
     }
     from(&mut out, me);

@@ -128,6 +128,7 @@ impl Hub {
                 self.handler().room_changed("/", room, false);
             }
         }
+        self.end_questions(away.sid);
         if !self.is_connected(away.sid) {
             self.handler().given_up(away.sid);
         }
@@ -261,6 +262,7 @@ impl Hub {
         }
         trace::sent(sid, "/", "CONNECT", 0);
         session.send(&encode::connect("/", sid.as_str(), Some(&pid)));
+        self.ask_again(sid);
         Ok(self.handler().came_back(sid, who))
     }
 

@@ -74,7 +74,15 @@ fn what_we_write_is_what_we_read() {
         .with_attachments(vec![vec![0, 255, 7]]);
     let except = ["x", "y"];
     let target = Target::room("r\"oom").but(&except);
-    let message = emit_message("other", &target, "é", &args, Some(3));
+    let call = |waits| {
+        let call = Call { id: 3, waits };
+        emit_message("other", &target, "é", &args, Some(call))
+    };
+    for waits in [true, false] {
+        let message = call(waits);
+        assert_eq!(emitted(&message).reply.unwrap().waits, waits);
+    }
+    let message = call(true);
     let emit = emitted(&message);
     assert_eq!((&*emit.event, &emit.args, &*emit.nsp), ("é", &args, "/"));
     assert_eq!(
