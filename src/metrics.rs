@@ -212,6 +212,11 @@ pub fn not_recovered(reason: &'static str) {
     NOT_RECOVERED.with_borrow_mut(|reasons| *reasons.entry(reason).or_default() += 1);
 }
 
+/// All of those, by reason.
+pub fn all_not_recovered() -> BTreeMap<&'static str, u64> {
+    NOT_RECOVERED.with_borrow(Clone::clone)
+}
+
 /// Bytes of memory that the process holds, from the kernel; `None` where it does not tell.
 pub fn resident_bytes() -> Option<u64> {
     let statm = std::fs::read_to_string("/proc/self/statm").ok()?;

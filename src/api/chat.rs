@@ -136,6 +136,8 @@ pub async fn stream(request: ApiRequest) -> ApiResult {
         number: 0,
         reply: Streamed::default(),
     };
+    let chat_id = text("chat_id").to_owned();
+    let request_message = request.query("message_id").map(str::to_owned);
     let most = house.core.config.max_payload;
     let mut frames = request.frames();
     let (part, mut held) = (Unfinished::begin(Owner::Stream), 0);
@@ -156,6 +158,10 @@ pub async fn stream(request: ApiRequest) -> ApiResult {
     }
     let last = std::mem::take(&mut stream.rest);
     stream.long_line(last).await;
+    if let Some(message_id) = request_message {
+        house.readers.finished(&chat_id, &message_id);
+        house.core.peers.answered(&chat_id, &message_id);
+    }
     let mut reply = stream.reply;
     if reply.saved > 0
         && let Err(refusal) = house.core.directory.durable().await

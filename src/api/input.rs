@@ -211,6 +211,10 @@ fn check_value(name: &str, schema: &str, value: &str) -> Result<(), Problem> {
         "Limit" => (in_range(value, 1, 10_000), "a number from 1 to 10000"),
         "Wait" => (in_range(value, 0, 60), "a number from 0 to 60"),
         "LineNumber" => (in_range(value, 0, 1 << 53), "a number, 0 or more"),
+        "Offset" => (
+            socket::Offset::read(value).is_some(),
+            "eight characters, as an `id` of the stream has",
+        ),
         "Sid" => (socket::Sid::parse(value).is_some(), "a sid"),
         _ => (
             is_id(value),

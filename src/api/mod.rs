@@ -17,6 +17,7 @@ mod key;
 mod models;
 mod notes;
 mod openapi;
+mod reading;
 mod reply;
 mod rooms;
 mod routes;
@@ -26,9 +27,9 @@ mod streams;
 mod users;
 
 use crate::app::House;
+use crate::ground::net::Said;
 use crate::metrics::{self, Counter};
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
 use input::ApiRequest;
 pub use key::check as check_key;
@@ -39,7 +40,7 @@ use routes::Found;
 type ApiResult = Result<Reply, Problem>;
 
 /// Answers a request whose path begins with `/api/v1`.
-pub async fn handle(house: &'static House, request: Request<Incoming>) -> Response<Full<Bytes>> {
+pub async fn handle(house: &'static House, request: Request<Incoming>) -> Response<Said> {
     metrics::add(Counter::ApiRequests, 1);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let answering = route(house, request);
@@ -60,7 +61,7 @@ pub async fn handle(house: &'static House, request: Request<Incoming>) -> Respon
 }
 
 /// Problem details for a path that is not the API's own.
-pub fn refuse(status: StatusCode, detail: &str, path: &str) -> Response<Full<Bytes>> {
+pub fn refuse(status: StatusCode, detail: &str, path: &str) -> Response<Said> {
     Problem::new(status, detail).reply(path).response()
 }
 
@@ -75,7 +76,7 @@ async fn route(house: &'static House, request: Request<Incoming>) -> ApiResult {
             return Err(other.problem());
         }
     };
-    if !route.open {
+    if !route.open && !route.users {
         key::check(house, &head.headers)?;
     }
     let request = ApiRequest::new(house, route, path?, head, body)?;

@@ -3,8 +3,9 @@
 use crate::directory::Refusal;
 use crate::directory::local::RecordError;
 use crate::ground::embedded::Embedded;
+use crate::ground::net::Said;
 use crate::store::StoreError;
-use http_body_util::Full;
+use futures_lite::Stream;
 use hyper::body::Bytes;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode, header};
@@ -12,11 +13,11 @@ use serde::Serialize;
 use serde_json::json;
 
 /// What a function of a resource answers. Nothing of it is for a cache, but for what is embedded.
-pub struct Reply(Response<Full<Bytes>>);
+pub struct Reply(Response<Said>);
 
 impl Reply {
     fn new(status: StatusCode, kind: &'static str, body: Vec<u8>) -> Self {
-        let mut response = Response::new(Full::new(Bytes::from(body)));
+        let mut response = Response::new(Said::whole(body));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         if !kind.is_empty() {
@@ -46,6 +47,17 @@ impl Reply {
         Self::new(StatusCode::OK, "application/octet-stream", bytes)
     }
 
+    /// 200 with server-sent events, as they come.
+    pub fn events(events: impl Stream<Item = Bytes> + 'static) -> Self {
+        let mut reply = Self::new(StatusCode::OK, "text/event-stream", Vec::new());
+        *reply.0.body_mut() = Said::InPieces(Box::pin(events));
+        // nginx would keep them until it has many.
+        let unbuffered = HeaderName::from_static("x-accel-buffering");
+        let no = HeaderValue::from_static("no");
+        reply.0.headers_mut().insert(unbuffered, no);
+        reply
+    }
+
     /// 204: it is done, and there is nothing to say.
     pub fn done() -> Self {
         Self::new(StatusCode::NO_CONTENT, "", Vec::new())
@@ -57,7 +69,7 @@ impl Reply {
     }
 
     /// As HTTP.
-    pub fn response(self) -> Response<Full<Bytes>> {
+    pub fn response(self) -> Response<Said> {
         self.0
     }
 }

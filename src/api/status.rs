@@ -35,6 +35,15 @@ pub async fn status(request: ApiRequest) -> ApiResult {
             "waiting_sessions": waiting_sessions,
             "overflows": metrics::counted(Counter::OutboxOverflows),
         },
+        "recovery": {
+            "who": house.core.config.recovery.word(),
+            "seconds": house.core.config.recovery_time.as_secs_f64(),
+            "most_bytes": house.core.config.recovery_bytes,
+            "bytes": metrics::gauged(Gauge::Kept),
+            "away": metrics::gauged(Gauge::Away),
+            "recovered": metrics::counted(Counter::Recovered),
+            "not_recovered": metrics::all_not_recovered(),
+        },
         "totals": {
             "events": metrics::events(),
             "packets_in": metrics::counted(Counter::PacketsIn),

@@ -1,6 +1,7 @@
 //! Saved chats: opened, typed in, read, closed; everybody who has one open sees who else has.
 
 use super::core::{Core, Fault, Sender};
+use super::readers::Readers;
 use crate::directory::Access;
 use crate::ground::rooms;
 use crate::ground::tasks::{Bell, Tasks};
@@ -13,6 +14,7 @@ use std::rc::Rc;
 /// The chats that sessions of this instance have open.
 pub struct Chats {
     core: &'static Core,
+    readers: &'static Readers,
     tasks: Tasks,
     /// Chats whose presence is being published; `true`: once more.
     publishing: RefCell<HashMap<Rc<str>, bool>>,
@@ -21,9 +23,10 @@ pub struct Chats {
 }
 
 impl Chats {
-    pub fn new(core: &'static Core) -> Self {
+    pub fn new(core: &'static Core, readers: &'static Readers) -> Self {
         Self {
             core,
+            readers,
             tasks: Tasks::new(core.executor),
             publishing: RefCell::default(),
             opened: Bell::default(),
@@ -148,6 +151,7 @@ impl Chats {
             let args = Args::one(&event);
             core.hub.emit(&Target::sid(sid), "events", &args);
         }
+        self.readers.check_chat(chat_id).await;
         if closed {
             self.publish_presence(chat_id);
         }

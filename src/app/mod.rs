@@ -14,6 +14,7 @@
 //! - [`limit`]: how much a user's sessions may send
 //! - [`news`]: how much of what is soon old may be sent
 //! - [`streams`]: what clients stream to a backend
+//! - [`readers`]: who reads an answer over HTTP
 //! - [`emitter`]: a backend streams into a chat
 //! - [`calls`]: a backend asks one browser and waits
 
@@ -29,6 +30,7 @@ pub mod joins;
 pub mod limit;
 pub mod news;
 pub mod notes;
+pub mod readers;
 pub mod recovery;
 pub mod relay;
 pub mod sessions;
@@ -46,6 +48,7 @@ use emitter::Emitters;
 use gone::LastGone;
 use joins::Joins;
 use notes::Notes;
+use readers::Readers;
 use relay::Relays;
 use sessions::Sessions;
 use usage::Usage;
@@ -58,6 +61,7 @@ pub struct House {
     pub channels: &'static Channels,
     pub chats: &'static Chats,
     pub notes: &'static Notes,
+    pub readers: &'static Readers,
     pub documents: &'static Documents,
     pub usage: &'static Usage,
     pub calls: &'static Calls,
@@ -75,9 +79,10 @@ pub struct House {
 impl House {
     pub fn new(core: Core) -> &'static Self {
         let core: &'static Core = leak(core);
-        let chats = leak(Chats::new(core));
+        let readers = leak(Readers::new(core));
+        let chats = leak(Chats::new(core, readers));
         let joins = leak(Joins::new(core));
-        let sessions = leak(Sessions::new(core, chats, joins));
+        let sessions = leak(Sessions::new(core, chats, joins, readers));
         let notes = leak(Notes::new(core));
         leak(Self {
             core,
@@ -86,6 +91,7 @@ impl House {
             channels: leak(Channels::new(core, sessions)),
             chats,
             notes,
+            readers,
             documents: leak(Documents::new(core, notes)),
             usage: leak(Usage::new(core)),
             relays: leak(Relays::new(core)),
@@ -105,6 +111,15 @@ impl House {
         });
         self.following.spawn("follows users", async {
             self.sessions.follow_changes().await;
+        });
+        self.following.spawn("follows answers", async {
+            loop {
+                for answer in self.core.peers.answered_elsewhere().await {
+                    if let Some((chat_id, message_id)) = answer.split_once('\n') {
+                        self.readers.finished(chat_id, message_id);
+                    }
+                }
+            }
         });
         self.following.spawn("follows the directory", async {
             self.sessions.follow_restarts().await;
@@ -147,9 +162,10 @@ impl House {
         }
     }
 
-    /// No question waits for another session any more: none will come.
+    /// No question waits for another session any more: none will come. Nobody reads on.
     pub fn end_calls(&self) {
         self.calls.end();
+        self.readers.end();
     }
 
     /// The end, when all sockets have gone: waits until everything is saved that can be, and the others know of it. The

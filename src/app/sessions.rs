@@ -6,6 +6,7 @@ use super::chats::Chats;
 use super::core::{Core, Fault, Sender};
 use super::identity;
 use super::joins::{Joins, Trial};
+use super::readers::Readers;
 use super::recovery::{self, Returned};
 use crate::directory::{ChannelIds, Identity, Refusal};
 use crate::ground::clock::Moment;
@@ -47,6 +48,7 @@ pub struct Sessions {
     core: &'static Core,
     chats: &'static Chats,
     joins: &'static Joins,
+    readers: &'static Readers,
     tasks: Tasks,
     /// Sockets whose token the directory could not judge yet.
     waiting: RefCell<BySid<Rc<str>>>,
@@ -56,11 +58,17 @@ pub struct Sessions {
 
 /// Signing in.
 impl Sessions {
-    pub fn new(core: &'static Core, chats: &'static Chats, joins: &'static Joins) -> Self {
+    pub fn new(
+        core: &'static Core,
+        chats: &'static Chats,
+        joins: &'static Joins,
+        readers: &'static Readers,
+    ) -> Self {
         Self {
             core,
             chats,
             joins,
+            readers,
             tasks: Tasks::new(core.executor),
             waiting: RefCell::default(),
             retrying: Single::default(),
@@ -255,11 +263,17 @@ impl Sessions {
         self.core.directory.seen(&from.who);
     }
 
+    /// What these users may do has changed: who is away does not come back, who reads is judged anew.
+    fn give_up(&self, user_ids: &[&str]) {
+        recovery::give_up(self.core, user_ids);
+        self.readers.end_users(user_ids);
+    }
+
     /// Somebody disconnected the socket: its user's rights may have changed, and nothing that is known of them holds.
     pub fn rights_changed(&self, sid: Sid) {
         if let Some(user_id) = self.core.pools.sessions.user_id(sid) {
             self.core.directory.forget_user(&user_id);
-            recovery::give_up(self.core, &[&user_id]);
+            self.give_up(&[&user_id]);
             self.core.peers.user_changed(&user_id);
         }
     }
@@ -269,7 +283,7 @@ impl Sessions {
         loop {
             for user_id in self.core.peers.changed_users().await {
                 self.core.directory.forget_user(&user_id);
-                recovery::give_up(self.core, &[&user_id]);
+                self.give_up(&[&user_id]);
             }
         }
     }
@@ -345,7 +359,7 @@ impl Sessions {
     /// All sessions of these users enter a room.
     pub async fn enter_for_users(&self, room: &str, user_ids: &[String]) {
         let user_ids: Vec<&str> = user_ids.iter().map(String::as_str).collect();
-        recovery::give_up(self.core, &user_ids);
+        self.give_up(&user_ids);
         for sid in self.of_users(&user_ids).await {
             self.core.peers.enter_anywhere(&sid, room).await;
         }
@@ -354,7 +368,7 @@ impl Sessions {
     /// All sessions of these users leave a room.
     pub async fn leave_for_users(&self, room: &str, user_ids: &[String]) {
         let user_ids: Vec<&str> = user_ids.iter().map(String::as_str).collect();
-        recovery::give_up(self.core, &user_ids);
+        self.give_up(&user_ids);
         for sid in self.of_users(&user_ids).await {
             self.core.peers.leave_anywhere(&sid, room);
         }
@@ -362,7 +376,7 @@ impl Sessions {
 
     /// Tells every session of a user that their access changed, and disconnects it. Returns how many there were.
     pub async fn disconnect_user(&self, user_id: &str) -> usize {
-        recovery::give_up(self.core, &[user_id]);
+        self.give_up(&[user_id]);
         let sids = self.of_users(&[user_id]).await;
         for sid in &sids {
             let args = Args::one(&json!({}));

@@ -2,7 +2,7 @@
 
 use crate::route::{Body, Param, Route, parameter};
 use crate::table::ROUTES;
-use crate::words::{FILE, Words};
+use crate::words::{EVENTS, FILE, Words};
 use serde_json::{Map, Value, json};
 
 /// The schemas that the table names.
@@ -32,7 +32,10 @@ pub fn document() -> serde_json::Result<Value> {
         "paths": paths,
         "components": {
             "schemas": schemas,
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "SISKIN_API_KEY"}},
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer", "description": "SISKIN_API_KEY"},
+                "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "A user's token."},
+            },
         },
     }))
 }
@@ -54,6 +57,9 @@ fn operation(route: &Route, words: &Words) -> Value {
         }
         if route.open {
             fields.insert("security".into(), json!([]));
+        }
+        if route.users {
+            fields.insert("security".into(), json!([{"key": []}, {"token": []}]));
         }
     }
     operation
@@ -102,6 +108,13 @@ fn responses(route: &Route, words: &Words) -> Map<String, Value> {
     match words.answer {
         None => add("204", json!({"description": "Done."})),
         Some(FILE) => add("200", done(json!({"application/octet-stream": {}}))),
+        Some(EVENTS) => {
+            add(
+                "204",
+                json!({"description": "It is done, and nothing was missed."}),
+            );
+            add("200", done(json!({EVENTS: {"schema": {"type": "string"}}})))
+        }
         Some(name) => add(
             "200",
             done(json!({"application/json": {"schema": schema(name)}})),
@@ -149,6 +162,7 @@ fn meaning(status: u16) -> &'static str {
         413 => "The body is too large.",
         415 => "The body is of another kind.",
         422 => "A parameter or the body is not as described here.",
+        429 => "Too many at a time.",
         507 => "The disk is full: nothing is saved until there is space.",
         503 => "Not now; it can be tried again later.",
         504 => "The browser did not answer in time.",

@@ -12,6 +12,9 @@ pub const CHANGE_ONE: &[u16] = &[404, 409, 413, 503, 507];
 /// In place of a schema: the answer is a file.
 pub const FILE: &str = "";
 
+/// The same: the answer is server-sent events, or there is nothing more to say.
+pub const EVENTS: &str = "text/event-stream";
+
 /// What there is to say about a route.
 pub struct Words {
     /// The operation's id.

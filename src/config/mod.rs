@@ -152,6 +152,17 @@ pub enum Recovery {
     Off,
 }
 
+impl Recovery {
+    /// As it is set.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Browsers => "browsers",
+            Self::Asked => "asked",
+            Self::Off => "off",
+        }
+    }
+}
+
 /// The transports that clients may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transports {

@@ -79,7 +79,7 @@ impl Reader<'_> {
             transports: self.transports()?,
             ping_interval: self.value(&table::WEBSOCKET_SERVER_PING_INTERVAL)?,
             ping_timeout: self.value(&table::WEBSOCKET_SERVER_PING_TIMEOUT)?,
-            heartbeat_interval: self.value(&table::WEBSOCKET_HEARTBEAT_INTERVAL)?,
+            heartbeat_interval: self.lenient(&table::WEBSOCKET_HEARTBEAT_INTERVAL)?,
             caller_timeout: self.caller_timeout()?,
             max_connections,
             max_connections_per_address: self
@@ -120,7 +120,8 @@ impl Reader<'_> {
             self.effective.push((row, Some(String::new()), source));
             return Some(None);
         }
-        self.value(&table::WEBSOCKET_EVENT_CALLER_TIMEOUT).map(Some)
+        self.lenient(&table::WEBSOCKET_EVENT_CALLER_TIMEOUT)
+            .map(Some)
     }
 
     /// Who reads may have as much waiting as who has stopped, or more.
@@ -223,6 +224,16 @@ impl Reader<'_> {
             read.map_err(|fix| self.unusable(row, row.name, default, &fix))
                 .ok()
         })
+    }
+
+    /// The same where the reference starts with whatever is set: what can't be used is said, and the default counts.
+    fn lenient<T>(&mut self, setting: &'static Setting<T, Value>) -> Option<T> {
+        let known = self.mistakes.len();
+        let value = self.value(setting);
+        let said = self.mistakes.split_off(known).into_iter();
+        let said = said.map(|mistake| format!("{mistake}. The default counts"));
+        self.warnings.extend(said);
+        value
     }
 
     fn computed<T: ToString>(&mut self, setting: &'static Setting<T, Computed>, default: T) -> T {

@@ -335,12 +335,24 @@ fn values_that_the_reference_takes_are_taken_as_it_takes_them() {
     assert!(config(&redis).redis.unwrap().task_ttl.is_zero());
     let logged = config(&[("WEBSOCKET_SERVER_ENGINEIO_LOGGING", "True")]).log_packets;
     assert!(logged.engineio && !logged.socketio);
-    for wrong in ["x", "1e999", "NaN"] {
-        assert_eq!(
-            mistakes(&[("WEBSOCKET_HEARTBEAT_INTERVAL", wrong)]).len(),
-            1,
-            "{wrong}"
-        );
+    for wrong in ["x", "1e999", "NaN", "-1", "0"] {
+        for (name, default) in [
+            ("WEBSOCKET_HEARTBEAT_INTERVAL", 30),
+            ("WEBSOCKET_EVENT_CALLER_TIMEOUT", 300),
+        ] {
+            if (name, wrong) == ("WEBSOCKET_HEARTBEAT_INTERVAL", "0") {
+                continue;
+            }
+            let said = read(&env(&[(name, wrong)])).warnings;
+            assert!(said.len() == 1 && said[0].contains(name), "{said:?}");
+            assert!(said[0].ends_with("The default counts"), "{said:?}");
+            let config = config(&[(name, wrong)]);
+            let value = match default {
+                30 => Some(config.heartbeat_interval),
+                _ => config.caller_timeout,
+            };
+            assert_eq!(value, Some(Duration::from_secs(default)), "{wrong}");
+        }
     }
 }
 

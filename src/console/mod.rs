@@ -3,9 +3,8 @@
 //! Every file is served as [`Embedded`] says, for the page with headers that keep it from obeying anybody else.
 
 use crate::ground::embedded::{Embedded, embedded};
-use http_body_util::Full;
+use crate::ground::net::Said;
 use hyper::Response;
-use hyper::body::Bytes;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use std::time::Duration;
 
@@ -76,7 +75,7 @@ pub fn answer(
     asked: &HeaderMap,
     page: bool,
     heartbeat: Duration,
-) -> Option<Response<Full<Bytes>>> {
+) -> Option<Response<Said>> {
     if path == SETTINGS {
         return Some(settings(heartbeat));
     }
@@ -85,12 +84,12 @@ pub fn answer(
     Some(file.answer(asked))
 }
 
-fn settings(heartbeat: Duration) -> Response<Full<Bytes>> {
+fn settings(heartbeat: Duration) -> Response<Said> {
     let script = format!(
         "/** Milliseconds between two heartbeats, as this server wants them. */\nexport const HEARTBEAT = {};\n",
         heartbeat.as_millis()
     );
-    let mut answer = Response::new(Full::new(script.into()));
+    let mut answer = Response::new(Said::whole(script));
     let fixed = [
         (header::CONTENT_TYPE, JS),
         (header::CACHE_CONTROL, "no-cache"),
@@ -105,7 +104,7 @@ fn settings(heartbeat: Duration) -> Response<Full<Bytes>> {
 }
 
 impl File {
-    fn answer(&self, asked: &HeaderMap) -> Response<Full<Bytes>> {
+    fn answer(&self, asked: &HeaderMap) -> Response<Said> {
         let mut answer = self.content.answer(asked);
         secure(answer.headers_mut(), self.path);
         answer

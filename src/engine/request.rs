@@ -2,9 +2,8 @@
 
 use super::stream::Counted;
 use super::{Engine, Failure, Peer, Session, Transport, Transports, polling, websocket};
-use crate::ground::net::{Io, tell};
+use crate::ground::net::{Io, Said, tell};
 use crate::metrics;
-use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, SEC_WEBSOCKET_ACCEPT, UPGRADE,
@@ -12,7 +11,7 @@ use hyper::header::{
 use hyper::{Method, Request, Response, StatusCode, Version};
 use std::rc::Rc;
 
-type Answer = Response<Full<Bytes>>;
+type Answer = Response<Said>;
 
 /// What a session hears, and what it is refused, is for it alone.
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -175,11 +174,11 @@ fn switching(key: &str) -> Answer {
         .header(CONNECTION, "Upgrade")
         .header(UPGRADE, "websocket")
         .header(SEC_WEBSOCKET_ACCEPT, key);
-    answer.body(Full::default()).expect("a fixed answer")
+    answer.body(Said::default()).expect("a fixed answer")
 }
 
 fn text(payload: Bytes) -> Answer {
-    let mut answer = Response::new(Full::new(payload));
+    let mut answer = Response::new(Said::whole(payload));
     let plain = HeaderValue::from_static("text/plain; charset=UTF-8");
     answer.headers_mut().insert(CONTENT_TYPE, plain);
     answer.headers_mut().insert(CACHE_CONTROL, NO_STORE);
@@ -197,8 +196,6 @@ impl Failure {
             .status(status)
             .header(CONTENT_TYPE, "application/json")
             .header(CACHE_CONTROL, NO_STORE);
-        answer
-            .body(Full::new(Bytes::from(body)))
-            .expect("a fixed answer")
+        answer.body(Said::whole(body)).expect("a fixed answer")
     }
 }

@@ -274,7 +274,13 @@ impl Handler for Dispatch {
 
     fn event(&self, event: Event<'_>) -> Step {
         match self.things.waits_for(event.sid, &event.name, &event.args) {
-            Some(thing) => Some(self.wait_for(thing, event)),
+            Some(thing) => {
+                if things::leaves(&event.name, &event.args) {
+                    // What it ends needs no answer of the directory any more.
+                    self.house.joins.end(event.sid, &thing);
+                }
+                Some(self.wait_for(thing, event))
+            }
             None => self.begin(event),
         }
     }
@@ -327,6 +333,7 @@ impl Handler for Dispatch {
     }
 
     fn emitted(&self, target: &Target<'_>, event: &str, args: &Args<'_>) {
+        self.house.readers.emitted(target, event, args);
         self.house.channels.emitted(target, event, args);
         self.house.notes.emitted(target, event, args);
         self.house.documents.emitted(target, event, args);

@@ -4,6 +4,7 @@
 use super::payload::{DocumentId, Id};
 use crate::app::documents::Document;
 use crate::app::streams;
+use crate::directory::type_of;
 use crate::ground::rooms;
 use crate::ground::tasks::{Bell, LARGE};
 use crate::metrics;
@@ -80,6 +81,15 @@ pub fn of_large(name: &str) -> Option<Thing> {
     // A stream has a way of its own, if it is not unknown as well.
     let unknown = metrics::event_name(name) == "other" && !streams::is_name(name);
     unknown.then(|| RELAY.into())
+}
+
+/// Whether an event leaves what it is about.
+pub fn leaves(name: &str, args: &Args<'_>) -> bool {
+    match name {
+        "ydoc:document:leave" => true,
+        "events:chat" if args.json().len() <= LARGE => type_of(args).as_deref() == Some("leave"),
+        _ => false,
+    }
 }
 
 /// Whether an event may wait beside others. Not a change of a document: whoever goes before it is stored would have closed the

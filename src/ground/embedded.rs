@@ -3,7 +3,7 @@
 //! The build script packs it. It goes out as it lies there; for the rare client that doesn't take gzip it is unpacked, once.
 //! Its entity tag is the member's own check sum and size.
 
-use http_body_util::Full;
+use crate::ground::net::Said;
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
@@ -42,9 +42,9 @@ impl Embedded {
     }
 
     /// The answer to a GET with these headers: 304 to who has the file already.
-    pub fn answer(&self, asked: &HeaderMap) -> Response<Full<Bytes>> {
+    pub fn answer(&self, asked: &HeaderMap) -> Response<Said> {
         let tag = self.tag();
-        let mut answer = Response::new(Full::default());
+        let mut answer = Response::new(Said::default());
         let known = asked.get_all(header::IF_NONE_MATCH).iter();
         if known
             .filter_map(|v| v.to_str().ok())
@@ -52,11 +52,11 @@ impl Embedded {
         {
             *answer.status_mut() = StatusCode::NOT_MODIFIED;
         } else if takes_gzip(asked) {
-            *answer.body_mut() = Full::new(Bytes::from_static(self.packed));
+            *answer.body_mut() = Said::whole(Bytes::from_static(self.packed));
             let gzip = HeaderValue::from_static("gzip");
             answer.headers_mut().insert(header::CONTENT_ENCODING, gzip);
         } else {
-            *answer.body_mut() = Full::new(self.plain());
+            *answer.body_mut() = Said::whole(self.plain());
         }
         let fixed = [
             (header::CONTENT_TYPE, self.kind),

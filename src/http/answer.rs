@@ -1,12 +1,12 @@
 //! The answer to a request, and answers of fixed text.
 
-use http_body_util::Full;
+use crate::ground::net::Said;
 use hyper::body::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 
 /// The answer to a request.
-pub type Answer = Response<Full<Bytes>>;
+pub type Answer = Response<Said>;
 
 /// An answer that is its status and says so in words.
 pub fn status(code: StatusCode) -> Answer {
@@ -20,7 +20,7 @@ pub fn status(code: StatusCode) -> Answer {
 
 /// An answer of text of a fixed type, which is no cache's to keep.
 pub fn text(code: StatusCode, body: impl Into<Bytes>, content_type: &'static str) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
+    let mut answer = Response::new(Said::whole(body));
     *answer.status_mut() = code;
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -2,7 +2,7 @@
 
 use super::Answer;
 use crate::config::{self, Cors};
-use http_body_util::Full;
+use crate::ground::net::Said;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, HOST,
@@ -54,7 +54,7 @@ impl Origin {
 
     /// The answer to a preflight.
     pub fn preflight(&self, asked: &HeaderMap) -> Answer {
-        let mut answer = Response::new(Full::default());
+        let mut answer = Response::new(Said::default());
         *answer.status_mut() = StatusCode::NO_CONTENT;
         let headers = answer.headers_mut();
         headers.insert(

@@ -210,6 +210,8 @@ impl Connections {
             return false;
         };
         self.mark_last(&mut answer);
+        let gone = io.watch();
+        answer.body_mut().until(async move { gone.left().await });
         waiting::write(io, answer, waiting.manner)
             .await
             .is_ok_and(|stays| stays)
@@ -335,6 +337,8 @@ impl Connections {
         } else {
             self.mark_last(&mut answer);
         }
+        // What comes in pieces ends when nobody is there to take them.
+        answer.body_mut().until(async move { watch.left().await });
         Ok(answer)
     }
 

@@ -22,6 +22,9 @@ pub const SOCKET_PATH: &str = "/ws/socket.io";
 /// Bytes of a refused origin that are told.
 const ORIGIN_BYTES: usize = 100;
 
+/// Where a page reads an answer without the socket, from whichever origin may use that.
+const READ_PATH: &str = "/api/v1/chat/stream";
+
 /// Everything that is served on the one port.
 pub struct Site {
     pub house: &'static House,
@@ -34,6 +37,9 @@ impl Site {
         let path = request.uri().path();
         if path.strip_suffix('/').unwrap_or(path) == SOCKET_PATH {
             return self.socket(request, peer).await;
+        }
+        if path == READ_PATH && matches!(*request.method(), Method::GET | Method::OPTIONS) {
+            return self.read(request, peer).await;
         }
         if path == "/api/v1" || path.starts_with("/api/v1/") {
             return Box::pin(api::handle(self.house, request)).await;
@@ -48,9 +54,39 @@ impl Site {
     }
 
     async fn socket(&self, request: Request<Incoming>, peer: IpAddr) -> Answer {
+        let (origin, answer) = self.origin(&request, peer);
+        let mut answer = match answer {
+            Some(answer) => answer,
+            None => {
+                let headers = request.headers();
+                let proxies = &self.house.core.config.trusted_proxies;
+                let client = Peer {
+                    address: client_address(peer, headers, proxies),
+                    https: is_https(peer, headers, proxies),
+                    browser: is_browser(headers),
+                };
+                self.engine.serve(request, client).await
+            }
+        };
+        origin.mark(&mut answer);
+        answer
+    }
+
+    async fn read(&self, request: Request<Incoming>, peer: IpAddr) -> Answer {
+        let (origin, answer) = self.origin(&request, peer);
+        let mut answer = match answer {
+            Some(answer) => answer,
+            None => Box::pin(api::handle(self.house, request)).await,
+        };
+        origin.mark(&mut answer);
+        answer
+    }
+
+    /// Where a request comes from, and its answer, if that is all that is asked.
+    fn origin(&self, request: &Request<Incoming>, peer: IpAddr) -> (Origin, Option<Answer>) {
         let config = &self.house.core.config;
         let origin = Origin::of(request.headers(), &config.cors);
-        let mut answer = match (&origin, request.method()) {
+        let answer = match (&origin, request.method()) {
             (Origin::Refused, _) => {
                 metrics::refused("origin");
                 let (headers, proxies) = (request.headers(), &config.trusted_proxies);
@@ -62,21 +98,12 @@ impl Site {
                     "a refused origin",
                     format_args!("{page:?}: add it to CORS_ALLOW_ORIGIN if it is yours"),
                 );
-                Failure::Origin.answer()
+                Some(Failure::Origin.answer())
             }
-            (_, &Method::OPTIONS) => origin.preflight(request.headers()),
-            _ => {
-                let (headers, proxies) = (request.headers(), &config.trusted_proxies);
-                let client = Peer {
-                    address: client_address(peer, headers, proxies),
-                    https: is_https(peer, headers, proxies),
-                    browser: is_browser(headers),
-                };
-                self.engine.serve(request, client).await
-            }
+            (_, &Method::OPTIONS) => Some(origin.preflight(request.headers())),
+            _ => None,
         };
-        origin.mark(&mut answer);
-        answer
+        (origin, answer)
     }
 
     #[cfg(feature = "console")]

@@ -5,8 +5,8 @@
 
 use super::Answer;
 use crate::ground::clock::since_epoch;
-use crate::ground::net::Io;
-use http_body_util::BodyExt as _;
+use crate::ground::net::{Io, Said};
+use futures_lite::StreamExt as _;
 use httpdate::HttpDate;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, HeaderMap};
@@ -55,24 +55,25 @@ pub struct Waiting {
 /// # Errors
 /// The client does not take it.
 pub async fn write(io: &mut Io, answer: Answer, manner: Manner) -> io::Result<bool> {
-    let keep_alive = manner.keep_alive && !says(answer.headers(), "close");
+    let has_length = matches!(answer.body(), Said::Whole(_));
+    let keep_alive = manner.keep_alive
+        && !says(answer.headers(), "close")
+        && (has_length || manner.version == Version::HTTP_11);
     let (head, body) = answer.into_parts();
-    // It can't fail: it is there already.
-    let body = body.collect().await.map(|body| body.to_bytes());
-    let body = body.unwrap_or_default();
     let mut bytes = first_line(head.status, manner.version);
     for (name, value) in &head.headers {
         add(&mut bytes, name.as_str(), value.as_bytes());
     }
-    if !matches!(
-        head.status,
-        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-    ) {
-        add(
-            &mut bytes,
-            "content-length",
-            body.len().to_string().as_bytes(),
-        );
+    let has_none = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&head.status);
+    match &body {
+        Said::Whole(body) if !has_none => {
+            let length = body.len().to_string();
+            add(&mut bytes, "content-length", length.as_bytes());
+        }
+        Said::InPieces(_) if manner.version == Version::HTTP_11 => {
+            add(&mut bytes, "transfer-encoding", b"chunked");
+        }
+        _ => {}
     }
     let date = HttpDate::from(UNIX_EPOCH + since_epoch()).to_string();
     add(&mut bytes, "date", date.as_bytes());
@@ -83,15 +84,37 @@ pub async fn write(io: &mut Io, answer: Answer, manner: Manner) -> io::Result<bo
         _ => {}
     }
     bytes.extend_from_slice(b"\r\n");
-    if body.len() > JOINED {
-        write_all(io, &bytes).await?;
-        bytes.clear();
-        write_all(io, &body).await?;
-    } else {
-        bytes.extend_from_slice(&body);
-        write_all(io, &bytes).await?;
+    match body {
+        Said::InPieces(mut pieces) => {
+            write_all(io, &bytes).await?;
+            let chunked = manner.version == Version::HTTP_11;
+            while let Some(piece) = pieces.next().await {
+                write_piece(io, &piece, chunked).await?;
+            }
+            write_all(io, if chunked { b"0\r\n\r\n" } else { b"" }).await?;
+        }
+        Said::Whole(body) if body.len() > JOINED => {
+            write_all(io, &bytes).await?;
+            drop(bytes);
+            write_all(io, &body).await?;
+        }
+        Said::Whole(body) => {
+            bytes.extend_from_slice(&body);
+            write_all(io, &bytes).await?;
+        }
     }
     Ok(keep_alive)
+}
+
+/// One chunk (RFC 9112, 7.1), or the bytes as they are.
+async fn write_piece(io: &mut Io, piece: &[u8], chunked: bool) -> io::Result<()> {
+    if !chunked {
+        return write_all(io, piece).await;
+    }
+    let mut bytes = format!("{:x}\r\n", piece.len()).into_bytes();
+    bytes.extend_from_slice(piece);
+    bytes.extend_from_slice(b"\r\n");
+    write_all(io, &bytes).await
 }
 
 fn first_line(status: StatusCode, version: Version) -> Vec<u8> {

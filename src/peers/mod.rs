@@ -416,6 +416,30 @@ impl Peers {
         }
     }
 
+    /// The request that streamed a message's answer has come to its end.
+    pub fn answered(&self, chat_id: &str, message_id: &str) {
+        match self {
+            Self::Alone(_) => {}
+            #[cfg(feature = "redis")]
+            Self::Redis(peers) => {
+                // Ids have no line ends.
+                let answer = format!("{chat_id}\n{message_id}").into();
+                peers
+                    .backplane
+                    .notify(&backplane::Notice::Answered { answer });
+            }
+        }
+    }
+
+    /// Those that others say, with a line end between chat and message; alone, never any.
+    pub async fn answered_elsewhere(&self) -> Vec<String> {
+        match self {
+            Self::Alone(_) => std::future::pending().await,
+            #[cfg(feature = "redis")]
+            Self::Redis(peers) => peers.backplane.answered().await,
+        }
+    }
+
     /// This instance is about to save the item: whoever else is about to does not.
     pub async fn begin_task(&self, item: &str) {
         match self {

@@ -3,8 +3,8 @@
 //! What a socket was asked when it lost its connection it is asked again, under the same ack id, when its client takes it up:
 //! an answer that the client still gives to the first time counts, too. Until then the question is held.
 
-use super::hub::Done;
-use super::{Args, CallError, Frame, Hub, Sid, Target, encode, trace};
+use super::question::{Done, Question};
+use super::{Args, CallError, Hub, Sid, Target, encode, trace};
 use crate::ground::tasks::within;
 use crate::metrics::{self, Counter};
 use smol::channel;
@@ -13,15 +13,6 @@ use std::time::Duration;
 /// Questions that are held for all who are away, and bytes of them.
 const MOST_HELD: usize = 1024;
 const MOST_BYTES: usize = 4 << 20;
-
-/// What a socket is asked.
-pub struct Question {
-    id: u64,
-    frame: Frame,
-    /// It is held while its socket is away; else somebody else is asked then.
-    waits: bool,
-    done: Done,
-}
 
 impl Hub {
     /// Sends an event to one socket and calls `done` once: with its ack, or `None` when it went before answering. One that is

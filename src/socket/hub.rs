@@ -3,8 +3,8 @@
 //! Every method but `call` is synchronous, so nothing interleaves; no borrow is held while the application is
 //! called. A socket costs a slab entry, a table entry, and one `u32` in each room it is in.
 
-use super::asking::Question;
 use super::partial::Client;
+use super::question::Question;
 use super::recovery::kept::Recovery;
 use super::recovery::place::Place;
 use super::recovery::sending::{Emitted, Sending};
@@ -30,9 +30,6 @@ pub(super) struct Socket {
     pub place: Option<Box<Place>>,
 }
 
-/// What an ack is handed to; `None` when the socket went first.
-pub type Done = Box<dyn FnOnce(Option<Args<'static>>)>;
-
 #[derive(Default)]
 pub(super) struct State {
     pub sockets: Slab<Socket>,
@@ -52,6 +49,8 @@ pub struct Hub {
     /// The last ack id, and what sockets are asked that are away.
     pub(super) last_ack: Cell<u64>,
     pub(super) held: RefCell<Vec<(Sid, Question)>>,
+    /// Rooms of who reads over HTTP.
+    pub(super) watched: RefCell<Rooms>,
     me: Weak<Self>,
 }
 
@@ -144,7 +143,7 @@ impl Hub {
             _ => state.send_all(state.select(target).into_iter(), &mut sending),
         };
         if let Some(recovery) = recovery
-            && recovery.keep(target, sending)
+            && recovery.keep(target, sending, self.is_watched(target))
         {
             self.sweep_later(recovery);
         }

@@ -10,6 +10,7 @@ mod object;
 mod packet;
 mod partial;
 mod prepared;
+mod question;
 #[cfg(test)]
 mod random_tests;
 pub mod recovery;
@@ -17,6 +18,7 @@ mod rooms;
 mod select;
 mod trace;
 mod types;
+mod watching;
 
 pub use crate::engine::{BySid, Peer, Sid};
 pub use crate::outbox::Frame;
@@ -26,4 +28,5 @@ pub use hub::Hub;
 pub use object::Object;
 pub use packet::{Kind, MAX_ATTACHMENTS, MAX_DEPTH, Packet, is_reserved};
 pub use prepared::{Prepared, event_of};
+pub use recovery::place::Offset;
 pub use types::{CallError, Comes, Event, Handler, Lateness, Memo, Reason, Step, Target, To};

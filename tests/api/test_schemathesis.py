@@ -29,6 +29,8 @@ def test_schemathesis_finds_nothing(siskin, browse, tmp_path):
         # A room is whoever is in it: one that was closed is empty, not gone. What was deleted is asked for in test_resources.py.
         *("--seed", chosen),
         *("--max-response-time", "20", "--exclude-checks", "use_after_free"),
+        # It has no end before its answer has one: tests/clients/reading.test.mjs.
+        *("--exclude-operation-id", "ReadChatStream"),
     ]
     environment = {**os.environ, "SCHEMATHESIS_HOOKS": str(HERE / "serializers.py")}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280)

@@ -5,9 +5,9 @@ import * as awareness from "y-protocols/awareness";
 import * as Y from "yjs";
 import { connect, SiskinProvider, type ChatContext, type Client, type Person, type ProviderStatus, type State } from "../../src/console/client/siskin.js";
 
-const client: Client = connect({ url: "https://chat.example", token: "t", io, isFocused: () => true, transports: ["websocket"] });
+const client: Client = connect({ url: "https://chat.example", token: "t", io, isFocused: () => true, transports: ["websocket"], read: { chat: async (id) => id.length } });
 const words: Record<State, string> = { connecting: "", online: "", offline: "", refused: "", ended: "" };
-const stop: () => void = client.on("state", (state, reason) => console.log(words[state], reason.length));
+const stop: () => void = client.on("state", (state, reason, recovered) => console.log(words[state], reason.length, recovered === false));
 client.on("notify", ({ kind, title, content, context }) => console.log(kind === "chat", title, content, context.focused));
 client.on("unread", (id, count) => console.log(id, count + 1));
 client.on("refresh", (what) => console.log(what === "chats"));
@@ -20,6 +20,7 @@ chat.on("*", (type, data, context: ChatContext) => console.log(type, data, conte
 const people: readonly Person[] = chat.presence;
 const names: string[] = chat.typists.list.map(({ name }) => name);
 chat.typing(true);
+chat.on("reload", (all) => console.log(all.messages));
 
 const channel = client.channels.open("ch");
 channel.typing(true, "thread");

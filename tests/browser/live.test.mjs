@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { apiKey, sleep, startSiskin, waitFor } from "../harness.mjs";
-import { launch, visit } from "./browser.mjs";
+import { barriers, launch, visit } from "./browser.mjs";
 import { enter, makeNote, startFrontend } from "./frontend.mjs";
 import { startProxy } from "./proxy.mjs";
 
@@ -54,6 +54,31 @@ test("who types is shown, and no more once it is over; a backend's question is a
     await waitFor(async () => !(await bob.text("chat-log")).includes("Sure?"), { what: "no question any more" });
   }
   assert.deepEqual([...eve.wrong, ...bob.wrong], []);
+});
+
+test("who comes back is told whether anything was missed, and the console shows recovery's settings and figures", async (t) => {
+  const own = await startSiskin();
+  t.after(() => own.close());
+  const proxy = await startProxy(own.port);
+  t.after(() => proxy.close());
+  const ann = await watcher(t, "ann", { key: true, at: own, url: proxy.url });
+  await ann.says("tiles", "with all they missed");
+  await ann.says("tiles", "of 4.0 MiB, 120 s, browsers");
+  for (const [told, figures, meanwhile] of [
+    ["nothing was missed", "with all they missed", () => {}],
+    ["something may have been missed", "not: 1 unknown", () => own.api("DELETE", "/users/ann/sessions")],
+  ]) {
+    proxy.cut();
+    await ann.says("try-error", "The connection is lost");
+    await waitFor(async () => (await own.api("GET", "/status")).recovery.away === 1, { what: "Ann away" });
+    await meanwhile();
+    proxy.heal();
+    await ann.says("news", told);
+    await ann.says("tiles", figures);
+  }
+  const { recovery } = await own.api("GET", "/status");
+  assert.deepEqual([recovery.recovered, recovery.not_recovered, recovery.away], [1, { unknown: 1 }, 0]);
+  assert.deepEqual(await barriers(ann.page), []);
 });
 
 test("a note in two windows of one user and one of another; names come and go; edits on both sides of a stalled and cut network are merged", async (t) => {

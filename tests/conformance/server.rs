@@ -1,7 +1,6 @@
 //! The protocol's conformance server: Socket.IO on `/socket.io/`, a bare Engine.IO echo on `/engine.io/`.
 //! Built on the two protocol layers alone; its arguments are the port (default 3000) and pingTimeout in ms (default 200).
 
-use http_body_util::Full;
 use siskin::protocol::{
     Answer, Answering, Args, Bounds, Closed, Connections, Engine, Event, Handler, Hub, Limits,
     Message, MessageHandler, Reason, Session, Settings, Sid, Step, Target, Transports,
@@ -120,7 +119,7 @@ fn limits() -> Limits {
 }
 
 fn not_found() -> Answer {
-    let mut answer = Answer::new(Full::default());
+    let mut answer = Answer::new(Default::default());
     *answer.status_mut() = hyper::StatusCode::NOT_FOUND;
     answer
 }

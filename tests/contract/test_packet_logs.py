@@ -2,6 +2,8 @@
 
 import socketio
 
+from wire import WebSocket
+
 PATIENCE = 15
 
 
@@ -43,3 +45,16 @@ def test_engineio_packets(start_siskin):
 def test_neither_unless_asked_for(start_siskin):
     lines = play(start_siskin(SISKIN_LOG="trace"))
     assert not says(lines, "Engine.IO ") and not says(lines, "Socket.IO ")
+
+
+def test_a_namespace_is_bounded_and_on_one_line(start_siskin):
+    siskin = start_siskin(WEBSOCKET_SERVER_LOGGING="true", SISKIN_LOG="warn")
+    ws = WebSocket(siskin)
+    assert ws.recv_text().startswith("0{")
+    ws.text("40/\n2026 FORGED\x1b[31m" + "x" * 100 + ",")
+    assert ws.recv_text().startswith("44/")
+    ws.close()
+    siskin.stop()
+    (received,), (sent,) = (says(siskin.lines, f"{way} CONNECT") for way in ["received", "sent"])
+    for line in (received, sent):
+        assert r"/\n2026 FORGED\u{1b}[31m" in line and "xxx…" in line and len(line) < 300, line

@@ -30,6 +30,8 @@ pub struct Route {
     pub query: &'static [Param],
     /// Whether it answers without the key.
     pub open: bool,
+    /// Whether it is for users with their token, too.
+    pub users: bool,
 }
 
 /// A route without a body and a query, that wants the key.
@@ -40,6 +42,7 @@ pub const fn route(method: &'static str, path: &'static str) -> Route {
         body: Body::None,
         query: &[],
         open: false,
+        users: false,
     }
 }
 
@@ -50,6 +53,13 @@ impl Route {
 
     pub const fn query(self, query: &'static [Param]) -> Self {
         Self { query, ..self }
+    }
+
+    pub const fn users(self) -> Self {
+        Self {
+            users: true,
+            ..self
+        }
     }
 
     pub const fn open(self) -> Self {

@@ -33,6 +33,21 @@ const MESSAGE: &[Param] = &[
     ),
 ];
 
+const READ: &[Param] = &[
+    required("chat_id", "Id", "The chat; none of a channel."),
+    required("message_id", "Id", "The message that is the answer."),
+    param(
+        "user_id",
+        "Id",
+        "With the key: the user whose chat it is. Of a chat that is saved here it may be left out.",
+    ),
+    param(
+        "after",
+        "Offset",
+        "Go on behind the event with this `id`; the header `Last-Event-ID` wins.",
+    ),
+];
+
 const PAGE: &[Param] = &[
     param("user_id", "Id", "Only sessions of this user."),
     param("limit", "Limit", "At most so many; 1000 if absent."),
@@ -74,6 +89,10 @@ routes! {
         words("ChatStream", "events", "Emit a whole answer: one event a line, each the moment it arrives.")
             .more("Keep the request open and write a line whenever there is something to say. A line that is no event is skipped and named in the reply. Empty lines mean nothing and can keep the connection alive.")
             .answers("Streamed");
+    reading::read => route("GET", "/api/v1/chat/stream").query(READ).users(),
+        words("ReadChatStream", "events", "Read an answer: what there is of it, then each event as it is emitted, as server-sent events.")
+            .more("First comes `event: start`: with `resumed` true nothing was missed since `after`; else begin anew, with the `message` as it is saved, or null, and `events`, those that siskin still has and does not save. Each further event is one of the message, as `/chat/event` describes it, with its `id`. `event: end` says that no more comes, and why: `done` or `silent`, after five minutes. A connection that ends without it was lost: come back with the last `id`. A comment comes every 15 seconds. With a user's token in place of the key it is for who may read the chat, and of a chat that is not saved for whom it is; 16 at a time.")
+            .answers(EVENTS).or(&[404, 429, 503]);
     call::call => route("POST", "/api/v1/chat/call").takes(Json("Call")),
         words("ChatCall", "events", "Ask one browser and wait for its answer.")
             .more("The answer is what the browser acknowledges. It waits at most WEBSOCKET_EVENT_CALLER_TIMEOUT.")

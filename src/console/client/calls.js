@@ -2,7 +2,8 @@
 
 export class Calls {
   #functions = new Map();
-  /** Questions that may be answered elsewhere: interaction id to what ends them here. */
+  static KEPT = 64;
+  /** Questions that are not over, by interaction id: they may be asked again, or answered elsewhere. */
   #open = new Map();
   #client;
 
@@ -19,23 +20,42 @@ export class Calls {
   /** Answers, if the question is for this session. Never throws. */
   async answer(type, data, context, ack) {
     if (!context.own) return;
-    const answer = this.#functions.get(type);
-    if (!answer) return ack({ error: `This browser does not answer ${type}.` });
     const interaction = data?.interaction_id;
-    const end = new AbortController();
-    if (interaction) this.#open.set(interaction, end);
+    let asked = this.#open.get(interaction);
+    if (!asked) {
+      const answer = this.#functions.get(type);
+      if (!answer) return ack({ error: `This browser does not answer ${type}.` });
+      asked = { end: new AbortController(), answered: false };
+      asked.answer = this.#result(answer, data, context, asked);
+      if (interaction) this.#keep(interaction, asked);
+    }
+    // Asked again, since the connection was lost: there is one answer.
+    ack(await asked.answer);
+  }
+
+  async #result(answer, data, context, asked) {
     try {
-      ack((await answer(data, this.#more(data, context, end.signal))) ?? null);
+      return (await answer(data, this.#more(data, context, asked.end.signal))) ?? null;
     } catch (error) {
-      ack({ error: String(error?.message ?? error) });
+      return { error: String(error?.message ?? error) };
     } finally {
-      this.#open.delete(interaction);
+      asked.answered = true;
+    }
+  }
+
+  #keep(interaction, asked) {
+    this.#open.set(interaction, asked);
+    for (const [known, { answered }] of this.#open) {
+      if (this.#open.size <= Calls.KEPT) break;
+      if (answered) this.#open.delete(known);
     }
   }
 
   /** A question is over, answered or not. */
   done(interaction) {
-    this.#open.get(interaction)?.abort();
+    const asked = this.#open.get(interaction);
+    this.#open.delete(interaction);
+    if (!asked?.answered) asked?.end.abort();
   }
 
   /** What a function gets beside the data: `signal` ends with the question, `send` streams to the backend. */

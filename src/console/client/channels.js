@@ -1,6 +1,6 @@
 // `events:channel`: messages, reactions and typing in channels; unread counts and read receipts.
 
-import { Emitter, Typists } from "./emitter.js";
+import { Emitter, Shown, Typists } from "./emitter.js";
 
 /** Every event of every channel, by its type; `*` hears all of them, unknown types too. */
 export class Channels extends Emitter {
@@ -17,6 +17,7 @@ export class Channels extends Emitter {
     super();
     this.#client = client;
     client.socket.on("events:channel", (event) => this.#event(event));
+    client.on("online", (_, recovered) => this.#open.forEach((channel) => channel.back(recovered)));
     if (typeof document !== "undefined") document.addEventListener("visibilitychange", () => this.#look());
   }
 
@@ -102,7 +103,7 @@ function names(content, id) {
 }
 
 /** One open channel. */
-class Channel extends Emitter {
+class Channel extends Shown {
   static RECEIPTS = 1000;
   typists = new Typists((people) => this.emit("typists", people));
   #client;
@@ -114,6 +115,13 @@ class Channel extends Emitter {
     this.id = id;
     this.#client = client;
     this.#closed = closed;
+  }
+
+  /** The connection is back; where something may be missed, it is read anew. */
+  back(recovered) {
+    const { read } = this.#client;
+    if (recovered !== false || !read?.channel) return;
+    this.readAnew(async () => read.channel(this.id), (error) => this.#client.emit("error", String(error?.message ?? error)));
   }
 
   /** Tells everybody in the channel whether the user types; with a message id: in its thread. */
@@ -131,6 +139,7 @@ class Channel extends Emitter {
 
   close() {
     this.#closed();
+    this.forget();
     this.typists.clear();
     clearTimeout(this.#receipt);
   }
@@ -139,8 +148,7 @@ class Channel extends Emitter {
     // The server tells the sender, too.
     if (type === "typing" && !context.own) this.typists.set(context.user, data?.typing);
     if (type === "message") this.typists.set(context.user, false);
-    this.emit(type, data, context);
-    this.emit("*", type, data, context);
+    this.give(type, data, context);
   }
 
   #payload(type, data = {}, messageId = null) {

@@ -1,6 +1,6 @@
 // `events`: what happens in chats, by type; presence and typing in the open one.
 
-import { Emitter, Typists } from "./emitter.js";
+import { Emitter, Shown, Typists } from "./emitter.js";
 
 /** Every event of every chat, by its type; `*` hears all of them, unknown types too. */
 export class Chats extends Emitter {
@@ -13,7 +13,7 @@ export class Chats extends Emitter {
     super();
     this.#client = client;
     client.socket.on("events", (event, ack) => this.#event(event, ack));
-    client.on("online", () => this.#open.forEach((chat) => chat.join()));
+    client.on("online", (_, recovered) => this.#open.forEach((chat) => chat.back(recovered)));
   }
 
   /** Shows a chat: its events come to the returned object, and others see who is here. */
@@ -72,7 +72,7 @@ export class Chats extends Emitter {
 }
 
 /** One open chat. */
-class Chat extends Emitter {
+class Chat extends Shown {
   /** Everybody who has it open, on any instance. */
   presence = [];
   /** Whether the server let us in; `null` while it is asked, or when the chat is not a saved one. */
@@ -102,6 +102,14 @@ class Chat extends Emitter {
     this.emit("joined", this.joined);
   }
 
+  /** The connection is back; where something may be missed, it is read anew once the server has let us in. */
+  back(recovered) {
+    const joined = this.join();
+    const { read } = this.#client;
+    if (recovered !== false || !read?.chat) return;
+    this.readAnew(() => joined.then(() => read.chat(this.id)), (error) => this.#client.emit("error", String(error?.message ?? error)));
+  }
+
   /** Tells the others whether the user types. */
   typing(typing) {
     if (this.#saved && this.#client.online) this.#client.socket.emit("events:chat", this.#payload("typing", { typing }));
@@ -114,6 +122,7 @@ class Chat extends Emitter {
 
   close() {
     this.#closed();
+    this.forget();
     this.typists.clear();
     // Also while the connection is lost: who comes back is in it again.
     if (this.#saved) this.#client.socket.emit("events:chat", this.#payload("leave"));
@@ -122,8 +131,7 @@ class Chat extends Emitter {
   take(type, data, context) {
     if (type === "chat:presence") this.presence = data?.users ?? [];
     if (type === "typing") this.typists.set(context.event.user, data?.typing);
-    this.emit(type, data, context);
-    this.emit("*", type, data, context);
+    this.give(type, data, context);
   }
 
   #payload(type, data) {

@@ -31,6 +31,12 @@ export interface Options {
   transports?: ("websocket" | "polling")[];
   /** Whether the user looks at the page; the document's visibility if absent. */
   isFocused?: () => boolean;
+  /**
+   * Reads anew what the page shows, after a loss of the connection in which something may have been missed: an open chat or channel
+   * gets the event `reload` with the result, then the events that came meanwhile (of which one may be in the result already). One that
+   * fails is tried again, and told as `error` in the end.
+   */
+  read?: { chat?: (id: string) => unknown; channel?: (id: string) => unknown };
   /** Further options of socket.io-client. */
   [option: string]: unknown;
 }
@@ -51,9 +57,10 @@ export interface Notice {
 }
 
 export interface ClientEvents {
-  state(state: State, reason: string): void;
-  /** Signed in, for the first time or again: read anew what may have changed meanwhile. */
-  online(user: Person): void;
+  /** `recovered`, when it is online again: whether all that was missed has come, in order, before this; else it may be missing. */
+  state(state: State, reason: string, recovered?: boolean): void;
+  /** Signed in, for the first time or again; `recovered` as above. Where it is false, lists are to be fetched again (`refresh`). */
+  online(user: Person, recovered?: boolean): void;
   /** Something that the server says is wrong, in words for the user. */
   error(message: string): void;
   /** An answer is done, or a message has come, and the user does not look at its chat or channel. */
@@ -114,6 +121,10 @@ export interface Chats extends ByType<ChatContext> {
 }
 
 export interface Chat extends ByType<ChatContext> {
+  /** Something may have been missed; this is what the option `read` brings. */
+  on(name: "reload", listener: (all: any) => void): () => void;
+  on(name: "*", listener: (type: string, data: any, context: ChatContext) => void): () => void;
+  on(type: string, listener: (data: any, context: ChatContext) => void): () => void;
   readonly id: string;
   /** Who has it open; changes with the event `chat:presence`. */
   readonly presence: Person[];
@@ -149,6 +160,9 @@ export interface Channels extends ByType<ChannelContext> {
 }
 
 export interface Channel extends ByType<ChannelContext> {
+  on(name: "reload", listener: (all: any) => void): () => void;
+  on(name: "*", listener: (type: string, data: any, context: ChannelContext) => void): () => void;
+  on(type: string, listener: (data: any, context: ChannelContext) => void): () => void;
   readonly id: string;
   readonly typists: { readonly list: Person[] };
   typing(typing?: boolean, messageId?: string | null): void;

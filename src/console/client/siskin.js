@@ -39,10 +39,12 @@ class Client extends Emitter {
   #reason = "";
   #told = "";
   #again = false;
+  #missed = false;
 
-  constructor({ url, token, io = vendored, path = "/ws/socket.io", isFocused = visible, ...more }) {
+  constructor({ url, token, io = vendored, path = "/ws/socket.io", isFocused = visible, read, ...more }) {
     super();
     this.#token = token;
+    this.read = read;
     this.isFocused = isFocused;
     this.socket = io(url, {
       path,
@@ -141,6 +143,8 @@ class Client extends Emitter {
     this.#stop();
     this.#heartbeat = setInterval(() => this.#beat(), HEARTBEAT);
     this.#again = false;
+    // One loss that was not made good stays so, however often it comes back before it is signed in.
+    this.#missed ||= this.user !== null && !this.socket.recovered;
     this.#join();
   }
 
@@ -165,9 +169,12 @@ class Client extends Emitter {
   #accepted(user) {
     if (!user?.id) return this.#refused();
     clearTimeout(this.#joining);
+    const back = this.state !== "online" && this.user ? [!this.#missed] : [];
+    this.#missed = false;
     this.user = user;
-    this.#become("online");
-    this.emit("online", user);
+    this.#become("online", "", back);
+    this.emit("online", user, ...back);
+    if (back[0] === false) for (const what of ["chats", "tags", "channels"]) this.emit("refresh", what);
   }
 
   #refused() {
@@ -190,10 +197,10 @@ class Client extends Emitter {
     clearTimeout(this.#joining);
   }
 
-  #become(state, reason = "") {
+  #become(state, reason = "", more = []) {
     if (this.state === state && this.#reason === reason) return;
     [this.state, this.#reason] = [state, reason];
-    this.emit("state", state, reason);
+    this.emit("state", state, reason, ...more);
   }
 }
 

@@ -77,7 +77,7 @@ function openClient(token) {
   const mine = connect({ token, path: new URL("ws/socket.io", document.baseURI).pathname });
   client = mine;
   watchArrivals(mine);
-  mine.on("state", (state, reason) => client === mine && showState(state, reason));
+  mine.on("state", (state, reason, recovered) => client === mine && showState(state, reason, recovered));
   mine.on("online", welcome);
   mine.on("error", (message) => say($("try-error"), cut(message)));
   showWho();
@@ -100,8 +100,9 @@ function welcome(user) {
 }
 
 /** What became of the connection, in words. */
-function showState(state, reason) {
+function showState(state, reason, recovered) {
   showWho();
+  if (recovered !== undefined) say($("news"), recovered ? "Connected again: nothing was missed." : "Connected again: something may have been missed.");
   const why = words(state, reason);
   say($("try-error"), why);
   if (state === "offline" && !client.user) say($("sign-in-error"), "siskin can't be reached. It is tried again.");

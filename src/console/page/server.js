@@ -7,6 +7,8 @@ import { Lists } from "./lists.js";
 const EVERY = 2000;
 const LINES = 200;
 
+const WHOSE = { browsers: "browsers", asked: "who asks", off: "nobody" };
+
 const REDIS = { off: "one instance", up: "shared", down: "is tried again" };
 
 /** What each tile shows of a status: its figure and a word below. */
@@ -17,9 +19,17 @@ const TILES = {
   "Models in use": ({ models }) => [models, "right now"],
   Documents: ({ documents }) => [documents, "open"],
   Outbox: ({ outbox }) => [size(outbox.waiting_bytes), `${outbox.waiting_sessions} slow, ${outbox.overflows} closed`],
+  Recovered: ({ recovery }) => [recovery.recovered, missed(recovery)],
+  Away: ({ recovery }) => [recovery.away, `${size(recovery.bytes)} of ${size(recovery.most_bytes)}, ${recovery.seconds} s, ${WHOSE[recovery.who]}`],
   Redis: ({ redis }) => [redis, REDIS[redis] ?? ""],
   Memory: ({ resident_bytes }) => [resident_bytes === null ? "?" : size(resident_bytes), "resident"],
 };
+
+/** Who came back and was not taken up, by reason. */
+function missed({ not_recovered }) {
+  const reasons = Object.entries(not_recovered).map(([why, count]) => `${count} ${why}`);
+  return reasons.length ? `not: ${reasons.join(", ")}` : "with all they missed";
+}
 
 const HEALTH = { ready: "Ready", degraded: "Not ready", away: "Away" };
 

@@ -7,6 +7,7 @@
 //! - [`io`]: the same as hyper reads and writes it
 //! - [`input`]: one budget for what has begun and is not finished
 //! - [`body`]: a request's body within that budget
+//! - [`said`]: an answer's body, whole or piece by piece
 //! - [`dial`](dial()): a connection to a host
 //! - [`tally`]: how many of something each address has
 //! - [`tell`](tell()): lines of the log that anybody can cause
@@ -21,6 +22,7 @@ mod pitfall_tests;
 #[cfg(test)]
 mod random_tests;
 mod reactor;
+mod said;
 mod socket;
 mod tally;
 pub mod tell;
@@ -30,6 +32,7 @@ pub use body::{BodyFault, read_body};
 pub use dial::dial;
 pub use io::{Io, Watch};
 pub use reactor::{Hold, Reactor, Serve};
+pub use said::Said;
 pub use socket::Socket;
 pub use tally::Tally;
 pub use tell::tell;

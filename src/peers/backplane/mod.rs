@@ -54,6 +54,7 @@ pub struct Backplane {
     note_event: Cell<&'static str>,
     forgetting: Single,
     users: ChangedUsers,
+    answered: ChangedUsers,
     /// Our clients' relays.
     apart: Apart,
     room_channels: bool,
@@ -82,6 +83,7 @@ impl Backplane {
             note_event: Cell::new("events:note"),
             forgetting: Single::default(),
             users: ChangedUsers::default(),
+            answered: ChangedUsers::default(),
             apart: Apart::default(),
             room_channels,
             tail: wire::tail(redis.host_id()),
@@ -113,7 +115,9 @@ impl Backplane {
         let rooms = rooms.map(|(room, _)| room_channel("/", &room));
         let sids = self.hub.sids().into_iter();
         let relays = self.apart.names().into_iter();
+        let watched = self.hub.watched_rooms().into_iter();
         rooms
+            .chain(watched.map(|room| room_channel("/", &room)))
             .chain(sids.map(|sid| room_channel("/", sid.as_str())))
             .chain(relays.map(|relay| room_channel("/", &relay)))
             .collect()
@@ -276,6 +280,11 @@ impl Backplane {
     /// The users whose rights have changed, as other instances said since this was asked last.
     pub async fn changed_users(&self) -> Vec<String> {
         self.users.taken().await
+    }
+
+    /// Answers that have come to their end, as [`Notice::Answered`] names them.
+    pub async fn answered(&self) -> Vec<String> {
+        self.answered.taken().await
     }
 
     fn publish(&self, message: String) {

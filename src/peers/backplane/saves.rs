@@ -44,6 +44,7 @@ impl Backplane {
     pub(super) fn noticed(self: &Rc<Self>, host: &str, notice: &Notice<'_>) {
         match notice {
             Notice::Changed { user } => self.users.add(user),
+            Notice::Answered { answer } => self.answered.add(answer),
             Notice::Saving { note, id } => {
                 self.echoes.begin(note, (host.into(), *id), Instant::now());
                 self.keep_forgetting();

@@ -85,7 +85,6 @@ pub struct ReplyTo<'a> {
 #[derive(Clone, Copy)]
 pub struct Call {
     pub id: u64,
-    /// As [`ReplyTo::waits`]; python-socketio knows nothing of it.
     pub waits: bool,
 }
 

@@ -38,10 +38,12 @@ impl Hub {
         let _ = self.recovery.set(Recovery::new(executor, settings));
     }
 
-    /// Whether the room of this name, or the socket of this sid, is one of somebody who may come back.
+    /// Whether the room of this name, or the socket of this sid, is one of somebody who may come back; or the room of who reads
+    /// over HTTP.
     pub fn is_awaited(&self, room: &str) -> bool {
         let recovery = self.recovery.get();
-        recovery.is_some_and(|recovery| recovery.away.borrow().is_in(room))
+        self.watched.borrow().members("/", room).is_some()
+            || recovery.is_some_and(|recovery| recovery.away.borrow().is_in(room))
     }
 
     /// The number of the last event; any, where nobody asks.

@@ -64,9 +64,9 @@ impl Recovery {
         }
     }
 
-    /// Keeps an event, if somebody may come back who was to get it. Whether it did.
-    pub fn keep(&self, target: &Target<'_>, sending: Sending<'_>) -> bool {
-        let wanted = self.away.borrow().concerns(target);
+    /// Keeps an event, if it is `watched`, or somebody may come back who was to get it. Whether it did.
+    pub fn keep(&self, target: &Target<'_>, sending: Sending<'_>, watched: bool) -> bool {
+        let wanted = watched || self.away.borrow().concerns(target);
         let Some(frame) = sending.kept(wanted) else {
             return false;
         };

@@ -126,6 +126,23 @@ impl Ring {
         }
     }
 
+    /// The events after `offset` for a room that is one of these, with their numbers and rooms.
+    pub fn of_rooms(
+        &self,
+        offset: u64,
+        is_one: &dyn Fn(&str) -> bool,
+        each: &mut dyn FnMut(u64, &str, &Frame),
+    ) {
+        let from = self.entries.partition_point(|entry| entry.number <= offset);
+        for entry in self.entries.range(from..) {
+            if let Aim::Room(room) = &entry.to
+                && is_one(room)
+            {
+                each(entry.number, room, &entry.frame);
+            }
+        }
+    }
+
     fn resize(&mut self, by: isize) {
         self.bytes = self.bytes.wrapping_add_signed(by);
         metrics::shift(Gauge::Kept, by as i64);

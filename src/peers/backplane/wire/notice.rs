@@ -26,6 +26,11 @@ pub enum Notice<'a> {
         #[serde(borrow)]
         user: Cow<'a, str>,
     },
+    /// The request that streamed this answer has ended: chat, line end, message.
+    Answered {
+        #[serde(borrow)]
+        answer: Cow<'a, str>,
+    },
 }
 
 /// The message that says it.
