@@ -43,7 +43,7 @@ use calls::Calls;
 use channels::Channels;
 use chats::Chats;
 use core::Core;
-use documents::Documents;
+use documents::{Documents, Left};
 use emitter::Emitters;
 use gone::LastGone;
 use joins::Joins;
@@ -127,12 +127,13 @@ impl House {
         self.documents.follow();
     }
 
-    /// The socket is gone, and with it what it had open.
-    pub fn forget(&self, sid: Sid) {
+    /// The socket is gone, and with it what it had open. `lost`: so is its connection, for no reason of its own.
+    pub fn forget(&self, sid: Sid, lost: bool) {
         self.joins.forget(sid);
         self.sessions.forget(sid);
         self.relays.forget(sid);
-        self.documents.close_all(sid);
+        let how = if lost { Left::Lost } else { Left::Gone };
+        self.documents.close_all(sid, how);
     }
 
     /// Saves what can be saved while sockets still close.

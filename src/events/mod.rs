@@ -320,7 +320,11 @@ impl Handler for Dispatch {
         if let Reason::ServerDisconnect(_) = reason {
             self.house.sessions.rights_changed(sid);
         }
-        self.house.forget(sid);
+        let lost = !matches!(
+            reason,
+            Reason::ClientDisconnect | Reason::ServerDisconnect(_)
+        );
+        self.house.forget(sid, lost);
     }
 
     fn entering(&self, sid: Sid, room: &str) {

@@ -12,7 +12,7 @@ import { Editor, makeNote, random, savedText } from "./editor.mjs";
 import { Own } from "./own.mjs";
 import { Page } from "./page.mjs";
 
-const OPERATIONS = Number(process.env.SISKIN_OPERATIONS ?? 4_000);
+const OPERATIONS = Number(process.env.SISKIN_OPERATIONS ?? 10_000);
 /** Of one note. */
 const ROUND = 1000;
 const USERS = ["ann", "bob", "cleo", "dan", "eve", "fay", "gil", "hal", "ian"];

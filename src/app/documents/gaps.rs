@@ -33,7 +33,7 @@ const SMALL: usize = 64 << 10;
 /// Those who have documents open here.
 pub struct Gaps {
     sessions: RefCell<HashMap<Sid, Vec<Editor>>>,
-    asking: Tasks,
+    pub(super) asking: Tasks,
 }
 
 /// A session with one document.
@@ -56,6 +56,20 @@ struct Editor {
     owed: bool,
     /// The state that it was sent last.
     state: Told,
+    /// It may have a document that has ended.
+    old: Old,
+}
+
+/// What is known of who opens a document of which an earlier one has ended.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub enum Old {
+    /// It has this one.
+    #[default]
+    No,
+    /// It was asked for what it has.
+    Asked,
+    /// It has the earlier one, and was asked for its content.
+    Known,
 }
 
 impl Gaps {
@@ -81,6 +95,7 @@ impl Gaps {
             vain: None,
             owed: false,
             state: Told::default(),
+            old: Old::No,
         });
     }
 
@@ -145,6 +160,18 @@ impl Gaps {
         self.with(sid, &document.id, |editor| editor.state.clone())
     }
 
+    /// What the session has is known to be this; returns what was known before.
+    pub fn has(&self, sid: Sid, document: &Document, old: Old) -> Old {
+        let set = |editor: &mut Editor| std::mem::replace(&mut editor.old, old);
+        self.with(sid, &document.id, set).unwrap_or_default()
+    }
+
+    /// What is known of what the session has.
+    pub fn old(&self, sid: Sid, document: &Document) -> Old {
+        let old = self.with(sid, &document.id, |editor| editor.old);
+        old.unwrap_or_default()
+    }
+
     /// An update of the session could not be stored at the moment.
     pub fn owes(&self, sid: Sid, document: &Document) {
         self.with(sid, &document.id, |editor| editor.owed = true);
@@ -205,7 +232,9 @@ impl Documents {
 
     /// A session shows its cursor. The first time, if it is a page that may have been edited while it was away, it is asked.
     pub(super) fn greeted(&'static self, sid: Sid, document: &Document, cursor: &[u8]) {
-        let first = |editor: &mut Editor| !std::mem::replace(&mut editor.greeted, true);
+        let first = |editor: &mut Editor| {
+            !std::mem::replace(&mut editor.greeted, true) && editor.old == Old::No
+        };
         if self.gaps.with(sid, &document.id, first) != Some(true) {
             return;
         }
@@ -234,13 +263,18 @@ impl Documents {
     pub(super) fn ask_for_content(&self, sid: Sid, document: &Document) {
         let page = |editor: &mut Editor| editor.page;
         if document.note().is_some() && self.gaps.with(sid, &document.id, page) == Some(true) {
-            let id = text(&document.id);
-            let json =
-                format!(r#"{{"document_id":{id},"user_id":"","update":[0,0],"socket_id":""}}"#);
-            let args = Args::from_json(json);
-            let target = Target::sid(sid);
-            self.core.hub.emit(&target, super::broadcast::UPDATE, &args);
+            self.show_update(sid, document, "[0,0]");
         }
+    }
+
+    /// An update that is nobody's, for one session.
+    pub(super) fn show_update(&self, sid: Sid, document: &Document, update: &str) {
+        let id = text(&document.id);
+        let json =
+            format!(r#"{{"document_id":{id},"user_id":"","update":{update},"socket_id":""}}"#);
+        let args = Args::from_json(json);
+        let target = Target::sid(sid);
+        self.core.hub.emit(&target, super::broadcast::UPDATE, &args);
     }
 
     /// The document can be changed again: who was refused meanwhile, and does not see it from the state, is asked.

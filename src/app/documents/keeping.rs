@@ -2,6 +2,7 @@
 
 use super::{Document, Documents, Update};
 use crate::app::core::{Fault, Sender};
+use crate::app::notes::Fields;
 use crate::ground::names::note_of_document;
 use crate::peers::documents::QUIET;
 use crate::socket::Args;
@@ -69,17 +70,18 @@ impl Documents {
         update.epoch.is_some_and(is_other)
     }
 
-    /// What was saved outside wins; what the sender had becomes a version of the note.
+    /// What was saved outside wins; what the sender had of a document that has ended becomes a version of the note, unless it is
+    /// known.
     ///
     /// # Errors
     /// It can't be kept.
-    pub(super) async fn keep_outdated(
+    pub(super) async fn keep_version(
         &self,
         from: &Sender,
         document: &Document,
-        update: Update,
+        fields: Option<Fields>,
     ) -> Result<Args<'static>, Fault> {
-        if let Some((note_id, fields)) = document.note().zip(update.fields) {
+        if let Some((note_id, fields)) = document.note().zip(fields) {
             let data = RawValue::from_string(fields.json()).map_err(|_| Fault::Payload)?;
             let directory = &self.core.directory;
             directory.keep_version(&from.who, note_id, &data).await?;

@@ -4,12 +4,14 @@
 //! - [`broadcast`]: what those who have it open hear of it
 //! - [`following`]: what other instances did unheard
 //! - [`gaps`]: what a document lacks and its senders have
+//! - [`ended`]: who comes back to a document that has ended
 //! - [`refusals`]: a change that could not be taken
 //! - [`states`]: a document's state, as an event
 //! - [`keeping`]: what is kept of a note's document
 //! - [`outside`]: a note that a backend changed or removed
 
 mod broadcast;
+mod ended;
 mod following;
 mod gaps;
 mod keeping;
@@ -22,18 +24,18 @@ use super::core::{Core, Fault, Sender};
 use super::notes::{Fields, Notes};
 use crate::directory::{Access, NoteView};
 use crate::ground::tasks::{Single, Tasks, aside, aside_if};
+pub use crate::peers::documents::Left;
 use crate::peers::documents::bytes::ints;
 use crate::peers::documents::lean::lean;
 use crate::peers::documents::vector::Vector;
-use crate::peers::documents::{Away, LIGHT, Seed, State};
-use crate::socket::{Args, Sid, Target};
+use crate::peers::documents::{Away, LIGHT, Seed};
+use crate::socket::{Args, Sid};
 use broadcast::{Broadcast, text, to_others};
 use gaps::Gaps;
 pub use name::Document;
 pub use refusals::Kind;
 use serde_json::json;
-use states::{Extra, States, Written};
-use std::sync::Arc;
+use states::{Extra, States};
 
 /// Nobody can reach the documents now.
 const AWAY: Fault = Fault::Unavailable("the documents can't be reached");
@@ -105,7 +107,7 @@ impl Documents {
     /// # Errors
     /// No access, too many open, or nobody can tell; then the sender is told, if this is the `first` attempt.
     pub async fn open(
-        &self,
+        &'static self,
         from: &Sender,
         document: &Document,
         opening: &Opening,
@@ -119,7 +121,7 @@ impl Documents {
     }
 
     async fn try_open(
-        &self,
+        &'static self,
         from: &Sender,
         document: &Document,
         opening: &Opening,
@@ -137,7 +139,7 @@ impl Documents {
             Err(Away) => return Err(AWAY),
         }
         if let Err(fault) = self.core.enter(*sid, &document.room).await {
-            self.close_for(*sid, document, false).await;
+            self.close_for(*sid, document, Left::Gone).await;
             return Err(fault);
         }
         if let (Some(note_id), Some(view)) = (document.note(), &view) {
@@ -153,7 +155,7 @@ impl Documents {
         let sent = sent.await;
         // It was asked again, and is not the sender's any more.
         if let Err(Fault::Denied(_)) = sent {
-            self.close_for(*sid, document, false).await;
+            self.close_for(*sid, document, Left::Gone).await;
         }
         sent?;
         let joined = json!({
@@ -179,15 +181,20 @@ impl Documents {
     }
 
     async fn send_state_and_content(
-        &self,
+        &'static self,
         from: &Sender,
         document: &Document,
         before: Option<NoteView>,
         opening: &Opening,
     ) -> Result<(), Fault> {
         let theirs = opening.vector.as_ref();
-        let (state, ours) = self.state_for(document, theirs).await?;
+        let (mut state, ours) = self.state_for(document, theirs).await?;
         self.follow_restored(document);
+        let writes = before.as_ref().is_some_and(|v| v.access >= Access::Write);
+        let asks = self.asks_first(document, opening, writes);
+        if asks {
+            state = None;
+        }
         // The document may have been saved and cleared while we came in: then what was saved before is old.
         let view = match state {
             None => self.view(from, document).await?,
@@ -203,72 +210,10 @@ impl Documents {
                 .and_then(|_| self.core.documents.epoch(&document.id)),
         };
         let state = self.states.event(self.core, document, state, extra);
-        self.send_state(from, document, &state.await)
-    }
-
-    /// The state, for who says what they have: without that, and with what is stored without a gap.
-    async fn state_for(
-        &self,
-        document: &Document,
-        theirs: Option<&Vector>,
-    ) -> Result<(Option<State>, Option<Vector>), Fault> {
-        let documents = &self.core.documents;
-        let Some(theirs) = theirs else {
-            let state = documents.state(&document.id).await;
-            return Ok((state.map_err(|Away| AWAY)?, None));
-        };
-        // It may be older than the state, never newer: what comes between is sent once more, not never.
-        let ours = documents.vector(&document.id).await.ok_or(AWAY)?;
-        let state = documents.state(&document.id).await;
-        let mut state = state.map_err(|Away| AWAY)?;
-        if let Some(State { bytes, version }) = &mut state
-            && !theirs.is_empty()
-        {
-            let (all, theirs) = (bytes.clone(), theirs.clone());
-            let rest = move || theirs.rest_of(&all).map_or(all, Arc::new);
-            *bytes = aside_if(bytes.len() > LIGHT, rest).await;
-            *version = 0;
+        self.send_state(from, document, &state.await)?;
+        if asks {
+            self.was_asked(from, document);
         }
-        Ok((state, Some(ours)))
-    }
-
-    /// Sends the state again to who has the document open, without what they have if they say so.
-    ///
-    /// # Errors
-    /// The sender does not have it open, or nobody can tell.
-    pub async fn resend_state(
-        &self,
-        from: &Sender,
-        document: &Document,
-        theirs: Option<&Vector>,
-    ) -> Result<(), Fault> {
-        self.check_open(from.sid, document)?;
-        let last = self.gaps.sent(from.sid, document);
-        if last.is_some_and(|last| last.is_answer(&self.core.hub, from.sid)) {
-            return Ok(());
-        }
-        let state = match theirs {
-            None => self.states.again(self.core, document).await,
-            Some(_) => {
-                let (state, vector) = self.state_for(document, theirs).await?;
-                let extra = Extra {
-                    vector,
-                    ..Extra::default()
-                };
-                let state = self.states.event(self.core, document, state, extra);
-                Ok(state.await)
-            }
-        };
-        self.send_state(from, document, &state.map_err(|Away| AWAY)?)
-    }
-
-    fn send_state(&self, from: &Sender, document: &Document, state: &Written) -> Result<(), Fault> {
-        self.check_open(from.sid, document)?;
-        let hub = &self.core.hub;
-        state.send(hub, &Target::sid(from.sid));
-        let told = state.told(hub, from.sid);
-        self.gaps.was_sent(from.sid, document, told);
-        self.core.pay_for_bytes(from.sid, state.size());
         Ok(())
     }
 
@@ -296,13 +241,16 @@ impl Documents {
         &'static self,
         from: &Sender,
         document: &Document,
-        update: Update,
+        mut update: Update,
     ) -> Result<Args<'static>, Fault> {
         if let Err(fault) = self.check_write(from, document).await {
             return self.refuse_sender(from.sid, document, update.kind(), fault);
         }
         if self.is_outdated(document, &update) {
-            return self.keep_outdated(from, document, update).await;
+            return self.keep_version(from, document, update.fields).await;
+        }
+        if let Some(answer) = self.take_of_ended(from, document, &mut update).await {
+            return answer;
         }
         let answer = match update.bytes {
             Some(bytes) if update.initialize => match self.seed(from, document, &bytes).await {
@@ -449,7 +397,7 @@ impl Documents {
     /// The sender does not have it open.
     pub async fn close(&self, from: &Sender, document: &Document) -> Result<(), Fault> {
         self.check_open(from.sid, document)?;
-        self.close_for(from.sid, document, true).await;
+        self.close_for(from.sid, document, Left::Done).await;
         let left = json!({ "document_id": document.id, "user_id": from.who.user.id });
         let (core, args) = (self.core, Args::one(&left));
         to_others(core, from, document, "ydoc:user:left", &args);
@@ -457,11 +405,11 @@ impl Documents {
     }
 
     /// The socket is gone: its documents are closed.
-    pub fn close_all(&'static self, sid: Sid) {
+    pub fn close_all(&'static self, sid: Sid, how: Left) {
         self.gaps.forget(sid);
         for id in self.core.documents.of(sid) {
             self.closing.spawn("closes a document", async move {
-                self.close_for(sid, &Document::new(&id), false).await;
+                self.close_for(sid, &Document::new(&id), how).await;
             });
         }
     }
@@ -471,12 +419,11 @@ impl Documents {
         &self.closing
     }
 
-    /// A session closes a document; the last one clears it, unless it is not saved yet: then saving does. `done`: it says that
-    /// it is done with it.
-    async fn close_for(&self, sid: Sid, document: &Document, done: bool) {
+    /// A session closes a document; the last one clears it, unless it is not saved yet: then saving does.
+    async fn close_for(&self, sid: Sid, document: &Document, how: Left) {
         self.core.peers.leave(sid, &document.room);
         self.gaps.closed(sid, document);
-        self.core.documents.leave(&document.id, sid, done).await;
+        self.core.documents.leave(&document.id, sid, how).await;
         if let Some(note_id) = document.note() {
             self.notes.closed(note_id, sid);
             if self.notes.is_dirty(note_id) {

@@ -1,6 +1,6 @@
 //! A note that a backend changed or removed: who has it open learns of it, and leaves if they may not read it any more.
 
-use super::{Document, Documents};
+use super::{Document, Documents, Left};
 use crate::directory::Access;
 use crate::ground::rooms;
 use crate::socket::{Args, Sid, Target};
@@ -40,7 +40,7 @@ impl Documents {
     }
 
     async fn put_out(&self, sid: Sid, document: &Document) {
-        self.close_for(sid, document, false).await;
+        self.close_for(sid, document, Left::Gone).await;
         if self.core.hub.is_connected(sid) {
             self.gaps.put_out(sid, document);
         }

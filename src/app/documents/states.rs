@@ -3,7 +3,8 @@
 
 use super::broadcast::text;
 use super::name::Document;
-use crate::app::core::Core;
+use super::{AWAY, Documents};
+use crate::app::core::{Core, Fault, Sender};
 use crate::ground::tasks::{LARGE, aside_if};
 use crate::peers::documents::bytes::ints;
 use crate::peers::documents::vector::Vector;
@@ -12,6 +13,7 @@ use crate::socket::{Frame, Hub, Sid, Target, event_begins, event_ends, plain_eve
 use smol::lock::Mutex;
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 
 /// The event.
 pub const STATE: &str = "ydoc:document:state";
@@ -171,6 +173,80 @@ impl States {
             version,
             frame: Rc::downgrade(frame),
         });
+    }
+}
+
+/// Sending it.
+impl Documents {
+    /// The state, for who says what they have: without that, and with what is stored without a gap.
+    pub(super) async fn state_for(
+        &self,
+        document: &Document,
+        theirs: Option<&Vector>,
+    ) -> Result<(Option<State>, Option<Vector>), Fault> {
+        let documents = &self.core.documents;
+        let Some(theirs) = theirs else {
+            let state = documents.state(&document.id).await;
+            return Ok((state.map_err(|Away| AWAY)?, None));
+        };
+        // It may be older than the state, never newer: what comes between is sent once more, not never.
+        let ours = documents.vector(&document.id).await.ok_or(AWAY)?;
+        let state = documents.state(&document.id).await;
+        let mut state = state.map_err(|Away| AWAY)?;
+        if let Some(State { bytes, version }) = &mut state
+            && !theirs.is_empty()
+        {
+            let (all, theirs) = (bytes.clone(), theirs.clone());
+            let rest = move || theirs.rest_of(&all).map_or(all, Arc::new);
+            *bytes = aside_if(bytes.len() > LIGHT, rest).await;
+            *version = 0;
+        }
+        Ok((state, Some(ours)))
+    }
+
+    /// Sends the state again to who has the document open, without what they have if they say so.
+    ///
+    /// # Errors
+    /// The sender does not have it open, or nobody can tell.
+    pub async fn resend_state(
+        &self,
+        from: &Sender,
+        document: &Document,
+        theirs: Option<&Vector>,
+    ) -> Result<(), Fault> {
+        self.check_open(from.sid, document)?;
+        let last = self.gaps.sent(from.sid, document);
+        if last.is_some_and(|last| last.is_answer(&self.core.hub, from.sid)) {
+            return Ok(());
+        }
+        let state = match theirs {
+            None => self.states.again(self.core, document).await,
+            Some(_) => {
+                let (state, vector) = self.state_for(document, theirs).await?;
+                let extra = Extra {
+                    vector,
+                    ..Extra::default()
+                };
+                let state = self.states.event(self.core, document, state, extra);
+                Ok(state.await)
+            }
+        };
+        self.send_state(from, document, &state.map_err(|Away| AWAY)?)
+    }
+
+    pub(super) fn send_state(
+        &self,
+        from: &Sender,
+        document: &Document,
+        state: &Written,
+    ) -> Result<(), Fault> {
+        self.check_open(from.sid, document)?;
+        let hub = &self.core.hub;
+        state.send(hub, &Target::sid(from.sid));
+        let told = state.told(hub, from.sid);
+        self.gaps.was_sent(from.sid, document, told);
+        self.core.pay_for_bytes(from.sid, state.size());
+        Ok(())
     }
 }
 

@@ -17,6 +17,10 @@ pub struct KeptDocument {
     pub records: Vec<Vec<u8>>,
     /// The number of the next record.
     pub next: u64,
+    /// What of them has ended, as whoever keeps them writes it.
+    pub ended: Vec<u8>,
+    /// Somebody else has written the note since: all of it has ended.
+    pub outdated: bool,
 }
 
 impl KeptDocument {
@@ -31,19 +35,24 @@ struct Head {
     epoch: u64,
     /// `updated_at` of the note that it belongs to.
     of: i64,
+    /// What of its records has ended.
+    ended: Vec<u8>,
 }
 
 impl Head {
     fn read(bytes: &[u8]) -> Option<Self> {
-        let (epoch, of) = bytes.split_first_chunk()?;
+        let (epoch, rest) = bytes.split_first_chunk()?;
+        let (of, ended) = rest.split_first_chunk()?;
         Some(Self {
             epoch: u64::from_le_bytes(*epoch),
-            of: i64::from_le_bytes(of.try_into().ok()?),
+            of: i64::from_le_bytes(*of),
+            ended: ended.to_vec(),
         })
     }
 
     fn put(&self, batch: &mut Batch, note_id: &str) {
-        let bytes = [self.epoch.to_le_bytes(), self.of.to_le_bytes()].concat();
+        let numbers = [self.epoch.to_le_bytes(), self.of.to_le_bytes()];
+        let bytes = [&numbers.concat()[..], &self.ended].concat();
         batch.put(Table::Documents, key(note_id, ""), bytes);
     }
 }
@@ -55,13 +64,7 @@ impl Local {
             return Ok(KeptDocument::default());
         };
         let note = self.record(Table::Notes, note_id)?;
-        if note.is_none_or(|note| updated_at(&note) != head.of) {
-            let epoch = self.end_document(note_id)?;
-            return Ok(KeptDocument {
-                epoch,
-                ..KeptDocument::default()
-            });
-        }
+        let outdated = note.is_none_or(|note| updated_at(&note) != head.of);
         let prefix = key(note_id, "");
         let found = self
             .store
@@ -69,7 +72,9 @@ impl Local {
         let last = found.last().and_then(|(key, _)| key.rsplit('\0').next());
         let last = last.and_then(|number| number.parse::<u64>().ok());
         Ok(KeptDocument {
-            epoch: head.epoch,
+            epoch: head.epoch + u64::from(outdated),
+            ended: head.ended,
+            outdated,
             next: last.map_or(0, |last| last + 1),
             records: found.into_iter().map(|(_, record)| record).collect(),
         })
@@ -89,8 +94,12 @@ impl Local {
             let Some(note) = self.record(Table::Notes, note_id)? else {
                 return Ok(());
             };
-            let of = updated_at(&note);
-            Head { epoch: 0, of }.put(&mut batch, note_id);
+            let head = Head {
+                epoch: 0,
+                of: updated_at(&note),
+                ended: Vec::new(),
+            };
+            head.put(&mut batch, note_id);
         }
         if whole {
             self.forget_records(&mut batch, note_id)?;
@@ -103,6 +112,29 @@ impl Local {
         self.store.write(batch)
     }
 
+    /// What has ended of a note's document of this epoch, and the record of what is left, in place of all others.
+    pub fn bury_document(
+        &self,
+        note_id: &str,
+        epoch: u64,
+        number: u64,
+        record: Vec<u8>,
+        ended: Vec<u8>,
+    ) -> Result<(), StoreError> {
+        let note = self.record(Table::Notes, note_id)?;
+        let now = note.as_ref().map_or(0, updated_at);
+        let of = match self.head(note_id)? {
+            Some(head) if head.epoch == epoch => head.of,
+            _ => now,
+        };
+        let mut batch = Batch::new();
+        self.forget_records(&mut batch, note_id)?;
+        Head { epoch, of, ended }.put(&mut batch, note_id);
+        let place = key(note_id, &format!("{number:020}"));
+        batch.put(Table::Documents, place, record);
+        self.store.write(batch)
+    }
+
     /// Forgets a note's document; returns the epoch of the next one.
     pub fn end_document(&self, note_id: &str) -> Result<u64, StoreError> {
         let Some(mut head) = self.head(note_id)? else {
@@ -111,6 +143,7 @@ impl Local {
         let note = self.record(Table::Notes, note_id)?;
         head.epoch += 1;
         head.of = note.as_ref().map_or(0, updated_at);
+        head.ended = Vec::new();
         let mut batch = Batch::new();
         self.forget_records(&mut batch, note_id)?;
         head.put(&mut batch, note_id);

@@ -3,6 +3,7 @@
 //! Shape: all updates in one buffer, and where each of them ends: 4 bytes an update beside its own. No yrs
 //! document is kept: appending needs none, and merging updates needs only the updates.
 
+use super::bury::bury;
 use super::compact::{Compacted, compact};
 use super::lean::lean;
 use super::update::{Contents, inspect};
@@ -26,6 +27,9 @@ const WORTH_SQUASHING: usize = MAX_BYTES / 16;
 
 /// What was deleted is kept in a smaller document: to leave it out takes time.
 const FULL: usize = MAX_BYTES / 2;
+
+/// Bytes of what is left of a document that has ended: what is more is forgotten, and so is who comes back with it.
+const MOST_BURIED: usize = MAX_BYTES / 8;
 
 /// Updates that are merged at a time. The cost of a merge grows with the square of their number.
 const MERGE_AT_ONCE: usize = 16;
@@ -97,6 +101,18 @@ impl History {
         // All of it; or its first part, should that not have merged.
         let end = self.ends.first().map_or(0, |end| *end as usize);
         self.bytes.get(..end).unwrap_or(&EMPTY)
+    }
+
+    /// All of it has ended: what is left of it, if that is not too much.
+    pub fn bury(&mut self) {
+        let left = bury(self.state());
+        *self = Self::default();
+        if let Ok(left) = left
+            && left.len() <= MOST_BURIED
+            && let Err(rejected) = self.append(&left)
+        {
+            log::error!("what is left of a document is not kept: {rejected:?}");
+        }
     }
 
     pub fn is_empty(&self) -> bool {

@@ -4,7 +4,7 @@ use super::history::Rejected;
 use super::memory::Memory;
 use super::reader::put_bytes;
 use super::tests::{editor, read};
-use super::{Seed, Version};
+use super::{Left, Seed, Version};
 use crate::directory::local::Local;
 use crate::ground::tasks::Executor;
 use crate::socket::Sid;
@@ -99,7 +99,7 @@ fn a_crash_costs_what_was_not_kept_and_the_first_content_is_kept_at_once() {
         assert!(memory.join(NOTE, sid, false));
         assert_eq!(text(&memory).await, "first lost");
         // Somebody may come back with it, so it stays when the last one leaves.
-        memory.leave(NOTE, sid, true).await;
+        memory.leave(NOTE, sid, Left::Done).await;
         assert!(memory.clear_unused(NOTE).await);
         assert_eq!(memory.figures(), (0, 0));
         assert_eq!(local.document("n").unwrap().epoch, 0);
@@ -113,18 +113,18 @@ fn a_document_that_nobody_comes_back_to_ends_with_the_last_one() {
     with_folder(async |executor, folder| {
         let (local, memory) = start(executor, folder, 1 << 30);
         let (one, two) = (Sid::random(), Sid::random());
-        for (returns, dropped, last_done, epoch) in [
-            (false, false, true, 1),
-            (false, true, true, 2),
-            (true, false, true, 3),
-            (false, false, false, 3),
+        for (returns, first, last, epoch) in [
+            (false, Left::Done, Left::Done, 1),
+            (false, Left::Gone, Left::Done, 2),
+            (true, Left::Done, Left::Done, 3),
+            (false, Left::Done, Left::Gone, 3),
         ] {
             assert!(memory.join(NOTE, one, returns) && memory.join(NOTE, two, false));
             assert_eq!(state(&memory).await, None);
             memory.append(NOTE, &write(&editor(7), "x")).await.unwrap();
-            memory.leave(NOTE, one, !dropped).await;
+            memory.leave(NOTE, one, first).await;
             assert!(!memory.clear_unused(NOTE).await);
-            memory.leave(NOTE, two, last_done).await;
+            memory.leave(NOTE, two, last).await;
             assert!(memory.clear_unused(NOTE).await);
             assert_eq!(local.document("n").unwrap().epoch, epoch);
         }
@@ -135,16 +135,64 @@ fn a_document_that_nobody_comes_back_to_ends_with_the_last_one() {
 
 #[test]
 fn who_lost_the_connection_finds_the_document_that_others_left() {
+    for (returns, how) in [(true, Left::Gone), (false, Left::Lost)] {
+        with_folder(async |executor, folder| {
+            let (_local, memory) = start(executor, folder, 1 << 30);
+            let (away, here) = (Sid::random(), Sid::random());
+            assert!(memory.join(NOTE, away, returns) && memory.join(NOTE, here, true));
+            memory.append(NOTE, &write(&editor(7), "x")).await.unwrap();
+            memory.leave(NOTE, away, how).await;
+            memory.leave(NOTE, here, Left::Done).await;
+            assert!(memory.clear_unused(NOTE).await);
+            assert!(memory.join(NOTE, here, true));
+            assert_eq!(text(&memory).await, "x");
+        });
+    }
+}
+
+#[test]
+fn what_is_left_of_a_document_that_has_ended_is_nothing_until_the_next_one_begins() {
     with_folder(async |executor, folder| {
-        let (_local, memory) = start(executor, folder, 1 << 30);
-        let (away, here) = (Sid::random(), Sid::random());
-        assert!(memory.join(NOTE, away, true) && memory.join(NOTE, here, true));
-        memory.append(NOTE, &write(&editor(7), "x")).await.unwrap();
-        memory.leave(NOTE, away, false).await;
-        memory.leave(NOTE, here, true).await;
-        assert!(memory.clear_unused(NOTE).await);
-        assert!(memory.join(NOTE, here, true));
-        assert_eq!(text(&memory).await, "x");
+        let sid = Sid::random();
+        let (local, memory) = start(executor, folder, 1 << 30);
+        let old = editor(7);
+        assert!(memory.join(NOTE, sid, false));
+        let first = write(&old, "first");
+        memory.seed(NOTE, &first).await.unwrap();
+        memory.leave(NOTE, sid, Left::Lost).await;
+        assert!(memory.clear_unused(NOTE).await && !memory.has_ended(NOTE));
+        let note = json!({"user_id": "o", "data": {"content": {"md": "outside"}}});
+        local
+            .put_note("n", note.as_object().unwrap().clone())
+            .unwrap();
+        let mut offline = write(&old, " offline");
+        for (crash, next) in [(false, "next"), (true, "more")] {
+            local.durable().await.unwrap();
+            let begun = crash.then(|| start(executor, &crashed(folder), 1 << 30));
+            let memory = begun.as_ref().map_or(&memory, |(_, memory)| memory);
+            assert!(memory.join(NOTE, sid, false));
+            let all = [&first[..], &offline];
+            let before = state(memory).await;
+            if !crash {
+                assert_eq!((before, memory.epoch(NOTE)), (None, Some(1)));
+                assert!(memory.vector(NOTE).await.unwrap().is_empty());
+                assert!(!memory.was_restored(NOTE));
+            }
+            assert!(memory.has_ended(NOTE) && memory.is_of_ended(NOTE, &first).await);
+            let buried = memory.bury(NOTE, &offline).await.unwrap();
+            let seed = write(&editor(if crash { 9 } else { 8 }), next);
+            assert!(!memory.is_of_ended(NOTE, &seed).await);
+            memory.append(NOTE, &seed).await.unwrap();
+            let remains = memory.remains(NOTE).await.unwrap();
+            let seen = read(&[all[0], all[1], &buried, &remains]);
+            assert_eq!(
+                (seen, text(memory).await.len()),
+                (text(memory).await, if crash { 8 } else { 4 })
+            );
+            memory.leave(NOTE, sid, Left::Gone).await;
+            assert!(memory.clear_unused(NOTE).await);
+            offline = write(&old, " and on");
+        }
     });
 }
 
@@ -223,7 +271,7 @@ fn all_documents_have_a_bound_and_those_that_nobody_has_open_go_first() {
         let more = write(&one, &large);
         assert_eq!(memory.append(NOTE, &more).await, Err(Rejected::NoRoom));
         assert_eq!(memory.append("other", &more).await, Err(Rejected::NoRoom));
-        memory.leave("note:m", sids[1], false).await;
+        memory.leave("note:m", sids[1], Left::Gone).await;
         // It is not kept yet, so it stays.
         assert_eq!(memory.append(NOTE, &more).await, Err(Rejected::NoRoom));
         memory.keep("note:m").await;
@@ -232,10 +280,10 @@ fn all_documents_have_a_bound_and_those_that_nobody_has_open_go_first() {
         // Nobody opens it while there is no room for it.
         assert!(memory.join("note:m", sids[1], true));
         assert!(memory.state("note:m").await.is_err());
-        memory.leave(NOTE, sids[0], false).await;
+        memory.leave(NOTE, sids[0], Left::Gone).await;
         assert!(memory.clear_unused(NOTE).await);
         assert!(memory.state("note:m").await.unwrap().is_some());
-        memory.leave("note:m", sids[1], false).await;
+        memory.leave("note:m", sids[1], Left::Gone).await;
         assert!(memory.clear_unused("note:m").await && memory.figures() == (0, 0));
     });
 }

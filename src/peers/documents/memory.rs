@@ -1,11 +1,12 @@
 //! Documents of an instance that is alone, kept in memory; those of the local directory's notes beside them, too.
 
-use super::history::{EMPTY, History, MAX_BYTES, Rejected};
+use super::bury::{bury, is_of_ended};
+use super::history::{EMPTY, History, LIGHT, MAX_BYTES, Rejected, check};
 use super::on_disk::OnDisk;
 use super::open::{Entered, Open};
 use super::update::Contents;
 use super::vector::Vector;
-use super::{Away, Seed, Version};
+use super::{Away, Left, Seed, Version};
 use crate::directory::local::Local;
 use crate::ground::names::note_of_document;
 use crate::ground::tasks::aside_if;
@@ -86,6 +87,69 @@ impl Kept {
         self.size.set(size);
         done
     }
+
+    /// Whether there is nothing but what is left of one that has ended. The caller holds the order.
+    fn is_buried(&self) -> bool {
+        let on_disk = self.on_disk.as_deref();
+        let is_buried = |on_disk: &OnDisk| {
+            let history = self.history.lock();
+            history.is_ok_and(|history| on_disk.is_buried(&history))
+        };
+        on_disk.is_some_and(is_buried)
+    }
+}
+
+/// What has ended.
+impl Memory {
+    /// Whether somebody may have a document that has ended, of which this one holds what is left.
+    pub fn has_ended(&self, id: &str) -> bool {
+        let documents = self.documents.borrow();
+        let on_disk = documents.get(id).and_then(|d| d.kept.on_disk.as_ref());
+        on_disk.is_some_and(|on_disk| !on_disk.ended().is_empty())
+    }
+
+    /// Whether an update is of the one that has ended, by somebody who does not know that.
+    pub async fn is_of_ended(&self, id: &str, update: &[u8]) -> bool {
+        let kept = self.kept(id);
+        let Some(on_disk) = &kept.on_disk else {
+            return false;
+        };
+        let (large, ended, update) = (update.len() > LIGHT, on_disk.ended(), update.to_vec());
+        let look = move || is_of_ended(&update, &ended).unwrap_or(false);
+        aside_if(large, look).await
+    }
+
+    /// What nobody knows yet of such an update is stored with all of it deleted, which is returned.
+    pub async fn bury(&self, id: &str, update: &[u8]) -> Result<Vec<u8>, Rejected> {
+        let kept = self.kept(id);
+        let _order = kept.order.lock().await;
+        self.load(&kept).await?;
+        let (large, update) = (update.len() > LIGHT, update.to_vec());
+        let known = kept.with(|_| false, |h| h.vector().clone()).await;
+        let look = move || {
+            check(&update)?;
+            let news = known.rest_of(&update).and_then(|news| bury(&news));
+            let news = news.map_err(|_| Rejected::Malformed)?;
+            let ended = Vector::ends_of(&news);
+            Ok::<_, Rejected>((news, ended))
+        };
+        let (news, ended) = aside_if(large, look).await?;
+        let appended = self.try_append(&kept, &news).await;
+        self.changed(id, &kept, appended)?;
+        if let Some(on_disk) = &kept.on_disk {
+            on_disk.bury(&ended, &kept.history).await;
+        }
+        Ok(news)
+    }
+
+    /// All that is stored.
+    pub async fn remains(&self, id: &str) -> Result<Vec<u8>, Rejected> {
+        let kept = self.kept(id);
+        let _order = kept.order.lock().await;
+        self.load(&kept).await?;
+        let read = |history: &mut History| history.state().to_vec();
+        Ok(kept.with(|history| history.takes_long(0), read).await)
+    }
 }
 
 /// Opening.
@@ -119,15 +183,15 @@ impl Memory {
         }
     }
 
-    /// Answers when what the session has begun is done, too. `done`: it says that it is done with the document.
-    pub async fn leave(&self, id: &str, sid: Sid, done: bool) {
+    /// Answers when what the session has begun is done, too.
+    pub async fn leave(&self, id: &str, sid: Sid, how: Left) {
         self.open.leave(id, sid);
         let kept = self.documents.borrow_mut().get_mut(id).map(|document| {
             let at = document.users.iter().position(|(user, _)| *user == sid);
             if let Some(at) = at {
                 let (_, returns) = document.users.swap_remove(at);
-                document.awaited |= returns && !done;
-                document.dropped = !done;
+                document.awaited |= how == Left::Lost || returns && how == Left::Gone;
+                document.dropped = how != Left::Done;
             }
             document.kept.clone()
         });
@@ -186,7 +250,10 @@ impl Memory {
 
     async fn try_seed(&self, kept: &Kept, update: &[u8]) -> Result<Seed, Rejected> {
         self.load(kept).await?;
-        let read = |history: &mut History| (!history.is_empty()).then(|| history.state().to_vec());
+        let buried = kept.is_buried();
+        let read = move |history: &mut History| {
+            (!history.is_empty() && !buried).then(|| history.state().to_vec())
+        };
         if let Some(state) = kept.with(|history| history.takes_long(0), read).await {
             return Ok(Seed::Lost(state));
         }
@@ -202,6 +269,9 @@ impl Memory {
         let Some(kept) = kept else { return Ok(None) };
         let _order = kept.order.lock().await;
         self.load(&kept).await.map_err(|_| Away)?;
+        if kept.is_buried() {
+            return Ok(None);
+        }
         let read = |history: &mut History| {
             let state = (!history.is_empty()).then(|| history.state());
             state.unwrap_or(&EMPTY).to_vec()
@@ -264,6 +334,9 @@ impl Memory {
         };
         let _order = kept.order.lock().await;
         self.load(&kept).await.ok()?;
+        if kept.is_buried() {
+            return Some(Vector::default());
+        }
         Some(kept.with(|_| false, |h| h.vector().clone()).await)
     }
 
@@ -359,7 +432,7 @@ impl Memory {
         on_disk.load(found, &kept.history).await;
         let size = kept.history.lock().map_or(0, |history| history.size());
         kept.size.set(size);
-        kept.restored.set(size > 0);
+        kept.restored.set(size > 0 && !kept.is_buried());
         self.new_version(kept);
         self.count(kept);
         Ok(())

@@ -8,6 +8,7 @@
 //! - [`update`], [`reader`]: what an update may be, before yrs sees it
 //! - [`vector`]: what is there without a gap
 //! - [`compact`]: fewer blocks that say the same
+//! - [`bury`]: what is left of a document that has ended
 //! - [`lean`]: an update without what it deletes itself
 //! - [`bytes`]: updates as JSON
 //!
@@ -18,6 +19,7 @@
 // Without Redis nobody else is told anything.
 #![cfg_attr(not(feature = "redis"), allow(unused_variables))]
 
+mod bury;
 pub mod bytes;
 mod compact;
 pub mod history;
@@ -71,6 +73,17 @@ pub struct State {
     pub bytes: Arc<Vec<u8>>,
     /// 0: nobody else will be sent the same.
     pub version: Version,
+}
+
+/// How a session closes a document.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// It says that it is done with it.
+    Done,
+    /// It has gone.
+    Gone,
+    /// It lost its connection: it comes back with what it has of it.
+    Lost,
 }
 
 /// The documents can't be reached now.
@@ -137,6 +150,42 @@ impl SharedDocuments {
         }
     }
 
+    /// Whether somebody may have one that has ended, of which this one holds what is left.
+    pub fn has_ended(&self, id: &str) -> bool {
+        match self {
+            Self::Memory(memory) => memory.has_ended(id),
+            #[cfg(feature = "redis")]
+            Self::Redis(_) => false,
+        }
+    }
+
+    /// Whether an update is of the one that has ended, by somebody who does not know that.
+    pub async fn is_of_ended(&self, id: &str, update: &[u8]) -> bool {
+        match self {
+            Self::Memory(memory) => memory.is_of_ended(id, update).await,
+            #[cfg(feature = "redis")]
+            Self::Redis(_) => false,
+        }
+    }
+
+    /// Such an update has ended, too: it is stored with all of it deleted, which is returned.
+    pub async fn bury(&self, id: &str, update: &[u8]) -> Result<Vec<u8>, Rejected> {
+        match self {
+            Self::Memory(memory) => memory.bury(id, update).await,
+            #[cfg(feature = "redis")]
+            Self::Redis(_) => Err(Rejected::Away),
+        }
+    }
+
+    /// Everything stored, what is left of one that has ended included, though nothing else may be.
+    pub async fn remains(&self, id: &str) -> Option<Vec<u8>> {
+        match self {
+            Self::Memory(memory) => memory.remains(id).await.ok(),
+            #[cfg(feature = "redis")]
+            Self::Redis(_) => None,
+        }
+    }
+
     /// Whether it was kept, and says what its note says; told once.
     pub fn was_restored(&self, id: &str) -> bool {
         match self {
@@ -159,10 +208,10 @@ impl SharedDocuments {
         }
     }
 
-    /// The session closes the document. `done`: it says that it is done with it.
-    pub async fn leave(&self, id: &str, sid: Sid, done: bool) {
+    /// The session closes the document.
+    pub async fn leave(&self, id: &str, sid: Sid, how: Left) {
         match self {
-            Self::Memory(memory) => memory.leave(id, sid, done).await,
+            Self::Memory(memory) => memory.leave(id, sid, how).await,
             #[cfg(feature = "redis")]
             Self::Redis(redis) => redis.leave(id, sid).await,
         }

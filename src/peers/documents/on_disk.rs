@@ -5,6 +5,7 @@
 
 use super::history::{History, Rejected};
 use super::reader::{Reader, put_bytes};
+use super::vector::Vector;
 use crate::directory::local::{KeptDocument, Local};
 use crate::ground::tasks::aside_if;
 use crate::metrics;
@@ -47,6 +48,8 @@ pub struct OnDisk {
     due: Cell<Option<(Instant, Instant)>>,
     /// Something was there when it was loaded.
     found: Cell<bool>,
+    /// What is of documents that have ended: nothing of it is to be seen any more.
+    ended: RefCell<Vector>,
 }
 
 impl OnDisk {
@@ -64,6 +67,7 @@ impl OnDisk {
             anew: Cell::default(),
             due: Cell::default(),
             found: Cell::default(),
+            ended: RefCell::default(),
         }
     }
 
@@ -87,14 +91,26 @@ impl OnDisk {
         self.records
             .set((kept.records.len() as u64).saturating_sub(1));
         self.found.set(!kept.records.is_empty());
-        let (history, records) = (history.clone(), kept.records);
+        let (list, records) = (history.clone(), kept.records);
         let bytes = merged + self.added.get();
+        let outdated = kept.outdated;
         let read = move || {
-            let mut history = history.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut history = list.lock().unwrap_or_else(PoisonError::into_inner);
             let bad = records.iter().map(|record| read(&mut history, record));
-            bad.sum::<usize>()
+            let bad = bad.sum::<usize>();
+            if outdated {
+                history.bury();
+            }
+            (bad, history.vector().clone())
         };
-        let bad = aside_if(bytes > super::LIGHT, read).await;
+        let (bad, vector) = aside_if(bytes > super::LIGHT, read).await;
+        *self.ended.borrow_mut() = match outdated {
+            true => vector,
+            false => Vector::decode(&kept.ended).unwrap_or_default(),
+        };
+        if outdated {
+            self.keep_buried(history).await;
+        }
         if bad > 0 {
             metrics::refuse("stored update", bad as u64);
             let note_id = &self.note_id;
@@ -104,6 +120,43 @@ impl OnDisk {
                 .set(Some((Instant::now() + QUIET, Instant::now() + LONGEST)));
         }
         self.loaded.set(true);
+    }
+
+    /// What is of documents that have ended.
+    pub fn ended(&self) -> Vector {
+        self.ended.borrow().clone()
+    }
+
+    /// Whether all of it has ended.
+    pub fn is_buried(&self, history: &History) -> bool {
+        let ended = self.ended.borrow();
+        !ended.is_empty() && history.vector().is_within(&ended)
+    }
+
+    /// What was added has ended.
+    pub async fn bury(&self, what: &Vector, history: &Arc<Mutex<History>>) {
+        self.ended.borrow_mut().join(what);
+        self.keep_buried(history).await;
+    }
+
+    /// Keeps the merged state, and what of it has ended.
+    async fn keep_buried(&self, history: &Arc<Mutex<History>>) {
+        let (record, number) = (state(history).await, self.next.get());
+        let ended = self.ended.borrow().encode();
+        self.merged.set(record.len());
+        let (epoch, local) = (self.epoch.get(), &self.local);
+        if let Err(fault) = local.bury_document(&self.note_id, epoch, number, record, ended) {
+            let note_id = &self.note_id;
+            return log::debug!(
+                "that the document of note {note_id:?} has ended is not kept: {fault}"
+            );
+        }
+        self.next.set(number + 1);
+        self.added.set(0);
+        self.records.set(0);
+        *self.waiting.borrow_mut() = Vec::new();
+        self.anew.set(false);
+        self.due.set(None);
     }
 
     /// How many documents the note had before this one.

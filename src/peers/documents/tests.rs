@@ -1,10 +1,10 @@
 //! SharedDocuments against yrs: nothing is lost by squashing, and no bytes make it panic, hang or swell.
 
-use super::Seed;
 use super::history::{History, MAX_BYTES, Rejected, check, merge};
 use super::memory::Memory;
 use super::reader::{put_bytes, put_number};
 use super::update::inspect;
+use super::{Left, Seed};
 use crate::ground::random_input::Random;
 use crate::socket::Sid;
 use futures_lite::future::{block_on, zip};
@@ -345,7 +345,7 @@ fn the_first_seed_wins_and_an_empty_one_is_none() {
     let (same, version) = block_on(memory.state("d")).unwrap().unwrap();
     assert_eq!((same, Some(version)), (state, memory.version("d")));
     assert!(!block_on(memory.clear_unused("d")));
-    block_on(memory.leave("d", sid, true));
+    block_on(memory.leave("d", sid, Left::Done));
     assert!(block_on(memory.clear_unused("d")) && memory.figures() == (0, 0));
 }
 
@@ -355,7 +355,7 @@ fn a_session_opens_twenty_documents() {
     let sid = Sid::random();
     assert!((0..20).all(|index| memory.join(&index.to_string(), sid, false)));
     assert!(!memory.join("one more", sid, false) && memory.join("3", sid, false));
-    block_on(memory.leave("3", sid, true));
+    block_on(memory.leave("3", sid, Left::Done));
     assert!(memory.join("one more", sid, false));
     assert_eq!(memory.of(sid).len(), 20);
 }
@@ -376,7 +376,7 @@ fn what_takes_long_keeps_its_order() {
         let first = memory.append("d", &large);
         let second = memory.append("d", &small);
         let state = memory.state("d");
-        let leave = memory.leave("d", sid, true);
+        let leave = memory.leave("d", sid, Left::Done);
         let ((one, two), (state, ())) = zip(zip(first, second), zip(state, leave)).await;
         assert!(one.is_ok() && two.is_ok());
         state.unwrap().unwrap().0

@@ -17,6 +17,7 @@ const HAS_PARENT_SUB: u8 = 0x20;
 /// The part of a block's first byte that says what is in it.
 const KIND: u8 = 0x1f;
 const KIND_GC: u8 = 0;
+const KIND_DELETED: u8 = 1;
 const KIND_SKIP: u8 = 10;
 
 /// Blocks that cost as much as a document inside of a document.
@@ -83,6 +84,12 @@ pub struct Block<'a> {
 }
 
 impl Block<'_> {
+    /// Whether what is in it is known: it was not deleted long ago.
+    pub fn is_known(&self) -> bool {
+        let kind = self.bytes.first().map_or(KIND_GC, |info| info & KIND);
+        !matches!(kind, KIND_GC | KIND_DELETED | KIND_SKIP)
+    }
+
     /// Its last clock.
     pub fn last(&self) -> Id {
         Id {
@@ -227,8 +234,8 @@ fn read_content<'a>(
 ) -> Result<(), BadUpdate> {
     block.len = 1;
     match kind {
-        // Deleted, and no longer known.
-        1 => block.len = reader.number()?,
+        // No longer known.
+        KIND_DELETED => block.len = reader.number()?,
         3 => {
             reader.bytes()?;
             block.visible = true;

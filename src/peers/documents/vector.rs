@@ -39,6 +39,14 @@ impl Vector {
         vector
     }
 
+    /// Where the blocks of a checked update end, whatever they build on.
+    pub fn ends_of(update: &[u8]) -> Self {
+        let mut vector = Self::default();
+        // It is checked.
+        let _ = walk(update, || {}, |block| vector.add(&block));
+        vector
+    }
+
     /// Reads a state vector as Yjs writes it.
     pub fn decode(bytes: &[u8]) -> Result<Self, BadUpdate> {
         let mut reader = Reader::new(bytes);
@@ -63,10 +71,7 @@ impl Vector {
     /// Another one was made of everything that is stored.
     #[cfg(feature = "redis")]
     pub fn renew(&mut self, other: Self) {
-        for (client, clock) in other.clocks {
-            let known = self.clocks.entry(client).or_default();
-            *known = (*known).max(clock);
-        }
+        self.join(&other);
         self.old = false;
         self.missing = other.missing;
         let known = &self.clocks;
@@ -241,7 +246,23 @@ impl Vector {
         *first = (*first).min(id.clock);
     }
 
-    fn has(&self, id: Id) -> bool {
+    /// Whether another one has all of this.
+    pub fn is_within(&self, other: &Self) -> bool {
+        let there = |client| other.clocks.get(client).copied().unwrap_or(0);
+        let mut clocks = self.clocks.iter();
+        clocks.all(|(client, clock)| *clock <= there(client))
+    }
+
+    /// All of another one is here, too.
+    pub fn join(&mut self, other: &Self) {
+        for (client, clock) in &other.clocks {
+            let known = self.clocks.entry(*client).or_default();
+            *known = (*known).max(*clock);
+        }
+    }
+
+    /// Whether this is here.
+    pub fn has(&self, id: Id) -> bool {
         self.clocks
             .get(&id.client)
             .is_some_and(|clock| id.clock < *clock)

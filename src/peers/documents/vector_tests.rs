@@ -1,8 +1,9 @@
 //! The vector against yrs: what is there without a gap, and what of an update is news.
 
+use super::bury::{bury, is_of_ended};
 use super::history::{EMPTY, History, Rejected, check, merge};
 use super::lean::lean;
-use super::tests::{read, session};
+use super::tests::{editor, read, session};
 use super::vector::Vector;
 use crate::ground::random_input::Random;
 use yrs::updates::decoder::Decode;
@@ -167,4 +168,46 @@ fn blocks_that_wait_for_each_other_never_come() {
     assert_eq!(history.vector().encode(), [0]);
     let bad: [&[u8]; 4] = [&[], &[1], &[0xff, 0xff, 0xff, 0x7f], &[1, 2]];
     assert!(bad.iter().all(|bytes| Vector::decode(bytes).is_err()));
+}
+
+#[test]
+fn what_has_ended_is_deleted_in_every_document_that_had_it() {
+    for seed in 1..30 {
+        let (updates, _) = session(seed, 60);
+        let (known, offline) = updates.split_at(40);
+        let mut history = History::default();
+        for update in known {
+            history.append(update).unwrap();
+        }
+        let all = history.state().to_vec();
+        history.bury();
+        let ended = history.vector().clone();
+        assert_eq!(ours(&ended), yrs_has(known));
+        // Whoever has it is seen, and whoever was told is not.
+        let left = history.state().to_vec();
+        assert!(is_of_ended(&all, &ended).unwrap());
+        assert!(!is_of_ended(&merge(vec![&all, &left]).unwrap().bytes, &ended).unwrap());
+        // The document that follows it is there alone, also for who has the old one.
+        let next = editor(77);
+        let text = next.get_or_insert_text("t");
+        text.push(&mut next.transact_mut(), "next");
+        let seeded = next
+            .transact()
+            .encode_state_as_update_v1(&StateVector::default());
+        assert!(!is_of_ended(&seeded, &ended).unwrap());
+        history.append(&seeded).unwrap();
+        assert_eq!(read(&[history.state()]), "next");
+        assert_eq!(read(&[&all, history.state()]), "next");
+        // What was written offline ends as well.
+        let late = merge(offline.iter().map(Vec::as_slice).collect()).unwrap();
+        let news = history.vector().rest_of(&late.bytes).unwrap();
+        history.append(&bury(&news).unwrap()).unwrap();
+        let state = history.state().to_vec();
+        assert_eq!(read(&[&state]), "next");
+        assert_eq!(read(&[&all, &late.bytes, &state]), "next");
+        assert_eq!(
+            yrs_has(&[state]),
+            yrs_has(&[updates, vec![seeded]].concat())
+        );
+    }
 }

@@ -1,0 +1,134 @@
+//! Who comes back to a document that has ended, with a program that does not count documents: a page of Open WebUI, or any Yjs
+//! client. What it has would stand beside what is there now.
+//!
+//! A document holds what is left of those before it: that all of them is deleted. Whoever opens it is not told at once, but asked
+//! for what it has: an empty state, to which a fresh page answers with first content and gets the state in the ack, and another one
+//! with all it has. If that is of a document that has ended, it is asked for its content, which becomes a version of the note,
+//! should it not be known; what it wrote offline ends as well; and then it is shown what is there, in which its own text is
+//! deleted. Was nobody here, its editor is empty then, and begins with what is saved.
+
+use super::broadcast::Broadcast;
+use super::gaps::Old;
+use super::states::Extra;
+use super::{AWAY, Documents, Opening, Update};
+use crate::app::core::{Fault, Sender};
+use crate::app::documents::Document;
+use crate::ground::tasks::aside_if;
+use crate::peers::documents::bytes::ints;
+use crate::peers::documents::{Away, EMPTY, LIGHT};
+use crate::socket::Args;
+use smol::Timer;
+use std::time::Duration;
+
+/// How long is waited for what somebody has: a moment, in which a page answers over a slow link,
+const ANSWER: Duration = Duration::from_secs(2);
+/// and for its content, which comes half a second after it is asked for.
+const CONTENT: Duration = Duration::from_secs(4);
+
+impl Documents {
+    /// Whether who opens the document is asked first what they have of it. Readers have nothing to keep.
+    pub(super) fn asks_first(&self, document: &Document, opening: &Opening, writes: bool) -> bool {
+        let counts = opening.epoch.is_some() || opening.vector.is_some();
+        writes && !counts && self.core.documents.has_ended(&document.id)
+    }
+
+    /// The session was asked what it has.
+    pub(super) fn was_asked(&'static self, from: &Sender, document: &Document) {
+        self.gaps.has(from.sid, document, Old::Asked);
+        self.show_after(ANSWER, from, document, Old::Asked);
+    }
+
+    fn show_after(&'static self, pause: Duration, from: &Sender, document: &Document, while_: Old) {
+        let (from, document) = (from.clone(), Document::new(&document.id));
+        self.gaps.asking.spawn("shows a document", async move {
+            Timer::after(pause).await;
+            if self.gaps.old(from.sid, &document) == while_ {
+                self.show(&from, &document).await;
+            }
+        });
+    }
+
+    /// A change by who was asked what they have: `None` when it is one of this document.
+    pub(super) async fn take_of_ended(
+        &'static self,
+        from: &Sender,
+        document: &Document,
+        update: &mut Update,
+    ) -> Option<Result<Args<'static>, Fault>> {
+        let old = self.gaps.old(from.sid, document);
+        let bytes = match &update.bytes {
+            _ if old == Old::No => return None,
+            Some(bytes) if !update.initialize => bytes,
+            // A fresh page gets what is there in the ack.
+            Some(_) => {
+                self.gaps.has(from.sid, document, Old::No);
+                return None;
+            }
+            None if old == Old::Known => {
+                let kept = self
+                    .keep_version(from, document, update.fields.take())
+                    .await;
+                self.show(from, document).await;
+                return Some(kept);
+            }
+            None => return None,
+        };
+        if old == Old::Asked && !self.core.documents.is_of_ended(&document.id, bytes).await {
+            // It has what is here, or something new.
+            self.show(from, document).await;
+            return None;
+        }
+        let buried = self.core.documents.bury(&document.id, bytes).await;
+        match buried {
+            Ok(buried) if buried != EMPTY => {
+                let broadcast = Broadcast::new(&self.core.peers, from, document, &buried);
+                broadcast.prepare().await;
+                broadcast.emit_here();
+            }
+            Ok(_) => {}
+            Err(rejected) => return Some(Ok(self.refuse(from.sid, document, rejected))),
+        }
+        self.keep_later(document);
+        if let Some(fields) = update.fields.take() {
+            let kept = self.keep_version(from, document, Some(fields)).await;
+            self.show(from, document).await;
+            return Some(kept);
+        }
+        if self.gaps.has(from.sid, document, Old::Known) == Old::Asked {
+            self.show_update(from.sid, document, "[0,0]");
+            self.show_after(CONTENT, from, document, Old::Known);
+        }
+        Some(Ok(Args::none()))
+    }
+
+    /// Shows what is there to who was asked: what it had is deleted in that.
+    async fn show(&self, from: &Sender, document: &Document) {
+        if self.gaps.has(from.sid, document, Old::No) == Old::No {
+            return;
+        }
+        if let Err(fault) = self.try_show(from, document).await {
+            log::debug!("{} is not shown {:?}: {fault:?}", from.sid, document.id);
+        }
+    }
+
+    async fn try_show(&self, from: &Sender, document: &Document) -> Result<(), Fault> {
+        let documents = &self.core.documents;
+        let vector = documents.vector(&document.id).await.ok_or(AWAY)?;
+        if !vector.is_empty() {
+            let state = self.states.again(self.core, document).await;
+            return self.send_state(from, document, &state.map_err(|Away| AWAY)?);
+        }
+        // Nobody has begun it anew: its editor is emptied, and told what is saved.
+        let remains = documents.remains(&document.id).await.ok_or(AWAY)?;
+        let json = aside_if(remains.len() > LIGHT, move || ints(&remains)).await;
+        let content = self.view(from, document).await?.map(|view| view.content);
+        let extra = Extra {
+            content: content.as_ref().map(|content| content.get()),
+            ..Extra::default()
+        };
+        let state = self.states.event(self.core, document, None, extra).await;
+        self.check_open(from.sid, document)?;
+        self.show_update(from.sid, document, &json);
+        self.send_state(from, document, &state)
+    }
+}

@@ -1,0 +1,164 @@
+// Somebody else wrote a note while nobody had it open: that wins. Whoever comes back with the old document, with a program that does
+// not count documents, has its text once, and what it had unsaved is a version of the note.
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import * as Y from "yjs";
+import { sleep, startSiskin, waitFor } from "../harness.mjs";
+import { Editor, makeNote, savedText } from "./editor.mjs";
+import { Page } from "./page.mjs";
+
+const RUNS = Number(process.env.SISKIN_RUNS ?? 2);
+
+let siskin;
+before(async () => (siskin = await startSiskin()));
+after(() => siskin.close());
+
+/** A page that is cut off without a word. */
+class Tab extends Page {
+  async cut() {
+    this.online = false;
+    this.flying = 0;
+    clearTimeout(this.snapshots);
+    const gone = new Promise((resolve) => this.socket.once("disconnect", resolve));
+    this.socket.io.engine.close();
+    await gone;
+  }
+
+  async leave() {
+    await this.ask("ydoc:document:leave", { document_id: this.documentId });
+    this.close();
+  }
+}
+
+const content = (md) => ({ content: { md, html: `<p>${md}</p>`, json: null } });
+const shows = (editor, text) =>
+  waitFor(() => editor.text.toString() === text, { seconds: 30, what: text }).catch(() => assert.equal(editor.text.toString(), text, editor.user));
+const isSaved = (id, text) => waitFor(async () => (await savedText(siskin, id)) === text, { what: `saved ${text}` }).catch(async () => assert.equal(await savedText(siskin, id), text));
+const versions = async (id) => (await siskin.api("GET", `/notes/${id}/versions`)).versions.map(({ data }) => data.content?.md);
+/** Nobody has it open any more, and it is kept. */
+const closed = () => waitFor(async () => (await siskin.api("GET", "/status")).documents === 0, { what: "a closed document" });
+
+let notes = 0;
+/** A note whose text Ann and Bob have; both are cut off, Ann writes on. */
+async function left(t, offline) {
+  const id = await makeNote(siskin, `ended-${(notes += 1)}`, { writers: ["bob", "cleo"], data: content("first") });
+  const open = async (user, Kind = Tab) => {
+    const editor = new Kind(siskin, user, `note:${id}`, { dataEvery: 1 });
+    t.after(() => editor.close());
+    await editor.open();
+    return editor;
+  };
+  const ann = await open("ann");
+  await shows(ann, "first");
+  const bob = await open("bob");
+  await shows(bob, "first");
+  bob.text.insert(5, " shared");
+  await shows(ann, "first shared");
+  await isSaved(id, "first shared");
+  for (const tab of [ann, bob]) await tab.cut();
+  if (offline) ann.text.insert(12, offline);
+  await closed();
+  return { id, ann, bob, open };
+}
+
+const write = (id) => siskin.api("PATCH", `/notes/${id}`, { data: content("outside") });
+
+describe("a note that was written outside", () => {
+  for (const offline of ["", " offline"]) {
+    const wrote = offline ? "wrote offline" : "wrote nothing";
+    test(`the old page comes back first: ${wrote}`, { timeout: 60_000 * RUNS }, async (t) => {
+      for (let run = 0; run < RUNS; run += 1) {
+        const { id, ann, bob, open } = await left(t, offline);
+        await write(id);
+        await ann.back();
+        await shows(ann, "outside");
+        ann.text.insert(7, " and on");
+        await bob.back();
+        const cleo = await open("cleo");
+        for (const editor of [ann, bob, cleo]) await shows(editor, "outside and on");
+        bob.text.insert(0, "As ");
+        for (const editor of [ann, bob, cleo]) await shows(editor, "As outside and on");
+        await isSaved(id, "As outside and on");
+        const texts = await versions(id);
+        assert.ok(texts.includes("first shared"), texts);
+        assert.equal(texts.includes("first shared offline"), offline !== "", texts);
+        // Once more: now it has this one.
+        await ann.cut();
+        ann.text.insert(0, "So: ");
+        await ann.back();
+        for (const editor of [ann, bob, cleo]) await shows(editor, "So: As outside and on");
+        for (const editor of [ann, bob, cleo]) editor.close();
+        await closed();
+      }
+    });
+
+    test(`another one was faster: ${wrote}`, { timeout: 60_000 * RUNS }, async (t) => {
+      for (let run = 0; run < RUNS; run += 1) {
+        const { id, ann, bob, open } = await left(t, offline);
+        await write(id);
+        const cleo = await open("cleo");
+        await shows(cleo, "outside");
+        cleo.text.insert(7, "!");
+        await Promise.all([ann.back(), bob.back()]);
+        cleo.text.insert(8, "!");
+        for (const editor of [ann, bob, cleo]) await shows(editor, "outside!!");
+        await isSaved(id, "outside!!");
+        assert.equal((await versions(id)).includes("first shared offline"), offline !== "");
+        const late = await open("cleo", Tab);
+        await shows(late, "outside!!");
+        for (const editor of [ann, bob, cleo, late]) editor.close();
+        await closed();
+      }
+    });
+  }
+
+  test("a crash changes nothing of that, and neither does the second time", { timeout: 60_000 }, async (t) => {
+    const { id, ann, bob, open } = await left(t, " offline");
+    await write(id);
+    const cleo = await open("cleo");
+    await shows(cleo, "outside");
+    await siskin.kill();
+    cleo.close();
+    await siskin.start();
+    await ann.back();
+    await shows(ann, "outside");
+    await ann.cut();
+    await closed();
+    await siskin.api("PATCH", `/notes/${id}`, { data: content("again") });
+    await bob.back();
+    await shows(bob, "again");
+    await ann.back();
+    for (const editor of [ann, bob]) await shows(editor, "again");
+    assert.ok((await versions(id)).includes("first shared offline"));
+  });
+
+  test("any other Yjs client, which says nothing of its content, has the text once, too", { timeout: 60_000 }, async (t) => {
+    const { id, open } = await left(t, "");
+    const plain = await open("bob", Editor);
+    await shows(plain, "first shared");
+    plain.online = false;
+    plain.socket.io.engine.close();
+    await closed();
+    await write(id);
+    const cleo = await open("cleo");
+    await shows(cleo, "outside");
+    await plain.connect();
+    plain.socket.on("ydoc:document:state", ({ state }) => Y.applyUpdate(plain.doc, Uint8Array.from(state), plain));
+    plain.join();
+    for (const editor of [plain, cleo]) await shows(editor, "outside");
+  });
+});
+
+test("a page that was cut off finds the document again, though others were done with it and somebody else came", { timeout: 60_000 }, async (t) => {
+  const { id, ann, bob, open } = await left(t, " offline");
+  await bob.back();
+  await shows(bob, "first shared");
+  await bob.leave();
+  await closed();
+  const cleo = await open("cleo");
+  await shows(cleo, "first shared");
+  await ann.back();
+  for (const editor of [ann, cleo]) await shows(editor, "first shared offline");
+  await isSaved(id, "first shared offline");
+});
