@@ -56,7 +56,7 @@ pub fn run(check: &Check) -> Outcome {
 }
 
 /// What only the connection itself knows of its settings. Redis need not be there.
-fn check_redis(reading: &mut Reading) {
+pub(super) fn check_redis(reading: &mut Reading) {
     if let Some(Err(why)) = reading.config.as_ref().map(peers::check) {
         let fix = "write it as redis://user:password@host:6379/0";
         let mistake = crate::config::Mistake::new("WEBSOCKET_REDIS_URL", why, fix);

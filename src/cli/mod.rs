@@ -5,6 +5,7 @@
 mod backup;
 mod check;
 mod docs;
+mod doctor;
 mod emit;
 mod request;
 mod serve;
@@ -45,6 +46,7 @@ enum Command {
     Emit(emit::Emit),
     Check(check::Check),
     Backup(backup::Backup),
+    Doctor(doctor::Doctor),
     Env(docs::Env),
     Man(docs::Man),
     Completions(docs::Completions),
@@ -74,8 +76,10 @@ pub fn main() -> ExitCode {
         Err(Failure::Failed(text)) => (1, text),
         Err(Failure::Wrong(text)) => (2, text),
     };
-    // Nobody is left to tell if standard error is gone.
-    let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
+    if !text.is_empty() {
+        // Nobody is left to tell if standard error is gone.
+        let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
+    }
     ExitCode::from(code)
 }
 
@@ -111,6 +115,7 @@ fn run(typed: &[&str]) -> Outcome {
         Some(Command::Emit(emit)) => emit::run(&emit),
         Some(Command::Check(check)) => check::run(&check),
         Some(Command::Backup(backup)) => backup::run(&backup),
+        Some(Command::Doctor(doctor)) => doctor::run(&doctor),
         Some(Command::Env(env)) => docs::env(&env),
         Some(Command::Man(_)) => docs::man(),
         Some(Command::Completions(completions)) => docs::completions(&completions),

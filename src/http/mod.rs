@@ -12,4 +12,4 @@ mod waiting;
 
 pub use answer::Answer;
 pub use listen::{Connections, Limits, Service};
-pub use routes::Site;
+pub use routes::{SOCKET_PATH, Site};

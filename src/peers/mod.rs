@@ -3,6 +3,7 @@
 //! - [`pools`]: sessions, models in use and streams of this instance, as others may copy them
 //! - [`documents`]: documents that several edit at once, as lists of Yjs updates
 //! - `backplane`: how the sockets of other instances are reached over Redis
+//! - [`look`]: what can be seen of the others, for whoever looks for a fault
 //! - `shared`: pools, locks, tasks and revoked tokens in Redis
 //!
 //! An instance that is alone has nobody to ask: then the answer is what it knows itself. Nobody above this module can tell
@@ -15,6 +16,7 @@
 mod backplane;
 pub mod documents;
 mod emit;
+pub mod look;
 mod outgoing;
 pub mod pools;
 #[cfg(feature = "redis")]

@@ -26,8 +26,11 @@ mod subscriber;
 mod tls;
 mod url;
 
+pub use redis::cmd;
 pub use script::Script;
 pub use subscriber::Subscriber;
+#[cfg(feature = "tls")]
+pub use tls::stream as tls_stream;
 
 use crate::config;
 use crate::ground::tasks::{Bell, Executor, Tasks, within};
@@ -216,6 +219,11 @@ impl Redis {
     /// What the others know this instance by: 32 hexadecimal digits, new at every start.
     pub fn host_id(&self) -> &str {
         &self.0.host_id
+    }
+
+    /// The database of our keys.
+    pub fn database(&self) -> i64 {
+        self.0.target.login.db()
     }
 
     /// How many listen to each of these channels, on all servers.

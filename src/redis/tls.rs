@@ -10,7 +10,10 @@ use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{AlertDescription, CertificateError, CipherSuite, ClientConfig, Error, RootCertStore};
+use rustls::{
+    AlertDescription, CertificateError, CipherSuite, ClientConfig, ClientConnection, Error,
+    RootCertStore, StreamOwned,
+};
 use smol::net::TcpStream;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -49,6 +52,20 @@ pub async fn connect(options: &RedisTls, host: &str, tcp: TcpStream) -> Result<S
         Ok(stream) => Ok(Stream(Box::new(stream.compat()))),
         Err(e) => Err(format!("TLS: {}", describe(&e))),
     }
+}
+
+/// The same for whoever waits for it, with the system's authorities.
+pub fn stream(
+    host: &str,
+    tcp: std::net::TcpStream,
+) -> io::Result<StreamOwned<ClientConnection, std::net::TcpStream>> {
+    let config = configure(&RedisTls::default()).map_err(io::Error::other)?;
+    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+    let connection = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
+    let mut stream = StreamOwned::new(connection, tcp);
+    let shaken = stream.conn.complete_io(&mut stream.sock);
+    shaken.map_err(|e| io::Error::other(format!("TLS: {}", describe(&e))))?;
+    Ok(stream)
 }
 
 /// Whether these options can be used: reads the files that they name.

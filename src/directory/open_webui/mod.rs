@@ -29,4 +29,5 @@ mod webui;
 
 pub use receipts::Receipt;
 pub use socket::{Link, Received, Said, SocketError, read};
+pub use version::limits_of;
 pub use webui::OpenWebui;

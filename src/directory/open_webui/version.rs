@@ -217,6 +217,10 @@ fn late() -> Result<(), UpstreamError> {
 }
 
 /// What does not work with a version, in one line.
+pub fn limits_of(version: &str) -> Option<String> {
+    limits(version, Ways::of(version))
+}
+
 fn limits(version: &str, ways: Ways) -> Option<String> {
     let mut limits = Vec::new();
     if number(version).is_some_and(|number| number < OLDEST) {

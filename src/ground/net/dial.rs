@@ -10,13 +10,8 @@ use std::net::{SocketAddr, TcpStream};
 /// # Errors
 /// The name has no address, or the last of its addresses failed like this.
 pub async fn dial(host: &str, port: u16) -> io::Result<Async<TcpStream>> {
-    // An address needs no thread that resolves it.
-    let addresses = match host.parse() {
-        Ok(ip) => vec![SocketAddr::new(ip, port)],
-        Err(_) => smol::net::resolve((host, port)).await?,
-    };
     let mut error = io::Error::other("the name has no address");
-    for address in addresses {
+    for address in resolve(host, port).await? {
         match Async::<TcpStream>::connect(address).await {
             Ok(stream) => {
                 stream.get_ref().set_nodelay(true)?;
@@ -26,6 +21,18 @@ pub async fn dial(host: &str, port: u16) -> io::Result<Async<TcpStream>> {
         }
     }
     Err(error)
+}
+
+/// The addresses of a host.
+///
+/// # Errors
+/// The name is not known, or nobody could be asked.
+pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    // An address needs no thread that resolves it.
+    match host.parse() {
+        Ok(ip) => Ok(vec![SocketAddr::new(ip, port)]),
+        Err(_) => smol::net::resolve((host, port)).await,
+    }
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ pub mod tell;
 mod turns;
 
 pub use body::{BodyFault, read_body};
-pub use dial::dial;
+pub use dial::{dial, resolve};
 pub use io::{Io, Watch};
 pub use reactor::{Hold, Reactor, Serve};
 pub use said::Said;

@@ -34,7 +34,7 @@ pub use wire::Notice;
 use wire::{Emit, PeerMessage, ReplyTo};
 
 /// The channel of all instances.
-const CHANNEL: &str = "socketio";
+pub(super) const CHANNEL: &str = "socketio";
 /// Between two log lines about messages that can't be read.
 const SAY: Duration = Duration::from_secs(60);
 /// How long the ack of a call of another instance is waited for; it has given up by then.
