@@ -30,7 +30,10 @@ pub fn skew(answer: &Answer) -> Option<i64> {
 /// Compares a clock with this machine's.
 pub fn compare(report: &mut Report, whose: &str, skew: i64) {
     let way = if skew < 0 { "behind" } else { "ahead of" };
-    let says = format!("the clock of {whose} is {} s {way} this one's", skew.abs());
+    let says = match skew {
+        -1..=1 => format!("{whose} and this machine agree"),
+        _ => format!("the clock of {whose} is {} s {way} this one's", skew.abs()),
+    };
     match skew.abs() > APART {
         true => {
             let fix = "set the wrong one: timedatectl set-ntp true";

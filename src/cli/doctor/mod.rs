@@ -204,19 +204,19 @@ fn token(given: Option<&str>) -> Result<Option<String>, Failure> {
 /// The settings, if they can be used. From outside there may be none.
 fn settings(report: &mut Report, from_outside: bool) -> Option<Config> {
     let mut reading = crate::config::read_environment();
+    let mut sources = reading.effective.iter().map(|(.., source)| source);
+    if from_outside && sources.all(|source| *source == Source::Default) {
+        let why = "none are given: where siskin runs, with its settings, more can be looked at: sudo /usr/lib/siskin/run doctor URL";
+        report.skip("settings", why);
+        return None;
+    }
     check::check_redis(&mut reading);
     let Reading {
         config,
         mistakes,
         warnings,
-        effective,
+        ..
     } = reading;
-    let is_set = |source: &Source| *source != Source::Default;
-    if from_outside && config.is_none() && !effective.iter().any(|(.., source)| is_set(source)) {
-        let why = "none here: where siskin runs, and with its settings, more can be looked at";
-        report.skip("settings", why);
-        return None;
-    }
     for mistake in &mistakes {
         report.bad(
             "settings",
@@ -225,12 +225,10 @@ fn settings(report: &mut Report, from_outside: bool) -> Option<Config> {
         );
     }
     let odd = warnings.join("; ");
+    let fine = "siskin would start with them";
     match (config.is_some() && mistakes.is_empty(), odd.is_empty()) {
-        (true, true) => report.ok("settings", "siskin would start with them"),
-        (true, false) => report.ok(
-            "settings",
-            &format!("siskin would start with them, but: {odd}"),
-        ),
+        (true, true) => report.ok("settings", fine),
+        (true, false) => report.ok("settings", &format!("{fine}, but: {odd}")),
         (false, _) => report.skip(
             "this side",
             "nothing is looked at with settings that can't be used",

@@ -358,9 +358,7 @@ fn secure(place: &Place, socket: TcpStream) -> io::Result<Box<dyn Stream>> {
 pub fn told(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::ConnectionRefused => "nobody listens there".into(),
-        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
-            format!("no answer within {} s", LIMIT.as_secs())
-        }
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => "nothing comes in time".into(),
         ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
             "it hangs up without an answer".into()
         }

@@ -98,26 +98,19 @@ impl Way<'_> {
             );
             return self.report.bad("origin", &says, &setting);
         }
-        match allowed[..] {
-            [] if own => self
-                .report
-                .ok("origin", &format!("pages of {origin} may connect")),
-            [one] if one == origin || (one == "*" && own) => {
-                self.report
-                    .ok("origin", &format!("pages of {origin} may connect"));
-            }
-            _ => {
-                let fix = self.line(
-                    "no add_header Access-Control-...: siskin sends them",
-                    "no header Access-Control-...: siskin sends them",
-                );
-                let says = format!(
-                    "browsers refuse the answer to {origin}: Access-Control-Allow-Origin is {:?}",
-                    allowed.join(" and ")
-                );
-                self.report.bad("origin", &says, &fix);
-            }
+        if own || matches!(allowed[..], [one] if one == origin || one == "*") {
+            let says = format!("pages of {origin} may connect");
+            return self.report.ok("origin", &says);
         }
+        let fix = self.line(
+            "no add_header Access-Control-...: siskin sends them",
+            "no header Access-Control-...: siskin sends them",
+        );
+        let says = format!(
+            "browsers refuse the answer to {origin}: Access-Control-Allow-Origin is {:?}",
+            allowed.join(" and ")
+        );
+        self.report.bad("origin", &says, &fix);
     }
 
     /// Which step refuses a token, and why.
@@ -177,6 +170,7 @@ impl Way<'_> {
                 "sign in anew; if it is a new one, a clock is wrong: timedatectl set-ntp true"
             }
             TokenError::Algorithm => "sign it with HS256",
+            TokenError::BadId => "ids have 256 characters at most, and no control characters",
             TokenError::TooLong => "put less into it: 60 KiB at most",
             TokenError::Malformed | TokenError::NoId => {
                 "a token is what a page keeps as localStorage.token, or what siskin token prints"
