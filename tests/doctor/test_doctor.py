@@ -89,8 +89,8 @@ def test_what_is_delivered_is_well(ask, site):
     }
 
 
-def test_alone_and_without_a_url_it_looks_at_itself(ask, start_siskin):
-    told = ask(siskin=start_siskin())
+def test_alone_and_without_a_url_it_looks_at_itself(world, ask):
+    told = ask(siskin=world.strict)
     assert told.code == 0 and told.verdicts()["websocket"] == told.verdicts()["disk"] == "ok", told.out
 
 

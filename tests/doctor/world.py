@@ -65,6 +65,8 @@ class World:
 
     def __init__(self):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="siskin-doctor-"))
+        # A store belongs on a disk, and the folder of temporary files may be in memory.
+        self.stored = pathlib.Path(tempfile.mkdtemp(prefix="doctor-", dir=ROOT / "target"))
         self.redis = RedisServer()
         self.nobodys = RedisServer()
         self.locked = RedisServer("--requirepass", "do-not-print-this")
@@ -75,7 +77,7 @@ class World:
         beside = {**shared, "SISKIN_DIRECTORY": self.webui.url, "WEBSOCKET_SERVER_PING_INTERVAL": PING}
         self.siskin = Siskin(**beside)
         page = "https://chat.example.org"
-        self.strict = Siskin(CORS_ALLOW_ORIGIN=page, SISKIN_TRUSTED_PROXIES="10.0.0.1", WEBSOCKET_SERVER_PING_INTERVAL=PING)
+        self.strict = Siskin(self.stored, CORS_ALLOW_ORIGIN=page, SISKIN_TRUSTED_PROXIES="10.0.0.1", WEBSOCKET_SERVER_PING_INTERVAL=PING)
         wait_for(lambda: requests.get(f"{self.siskin.url}/ready", timeout=5).ok, what="siskin, ready")
         self.sites, self.caddy_sites, self.ports = [], [], {}
         self.processes = []
@@ -126,7 +128,8 @@ class World:
         self.webui.stop()
         for part in (self.siskin, self.strict, self.redis, self.nobodys, self.locked):
             part.close()
-        shutil.rmtree(self.dir, ignore_errors=True)
+        for folder in (self.dir, self.stored):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def listens(port):
