@@ -70,7 +70,10 @@ impl std::error::Error for TokenError {}
 
 impl Claims {
     /// Whether they hold at `now` (epoch seconds). What was made a moment ago on a machine whose clock is ahead does.
-    fn check(&self, now: i64) -> Result<(), TokenError> {
+    ///
+    /// # Errors
+    /// It is too late, or too early.
+    pub fn check(&self, now: i64) -> Result<(), TokenError> {
         if self.exp.is_some_and(|exp| exp <= now) {
             return Err(TokenError::Expired);
         }

@@ -180,9 +180,6 @@ impl Way<'_> {
             (TokenError::Expired, Some(claims)) => {
                 format!("{error}, {} s ago", now - claims.exp.unwrap_or(now))
             }
-            (TokenError::NotYetValid, Some(claims)) => {
-                format!("{error}, for {} s", claims.nbf.unwrap_or(now) - now)
-            }
             _ => error.to_string(),
         };
         Some((what, fix))
