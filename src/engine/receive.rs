@@ -98,7 +98,8 @@ impl Session {
 
     /// The next message has to wait for so long.
     pub fn slow(self: &Rc<Self>, pause: Duration) {
-        self.pause.set(self.pause.get().max(Some(pause)));
+        let micros = u32::try_from(pause.as_micros()).unwrap_or(u32::MAX);
+        self.pause.set(self.pause.get().max(micros));
         metrics::refused("event rate");
         if !self.slowed.replace(true) {
             self.engine.handler().slowed(self);

@@ -118,9 +118,10 @@ pub struct Session {
     pub(super) blocked: Cell<bool>,
     /// The last flush left something that the others' turn comes before.
     pub(super) unfinished_write: Cell<bool>,
-    /// How much it may send, and how long the next message has to wait for that.
+    /// How much it may send, and how many microseconds the next message has to wait for that: in few bytes,
+    /// since each connection has a session.
     pub(super) allowance: Allowance,
-    pub(super) pause: Cell<Option<Duration>>,
+    pub(super) pause: Cell<u32>,
     /// It has been told that it is slowed down.
     pub(super) slowed: Cell<bool>,
     /// Why the next flush ends this session; set where no handler may be called.

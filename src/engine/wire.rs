@@ -212,7 +212,8 @@ impl Session {
 
     /// How long the next message has to wait.
     pub(super) fn take_pause(&self) -> Option<Duration> {
-        self.pause.take()
+        let micros = self.pause.take();
+        (micros > 0).then(|| Duration::from_micros(micros.into()))
     }
 
     /// Does not read the websocket for so long.
