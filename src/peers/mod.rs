@@ -220,10 +220,7 @@ impl Peers {
             (Some(sid), _) => self.hub().call(sid, event, args, timeout, waits).await,
             (None, Self::Alone(_)) => Err(CallError::Gone),
             #[cfg(feature = "redis")]
-            (None, Self::Redis(peers)) => {
-                let called = peers.backplane.call(sid, event, args, timeout, waits);
-                called.await
-            }
+            (None, Self::Redis(to)) => to.backplane.call(sid, event, args, timeout, waits).await,
         }
     }
 
@@ -426,9 +423,8 @@ impl Peers {
             Self::Redis(peers) => {
                 // Ids have no line ends.
                 let answer = format!("{chat_id}\n{message_id}").into();
-                peers
-                    .backplane
-                    .notify(&backplane::Notice::Answered { answer });
+                let notice = backplane::Notice::Answered { answer };
+                peers.backplane.notify(&notice);
             }
         }
     }

@@ -12,7 +12,6 @@ mod watch;
 use super::core::Core;
 use super::identity;
 use crate::directory::{Access, Refusal, is_saved_chat};
-use crate::ground::clock::now;
 use crate::ground::tasks::{Single, Tasks};
 use crate::metrics;
 use crate::socket::{Args, Target, To};
@@ -219,7 +218,7 @@ async fn may_read(core: &Core, watch: &Watch, reader: &Reader) -> bool {
     let Some(who) = &reader.who else { return true };
     let revoked = core.peers.revoked(&[&**who]).await.contains(&true);
     let valid = identity::still_valid(core, who, revoked).await;
-    if core.key.verify(&who.token, now()).is_err() || matches!(valid, Err(Refusal::Denied(_))) {
+    if reader.is_expired() || matches!(valid, Err(Refusal::Denied(_))) {
         return false;
     }
     let (chat_id, _) = watch.message();

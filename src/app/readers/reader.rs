@@ -1,16 +1,20 @@
 //! One who reads an answer: what waits to be sent, as server-sent events (HTML standard, 9.2).
 
 use crate::directory::Identity;
+use crate::ground::clock::instant_of;
 use crate::ground::tasks::Bell;
 use crate::socket::Offset;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 /// Who reads, in one request.
 pub struct Reader {
     /// Whose token was shown; nobody's: the key.
     pub who: Option<Rc<Identity>>,
+    /// When the token expires, however the time of day is set.
+    expires: Option<Instant>,
     /// What is not sent yet, and how much of it there may be.
     text: RefCell<String>,
     most: Cell<usize>,
@@ -21,12 +25,18 @@ pub struct Reader {
 impl Reader {
     pub fn new(who: Option<Rc<Identity>>) -> Rc<Self> {
         Rc::new(Self {
+            expires: who.as_ref().and_then(|who| instant_of(who.claims.exp?)),
             who,
             text: RefCell::default(),
             most: Cell::new(usize::MAX),
             ended: Cell::default(),
             bell: Bell::default(),
         })
+    }
+
+    /// Whether the token that was shown is over.
+    pub fn is_expired(&self) -> bool {
+        self.expires.is_some_and(|at| at <= Instant::now())
     }
 
     /// Sends an event; `name`, unless it is one of the answer's. Who is too slow for it is cut off, and may come back for it.
