@@ -1,9 +1,9 @@
 //! Builds the house from Config, listens, drains on SIGTERM.
 
-use crate::app::House;
 use crate::app::core::{Core, ReachedLimits};
 use crate::app::limit::Limit;
 use crate::app::news::News;
+use crate::app::{House, recovery as sessions};
 use crate::config::{Config, DirectoryKind, Recovery};
 use crate::directory::Directory;
 use crate::directory::local::Local;
@@ -135,6 +135,7 @@ async fn live(executor: Executor, config: Rc<Config>) -> Result<(), Error> {
         signals.next().await;
     };
     future::or(drain(&site, &connections), again).await;
+    sessions::leave(site.house.core);
     // Last of all, so that what the drain saved is on disk.
     site.house.core.directory.close().await;
     Ok(())
@@ -168,6 +169,7 @@ fn build(executor: Executor, config: &Rc<Config>) -> Result<Rc<Site>, Error> {
     });
     hub.set_handler(Dispatch::new(house));
     house.start();
+    sessions::take(house.core);
     let engine = Engine::new(executor, settings(config), hub);
     Ok(Rc::new(Site { house, engine }))
 }
@@ -310,6 +312,7 @@ async fn report(systemd: Rc<Systemd>, site: Rc<Site>, connections: Rc<Connection
 async fn drain(site: &Site, connections: &Connections) {
     let started = Instant::now();
     site.house.end_calls();
+    sessions::go_on(site.house.core);
     site.engine.shutdown();
     connections.let_go();
     let done = within(DRAIN, async {

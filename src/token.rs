@@ -100,7 +100,22 @@ impl Key {
     pub fn verify(&self, token: &str, now: i64) -> Result<Claims, TokenError> {
         verify(token, self.0.as_ref(), now)
     }
+
+    /// A signature of anything else, which nobody can make without the secret.
+    pub fn sign(&self, bytes: &[u8]) -> Option<[u8; SIGNATURE]> {
+        let mac = self.0.as_ref()?.clone();
+        Some(mac.chain_update(bytes).finalize().into_bytes().into())
+    }
+
+    /// Whether it is this key's.
+    pub fn signed(&self, bytes: &[u8], signature: &[u8]) -> bool {
+        let mac = self.0.clone();
+        mac.is_some_and(|mac| mac.chain_update(bytes).verify_slice(signature).is_ok())
+    }
 }
+
+/// Bytes of a signature.
+pub const SIGNATURE: usize = 32;
 
 fn verify(token: &str, key: Option<&Hmac<Sha256>>, now: i64) -> Result<Claims, TokenError> {
     if token.len() > MAX_TOKEN_BYTES {

@@ -71,7 +71,7 @@ class Siskin {
     this.url = `http://127.0.0.1:${port}`;
     this.apiKey = apiKey;
     this.lines = "";
-    const ours = /^(SISKIN_|WEBUI_|WEBSOCKET_|REDIS_)/;
+    const ours = /^(SISKIN_|WEBUI_|WEBSOCKET_|REDIS_|RUNTIME_DIRECTORY)/;
     const inherited = Object.entries(process.env).filter(([name]) => !ours.test(name));
     this.env = {
       ...Object.fromEntries(inherited),

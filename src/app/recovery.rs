@@ -2,14 +2,44 @@
 
 use super::core::Core;
 use super::identity::{self, Shown};
+use crate::config::Recovery;
 use crate::directory::Identity;
-use crate::ground::clock::{instant_of, now};
+use crate::ground::clock::{instant_of, now, since_epoch};
+use crate::ground::handover;
+use crate::ground::json;
 use crate::socket::{Memo, Sid};
-use crate::token::is_same;
+use crate::token::{SIGNATURE, is_same};
+use serde::{Deserialize, Serialize};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// Who has a session, and when the token that it signed in with expires: what is kept, and who comes back.
+/// How what is left to the next process begins: with the version of all that follows. It is signed, so that whoever can write
+/// the file can't make a session of somebody else, and since what is torn must not be believed.
+const HEAD: &[u8] = b"siskin recovery 1\n";
+
+/// Bytes of it beside those that may be kept.
+const BESIDE: usize = 1 << 20;
+
+/// What is kept of a session's user.
+struct User {
+    id: String,
+    role: String,
+    /// When the token that it signed in with expires.
+    expires: Option<Instant>,
+    /// Who it was, unless that was in another process.
+    known: Option<Rc<Identity>>,
+}
+
+/// The same for another process; no token is written down.
+#[derive(Deserialize, Serialize)]
+struct Written {
+    id: String,
+    role: String,
+    /// Epoch seconds.
+    exp: Option<i64>,
+}
+
+/// Who comes back, and when their token expires.
 pub struct Returned {
     pub who: Rc<Identity>,
     pub expires: Option<Instant>,
@@ -18,8 +48,8 @@ pub struct Returned {
 /// Those of these users who are away do not come back, here: what they may do has changed.
 pub fn give_up(core: &Core, user_ids: &[&str]) {
     core.hub.give_up_those(|memo| {
-        let kept = memo.downcast_ref::<Returned>();
-        kept.is_some_and(|kept| user_ids.contains(&&*kept.who.user.id))
+        let user = memo.downcast_ref::<User>();
+        user.is_some_and(|user| user_ids.contains(&&*user.id))
     });
 }
 
@@ -27,29 +57,131 @@ pub fn give_up(core: &Core, user_ids: &[&str]) {
 pub fn remember(core: &Core, sid: Sid) -> Option<Memo> {
     let pool = &core.pools.sessions;
     let who = pool.who(sid).filter(|_| !pool.is_expired(sid))?;
-    let expires = pool.expiry(sid);
-    Some(Rc::new(Returned { who, expires }))
+    Some(Rc::new(User {
+        id: who.user.id.clone(),
+        role: who.user.role.clone(),
+        expires: pool.expiry(sid),
+        known: Some(who),
+    }))
 }
 
 /// Who takes a session up with this token, if they may: a [`Returned`].
 pub async fn comes_back(core: &Core, memo: Memo, token: &str) -> Option<Memo> {
-    let Returned { who: kept, expires } = memo.downcast_ref()?;
-    let (claims, until) = match is_same(&kept.token, token) {
+    let user: &User = memo.downcast_ref()?;
+    let known = user.known.as_ref();
+    let (claims, until) = match known.filter(|known| is_same(&known.token, token)) {
         // It was good: how the time of day was set meanwhile is nothing to it.
-        true => (kept.claims.clone(), *expires),
-        false => {
+        Some(known) => (known.claims.clone(), user.expires),
+        None => {
             let claims = core.key.verify(token, now()).ok()?;
             let until = claims.exp.and_then(instant_of);
             (claims, until)
         }
     };
-    if claims.id != kept.user.id {
+    if claims.id != user.id {
         return None;
     }
     let shown = Shown::First(claims);
     let who = identity::identify(core, token, &shown).await.ok()?;
-    let expired = expires.is_some_and(|expires| expires <= Instant::now());
-    let same = who.user.id == kept.user.id && who.user.role == kept.user.role;
+    let expired = user
+        .expires
+        .is_some_and(|expires| expires <= Instant::now());
+    let same = who.user.id == user.id && who.user.role == user.role;
     let expires = until;
     (same && !expired).then(|| Rc::new(Returned { who, expires }) as Memo)
+}
+
+/// What is kept of a socket, for another process.
+pub fn write(memo: &Memo) -> Vec<u8> {
+    let written = memo.downcast_ref::<User>().map(|user| {
+        let left = |at: Instant| at.saturating_duration_since(Instant::now()).as_secs();
+        Written {
+            id: user.id.clone(),
+            role: user.role.clone(),
+            exp: user
+                .expires
+                .map(|at| now().saturating_add_unsigned(left(at))),
+        }
+    });
+    serde_json::to_vec(&written).unwrap_or_default()
+}
+
+/// The same of another process.
+pub fn read(bytes: &[u8]) -> Option<Memo> {
+    let Written { id, role, exp } = json::read(bytes).ok()?;
+    Some(Rc::new(User {
+        id,
+        role,
+        expires: exp.and_then(instant_of),
+        known: None,
+    }))
+}
+
+/// The server is about to go down: sessions that end with it may come back to the next one, if it can be told of them. What
+/// other instances emit until it is there nobody would hear, so alone.
+pub fn go_on(core: &Core) {
+    if core.config.runtime_dir.is_some() && core.peers.is_alone() {
+        core.hub.goes_on();
+    }
+}
+
+/// The end: leaves what is kept to the next process.
+pub fn leave(core: &Core) {
+    let folder = core.config.runtime_dir.as_ref();
+    let Some(folder) = folder.filter(|_| core.peers.is_alone()) else {
+        return;
+    };
+    let Some(kept) = core.hub.hand_over() else {
+        return;
+    };
+    let told = (since_epoch().as_millis() as u64).to_le_bytes();
+    let body = [&told[..], &kept].concat();
+    let Some(signature) = core.key.sign(&body) else {
+        return;
+    };
+    match handover::leave(folder, &[HEAD, &signature, &body].concat()) {
+        Ok(()) => log::info!("sessions are left to the next siskin"),
+        Err(error) => log::warn!(
+            "sessions can't be left to the next siskin in {}: {error}",
+            folder.display()
+        ),
+    }
+}
+
+/// The start: takes what the last process left, if it left something.
+pub fn take(core: &Core) {
+    let folder = core.config.runtime_dir.as_ref();
+    let Some(folder) = folder.filter(|_| core.config.recovery != Recovery::Off) else {
+        return;
+    };
+    let taken = handover::take(folder, core.config.recovery_bytes.saturating_add(BESIDE));
+    let taken = taken.map_err(|error| error.to_string());
+    let sessions = taken.and_then(|taken| match taken {
+        Some(bytes) => Ok(Some(take_over(core, &bytes)?)),
+        None => Ok(None),
+    });
+    match sessions {
+        Ok(None) => {}
+        Ok(Some(sessions)) => log::info!("{sessions} sessions of before can be taken up again"),
+        Err(why) => log::warn!("what an earlier siskin left of its sessions is ignored: {why}"),
+    }
+}
+
+fn take_over(core: &Core, bytes: &[u8]) -> Result<usize, &'static str> {
+    let rest = bytes.strip_prefix(HEAD).ok_or("it is of another version")?;
+    let (_, body) = rest
+        .split_at_checked(SIGNATURE)
+        .filter(|(signature, body)| core.key.signed(body, signature))
+        .ok_or("it is damaged, or signed with another secret")?;
+    let (told, kept) = body.split_first_chunk::<8>().ok_or("it is damaged")?;
+    let told = Duration::from_millis(u64::from_le_bytes(*told));
+    // By the time of day, which may have been set.
+    let ago = since_epoch().checked_sub(told);
+    let ago = ago
+        .filter(|ago| *ago < core.config.recovery_time)
+        .ok_or("it is too old")?;
+    if !core.peers.is_alone() {
+        return Err("other instances may have emitted something since");
+    }
+    core.hub.take_over(kept, ago).ok_or("it is damaged")
 }

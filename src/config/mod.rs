@@ -75,6 +75,8 @@ pub struct Config {
     pub recovery: Recovery,
     pub recovery_time: Duration,
     pub recovery_bytes: usize,
+    /// Where it is left for the next process.
+    pub runtime_dir: Option<PathBuf>,
     /// `Some` with `WEBSOCKET_MANAGER=redis`.
     pub redis: Option<RedisSettings>,
 }

@@ -96,6 +96,7 @@ impl Reader<'_> {
             recovery: self.value(&table::SISKIN_RECOVERY)?,
             recovery_time: self.value(&table::SISKIN_RECOVERY_SECONDS)?,
             recovery_bytes: self.value(&table::SISKIN_RECOVERY_BYTES)?,
+            runtime_dir: self.runtime_dir(),
             redis: self.redis(),
         };
         config.outbox_most = self.outbox_most(config.outbox_bytes);
@@ -152,6 +153,13 @@ impl Reader<'_> {
             self.mistake(&table::SISKIN_DATA_DIR.row, what, "name a folder");
         }
         folder.into()
+    }
+
+    /// `None` when there is none.
+    fn runtime_dir(&mut self) -> Option<PathBuf> {
+        let default = first_of(self.env, "RUNTIME_DIRECTORY").unwrap_or_default();
+        let folder = self.computed(&table::SISKIN_RUNTIME_DIR, default.into());
+        (!folder.is_empty()).then(|| folder.into())
     }
 
     /// `None` when this instance is alone.
@@ -333,15 +341,22 @@ impl Reader<'_> {
 
 /// The store's folder when none is named. A name that is not UTF-8 would be another folder than the one that is meant.
 fn default_folder(env: &Env) -> Option<String> {
-    let given = |name| env::given(env, name).filter(|value| !value.contains(NOT_UTF8));
-    // systemd separates several folders with colons.
-    let state = given("STATE_DIRECTORY").and_then(|list| list.split(':').next());
+    let state = first_of(env, "STATE_DIRECTORY");
     let data = || {
-        let home = || given("HOME").map(|home| format!("{home}/.local/share"));
-        given("XDG_DATA_HOME").map(str::to_owned).or_else(home)
+        let home = || given(env, "HOME").map(|home| format!("{home}/.local/share"));
+        given(env, "XDG_DATA_HOME").map(str::to_owned).or_else(home)
     };
     let siskin = || data().map(|data| format!("{data}/siskin"));
     state.map(str::to_owned).or_else(siskin)
+}
+
+fn given<'a>(env: &'a Env, name: &str) -> Option<&'a str> {
+    env::given(env, name).filter(|value| !value.contains(NOT_UTF8))
+}
+
+/// systemd separates several folders with colons.
+fn first_of<'a>(env: &'a Env, name: &str) -> Option<&'a str> {
+    given(env, name).and_then(|list| list.split(':').next())
 }
 
 /// An eighth of the memory that there is, within limits.

@@ -159,6 +159,19 @@ pub fn each(frame: &[u8], mut one: impl FnMut(bool, &[u8])) {
     }
 }
 
+/// Whether these bytes are a frame of ours: whole packets, their texts in UTF-8.
+pub fn is_whole(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    while let Some((kind, body, after)) = split(rest) {
+        let good = kind == BINARY || kind == TEXT && std::str::from_utf8(body).is_ok();
+        if !good || after.is_empty() {
+            return good;
+        }
+        rest = after;
+    }
+    false
+}
+
 /// Unmasked header of a frame (RFC 6455, 5.2).
 fn header(bytes: &mut Vec<u8>, kind: u8, length: usize) {
     bytes.push(kind);

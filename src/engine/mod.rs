@@ -335,10 +335,8 @@ impl Session {
         self.receive_text(packet)
     }
 
-    /// The first frame that waits.
+    /// The first frame that waits; as after a poll, what was kept for when the client is ready follows the rest.
     pub fn pop(&self) -> Option<Frame> {
-        let mut outbox = self.outbox.borrow_mut();
-        outbox.was_taken(std::time::Instant::now());
-        outbox.take(0, 0, usize::MAX, |_| 1).pop()
+        self.take_for_poll(0).pop()
     }
 }

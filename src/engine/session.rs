@@ -370,7 +370,7 @@ impl Session {
         Some(frames)
     }
 
-    fn take_for_poll(&self, most: usize) -> Vec<Frame> {
+    pub(super) fn take_for_poll(&self, most: usize) -> Vec<Frame> {
         let now = Reactor::with(|reactor| reactor.turns().began());
         let bounds = self.engine.settings.outbox;
         let mut outbox = self.outbox.borrow_mut();

@@ -351,6 +351,14 @@ impl Handler for Dispatch {
         recovery::remember(self.house.core, sid)
     }
 
+    fn write_memo(&self, memo: &Memo) -> Vec<u8> {
+        recovery::write(memo)
+    }
+
+    fn read_memo(&self, bytes: &[u8]) -> Option<Memo> {
+        recovery::read(bytes)
+    }
+
     fn returns_to(&self, room: &str) -> bool {
         rooms::document(room).is_none()
     }

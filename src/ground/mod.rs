@@ -2,6 +2,7 @@
 //!
 //! - [`clock`]: what time it is
 //! - [`tasks`]: who runs what: tasks with owners, waiting without looking, deadlines
+//! - [`handover`]: a file for the next process
 //! - [`memory`]: how much memory there is
 //! - [`net`]: sockets of our executor
 //! - [`json`]: JSON that comes as bytes
@@ -15,6 +16,7 @@
 pub mod clock;
 pub mod embedded;
 pub mod files;
+pub mod handover;
 pub mod json;
 pub mod memory;
 pub mod names;

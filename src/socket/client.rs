@@ -3,7 +3,6 @@
 use super::packet::{Kind, Malformed, Packet, check_placeholders, is_too_deep};
 use super::partial::{Client, Partial};
 use super::recovery::place::Place;
-use super::recovery::was_lost;
 use super::{Args, Event, Hub, Reason, Sid, encode, trace};
 use crate::engine::{self, Closed, Message, Session, Step};
 use crate::ground::json::is_json;
@@ -42,11 +41,12 @@ impl engine::Handler for Hub {
         let client = self.state.borrow_mut().clients.remove(&session.sid);
         // Who closes its page answers nothing more, though the page may be shown again.
         let answers = !matches!(why, Closed::ByClient(GOES_AWAY) | Closed::Shutdown);
+        let lost = self.was_lost(why);
         for (_, sid) in client.into_iter().flat_map(|c| c.sockets) {
             if !answers {
                 self.end_questions(sid);
             }
-            self.remove(sid, Reason::Ended(why), was_lost(why));
+            self.remove(sid, Reason::Ended(why), lost);
         }
     }
 

@@ -78,6 +78,14 @@ pub trait Handler {
     fn remember(&self, _sid: Sid) -> Option<Memo> {
         None
     }
+    /// The same for another process.
+    fn write_memo(&self, _memo: &Memo) -> Vec<u8> {
+        Vec::new()
+    }
+    /// The same of another process; `None` if it is none.
+    fn read_memo(&self, _bytes: &[u8]) -> Option<Memo> {
+        None
+    }
     /// Whether a socket that comes back is in this room again.
     fn returns_to(&self, _room: &str) -> bool {
         true

@@ -1,7 +1,11 @@
-// Many unchanged clients over every transport whose connections are cut, stalled, dead and torn at random: each gets all of its
-// events, once and in order, or is told that it does not. SISKIN_SEED repeats a run, SISKIN_CUTS is how many cuts there are.
+// Many unchanged clients over every transport whose connections are cut, stalled, dead and torn at random, while siskin is
+// restarted and killed at random: each gets all of its events, once and in order, or is told that it does not. SISKIN_SEED repeats
+// a run, SISKIN_CUTS is how many cuts there are.
 
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { io } from "socket.io-client";
 import { sleep, startSiskin, waitFor } from "../harness.mjs";
@@ -49,7 +53,9 @@ class Page {
 }
 
 test("clients that are cut at random get all of it once and in order", async (t) => {
-  const siskin = await startSiskin({ env: { WEBSOCKET_SERVER_PING_INTERVAL: "1", WEBSOCKET_SERVER_PING_TIMEOUT: "1", SISKIN_RECOVERY_BYTES: "16 MiB" } });
+  const folder = mkdtempSync(join(tmpdir(), "siskin-runtime-"));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const siskin = await startSiskin({ env: { RUNTIME_DIRECTORY: folder, WEBSOCKET_SERVER_PING_INTERVAL: "1", WEBSOCKET_SERVER_PING_TIMEOUT: "1", SISKIN_RECOVERY_BYTES: "16 MiB" } });
   t.after(() => siskin.close());
   const pages = [];
   for (let n = 0; n < CLIENTS; n++) pages.push(new Page(siskin, await layCable(t, siskin.port), `u${n}`, WAYS[n % 3]));
@@ -71,7 +77,12 @@ test("clients that are cut at random get all of it once and in order", async (t)
     (cable) => (cable.stall(true), setTimeout(() => cable.stall(false), below(50)).unref()),
     (cable) => ((cable.broken = true), cable.cut(), setTimeout(() => (cable.broken = false), below(200)).unref()),
   ];
+  const restart = async () => {
+    await (below(5) ? siskin.stop() : siskin.kill());
+    await siskin.start();
+  };
   for (let cuts = 0; cuts < CUTS; cuts++) {
+    if (below(100) === 0) await restart();
     harm[below(harm.length)](pages[below(CLIENTS)].cable);
     for (let n = below(6); n > 0; n--) await emit();
     if (below(4) === 0) await sleep(below(20));

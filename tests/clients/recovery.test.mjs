@@ -1,10 +1,13 @@
 // The unchanged socket.io-client loses its connection and misses nothing; each known fault of node's server by its number.
 
 import assert from "node:assert/strict";
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { io } from "socket.io-client";
 import WebSocket from "ws";
-import { startSiskin, waitFor } from "../harness.mjs";
+import { sleep, startSiskin, waitFor } from "../harness.mjs";
 import { layCable } from "./cable.mjs";
 
 const path = "/ws/socket.io";
@@ -303,6 +306,126 @@ test("typing and presence do not come again", async (t) => {
   });
   assert.equal(socket.recovered, true);
   assert.deepEqual(heard, [["news", 1]]);
+});
+
+/** A folder that siskin leaves its sessions in, and its one file there. */
+function runtime(t) {
+  const folder = mkdtempSync(join(tmpdir(), "siskin-runtime-"));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  return { env: { RUNTIME_DIRECTORY: folder }, folder, file: join(folder, "recovery") };
+}
+
+/** Restarts siskin, and waits until the client is back; `between` happens while there is none. */
+async function restartDuring(siskin, socket, between = () => {}) {
+  const back = socket.connects;
+  await siskin.stop();
+  await between();
+  await siskin.start();
+  await waitFor(() => socket.connects > back, { what: "the client back" });
+}
+
+for (const [name, transports] of Object.entries(ways)) {
+  test(`${name}: a restart loses nothing, and the numbers go on`, async (t) => {
+    const { env, file } = runtime(t);
+    const [siskin, cable] = await start(t, env);
+    const socket = await open(t, siskin, cable, { transports });
+    const [sid, pid] = [socket.id, socket._pid];
+    // A second one sleeps over all of it.
+    const sleeper = await open(t, siskin, await layCable(t, siskin.port), { user: "bob", transports: ["websocket"] });
+    await tell(siskin, "bob's 1", { user_id: "bob" });
+    await hears(sleeper, ["bob's 1"]);
+    for (const round of range(0, 3)) {
+      const before = socket.news.length;
+      await tell(siskin, before);
+      await restartDuring(siskin, socket, () => assert.equal(statSync(file).mode & 0o777, 0o600));
+      assert.ok(!existsSync(file), "it is gone when it is taken");
+      assert.deepEqual([round, socket.recovered, socket.id, socket._pid], [round, true, sid, pid]);
+      await tell(siskin, before + 1);
+      await hears(socket, range(0, before + 2));
+      await cutDuring(siskin, cable, socket, () => tell(siskin, before + 2));
+      assert.equal(socket.recovered, true);
+      await hears(socket, range(0, before + 3));
+    }
+    await waitFor(() => sleeper.connects === 4, { what: "bob" });
+    assert.deepEqual([sleeper.recovered, sleeper.news], [true, ["bob's 1"]]);
+  });
+}
+
+test("what was missed before a restart, and comes right after it, comes once", async (t) => {
+  const [siskin, cable] = await start(t, runtime(t).env);
+  const socket = await open(t, siskin, cable);
+  await siskin.api("PUT", "/chats/saved", { user_id: "ann", title: "S" });
+  assert.equal(await socket.timeout(5000).emitWithAck("events:chat", { chat_id: "saved", data: { type: "join" } }), true);
+  await tell(siskin, 0);
+  await hears(socket, [0]);
+  const sid = socket.id;
+  await cutDuring(siskin, cable, socket, async () => {
+    await tell(siskin, 1);
+    await siskin.restart();
+    await tell(siskin, 2);
+    await tell(siskin, 3, { session_id: sid });
+    await siskin.restart();
+    await tell(siskin, 4, { room: "chat:saved" });
+  });
+  assert.deepEqual([socket.recovered, socket.id], [true, sid]);
+  await hears(socket, [0, 1, 2, 3, 4]);
+});
+
+test("who may not come back does not after a restart either", async (t) => {
+  const { env } = runtime(t);
+  const changes = {
+    "ended sessions": (siskin) => siskin.api("DELETE", "/users/ann/sessions"),
+    "another user": (siskin, socket) => (socket.auth.token = siskin.token("bob")),
+    "another role": (siskin, socket) => (socket.auth.token = siskin.token("ann", "ann", "admin")),
+    "too late": () => sleep(2100),
+  };
+  for (const [what, change] of Object.entries(changes)) {
+    const [siskin, cable] = await start(t, { ...env, SISKIN_RECOVERY_SECONDS: "2" });
+    const socket = await open(t, siskin, cable);
+    const sid = socket.id;
+    await cutDuring(siskin, cable, socket, async () => {
+      await siskin.restart();
+      await tell(siskin, "private");
+      await change(siskin, socket);
+    });
+    assert.deepEqual([what, socket.recovered, socket.id === sid, socket.news], [what, false, false, []]);
+    socket.disconnect();
+  }
+});
+
+test("after a kill, and where what was left is old, torn, changed, another's or unknown, nobody is taken up, and one line says so", async (t) => {
+  const { env, folder, file } = runtime(t);
+  const harms = {
+    "a link": () => (renameSync(file, join(folder, "x")), symlinkSync(join(folder, "x"), file)),
+    nothing: () => rmSync(file),
+    torn: () => truncateSync(file, statSync(file).size - 7),
+    empty: () => truncateSync(file, 0),
+    changed: () => writeFileSync(file, readFileSync(file).map((byte, at) => byte ^ (at === 99))),
+    "of another version": () => writeFileSync(file, readFileSync(file, "latin1").replace("recovery 1", "recovery 2"), "latin1"),
+    "too large": () => truncateSync(file, 8 << 20),
+    "another secret": (siskin) => (siskin.env.WEBUI_SECRET_KEY = "another-secret-that-is-long-enough"),
+  };
+  for (const [what, harm] of Object.entries(harms)) {
+    const [siskin, cable] = await start(t, env);
+    const socket = await open(t, siskin, cable);
+    await tell(siskin, 0);
+    await hears(socket, [0]);
+    const lines = siskin.log().split("\n").length;
+    await restartDuring(siskin, socket, () => harm(siskin));
+    assert.deepEqual([what, socket.recovered, existsSync(file)], [what, false, false]);
+    const said = siskin.log().split("\n").slice(lines).filter((line) => line.includes("an earlier siskin"));
+    assert.deepEqual([what, said.length], [what, Number(what !== "nothing")]);
+    socket.disconnect();
+    await siskin.stop();
+    rmSync(file, { force: true });
+  }
+  const [siskin, cable] = await start(t, env);
+  const socket = await open(t, siskin, cable);
+  const back = socket.connects;
+  await siskin.kill();
+  await siskin.start();
+  await waitFor(() => socket.connects > back, { what: "the client back" });
+  assert.equal(socket.recovered, false);
 });
 
 test("where it is off, or for who has asked, browsers are as all others", async (t) => {

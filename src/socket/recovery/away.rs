@@ -1,6 +1,7 @@
 //! The sessions that lost their connection and may come back.
 
 use super::place::Place;
+use super::written::{Reader, Writer};
 use crate::metrics::{self, Gauge};
 use crate::socket::rooms::Rooms;
 use crate::socket::{BySid, Memo, Sid, Target, To};
@@ -23,12 +24,44 @@ pub struct Away {
     /// The last event before its connection was lost.
     pub last: u64,
     pub memo: Memo,
-    since: Instant,
+    pub since: Instant,
 }
 
 impl Away {
     fn bytes(&self) -> usize {
         SESSION + self.place.bytes() + ROOM * self.rooms.len()
+    }
+
+    /// Writes it down for another process.
+    pub fn write(&self, out: &mut Writer, memo: &[u8], now: Instant) {
+        out.bytes(self.sid.as_bytes());
+        out.count(self.rooms.len());
+        self.rooms
+            .iter()
+            .for_each(|room| out.bytes(room.as_bytes()));
+        self.place.write(out, now);
+        out.number(self.last);
+        out.age(self.since, now);
+        out.bytes(memo);
+    }
+
+    /// Reads one. Sessions share the names of their rooms.
+    pub fn read(
+        from: &mut Reader<'_>,
+        names: &mut Rooms,
+        memo: impl FnOnce(&[u8]) -> Option<Memo>,
+    ) -> Option<Self> {
+        let sid = Sid::parse(from.text()?)?;
+        let nsp = names.namespace("/");
+        let rooms = from.all(|from| Some(names.enter(&nsp, from.text()?, 0).0))?;
+        Some(Self {
+            sid,
+            place: Place::read_written(from, rooms.len())?,
+            rooms,
+            last: from.number()?,
+            since: from.at()?,
+            memo: memo(from.bytes()?)?,
+        })
     }
 }
 
@@ -45,23 +78,8 @@ pub struct AllAway {
 }
 
 impl AllAway {
-    pub fn add(
-        &mut self,
-        sid: Sid,
-        place: Box<Place>,
-        rooms: Vec<Rc<str>>,
-        last: u64,
-        memo: Memo,
-        since: Instant,
-    ) {
-        let away = Away {
-            sid,
-            place,
-            rooms,
-            last,
-            memo,
-            since,
-        };
+    pub fn add(&mut self, away: Away) {
+        let (sid, since) = (away.sid, away.since);
         self.resize(away.bytes().cast_signed());
         let nsp = self.rooms.namespace("/");
         let names = away.rooms.clone();
@@ -103,6 +121,13 @@ impl AllAway {
             }
             self.order.pop_front();
         }
+    }
+
+    /// All of them, in the order in which they went.
+    pub fn in_order(&self) -> impl Iterator<Item = &Away> {
+        let is_away =
+            |(sid, since): &(Sid, Instant)| self.get(*sid).filter(|away| away.since == *since);
+        self.order.iter().filter_map(is_away)
     }
 
     /// Those whom this concerns.

@@ -21,16 +21,6 @@ struct Asked {
     recover: Option<bool>,
 }
 
-/// Whether a session that ended so may come back: its connection was lost. What it said last, or what ended it by somebody's
-/// word, stands. (An Engine.IO close without a DISCONNECT before it is a client that gives up a connection.)
-pub(in crate::socket) fn was_lost(why: Closed) -> bool {
-    match why {
-        Closed::ByClient(_) | Closed::Transport | Closed::PingTimeout => true,
-        Closed::Overflow | Closed::Late | Closed::Crowded => true,
-        Closed::ByServer(_) | Closed::Renewed | Closed::Protocol(_) | Closed::Shutdown => false,
-    }
-}
-
 /// What is kept.
 impl Hub {
     /// Sockets can come back from now on.
@@ -52,7 +42,7 @@ impl Hub {
     }
 
     /// Gives up who is away for too long, or is one too many, and lets old events go. Whether something is left.
-    fn sweep(&self, now: Instant) -> bool {
+    pub(super) fn sweep(&self, now: Instant) -> bool {
         let Some(recovery) = self.recovery.get() else {
             return false;
         };
@@ -81,6 +71,17 @@ impl Hub {
 
 /// Going.
 impl Hub {
+    /// Whether a session that ended so may come back: its connection was lost. What it said last, or what ended it by
+    /// somebody's word, stands. (An Engine.IO close without a DISCONNECT before it is a client that gives up a connection.)
+    pub(in crate::socket) fn was_lost(&self, why: Closed) -> bool {
+        match why {
+            Closed::ByClient(_) | Closed::Transport | Closed::PingTimeout => true,
+            Closed::Overflow | Closed::Late | Closed::Crowded => true,
+            Closed::ByServer(_) | Closed::Renewed | Closed::Protocol(_) => false,
+            Closed::Shutdown => self.recovery.get().is_some_and(|kept| kept.goes_on.get()),
+        }
+    }
+
     /// What the application keeps of a socket that can come back.
     fn memo(&self, sid: Sid) -> Option<Memo> {
         let state = self.state.borrow();
@@ -108,7 +109,14 @@ impl Hub {
             place.leave(at, rooms.swap_remove(at), last);
         }
         let mut away = recovery.away.borrow_mut();
-        away.add(socket.sid, place, rooms, last, memo, now());
+        away.add(Away {
+            sid: socket.sid,
+            place,
+            rooms,
+            last,
+            memo,
+            since: now(),
+        });
         drop(away);
         self.sweep(now());
         self.sweep_later(recovery);

@@ -6,7 +6,7 @@ use super::sending::{Sending, Stand};
 use crate::ground::net::Reactor;
 use crate::ground::tasks::{Executor, Single, Tasks};
 use crate::socket::{Sid, Target};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 /// Who can come back, for how long, and what that may cost.
@@ -37,6 +37,8 @@ pub struct Recovery {
     pub away: RefCell<AllAway>,
     pub tasks: Tasks,
     pub sweeping: Single,
+    /// The server goes down, and another process goes on with what is kept.
+    pub goes_on: Cell<bool>,
 }
 
 impl Recovery {
@@ -47,6 +49,7 @@ impl Recovery {
             away: RefCell::default(),
             tasks: Tasks::new(executor),
             sweeping: Single::default(),
+            goes_on: Cell::default(),
         }
     }
 

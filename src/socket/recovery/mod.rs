@@ -11,15 +11,20 @@
 //! - [`kept`]: both, within their bounds
 //! - [`sending`]: an event with and without its number
 //! - [`comeback`]: going away, coming back
+//! - [`handover`]: all of it to the next process
+//! - [`written`]: as bytes
 
 mod away;
 mod comeback;
+mod handover;
+#[cfg(test)]
+mod handover_tests;
 pub(super) mod kept;
 #[cfg(test)]
 mod model_tests;
 pub(super) mod place;
 mod ring;
 pub(super) mod sending;
+mod written;
 
-pub(super) use comeback::was_lost;
 pub use kept::Settings;

@@ -1,5 +1,5 @@
-//! Clients as socket.io-client is, cut at random, against a list of what each was to get: all of it, once and in order, or an
-//! honest no.
+//! Clients as socket.io-client is, cut at random while the server is restarted at random, against a list of what each was to
+//! get: all of it, once and in order, or an honest no.
 
 use super::kept::Settings;
 use crate::engine::frame;
@@ -46,6 +46,12 @@ impl Handler for Open {
     fn remember(&self, sid: Sid) -> Option<Memo> {
         Some(Rc::new(sid))
     }
+    fn write_memo(&self, memo: &Memo) -> Vec<u8> {
+        memo.downcast_ref::<Sid>().unwrap().as_bytes().to_vec()
+    }
+    fn read_memo(&self, bytes: &[u8]) -> Option<Memo> {
+        Some(Rc::new(Sid::parse(std::str::from_utf8(bytes).ok()?)?))
+    }
     fn comes_back(&self, memo: Memo, _: &Args<'_>) -> Option<Comes> {
         Some(Box::pin(async move { Some(memo) }))
     }
@@ -60,7 +66,7 @@ struct Client {
     pid: Option<String>,
     offset: Option<String>,
     /// What came before CONNECT's answer.
-    buffer: Vec<(u64, String)>,
+    buffer: Vec<(u64, Option<String>)>,
     rooms: BTreeSet<&'static str>,
     /// What this session is to get, and has got; whether nothing is known of where it is.
     wanted: Vec<u64>,
@@ -68,6 +74,8 @@ struct Client {
 }
 
 struct World {
+    executor: Executor,
+    settings: Settings,
     hub: Rc<Hub>,
     engine: Rc<Engine>,
     random: Random,
@@ -75,9 +83,37 @@ struct World {
     emitted: u64,
     recovered: usize,
     refused: usize,
+    restarts: usize,
 }
 
 impl World {
+    /// A server that has just begun.
+    fn begin(&mut self) {
+        self.hub = Hub::new();
+        self.hub.set_handler(Rc::new(Open));
+        self.hub.recover(self.executor, self.settings);
+        self.engine = Engine::new(self.executor, engine_settings(), self.hub.clone());
+    }
+
+    /// The server ends, and another begins: mostly with what the first one has kept.
+    async fn restart(&mut self) {
+        self.hub.goes_on();
+        self.engine.shutdown();
+        future::yield_now().await;
+        let left = self.hub.hand_over();
+        self.begin();
+        for client in &mut self.clients {
+            client.connected = false;
+            client.session = None;
+        }
+        let was_killed = self.random.once_in(5);
+        if let Some(left) = left.filter(|_| !was_killed) {
+            let taken = self.hub.take_over(&left, Duration::from_millis(3));
+            assert!(taken.is_some_and(|sessions| sessions > 0));
+        }
+        self.restarts += 1;
+    }
+
     /// An event to whomever: who is to get it, present or away, is noted.
     fn emit(&mut self) {
         let random = &mut self.random;
@@ -153,14 +189,14 @@ impl World {
         let client = &mut self.clients[at];
         if let Some(event) = packet.strip_prefix("42") {
             let event: Vec<Value> = serde_json::from_str(event).unwrap();
-            let offset = event.last().and_then(Value::as_str).unwrap_or_default();
+            let offset = event.last().and_then(Value::as_str).map(str::to_owned);
             let number = match event[0].as_str() {
                 Some("e") => event[1].as_u64().unwrap(),
                 _ => 0,
             };
             match client.connected {
-                true => client.handle(number, offset.to_owned()),
-                false => client.buffer.push((number, offset.to_owned())),
+                true => client.handle(number, offset),
+                false => client.buffer.push((number, offset)),
             }
         } else if let Some(answer) = packet.strip_prefix("40") {
             let answer: Value = serde_json::from_str(answer).unwrap();
@@ -252,6 +288,9 @@ impl World {
     }
 
     async fn step(&mut self) {
+        if self.random.once_in(1500) {
+            return self.restart().await;
+        }
         let at = self.random.below(CLIENTS);
         let client = &self.clients[at];
         match (client.connected, self.random.below(10)) {
@@ -316,8 +355,9 @@ impl World {
 }
 
 impl Client {
-    fn handle(&mut self, number: u64, offset: String) {
-        self.offset = Some(offset);
+    fn handle(&mut self, number: u64, offset: Option<String>) {
+        // What does not end in text says nothing of where it is.
+        self.offset = offset.or(self.offset.take());
         if number > 0 {
             self.got.push(number);
         }
@@ -345,25 +385,26 @@ async fn play_on(
     bytes: usize,
     silence: Duration,
 ) -> (usize, usize) {
-    let hub = Hub::new();
-    hub.set_handler(Rc::new(Open));
     let settings = Settings {
         browsers: true,
         time: Duration::from_secs(1000),
         bytes,
         silence,
     };
-    hub.recover(executor, settings);
-    let engine = Engine::new(executor, engine_settings(), hub.clone());
+    let hub = Hub::new();
     let mut world = World {
+        executor,
+        settings,
+        engine: Engine::new(executor, engine_settings(), hub.clone()),
         hub,
-        engine,
         random: Random::from(seed),
         clients: Vec::new(),
         emitted: 0,
         recovered: 0,
         refused: 0,
+        restarts: 0,
     };
+    world.begin();
     world.clients.resize_with(CLIENTS, Client::default);
     for at in 0..CLIENTS {
         while !world.clients[at].connected {
@@ -378,10 +419,11 @@ async fn play_on(
     }
     world.end().await;
     world.engine.shutdown();
+    assert!(world.restarts > 0);
     (world.recovered, world.refused)
 }
 
-fn engine_settings() -> crate::engine::Settings {
+pub(super) fn engine_settings() -> crate::engine::Settings {
     crate::engine::Settings {
         ping_interval: Duration::from_secs(1000),
         ping_timeout: Duration::from_secs(1000),

@@ -1,5 +1,6 @@
 //! A session's place in the sequence of all events: where it began, what it was sent, when it was in which room.
 
+use super::written::{Reader, Writer};
 use crate::socket::Sid;
 use data_encoding::BASE64URL_NOPAD;
 use std::cell::Cell;
@@ -177,6 +178,49 @@ impl Place {
             self.last.set(last);
             self.sent.set(now);
         }
+    }
+
+    /// Writes it down for another process.
+    pub fn write(&self, out: &mut Writer, now: Instant) {
+        let (before, after) = self.quiet.get();
+        out.bytes(self.secret.as_bytes());
+        for number in [self.start, self.last.get(), before, after] {
+            out.number(number);
+        }
+        out.age(self.sent.get(), now);
+        out.number(self.replayed);
+        out.number(self.horizon);
+        out.count(self.since.len());
+        self.since.iter().for_each(|since| out.number(*since));
+        out.count(self.left.len());
+        for left in &self.left {
+            out.bytes(left.room.as_bytes());
+            out.number(left.since);
+            out.number(left.until);
+        }
+    }
+
+    /// Reads one of a session that is in so many rooms.
+    pub fn read_written(from: &mut Reader<'_>, rooms: usize) -> Option<Box<Self>> {
+        let place = Self {
+            secret: Sid::parse(from.text()?)?,
+            start: from.number()?,
+            last: Cell::new(from.number()?),
+            quiet: Cell::new((from.number()?, from.number()?)),
+            sent: Cell::new(from.at()?),
+            replayed: from.number()?,
+            horizon: from.number()?,
+            since: from.all(Reader::number)?,
+            left: from.all(|from| {
+                Some(Left {
+                    room: from.text()?.into(),
+                    since: from.number()?,
+                    until: from.number()?,
+                })
+            })?,
+        };
+        let fits = place.since.len() == rooms && place.left.len() <= LEFT;
+        fits.then(|| Box::new(place))
     }
 
     /// Bytes, about.

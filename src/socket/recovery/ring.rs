@@ -1,6 +1,8 @@
 //! The ring: what was emitted lately to those who can come back, each event once, bounded in bytes and in time.
 
 use super::place::Place;
+use super::written::{Reader, Writer};
+use crate::engine::frame;
 use crate::metrics::{self, Gauge};
 use crate::outbox::{self, Frame};
 use crate::socket::{Target, To};
@@ -20,6 +22,12 @@ struct Entry {
     to: Aim,
     except: Vec<Box<str>>,
     bytes: usize,
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        self.resize(-self.bytes.cast_signed());
+    }
 }
 
 /// Whom an event was for; a socket is a room of its own.
@@ -96,7 +104,10 @@ impl Ring {
     /// Adds the event that follows the last one.
     pub fn push(&mut self, frame: Frame, target: &Target<'_>, at: Instant) {
         self.last += 1;
-        let (to, except) = (Aim::of(&target.to), boxed(target.except));
+        self.add(frame, Aim::of(&target.to), boxed(target.except), at);
+    }
+
+    fn add(&mut self, frame: Frame, to: Aim, except: Vec<Box<str>>, at: Instant) {
         let bytes = ENTRY + frame.capacity() + to.bytes() + bytes(&except);
         self.resize(bytes.cast_signed());
         self.entries.push_back(Entry {
@@ -141,6 +152,58 @@ impl Ring {
                 each(entry.number, room, &entry.frame);
             }
         }
+    }
+
+    /// Writes all of it down for another process.
+    pub fn write(&self, out: &mut Writer, now: Instant) {
+        out.number(self.last);
+        out.number(self.floor);
+        out.count(self.entries.len());
+        for entry in &self.entries {
+            out.number(entry.number);
+            out.age(entry.at, now);
+            out.bytes(&entry.frame);
+            let (kind, rooms) = match &entry.to {
+                Aim::All => (0, &[][..]),
+                Aim::Room(room) => (1, std::slice::from_ref(room)),
+                Aim::Rooms(rooms) => (2, &rooms[..]),
+            };
+            out.number(kind);
+            for names in [rooms, &entry.except] {
+                out.count(names.len());
+                names.iter().for_each(|name| out.bytes(name.as_bytes()));
+            }
+        }
+    }
+
+    /// Goes on where another process ended.
+    pub fn read(from: &mut Reader<'_>) -> Option<Self> {
+        let (last, floor) = (from.number()?, from.number()?);
+        let mut ring = Self {
+            last: floor,
+            floor,
+            entries: VecDeque::new(),
+            bytes: 0,
+        };
+        for _ in 0..from.number()? {
+            let (number, at, frame) = (from.number()?, from.at()?, from.bytes()?);
+            let kind = from.number()?;
+            let names = |from: &mut Reader<'_>| from.all(|from| Some(from.text()?.into()));
+            let (mut rooms, except) = (names(from)?, names(from)?);
+            let to = match kind {
+                0 => Aim::All,
+                1 => Aim::Room(rooms.pop()?),
+                _ => Aim::Rooms(rooms),
+            };
+            if number <= ring.last || !frame::is_whole(frame) {
+                return None;
+            }
+            ring.last = number;
+            ring.add(frame.to_vec().into(), to, except, at);
+        }
+        let goes_on = (ring.last..2 * FIRST).contains(&last);
+        ring.last = last;
+        goes_on.then_some(ring)
     }
 
     fn resize(&mut self, by: isize) {
