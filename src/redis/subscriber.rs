@@ -47,6 +47,8 @@ type Listener = Rc<dyn Fn(&[u8]) -> Step>;
 type Step = Option<Pin<Box<dyn Future<Output = ()>>>>;
 /// Names all channels that come and go, as they are wanted now.
 type Wanted = Box<dyn Fn() -> Vec<String>>;
+/// Is told that something may have been missed.
+type Missed = Box<dyn Fn()>;
 
 /// The subscriptions. Made once, by [`Redis::start`].
 pub struct Subscriber {
@@ -56,6 +58,7 @@ pub struct Subscriber {
     listeners: RefCell<BTreeMap<String, Listener>>,
     /// Those that come and go.
     rooms: RefCell<Option<(Wanted, RoomListener)>>,
+    missed: RefCell<Option<Missed>>,
     /// What is to be subscribed (`true`) or unsubscribed next.
     pending: RefCell<BTreeMap<String, bool>>,
     /// The number that the next command will carry, and the last that was answered.
@@ -81,6 +84,7 @@ impl Subscriber {
             own_channel,
             listeners: RefCell::default(),
             rooms: RefCell::default(),
+            missed: RefCell::default(),
             pending: RefCell::default(),
             round: Cell::new(1),
             confirmed: Cell::new(0),
@@ -109,6 +113,17 @@ impl Subscriber {
         message: impl Fn(&[u8], &[u8]) -> Step + 'static,
     ) {
         *self.rooms.borrow_mut() = Some((Box::new(wanted), Box::new(message)));
+    }
+
+    /// Who is told that something may have been missed: when a connection has ended, and when the next one hears. Set once.
+    pub fn set_missed(&self, missed: impl Fn() + 'static) {
+        *self.missed.borrow_mut() = Some(Box::new(missed));
+    }
+
+    fn may_have_missed(&self) {
+        if let Some(missed) = &*self.missed.borrow() {
+            missed();
+        }
     }
 
     /// A channel has come or gone.
@@ -155,6 +170,7 @@ impl Subscriber {
             redis.connected(0).await;
             let why = self.session(&redis).await;
             let heard = self.hears.replace(false);
+            self.may_have_missed();
             // When Redis is away, or a part of it, that is said elsewhere.
             smol::Timer::after(SETTLE).await;
             if redis.is_whole() && self.why.borrow().is_empty() {
@@ -318,6 +334,7 @@ impl Subscriber {
                     return "a message did not arrive within 5 s".into();
                 }
                 if !self.hears.replace(true) {
+                    self.may_have_missed();
                     self.heard.set(self.heard.get() + 1);
                     self.changed.ring();
                 }

@@ -436,7 +436,7 @@ test("where it is off, or for who has asked, browsers are as all others", async 
   }
 });
 
-test("ten thousand sessions that are cut stay within the bound, and are forgotten", async (t) => {
+test("many sessions that are cut stay within the bound, and are forgotten", async (t) => {
   const [siskin, cable] = await start(t, {
     SISKIN_RECOVERY_BYTES: "64 KiB",
     SISKIN_RECOVERY_SECONDS: "2",

@@ -2,11 +2,19 @@
 // to another one is told so.
 
 import assert from "node:assert/strict";
+import { connect } from "node:net";
 import { test } from "node:test";
 import { io } from "socket.io-client";
 import { startRedis } from "../browser/redis.mjs";
 import { layCable } from "../clients/cable.mjs";
 import { startSiskin, waitFor } from "../harness.mjs";
+
+async function redisCommand(url, command) {
+  const { port } = new URL(url);
+  const connection = connect(Number(port), "127.0.0.1", () => connection.write(`${command}\r\n`));
+  await new Promise((resolve, reject) => connection.once("data", resolve).once("error", reject));
+  connection.destroy();
+}
 
 for (const channels of ["true", "false"]) {
   test(`with room channels ${channels}`, async (t) => {
@@ -21,7 +29,7 @@ for (const channels of ["true", "false"]) {
     const news = [];
     socket.on("news", (data) => news.push(data));
     await new Promise((resolve) => socket.once("connect", resolve));
-    const sid = socket.id;
+    let sid = socket.id;
     await socket.timeout(5000).emitWithAck("user-join", { auth: { token: one.token("ann") } });
     const tell = (at, data, to = { user_id: "ann" }) => at.api("POST", "/emit", { event: "news", data, ...to });
     // What is published first and what is published second may come over two channels.
@@ -52,6 +60,25 @@ for (const channels of ["true", "false"]) {
       await hears();
       await waitFor(() => news.length === told, { what: "what follows" });
     }
+    // What nobody heard nobody can be told: an honest no, and all is heard again.
+    const subscribers = async () => {
+      await redisCommand(redis.url, "CLIENT KILL TYPE pubsub");
+      for (const each of [one, two]) await waitFor(async () => (await fetch(`${each.url}/ready`)).status === 503, { what: "a deaf subscriber" });
+    };
+    await lose(async () => {
+      await subscribers();
+      await hears();
+      for (const each of [one, two]) await waitFor(async () => (await fetch(`${each.url}/ready`)).ok, { what: "subscribers" });
+    });
+    assert.deepEqual([socket.recovered, socket.id === sid], [false, false]);
+    sid = socket.id;
+    await socket.timeout(5000).emitWithAck("user-join", { auth: { token: one.token("ann") } });
+    told = news.length;
+    await lose(async () => {
+      for (let n = 0; n < 4; n++) await hears();
+    });
+    assert.deepEqual([socket.recovered, socket.id], [true, sid]);
+    await waitFor(() => news.length === told, { what: "all news" });
     await lose(() => (cable.to = two.port));
     assert.deepEqual([socket.recovered, socket.id === sid], [false, false]);
   });

@@ -101,6 +101,9 @@ impl Backplane {
         let subscriber = self.redis.subscriber();
         // Redis and this hold each other: both are made once and never dropped.
         let [all, ours, rooms] = [self.clone(), self.clone(), self.clone()];
+        // Whoever is away is not told what nobody here has heard.
+        let hub = self.hub.clone();
+        subscriber.set_missed(move || hub.give_up_those(|_| true));
         subscriber.listen(CHANNEL, move |message| all.incoming(message));
         let channels = move || ours.channels();
         subscriber.set_rooms(channels, move |_, message| rooms.incoming(message));
@@ -115,9 +118,14 @@ impl Backplane {
         let rooms = rooms.map(|(room, _)| room_channel("/", &room));
         let sids = self.hub.sids().into_iter();
         let relays = self.apart.names().into_iter();
-        let watched = self.hub.watched_rooms().into_iter();
+        let (awaited, watched) = (self.hub.awaited(), self.hub.watched_rooms());
         rooms
-            .chain(watched.map(|room| room_channel("/", &room)))
+            .chain(
+                awaited
+                    .into_iter()
+                    .chain(watched)
+                    .map(|room| room_channel("/", &room)),
+            )
             .chain(sids.map(|sid| room_channel("/", sid.as_str())))
             .chain(relays.map(|relay| room_channel("/", &relay)))
             .collect()

@@ -142,6 +142,16 @@ impl AllAway {
             || Sid::parse(room).is_some_and(|sid| self.by_sid.contains_key(&sid))
     }
 
+    /// The rooms that have one of them, and their own.
+    pub fn awaited(&self) -> Vec<Rc<str>> {
+        let rooms = self.rooms.occupied("/").into_iter();
+        let own = self
+            .sessions
+            .iter()
+            .map(|(_, away)| away.sid.as_str().into());
+        rooms.map(|(room, _)| room).chain(own).collect()
+    }
+
     /// Whether an event may be for one of them.
     pub fn concerns(&self, target: &Target<'_>) -> bool {
         !self.sessions.is_empty()

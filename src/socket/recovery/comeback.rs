@@ -36,6 +36,12 @@ impl Hub {
             || recovery.is_some_and(|recovery| recovery.away.borrow().is_in(room))
     }
 
+    /// The rooms of those who may come back, their own among them.
+    pub fn awaited(&self) -> Vec<Rc<str>> {
+        let away = self.recovery.get().map(|recovery| recovery.away.borrow());
+        away.map_or_else(Vec::new, |away| away.awaited())
+    }
+
     /// The number of the last event; any, where nobody asks.
     pub(in crate::socket) fn last_number(&self) -> u64 {
         self.recovery.get().map_or(0, Recovery::last)

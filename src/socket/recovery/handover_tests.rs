@@ -1,7 +1,7 @@
 //! What a process leaves for the next one, as it was and with every kind of damage.
 
 use super::kept::Settings;
-use crate::engine::{Engine, Step};
+use crate::engine::{Closed, Engine, Step};
 use crate::ground::random_input::{Random, rounds};
 use crate::ground::tasks::{Executor, block_on};
 use crate::socket::{Args, Event, Handler, Hub, Memo, Reason, Sid, Target, To};
@@ -101,6 +101,41 @@ fn what_is_too_old_or_too_much_is_let_go() {
         let small = hub(executor, 16 << 10);
         let fit = small.take_over(&left, Duration::ZERO).unwrap();
         assert!(fit > 0 && fit < 20, "{fit}");
+    });
+}
+
+#[test]
+fn ten_thousand_sessions_that_are_cut_stay_within_the_bound_and_are_forgotten() {
+    const BYTES: usize = 1 << 20;
+    block_on(|executor| async move {
+        let hub = hub(executor, BYTES);
+        let engine = Engine::new(executor, super::model_tests::engine_settings(), hub.clone());
+        let kept = hub.recovery.get().unwrap();
+        let bytes = || kept.away.borrow().bytes() + kept.ring.borrow().bytes();
+        for number in 0..10_000 {
+            let session = engine.open_alone();
+            assert!(session.hear("40").is_none());
+            let sid = hub.sids()[0];
+            for room in [
+                "all",
+                &format!("user:{number}"),
+                &format!("chat:{}", number / 7),
+            ] {
+                hub.enter(sid, room);
+            }
+            hub.emit(&Target::room("all"), "e", &Args::from_json("[1]"));
+            session.close(Closed::Transport);
+            assert!(bytes() <= BYTES, "{}", bytes());
+        }
+        let away = kept.away.borrow().in_order().count();
+        assert!(
+            away > 500 && hub.is_awaited("user:9999") && !hub.is_awaited("user:0"),
+            "{away}"
+        );
+        assert!(!hub.sweep(super::kept::now() + Duration::from_secs(101)));
+        assert_eq!(bytes(), 0);
+        assert!(hub.awaited().is_empty());
+        engine.shutdown();
     });
 }
 
