@@ -145,8 +145,12 @@ fn a_document_lasts_until_somebody_else_writes_its_note() {
         assert_eq!(kept(local), (0, all));
         // And not by its editors.
         outside();
-        assert_eq!(kept(local), (1, vec![]));
-        local.keep_document("n", 0, vec![9], false).unwrap();
+        let ended = local.document("n").unwrap();
+        assert!(ended.outdated && ended.ended.is_empty());
+        assert_eq!(kept(local), (1, vec![vec![3], vec![4]]), "what has ended");
+        local.bury_document("n", 1, 0, vec![9], vec![7]).unwrap();
+        let next = local.document("n").unwrap();
+        assert!(!next.outdated && next.ended == [7]);
         assert_eq!(kept(local), (1, vec![vec![9]]));
         assert_eq!(local.end_document("n"), Ok(2));
         assert_eq!(kept(local), (2, vec![]));
