@@ -120,10 +120,9 @@ fn no_text_upsets_the_packet_decoder() {
             // What is accepted is JSON, and what is cut out of it is the same JSON.
             let whole: Vec<&RawValue> = serde_json::from_str(packet.data).unwrap();
             let cut = Args::from_json(rest);
-            assert_eq!(
-                serde_json::from_str::<String>(whole[0].get()).unwrap(),
-                name
-            );
+            // A number names an event, too.
+            let said = serde_json::from_str::<String>(whole[0].get());
+            assert_eq!(said.unwrap_or_else(|_| whole[0].get().to_owned()), name);
             assert_eq!(texts(&cut.values()), texts(&whole[1..]), "{text:?}");
         }
         if let Ok(rest) = Packet::ack(packet.data) {
