@@ -158,8 +158,10 @@ place() {
 }
 
 secret() {
-    [ -e "$settings/credentials/$1" ] && return
+    # An empty one is none: its writing was cut off.
+    [ ! -s "$settings/credentials/$1" ] || return 0
     (umask 077 && LC_ALL=C tr -dc 0-9a-f </dev/urandom | head -c 64 >"$settings/credentials/$1.new")
+    [ -s "$settings/credentials/$1.new" ] || fail "no secret can be made from /dev/urandom"
     mv "$settings/credentials/$1.new" "$settings/credentials/$1"
 }
 

@@ -283,7 +283,7 @@ def test_package_of_two_binaries_names_the_right_one(release, tmp_path, tools, m
         (tmp_path / "tools" / tool).symlink_to(shutil.which(tool))
 
     def script(name, *how):
-        text = re.sub(r"(?<=[ \"])/(usr|etc|var|run)/", rf"{tmp_path}/root/\1/", (tmp_path / "control" / name).read_text())
+        text = re.sub(r"(?<![\w.}])/(usr|etc|var|run)/", rf"{tmp_path}/root/\1/", (tmp_path / "control" / name).read_text())
         (tmp_path / "script").write_text(text)
         cross.run(SH, tmp_path / "script", *how, env={"PATH": str(tmp_path / "tools")})
 
