@@ -8,8 +8,8 @@ export LC_ALL=C
 
 rust-lld "$@"
 
-# Functions of these wait for clients, or for whoever calls another command than `serve`. Names are as the compiler writes them, with their length before each word.
-waits='6siskin(3cli(6doctor|5check|4docs|6backup|7request|4emit)|3api|6events|3app|5peers|5redis|9directory|6engine|6socket|4http|7console|5token)'
+# Functions of these waits for clients. Names are as the compiler writes them, with their length before each word.
+waits='6siskin(3api|6events|3app|5peers|5redis|9directory|6engine|6socket|4http|7console|5token)'
 waits+='|3yrs|5redis|5hyper|5serde|11tungstenite|3url|4idna|13data_encoding|4sha[12]|13argh_complete|7combine'
 # Bytes of a short function. Many of these are shared by what has nothing to do with each other.
 short=400
