@@ -319,7 +319,7 @@ uninstall_it() {
     [ "$init" != openrc ] || [ "$purge" = yes ] || service=$destdir/etc/init.d/siskin
     # The names hold no space.
     # shellcheck disable=SC2086
-    rm -rf $service "$binary" "$(dirname "$run")"
+    rm -rf $service "$binary" "$(dirname "$run")" "$destdir/run/private/siskin" "$destdir/run/siskin"
     for page in $pages; do
         rm -f "$share/$page"
     done

@@ -49,7 +49,7 @@ echo 'WEBSOCKET_REDIS_OPTIONS={"socket_timeout": 5}' >>/etc/siskin/siskin.env
 alpine sh "$release/install.sh" || fail "install.sh as an upgrade"
 until_true "answer after an upgrade" answers
 curl -sf "$url/api/v1/users/ann" -H "Authorization: Bearer $key" | grep -q Ann || fail "the store is empty after an upgrade"
-alpine /usr/local/lib/siskin/run check | grep -qF '{"socket_timeout": 5} (set)' || fail "a setting does not count"
+alpine /usr/local/lib/siskin/run check | grep -qF '{"socket_timeout":5} (set)' || fail "a setting does not count"
 ok "upgraded: store and settings are what they were"
 
 pid=$(daemon)
