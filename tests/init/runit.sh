@@ -45,6 +45,8 @@ echo SISKIN_LOG=loud >>/etc/siskin/siskin.env
 sv restart siskin >/dev/null || true
 down() { sv status siskin | grep -q '^down'; }
 until_true "end of a siskin with a wrong setting" down
+told() { grep -q SISKIN_LOG /var/log/siskin/current; }
+until_true "line about it" told
 count=$(grep -c "SISKIN_LOG" /var/log/siskin/current)
 sleep 2
 [ "$count" = "$(grep -c "SISKIN_LOG" /var/log/siskin/current)" ] && down || fail "it is started again with a wrong setting"
