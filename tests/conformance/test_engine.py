@@ -225,40 +225,6 @@ def test_what_a_client_sends_is_a_sign_of_life(patient):
         time.sleep(PATIENT / 8)
 
 
-def test_heartbeats_keep_a_poll_alive(engine):
-    session = engine.open_polling()
-    for _ in range(3):
-        assert engine.get(session).text == "2"
-        assert engine.post(session, "3").text == "ok"
-
-
-def test_a_polling_client_without_pong_is_dropped(engine):
-    silent, session = engine.open_polling(), engine.open_polling()
-    assert engine.get(session).text == "2"
-    ended = wait_for(lambda: (answer := engine.get(session)).status_code == 400 and answer.json(), what="end of the session")
-    assert ended["code"] == 1
-    # And the one before it, which does not even poll.
-    assert engine.get(silent).json()["code"] == 1
-
-
-def test_polls_alone_keep_nobody_alive(engine):
-    session = engine.open_polling()
-    began = time.monotonic()
-    while (answer := engine.get(session)).status_code == 200 and time.monotonic() - began < 5:
-        pass
-    assert answer.status_code == 400
-    assert INTERVAL + TIMEOUT - 0.1 < time.monotonic() - began < 2
-
-
-def test_what_a_client_sends_is_a_sign_of_life(engine):
-    session = engine.open_polling()
-    end = time.monotonic() + 3 * (INTERVAL + TIMEOUT)
-    while time.monotonic() < end:
-        assert engine.post(session, "4x").text == "ok"
-        assert engine.get(session).status_code == 200
-        time.sleep(TIMEOUT / 4)
-
-
 def test_heartbeats_keep_a_websocket_alive(patient):
     socket = patient.open_websocket()
     began = time.monotonic()
