@@ -4,7 +4,7 @@ use super::core::Core;
 use super::identity::{self, Shown};
 use crate::config::Recovery;
 use crate::directory::Identity;
-use crate::ground::clock::{instant_of, now, since_epoch};
+use crate::ground::clock::{has_come, instant_of, now, since_epoch};
 use crate::ground::handover;
 use crate::ground::json;
 use crate::socket::{Memo, Sid};
@@ -69,13 +69,13 @@ pub fn remember(core: &Core, sid: Sid) -> Option<Memo> {
 pub async fn comes_back(core: &Core, memo: Memo, token: &str) -> Option<Memo> {
     let user: &User = memo.downcast_ref()?;
     let known = user.known.as_ref();
-    let (claims, until) = match known.filter(|known| is_same(&known.token, token)) {
+    let (claims, expires) = match known.filter(|known| is_same(&known.token, token)) {
         // It was good: how the time of day was set meanwhile is nothing to it.
         Some(known) => (known.claims.clone(), user.expires),
         None => {
             let claims = core.key.verify(token, now()).ok()?;
-            let until = claims.exp.and_then(instant_of);
-            (claims, until)
+            let expires = claims.exp.and_then(instant_of);
+            (claims, expires)
         }
     };
     if claims.id != user.id {
@@ -83,12 +83,8 @@ pub async fn comes_back(core: &Core, memo: Memo, token: &str) -> Option<Memo> {
     }
     let shown = Shown::First(claims);
     let who = identity::identify(core, token, &shown).await.ok()?;
-    let expired = user
-        .expires
-        .is_some_and(|expires| expires <= Instant::now());
     let same = who.user.id == user.id && who.user.role == user.role;
-    let expires = until;
-    (same && !expired).then(|| Rc::new(Returned { who, expires }) as Memo)
+    (same && !has_come(user.expires)).then(|| Rc::new(Returned { who, expires }) as Memo)
 }
 
 /// What is kept of a socket, for another process.

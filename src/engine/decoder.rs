@@ -3,6 +3,7 @@
 //! A connection keeps only what is unfinished: the start of a frame, or the fragments of a message.
 
 use super::Message;
+use super::frame::NORMAL;
 use crate::ground::net::input::grow;
 use crate::ground::tasks::LARGE;
 use async_tungstenite::tungstenite::protocol::frame::FrameHeader;
@@ -16,9 +17,6 @@ pub struct Fault(pub u16);
 const PROTOCOL: Fault = Fault(1002);
 const NOT_UTF8: Fault = Fault(1007);
 const TOO_BIG: Fault = Fault(1009);
-
-/// The close code for what is as it should be.
-const NORMAL: u16 = 1000;
 
 /// What a whole frame completed.
 #[derive(Debug, PartialEq, Eq)]

@@ -12,6 +12,10 @@ const ENDS: u8 = 0x80;
 const CLOSE: u8 = 0x88;
 const PONG: u8 = 0x8A;
 
+/// The close codes of who is done, and of who goes away: a page that is closed, a server that goes down (RFC 6455, 7.4.1).
+pub const NORMAL: u16 = 1000;
+pub const GOES_AWAY: u16 = 1001;
+
 /// Between two packets of a payload (Engine.IO protocol, "HTTP long-polling").
 pub const SEPARATOR: u8 = 0x1e;
 

@@ -2,7 +2,7 @@
 
 use super::decoder::{Fault, Large};
 use super::session::{Closed, Session};
-use super::{Allowance, Message, Packet, Step, trace};
+use super::{Allowance, Message, Packet, Step, frame, trace};
 use crate::ground::net::Reactor;
 use crate::ground::tasks::aside;
 use crate::metrics::{self, Counter};
@@ -25,7 +25,7 @@ impl Session {
             }
             Some(Packet::Noop) => None,
             Some(Packet::Close) => {
-                self.close(Closed::ByClient(1000));
+                self.close(Closed::ByClient(frame::NORMAL));
                 None
             }
             Some(Packet::Ping(_) | Packet::Upgrade) | None => {

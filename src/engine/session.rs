@@ -59,8 +59,8 @@ impl Closed {
     /// The websocket close code; `None` where nobody would read it.
     pub(super) fn code(self) -> Option<u16> {
         match self {
-            Self::ByServer(_) => Some(1000),
-            Self::Shutdown => Some(1001),
+            Self::ByServer(_) => Some(frame::NORMAL),
+            Self::Shutdown => Some(frame::GOES_AWAY),
             Self::ByClient(code) | Self::Protocol(code) => Some(code),
             Self::Late | Self::PingTimeout => Some(1008),
             Self::Renewed => Some(1012),

@@ -47,6 +47,11 @@ pub fn instant_of(second: i64) -> Option<Instant> {
     }
 }
 
+/// Whether a moment has come; not if there is none.
+pub fn has_come(moment: Option<Instant>) -> bool {
+    moment.is_some_and(|moment| moment <= Instant::now())
+}
+
 /// Notices that the time of day was set, when it is looked at.
 pub struct Steps {
     /// Both clocks at the last look, and when a step was last noticed.

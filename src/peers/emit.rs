@@ -6,8 +6,7 @@ use crate::socket::{Args, Frame, Target};
 impl Peers {
     /// Sends an event to all sockets of the target, wherever they are. Returns how many got it here.
     pub fn emit(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> usize {
-        self.tell(target, event, args);
-        self.emit_here(target, event, args)
+        self.emit_made(target, event, args, None)
     }
 
     /// The same of an event that may have been written before.

@@ -4,14 +4,12 @@ use super::packet::{Kind, Malformed, Packet, check_placeholders, is_too_deep};
 use super::partial::{Client, Partial};
 use super::recovery::place::Place;
 use super::{Args, Event, Hub, Reason, Sid, encode, trace};
+use crate::engine::frame::GOES_AWAY;
 use crate::engine::{self, Closed, Message, Session, Step};
 use crate::ground::json::is_json;
 use crate::ground::tasks::LARGE;
 use std::borrow::Cow;
 use std::rc::Rc;
-
-/// The close code of a page that is closed (RFC 6455, 7.4.1).
-const GOES_AWAY: u16 = 1001;
 
 /// Namespaces of one client at most.
 const MAX_NAMESPACES: usize = 16;

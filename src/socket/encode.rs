@@ -101,23 +101,6 @@ pub fn disconnect(nsp: &str) -> Frame {
 const HEAD: usize = 7;
 const DATA: usize = 9;
 
-/// Digits of a number at most.
-const DIGITS: usize = 20;
-
-/// A number's digits: an ack has one, and the machinery that formats costs as much as the rest of it.
-fn decimal(mut number: u64, digits: &mut [u8; DIGITS]) -> &str {
-    let mut at = DIGITS;
-    while at > 0 {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    std::str::from_utf8(&digits[at..]).unwrap_or_default()
-}
-
 fn message(
     plain: &str,
     binary: &str,
@@ -131,12 +114,13 @@ fn message(
     } else {
         binary
     };
-    let (mut count, mut digits) = ([0; DIGITS], [0; DIGITS]);
+    // An ack has a number, and the machinery that formats costs as much as the rest of it.
+    let (mut count, mut digits) = (itoa::Buffer::new(), itoa::Buffer::new());
     let (count, dash) = match attachments.len() {
         0 => ("", ""),
-        n => (decimal(n as u64, &mut count), "-"),
+        n => (count.format(n), "-"),
     };
-    let id = id.map_or("", |id| decimal(id, &mut digits));
+    let id = id.map_or("", |id| digits.format(id));
     let (nsp, comma) = if nsp == "/" { ("", "") } else { (nsp, ",") };
     let mut parts = [""; HEAD + DATA];
     parts[..HEAD].copy_from_slice(&["4", kind, count, dash, nsp, comma, id]);
@@ -155,7 +139,8 @@ mod tests {
     #[test]
     fn numbers_are_written() {
         for number in [0, 7, 10, 1_234_567_890, u64::MAX] {
-            assert_eq!(decimal(number, &mut [0; DIGITS]), number.to_string());
+            let frame = ack("/", number, &Args::none());
+            assert_eq!(text(&frame), format!("43{number}[]"));
         }
     }
 

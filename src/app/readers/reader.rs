@@ -1,7 +1,7 @@
 //! One who reads an answer: what waits to be sent, as server-sent events (HTML standard, 9.2).
 
 use crate::directory::Identity;
-use crate::ground::clock::instant_of;
+use crate::ground::clock::{has_come, instant_of};
 use crate::ground::tasks::Bell;
 use crate::socket::Offset;
 use std::cell::{Cell, RefCell};
@@ -36,7 +36,7 @@ impl Reader {
 
     /// Whether the token that was shown is over.
     pub fn is_expired(&self) -> bool {
-        self.expires.is_some_and(|at| at <= Instant::now())
+        has_come(self.expires)
     }
 
     /// Sends an event; `name`, unless it is one of the answer's. Who is too slow for it is cut off, and may come back for it.

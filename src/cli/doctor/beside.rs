@@ -1,7 +1,7 @@
 //! What stands beside siskin: Open WebUI, with the same secret, and Redis, with the same keys.
 
 use super::Report;
-use super::wire::{Answer, Place, resolve, told};
+use super::wire::{Answer, Place, told};
 use crate::config::{Config, DirectoryKind, HttpUrl};
 use crate::directory::open_webui;
 use crate::ground::clock;
@@ -50,12 +50,8 @@ pub fn compare(report: &mut Report, whose: &str, skew: i64) {
 fn webui(report: &mut Report, config: &Config, url: &HttpUrl) {
     let fix =
         format!("start it, or SISKIN_DIRECTORY=http://where-it-listens:8080 (it is {url} now)");
-    let place = match resolve(url) {
-        Ok(addresses) => Place {
-            url: url.clone(),
-            tls: false,
-            addresses,
-        },
+    let place = match Place::of(url) {
+        Ok(place) => place,
         Err(error) => return report.bad("open webui", &told(&error), &fix),
     };
     let answer = match place.get("/api/version", "") {
@@ -134,12 +130,7 @@ pub fn takes(config: &Config, token: &str) -> Option<(u16, String)> {
     let DirectoryKind::OpenWebui(url) = &config.directory else {
         return None;
     };
-    let place = Place {
-        url: url.clone(),
-        tls: false,
-        addresses: resolve(url).ok()?,
-    };
-    let answer = place.get(WHO_AM_I, &bearer(token)).ok()?;
+    let answer = Place::of(url).ok()?.get(WHO_AM_I, &bearer(token)).ok()?;
     Some((answer.status, answer.text("role")))
 }
 

@@ -6,7 +6,10 @@ use crate::config::HttpUrl;
 use crate::ground::net;
 use crate::ground::tasks::{block_on, within};
 use crate::http::SOCKET_PATH;
-use std::io::{self, ErrorKind, Read, Write};
+use async_tungstenite::tungstenite::Error as WsError;
+use async_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use async_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+use std::io::{self, Cursor, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -83,6 +86,15 @@ pub struct Wire {
 }
 
 impl Place {
+    /// Where a URL of the settings leads.
+    pub fn of(url: &HttpUrl) -> io::Result<Self> {
+        Ok(Self {
+            url: url.clone(),
+            tls: false,
+            addresses: resolve(url)?,
+        })
+    }
+
     /// The path of siskin's socket here, with a query.
     pub fn socket(&self, query: &str) -> String {
         format!("{SOCKET_PATH}/?EIO=4&transport={query}")
@@ -256,10 +268,14 @@ impl Wire {
     pub fn hear(&mut self, limit: Duration) -> io::Result<String> {
         let until = Instant::now() + limit;
         loop {
-            if let Some((kind, payload)) = self.frame() {
-                match kind & 0x0f {
-                    1 => return Ok(String::from_utf8_lossy(&payload).into_owned()),
-                    8 => return Err(ErrorKind::ConnectionAborted.into()),
+            if let Some((kind, payload)) = self.frame()? {
+                match kind {
+                    OpCode::Data(Data::Text) => {
+                        return Ok(String::from_utf8_lossy(&payload).into_owned());
+                    }
+                    OpCode::Control(Control::Close) => {
+                        return Err(ErrorKind::ConnectionAborted.into());
+                    }
                     _ => continue,
                 }
             }
@@ -273,37 +289,37 @@ impl Wire {
     }
 
     /// A whole frame of a server's.
-    fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
-        let (kind, short) = (*self.got.first()?, *self.got.get(1)?);
-        let (start, length) = match short {
-            126 => (
-                4,
-                u16::from_be_bytes([*self.got.get(2)?, *self.got.get(3)?]).into(),
-            ),
-            // No word of what is said here is so long.
-            127 => (2, MOST + 1),
-            length => (2, usize::from(length)),
+    fn frame(&mut self) -> io::Result<Option<(OpCode, Vec<u8>)>> {
+        let mut cursor = Cursor::new(&self.got[..]);
+        let Some((header, length)) = FrameHeader::parse(&mut cursor).map_err(odd)? else {
+            return Ok(None);
         };
-        let rest = self.got.get(start..)?;
-        let payload = rest.get(..length)?.to_vec();
-        self.got.drain(..start + length);
-        Some((kind, payload))
+        let start = cursor.position() as usize;
+        let end = usize::try_from(length).map_or(usize::MAX, |length| start.saturating_add(length));
+        let Some(payload) = self.got.get(start..end).map(<[u8]>::to_vec) else {
+            return Ok(None);
+        };
+        self.got.drain(..end);
+        Ok(Some((header.opcode, payload)))
     }
 
     /// Says a text over a websocket. What masks it may be nothing but zeros.
     pub fn say(&mut self, text: &str) -> io::Result<()> {
-        let mut frame = vec![0x81];
-        match text.len() {
-            length @ 0..126 => frame.push(0x80 | length as u8),
-            length => {
-                frame.push(0x80 | 126);
-                frame.extend_from_slice(&(length.min(65_535) as u16).to_be_bytes());
-            }
-        }
-        frame.extend_from_slice(&[0; 4]);
+        let header = FrameHeader {
+            opcode: OpCode::Data(Data::Text),
+            mask: Some([0; 4]),
+            ..FrameHeader::default()
+        };
+        let mut frame = Vec::new();
+        header.format(text.len() as u64, &mut frame).map_err(odd)?;
         frame.extend_from_slice(text.as_bytes());
         self.stream.write_all(&frame)
     }
+}
+
+/// What answers speaks something else.
+fn odd(_: WsError) -> io::Error {
+    ErrorKind::InvalidData.into()
 }
 
 /// What is within the chunks of a body.

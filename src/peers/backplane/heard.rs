@@ -1,24 +1,24 @@
-//! Users whose rights have changed, as other instances say, until somebody has taken them.
+//! What other instances told by its name, until somebody has taken it: users whose rights have changed, answers that have ended.
 
 use crate::ground::tasks::Bell;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-/// Users that may wait: they are taken at once.
+/// Names that may wait: they are taken at once.
 const MOST: usize = 65_536;
 
-/// The users.
+/// The names, each once.
 #[derive(Default)]
-pub struct ChangedUsers {
+pub struct Heard {
     waiting: RefCell<BTreeSet<String>>,
     filled: Bell,
 }
 
-impl ChangedUsers {
-    pub fn add(&self, user_id: &str) {
+impl Heard {
+    pub fn add(&self, name: &str) {
         let mut waiting = self.waiting.borrow_mut();
         if waiting.len() < MOST {
-            waiting.insert(user_id.to_owned());
+            waiting.insert(name.to_owned());
         }
         drop(waiting);
         self.filled.ring();
@@ -27,8 +27,8 @@ impl ChangedUsers {
     /// Waits until there are some, and takes them.
     pub async fn taken(&self) -> Vec<String> {
         let some = || {
-            let users = self.waiting.take();
-            (!users.is_empty()).then_some(users)
+            let names = self.waiting.take();
+            (!names.is_empty()).then_some(names)
         };
         self.filled.until(some).await.into_iter().collect()
     }

@@ -7,9 +7,9 @@
 mod apart;
 mod calls;
 mod echoes;
+mod heard;
 mod publisher;
 mod saves;
-mod users;
 mod wire;
 
 use super::outgoing::Outgoing;
@@ -28,8 +28,8 @@ use std::time::{Duration, Instant};
 use apart::Apart;
 use calls::Calls;
 use echoes::Echoes;
+use heard::Heard;
 use publisher::Publisher;
-use users::ChangedUsers;
 pub use wire::Notice;
 use wire::{Emit, PeerMessage, ReplyTo};
 
@@ -53,8 +53,8 @@ pub struct Backplane {
     /// As what Open WebUI told of a note last.
     note_event: Cell<&'static str>,
     forgetting: Single,
-    users: ChangedUsers,
-    answered: ChangedUsers,
+    users: Heard,
+    answered: Heard,
     /// Our clients' relays.
     apart: Apart,
     room_channels: bool,
@@ -82,8 +82,8 @@ impl Backplane {
             saves: Cell::new(0),
             note_event: Cell::new("events:note"),
             forgetting: Single::default(),
-            users: ChangedUsers::default(),
-            answered: ChangedUsers::default(),
+            users: Heard::default(),
+            answered: Heard::default(),
             apart: Apart::default(),
             room_channels,
             tail: wire::tail(redis.host_id()),

@@ -9,6 +9,7 @@
 mod large;
 mod notice;
 
+use crate::ground::json::push_quoted;
 use crate::socket::{Args, MAX_ATTACHMENTS, Target, To, is_reserved};
 use data_encoding::BASE64;
 use serde::Deserialize;
@@ -343,7 +344,7 @@ pub fn emit_message(
 ) -> String {
     let mut out = String::with_capacity(args.json().len() + 256);
     out.push_str(r#"{"method":"emit","event":"#);
-    text(&mut out, event);
+    push_quoted(&mut out, event);
     out.push_str(r#","data":["#);
     data(&mut out, args);
     let _ = write!(
@@ -351,7 +352,7 @@ pub fn emit_message(
         r#"],"binary":{},"namespace":"#,
         !args.attachments().is_empty()
     );
-    text(&mut out, target.nsp);
+    push_quoted(&mut out, target.nsp);
     out.push_str(r#","room":"#);
     room(&mut out, &target.to);
     out.push_str(r#","skip_sid":"#);
@@ -363,7 +364,7 @@ pub fn emit_message(
             out.push('[');
             room(&mut out, &target.to);
             out.push(',');
-            text(&mut out, target.nsp);
+            push_quoted(&mut out, target.nsp);
             let _ = write!(out, ",{id}]");
             if !waits {
                 out.push_str(r#","elsewhere":true"#);
@@ -383,7 +384,7 @@ pub fn tail(me: &str) -> String {
 
 fn from(out: &mut String, me: &str) {
     out.push_str(r#","host_id":"#);
-    text(out, me);
+    push_quoted(out, me);
     out.push('}');
 }
 
@@ -404,7 +405,7 @@ pub fn callback_message(to: &ReplyTo<'_>, args: &Args<'_>) -> String {
 pub fn here_message(to: &ReplyTo<'_>, me: &str) -> String {
     let mut out = addressed("siskin:here", to);
     out.push_str(r#","by":"#);
-    text(&mut out, me);
+    push_quoted(&mut out, me);
     out.push('}');
     out
 }
@@ -416,11 +417,11 @@ pub fn gone_message(to: &ReplyTo<'_>) -> String {
 
 fn addressed(method: &str, to: &ReplyTo<'_>) -> String {
     let mut out = format!(r#"{{"method":"{method}","host_id":"#);
-    text(&mut out, &to.host);
+    push_quoted(&mut out, &to.host);
     out.push_str(r#","sid":"#);
-    text(&mut out, &to.room);
+    push_quoted(&mut out, &to.room);
     out.push_str(r#","namespace":"#);
-    text(&mut out, &to.nsp);
+    push_quoted(&mut out, &to.nsp);
     let _ = write!(out, r#","id":{}"#, to.id);
     out
 }
@@ -446,16 +447,12 @@ fn about(method: &str, me: &str, sid: Option<&str>, room: Option<&str>) -> Strin
     for (name, value) in [("sid", sid), ("room", room)] {
         if let Some(value) = value {
             let _ = write!(out, r#","{name}":"#);
-            text(&mut out, value);
+            push_quoted(&mut out, value);
         }
     }
     out.push_str(r#","namespace":"/""#);
     from(&mut out, me);
     out
-}
-
-fn text(out: &mut String, value: &str) {
-    out.push_str(&serde_json::to_string(value).unwrap_or_default());
 }
 
 fn data(out: &mut String, args: &Args<'_>) {
@@ -479,8 +476,8 @@ fn base64(out: &mut String, attachments: &[Vec<u8>]) {
 fn room(out: &mut String, to: &To<'_>) {
     match to {
         To::All => out.push_str("null"),
-        To::Room(room) => text(out, room),
-        To::Sid(sid) => text(out, sid.as_str()),
+        To::Room(room) => push_quoted(out, room),
+        To::Sid(sid) => push_quoted(out, sid.as_str()),
         To::Rooms(rooms) => {
             out.push_str(&serde_json::to_string(rooms).unwrap_or_default());
         }
@@ -491,7 +488,7 @@ fn room(out: &mut String, to: &To<'_>) {
 fn list(out: &mut String, values: &[&str]) {
     match values {
         [] => out.push_str("null"),
-        [one] => text(out, one),
+        [one] => push_quoted(out, one),
         several => out.push_str(&serde_json::to_string(several).unwrap_or_default()),
     }
 }

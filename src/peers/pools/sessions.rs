@@ -6,7 +6,7 @@
 
 use super::changes::Changes;
 use crate::directory::{Identity, User};
-use crate::ground::clock::{Moment, instant_of, now};
+use crate::ground::clock::{Moment, has_come, instant_of, now};
 use crate::socket::{BySid, Sid};
 use serde_json::{Map, Value};
 use std::cell::RefCell;
@@ -130,8 +130,7 @@ impl SessionPool {
 
     /// Whether that has come.
     pub fn is_expired(&self, sid: Sid) -> bool {
-        let expires = self.expiry(sid);
-        expires.is_some_and(|expires| expires <= Instant::now())
+        has_come(self.expiry(sid))
     }
 
     /// Heard of it. `false` for an anonymous socket.
