@@ -14,7 +14,11 @@ pub async fn list(request: ApiRequest) -> ApiResult {
 }
 
 pub async fn one(request: ApiRequest) -> ApiResult {
-    match request.local()?.note_record(request.name())? {
+    let (local, id) = (request.local()?, request.name());
+    // What editors have saved a moment ago is shown once no crash can undo it; should the disk fail, it is shown all the same.
+    let found = local.note_record(id)?;
+    let _ = local.durable().await;
+    match found {
         Some(note) => Ok(Reply::json(&note)),
         None => Err(Problem::missing("There is no such note.")),
     }
@@ -52,7 +56,9 @@ pub async fn delete(request: ApiRequest) -> ApiResult {
 }
 
 pub async fn versions(request: ApiRequest) -> ApiResult {
-    let versions = request.local()?.versions(request.name())?;
+    let local = request.local()?;
+    let versions = local.versions(request.name())?;
+    let _ = local.durable().await;
     Ok(Reply::json(&json!({"versions": versions})))
 }
 

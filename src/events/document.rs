@@ -124,7 +124,7 @@ pub fn update(house: &'static House, from: Sender, args: &Args<'_>) -> Work {
     let document = Document::new(&change.document_id);
     if let Err(fault) = house.documents.check_open(from.sid, &document) {
         let (documents, kind) = (house.documents, change.kind());
-        return Work::Now(documents.refuse_sender(from.sid, &document, kind, fault));
+        return Work::Now(documents.refuse_sender(&from, &document, kind, fault));
     }
     match change.read(args.attachments()) {
         Ok(update) => {
@@ -147,7 +147,7 @@ pub fn large_update(house: &'static House, from: Sender, args: Args<'static>) ->
         if let Err(fault) = house.documents.check_open(from.sid, &document) {
             // So large are updates alone.
             let (documents, kind) = (house.documents, Kind::Change);
-            return documents.refuse_sender(from.sid, &document, kind, fault);
+            return documents.refuse_sender(&from, &document, kind, fault);
         }
         let read = move || {
             let change: Change<'_> = args.object().ok_or(Fault::Payload)?;

@@ -183,3 +183,18 @@ test("the first content wins; an offer of nothing is none", async () => {
   await waitFor(() => bob.text.toString() === "from ann");
   assert.equal(await offer(bob, new Uint8Array([1, 2, 3])).then((state) => state.length > 3), true);
 });
+
+test("what the API has once said of a note is there after SIGKILL", { timeout: 60_000 }, async (t) => {
+  const own = await startSiskin();
+  t.after(() => own.close());
+  for (let round = 0; round < 10; round += 1) {
+    const id = await makeNote(own, `shown-${round}`);
+    const ann = await editor("ann", id, { instance: own });
+    ann.send(nothing, { data: content("typed") });
+    await isSaved(id, "typed", own);
+    await own.kill();
+    ann.close();
+    await own.start();
+    assert.equal(await savedText(own, id), "typed", `round ${round}`);
+  }
+});

@@ -10,7 +10,7 @@
 use super::broadcast::Broadcast;
 use super::gaps::Old;
 use super::states::Extra;
-use super::{AWAY, Documents, Opening, Update};
+use super::{AWAY, Documents, Kind, Opening, Update};
 use crate::app::core::{Fault, Sender};
 use crate::app::documents::Document;
 use crate::ground::tasks::aside_if;
@@ -86,7 +86,7 @@ impl Documents {
                 broadcast.emit_here();
             }
             Ok(_) => {}
-            Err(rejected) => return Some(Ok(self.refuse(from.sid, document, rejected))),
+            Err(rejected) => return Some(Ok(self.refuse(from, document, rejected, Kind::Change))),
         }
         self.keep_later(document);
         if let Some(fields) = update.fields.take() {

@@ -1,8 +1,7 @@
 //! What other instances do to documents while this one can't hear it.
 
+use super::Documents;
 use super::name::Document;
-use super::{Away, Documents};
-use crate::socket::Target;
 
 impl Documents {
     /// Keeps the sessions here in step with what other instances do, as long as the server runs. What those published
@@ -16,17 +15,5 @@ impl Documents {
                 }
             }
         });
-    }
-
-    async fn send_state_to_all(&self, document: &Document) {
-        let id = &document.id;
-        match self.states.again(self.core, document).await {
-            Ok(state) => {
-                let here = Target::room(&document.room);
-                state.send(&self.core.hub, &here);
-                self.collect(document);
-            }
-            Err(Away) => log::debug!("who has {id:?} open may lack updates"),
-        }
     }
 }

@@ -3,10 +3,10 @@
 //! Our provider says at its join what it has, and is told what is here. The page of Open WebUI sends all it has when it is
 //! told that there is nothing, which is done only where there is something: so nobody writes first content on top of it.
 
-use super::Documents;
 use super::broadcast::text;
 use super::name::Document;
 use super::states::{STATE, Told};
+use super::{Documents, Kind};
 use crate::ground::rooms;
 use crate::ground::tasks::Tasks;
 use crate::peers::documents::bytes::{ints, read_bytes};
@@ -37,10 +37,10 @@ pub struct Gaps {
 }
 
 /// A session with one document.
-struct Editor {
+pub(super) struct Editor {
     id: String,
     /// It is our provider, or one that understands as much.
-    syncs: bool,
+    pub(super) syncs: bool,
     /// It has shown its cursor, as a page of Open WebUI does.
     greeted: bool,
     page: bool,
@@ -52,8 +52,11 @@ struct Editor {
     told: bool,
     /// What it was asked for last in vain, and when.
     vain: Option<(Id, Instant)>,
-    /// An update of it could not be stored, for no fault of its own.
-    owed: bool,
+    /// What of it could not be taken, for no fault of its own.
+    pub(super) owed: Option<Kind>,
+    /// It is asked for that once it can be, and how often it was since something of it was taken.
+    pub(super) collecting: bool,
+    pub(super) tries: u32,
     /// The state that it was sent last.
     state: Told,
     /// It may have a document that has ended.
@@ -93,7 +96,9 @@ impl Gaps {
             told: false,
             put_out: false,
             vain: None,
-            owed: false,
+            owed: None,
+            collecting: false,
+            tries: 0,
             state: Told::default(),
             old: Old::No,
         });
@@ -124,7 +129,12 @@ impl Gaps {
         self.with(sid, &document.id, |editor| editor.put_out) == Some(true)
     }
 
-    fn with<T>(&self, sid: Sid, id: &str, change: impl FnOnce(&mut Editor) -> T) -> Option<T> {
+    pub(super) fn with<T>(
+        &self,
+        sid: Sid,
+        id: &str,
+        change: impl FnOnce(&mut Editor) -> T,
+    ) -> Option<T> {
         let mut sessions = self.sessions.borrow_mut();
         let open = sessions.get_mut(&sid)?;
         open.iter_mut().find(|editor| editor.id == id).map(change)
@@ -171,11 +181,6 @@ impl Gaps {
         let old = self.with(sid, &document.id, |editor| editor.old);
         old.unwrap_or_default()
     }
-
-    /// An update of the session could not be stored at the moment.
-    pub fn owes(&self, sid: Sid, document: &Document) {
-        self.with(sid, &document.id, |editor| editor.owed = true);
-    }
 }
 
 impl Documents {
@@ -213,7 +218,7 @@ impl Documents {
     }
 
     /// `false` when it does not have the document open any more.
-    fn tell_of_gap(&self, sid: Sid, document: &Document, vector: &[u8]) -> bool {
+    pub(super) fn tell_of_gap(&self, sid: Sid, document: &Document, vector: &[u8]) -> bool {
         let syncs = self.gaps.with(sid, &document.id, |editor| {
             editor.told = true;
             editor.syncs
@@ -275,16 +280,6 @@ impl Documents {
         let args = Args::from_json(json);
         let target = Target::sid(sid);
         self.core.hub.emit(&target, super::broadcast::UPDATE, &args);
-    }
-
-    /// The document can be changed again: who was refused meanwhile, and does not see it from the state, is asked.
-    pub(super) fn collect(&self, document: &Document) {
-        for sid in self.core.hub.members(&document.room) {
-            let owed = |editor: &mut Editor| std::mem::take(&mut editor.owed) && !editor.syncs;
-            if self.gaps.with(sid, &document.id, owed) == Some(true) {
-                self.tell_of_gap(sid, document, &[]);
-            }
-        }
     }
 
     /// An event was emitted to sockets here: a document's update of another instance is stored.

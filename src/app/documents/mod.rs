@@ -6,6 +6,7 @@
 //! - [`gaps`]: what a document lacks and its senders have
 //! - [`ended`]: who comes back to a document that has ended
 //! - [`refusals`]: a change that could not be taken
+//! - [`owed`]: what could not be taken at the moment
 //! - [`states`]: a document's state, as an event
 //! - [`keeping`]: what is kept of a note's document
 //! - [`outside`]: a note that a backend changed or removed
@@ -17,6 +18,7 @@ mod gaps;
 mod keeping;
 mod name;
 mod outside;
+mod owed;
 mod refusals;
 mod states;
 
@@ -66,6 +68,7 @@ impl Update {
 }
 
 /// Who opens a document.
+#[derive(Default)]
 pub struct Opening {
     /// The colour of their cursor.
     pub color: String,
@@ -244,7 +247,7 @@ impl Documents {
         mut update: Update,
     ) -> Result<Args<'static>, Fault> {
         if let Err(fault) = self.check_write(from, document).await {
-            return self.refuse_sender(from.sid, document, update.kind(), fault);
+            return self.refuse_sender(from, document, update.kind(), fault);
         }
         if self.is_outdated(document, &update) {
             return self.keep_version(from, document, update.fields).await;
@@ -314,7 +317,7 @@ impl Documents {
                 }
                 self.answer_stored(from.sid, document, &contents)
             }
-            Err(rejected) => self.refuse(from.sid, document, rejected),
+            Err(rejected) => self.refuse(from, document, rejected, Kind::Change),
         }
     }
 
@@ -343,7 +346,7 @@ impl Documents {
                 Ok(as_args(update.to_vec()).await)
             }
             Err(rejected) => {
-                self.refuse(from.sid, document, rejected);
+                self.refuse(from, document, rejected, Kind::First);
                 Ok(Args::from_json("null"))
             }
         }

@@ -2,7 +2,7 @@
 
 use super::broadcast::text;
 use super::name::Document;
-use super::{Documents, Fault};
+use super::{Documents, Fault, Sender};
 use crate::peers::documents::Rejected;
 use crate::peers::documents::update::Contents;
 use crate::socket::{Args, Sid, Target};
@@ -11,21 +11,21 @@ use log::Level;
 /// Why an update is not stored, as clients are told.
 const MALFORMED: &str = "malformed";
 const TOO_LARGE: &str = "too large";
-const AWAY: &str = "unavailable";
+const UNAVAILABLE: &str = "unavailable";
 const NO_ROOM: &str = "no room";
 const DENIED: &str = "denied";
 /// It is kept, and counts once what it builds on has come.
 const INCOMPLETE: &str = "incomplete";
 
 /// What was sent.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// An update, as the first content: its ack is the state, or null.
-    First,
-    /// Another update.
-    Change,
     /// Fields alone.
     Fields,
+    /// An update.
+    Change,
+    /// An update, as the first content: its ack is the state, or null.
+    First,
 }
 
 impl Documents {
@@ -34,21 +34,28 @@ impl Documents {
     /// # Errors
     /// The same fault, where nothing but fields was sent.
     pub fn refuse_sender(
-        &self,
-        sid: Sid,
+        &'static self,
+        from: &Sender,
         document: &Document,
         kind: Kind,
         fault: Fault,
     ) -> Result<Args<'static>, Fault> {
+        let sid = from.sid;
         let (reason, message) = match fault {
-            _ if kind == Kind::Fields || self.is_strange(sid, document) => return Err(fault),
-            Fault::Denied(_) => (DENIED, "You may not change this document"),
-            Fault::Unavailable(_) => (AWAY, "The document can't be changed at the moment"),
+            _ if self.is_strange(sid, document) => return Err(fault),
+            Fault::Unavailable(_) => {
+                self.owes(from, document, kind);
+                (UNAVAILABLE, "The document can't be changed at the moment")
+            }
+            Fault::Denied(_) if kind != Kind::Fields => {
+                (DENIED, "You may not change this document")
+            }
             _ => return Err(fault),
         };
         log::debug!("{sid} may not change {:?}: {fault:?}", document.id);
         self.tell(sid, document, reason, message);
         Ok(match kind {
+            Kind::Fields => return Err(fault),
             Kind::First => Args::from_json("null"),
             _ => not_stored(reason),
         })
@@ -66,6 +73,7 @@ impl Documents {
         document: &Document,
         contents: &Contents,
     ) -> Args<'static> {
+        self.was_taken(sid, document);
         match contents.missing {
             None => Args::none(),
             Some(missing) => {
@@ -77,12 +85,13 @@ impl Documents {
 
     /// The update can't be stored. Returns the ack.
     pub(super) fn refuse(
-        &self,
-        sid: Sid,
+        &'static self,
+        from: &Sender,
         document: &Document,
         rejected: Rejected,
+        kind: Kind,
     ) -> Args<'static> {
-        let (core, id) = (self.core, &document.id);
+        let (core, id, sid) = (self.core, &document.id, from.sid);
         let (reason, message) = match rejected {
             Rejected::Malformed => {
                 let level = core.limit_reached(sid, "document update", Level::Info);
@@ -100,6 +109,7 @@ impl Documents {
             Rejected::NoRoom => {
                 crate::metrics::refused("bytes of all documents");
                 log::debug!("{sid} sent an update of {id:?} that there is no room for");
+                self.owes(from, document, kind);
                 (NO_ROOM, "The server has no room for more in its documents")
             }
             // Nobody else gets to see what is not stored: whoever opens the document later would miss it for good, and
@@ -107,8 +117,8 @@ impl Documents {
             Rejected::Away => {
                 crate::metrics::refused("documents unavailable");
                 log::debug!("{sid} sent an update of {id:?} that can't be stored now");
-                self.gaps.owes(sid, document);
-                (AWAY, "The document can't be changed at the moment")
+                self.owes(from, document, kind);
+                (UNAVAILABLE, "The document can't be changed at the moment")
             }
         };
         self.tell(sid, document, reason, message);

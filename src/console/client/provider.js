@@ -90,7 +90,7 @@ export class SiskinProvider extends Emitter {
     here("ydoc:document:state", (event) => this.#state(event));
     here("ydoc:document:update", ({ update }) => this.#apply(update));
     here("ydoc:awareness:update", ({ update }) => this.#see(bytes(update)));
-    here("error", ({ reason }) => (this.#told = reason ?? "unavailable"));
+    here("error", ({ reason }) => this.#isTold(reason));
     here("ydoc:user:joined", (event) => (this.emit("joined", event), this.#greet()));
     here("ydoc:user:left", (event) => this.emit("left", event));
     const edited = (update, origin) => ((this.#changed = Date.now()), origin !== this && this.#edited(update));
@@ -270,6 +270,12 @@ export class SiskinProvider extends Emitter {
     if (!updates.length || !this.synced) return;
     if (this.#refused) this.#healLater(HEAL);
     else this.#send(this.#Y.mergeUpdates(updates));
+  }
+
+  /** What can't be taken at the moment may be a note's content alone, for which there is no other answer. */
+  #isTold(reason) {
+    this.#told = reason ?? "unavailable";
+    if (reason === "unavailable") this.#timers.save ??= setTimeout(() => this.#save(), HOPE);
   }
 
   #save() {
