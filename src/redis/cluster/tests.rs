@@ -121,8 +121,9 @@ fn command(words: &str) -> Cmd {
     command
 }
 
+/// Long enough for a machine that does much else.
 fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(2)
+    Instant::now() + Duration::from_secs(30)
 }
 
 /// Two nodes with half of the slots each, and the Cluster that they are.
@@ -207,9 +208,10 @@ fn what_is_down_for_a_moment_is_asked_again_and_no_longer_than_allowed() {
         for _ in 0..99 {
             low.answers("GET bar", "-CLUSTERDOWN The cluster is down\r\n");
         }
+        cluster.hurt.set(Some(Instant::now()));
         let answer = cluster.send(&command("GET bar"), soon()).await.unwrap();
         assert!(matches!(answer, Value::ServerError(e) if e.code() == "CLUSTERDOWN"));
-        assert!(low.asked().len() > 3);
+        assert!(low.asked().len() > 1);
         // Known for long: it fails at once.
         cluster
             .hurt
