@@ -27,7 +27,7 @@ crash: ## kill it 2,000 times under load
 	cargo build -q --locked --bin siskin
 	SISKIN_KILLS=2000 tests/.venv/bin/pytest -c tests/pytest.ini --rootdir tests -s tests/crash/test_kill.py
 
-fuzz: ## the random tests with new seeds, for SECONDS=600; SEED=1 repeats the one that failed
+fuzz: ## input guided by coverage and the random tests with new seeds, for SECONDS=600; SEED=1 repeats the one that failed
 	@bash tests/install.sh
 	@bash tests/fuzz.sh "$(or $(SECONDS),600)" "$(SEED)"
 

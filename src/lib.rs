@@ -4,6 +4,7 @@
 //! In the order an event meets them; imports only point down this list.
 //!
 //! - [`cli`]: the command line, one file a command
+//! - [`fuzz`]: all that is read from outside as functions of bytes, for the fuzzer
 //! - [`protocol`]: the two protocol layers alone, for the conformance server
 //! - [`serve`]: builds the house from `Config`, listens, drains on SIGTERM
 //! - [`http`]: hyper on smol: accept loop, limits, CORS, routes
@@ -37,6 +38,8 @@ mod console;
 mod directory;
 mod engine;
 mod events;
+#[cfg(all(any(test, fuzzing), feature = "redis"))]
+pub mod fuzz;
 mod ground;
 mod http;
 mod log;

@@ -5,6 +5,8 @@ mod beat;
 mod budget;
 mod decoder;
 pub mod frame;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod heartbeat;
 mod packet;
 mod polling;

@@ -1,20 +1,12 @@
 //! Frames, payloads and packets with random content: nothing panics, and decode(encode(x)) is x.
 
-use super::decoder::{Decoder, Fault, Item};
 use super::frame::{self, SEPARATOR};
-use super::packet::Packet;
+use super::fuzz::{Message, decoded, packet};
 use crate::ground::random_input::{Random, rounds};
 use data_encoding::BASE64;
 use futures_lite::future::block_on;
 
 const LIMIT: usize = 1 << 20;
-
-/// A message that a client sends.
-#[derive(Clone, Debug, PartialEq)]
-enum Message {
-    Text(String),
-    Binary(Vec<u8>),
-}
 
 fn message(random: &mut Random) -> Message {
     let most = *random.pick(&[&5, &200, &70_000, &400_000]);
@@ -75,57 +67,12 @@ fn masked(random: &mut Random, first: u8, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// What a decoder makes of bytes that arrive piece by piece, until there is a fault.
+/// What a decoder makes of bytes that arrive in pieces of random sizes.
 fn decode(random: &mut Random, bytes: &[u8], limit: usize) -> Vec<Message> {
-    let mut decoder = Decoder::default();
-    let (mut held, mut arrived, mut messages) = (Vec::new(), 0, Vec::new());
-    loop {
-        let before = held.len();
-        match decoder.next(&mut held, limit) {
-            Err(_) => return messages,
-            Ok(None) if arrived == bytes.len() => return messages,
-            Ok(None) => {
-                assert_eq!(held.len(), before);
-                let most = bytes.len() - arrived;
-                let piece = *random.pick(&[&1, &50, &100_000]);
-                let more = 1 + random.below(most.min(piece));
-                held.extend_from_slice(&bytes[arrived..arrived + more]);
-                arrived += more;
-            }
-            Ok(Some((used, item))) => {
-                match &item {
-                    Item::Text(text) => messages.push(Message::Text((*text).to_owned())),
-                    Item::Binary(bytes) => messages.push(Message::Binary(bytes.to_vec())),
-                    Item::Ping(bytes) => assert!(bytes.len() <= 125),
-                    Item::Large(large) => {
-                        let bytes = match large.is_fragmented() {
-                            true => decoder.take_fragments(),
-                            false => held[..used].to_vec(),
-                        };
-                        match large.read(bytes) {
-                            Ok(super::Message::LargeText(text, 0)) => {
-                                messages.push(Message::Text(text));
-                            }
-                            Ok(super::Message::LargeBinary(bytes)) => {
-                                messages.push(Message::Binary(bytes));
-                            }
-                            read => assert_eq!(read, Err(Fault(1007))),
-                        }
-                        held.drain(..used);
-                        continue;
-                    }
-                    Item::Close(_) | Item::Nothing => {}
-                }
-                let done = item.done();
-                decoder.item_done(done);
-                assert!(
-                    used >= 1 && used <= before,
-                    "a piece of a fragment at least, and no more than arrived"
-                );
-                held.drain(..used);
-            }
-        }
-    }
+    decoded(bytes, limit, |most| {
+        let piece = *random.pick(&[&1, &50, &100_000]);
+        1 + random.below(most.min(piece))
+    })
 }
 
 #[test]
@@ -205,16 +152,6 @@ fn no_bytes_upset_the_reader_of_frames() {
 fn a_packet_is_its_type_and_its_data() {
     let mut random = Random::new();
     for _ in 0..rounds() {
-        let text = random.text(8);
-        let again = match Packet::decode(&text) {
-            None => continue,
-            Some(Packet::Close) => "1".to_owned(),
-            Some(Packet::Ping(data)) => format!("2{data}"),
-            Some(Packet::Message(data)) => format!("4{data}"),
-            Some(Packet::Upgrade) => "5".to_owned(),
-            // The data of these is of no interest.
-            Some(Packet::Pong | Packet::Noop) => continue,
-        };
-        assert_eq!(again, text);
+        packet(&random.text(8));
     }
 }

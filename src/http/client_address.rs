@@ -105,6 +105,30 @@ fn node(text: &str) -> Option<IpAddr> {
     text.parse().ok().or_else(with_port).or_else(bare)
 }
 
+/// What a trusted proxy may write into `Forwarded` and `X-Forwarded-For`: anything.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz_lines(data: &[u8]) {
+    let (peer, proxies) = (
+        IpAddr::from([127, 0, 0, 1]),
+        [Network::parse("127.0.0.1"), Network::parse("10.0.0.0/8")],
+    );
+    let proxies: Vec<_> = proxies.into_iter().flatten().collect();
+    for name in [FORWARDED.as_str(), X_FORWARDED_FOR] {
+        let Ok(value) = HeaderValue::from_bytes(data) else {
+            return;
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            hyper::header::HeaderName::from_bytes(name.as_bytes()).expect("a name"),
+            value,
+        );
+        let _ = (
+            client_address(peer, &headers, &proxies),
+            is_https(peer, &headers, &proxies),
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

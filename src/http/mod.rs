@@ -11,5 +11,7 @@ mod timer;
 mod waiting;
 
 pub use answer::Answer;
+#[cfg(any(test, fuzzing))]
+pub use client_address::fuzz_lines;
 pub use listen::{Connections, Limits, Service};
 pub use routes::{SOCKET_PATH, Site};

@@ -30,6 +30,8 @@ use crate::redis::Redis;
 use crate::socket::{Args, CallError, Hub, Sid, Target};
 #[cfg(feature = "redis")]
 use backplane::Backplane;
+#[cfg(all(any(test, fuzzing), feature = "redis"))]
+pub use backplane::fuzz::message as fuzz_message;
 use documents::SharedDocuments;
 pub use outgoing::Outgoing;
 use pools::Pools;

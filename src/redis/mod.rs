@@ -14,6 +14,8 @@
 mod address;
 mod cluster;
 mod dial;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod keeper;
 mod link;
 mod node;

@@ -4,6 +4,8 @@ mod args;
 mod asking;
 mod client;
 mod encode;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod hub;
 mod large;
 mod object;

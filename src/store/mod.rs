@@ -23,6 +23,8 @@ mod disk;
 mod error;
 mod file;
 mod flush;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod open;
 mod overlay;
 mod rename;

@@ -7,6 +7,8 @@
 mod apart;
 mod calls;
 mod echoes;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod heard;
 mod publisher;
 mod saves;

@@ -22,6 +22,8 @@
 mod bury;
 pub mod bytes;
 mod compact;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod history;
 #[cfg(feature = "redis")]
 mod in_redis;

@@ -1,0 +1,35 @@
+//! What random bytes must not upset: updates, and a document made of them. what is made of them is as good as they are.
+
+use super::bury::{bury, is_of_ended};
+use super::history::{History, check};
+use super::vector::{Vector, deletes_more};
+use yrs::Update;
+use yrs::updates::decoder::Decode;
+
+/// What is taken yrs reads, too, and what is made of all that can be taken again. Each update begins with its length, two bytes.
+pub fn updates(mut data: &[u8]) {
+    let mut history = History::default();
+    while let [low, high, rest @ ..] = data {
+        let length = usize::from(u16::from_le_bytes([*low, *high])).min(rest.len());
+        let (update, after) = rest.split_at(length);
+        data = after;
+        if history.append(update).is_ok() {
+            Update::decode_v1(update).expect("what is checked is read");
+        }
+    }
+    let state = history.state().to_vec();
+    check(&state).expect("our state is taken");
+    let left = bury(&state).expect("our state can be buried");
+    check(&left).expect("what is left is taken");
+    is_of_ended(&state, &Vector::ends_of(&left)).expect("our state is looked at");
+    assert_eq!(deletes_more(&state, &state), Ok(false));
+}
+
+/// A state vector that is read is written as it came, but for order and what is there twice.
+pub fn vector(data: &[u8]) {
+    let Ok(vector) = Vector::decode(data) else {
+        return;
+    };
+    let again = Vector::decode(&vector.encode()).expect("our vector is read");
+    assert!(again.is_within(&vector) && vector.is_within(&again));
+}
