@@ -41,6 +41,7 @@ def test_all_documents_have_a_bound_and_there_is_room_again_when_one_is_closed()
         editors[0].ask("ydoc:document:leave")
         editors[1].heard.clear()
         editors[1].ask("ydoc:document:update", update=list(insertion(600_000, 7)))
-        assert editors[1].heard == []
+        # It may have been asked for its edits meanwhile.
+        assert [event for event in editors[1].heard if event[0] == "error"] == []
     finally:
         siskin.close()
