@@ -162,3 +162,25 @@ test("a page that was cut off finds the document again, though others were done 
   for (const editor of [ann, cleo]) await shows(editor, "first shared offline");
   await isSaved(id, "first shared offline");
 });
+
+test("a document that was too large to wait for a page that was cut off has ended: its text is there once", { timeout: 120_000 }, async (t) => {
+  const text = "x".repeat(1_200_000);
+  const id = await makeNote(siskin, "large", { writers: ["bob"], data: content("") });
+  const [ann, bob] = ["ann", "bob"].map((user) => new Tab(siskin, user, `note:${id}`, { dataEvery: 1 }));
+  for (const tab of [ann, bob]) t.after(() => tab.close());
+  const same = (editor, expected) => waitFor(() => editor.text.toString() === expected, { seconds: 60, what: `text of ${editor.user}` });
+  await ann.open();
+  ann.text.insert(0, text);
+  await waitFor(async () => (await savedText(siskin, id)).length === text.length, { seconds: 60, what: "the save" });
+  await ann.cut();
+  ann.text.insert(0, "offline ");
+  await closed();
+  await bob.open();
+  await same(bob, text);
+  bob.text.insert(0, "bob ");
+  await ann.back();
+  for (const tab of [ann, bob]) await same(tab, `bob ${text}`);
+  await waitFor(async () => (await versions(id)).includes(`offline ${text}`), { seconds: 60, what: "the version" });
+  ann.text.insert(0, "As ");
+  for (const tab of [ann, bob]) await same(tab, `As bob ${text}`);
+});

@@ -20,8 +20,10 @@ use crate::socket::Args;
 use smol::Timer;
 use std::time::Duration;
 
-/// How long is waited for what somebody has: a moment, in which a page answers over a slow link,
+/// How long is waited for what somebody has: a moment, in which a page answers over a slow link, and more for as many characters
+/// a second as come over it,
 const ANSWER: Duration = Duration::from_secs(2);
+const PACE: u64 = 50_000;
 /// and for its content, which comes half a second after it is asked for.
 const CONTENT: Duration = Duration::from_secs(4);
 
@@ -29,7 +31,7 @@ impl Documents {
     /// Whether who opens the document is asked first what they have of it. Readers have nothing to keep.
     pub(super) fn asks_first(&self, document: &Document, opening: &Opening, writes: bool) -> bool {
         let counts = opening.epoch.is_some() || opening.vector.is_some();
-        writes && !counts && self.core.documents.has_ended(&document.id)
+        writes && !counts && self.core.documents.ended(&document.id) > 0
     }
 
     /// The session was asked what it has.
@@ -39,6 +41,8 @@ impl Documents {
     }
 
     fn show_after(&'static self, pause: Duration, from: &Sender, document: &Document, while_: Old) {
+        let more = self.core.documents.ended(&document.id) / PACE;
+        let pause = pause + Duration::from_secs(more.min(60));
         let (from, document) = (from.clone(), Document::new(&document.id));
         self.gaps.asking.spawn("shows a document", async move {
             Timer::after(pause).await;
@@ -73,7 +77,10 @@ impl Documents {
             }
             None => return None,
         };
-        if old == Old::Asked && !self.core.documents.is_of_ended(&document.id, bytes).await {
+        if old == Old::Asked {
+            self.gaps.has(from.sid, document, Old::Answered);
+        }
+        if old != Old::Known && !self.core.documents.is_of_ended(&document.id, bytes).await {
             // It has what is here, or something new.
             self.show(from, document).await;
             return None;
@@ -86,7 +93,10 @@ impl Documents {
                 broadcast.emit_here();
             }
             Ok(_) => {}
-            Err(rejected) => return Some(Ok(self.refuse(from, document, rejected, Kind::Change))),
+            Err(rejected) => {
+                self.show(from, document).await;
+                return Some(Ok(self.refuse(from, document, rejected, Kind::Change)));
+            }
         }
         self.keep_later(document);
         if let Some(fields) = update.fields.take() {
@@ -94,7 +104,7 @@ impl Documents {
             self.show(from, document).await;
             return Some(kept);
         }
-        if self.gaps.has(from.sid, document, Old::Known) == Old::Asked {
+        if self.gaps.has(from.sid, document, Old::Known) == Old::Answered {
             self.show_update(from.sid, document, "[0,0]");
             self.show_after(CONTENT, from, document, Old::Known);
         }

@@ -46,6 +46,8 @@ pub(super) struct Editor {
     page: bool,
     /// It is being asked.
     asked: bool,
+    /// What the last update of it that had a gap builds on.
+    lacks: Option<Id>,
     /// It has it open no more, and has not said so: it may not read it any more.
     put_out: bool,
     /// It was told of a gap: its next update may be all it has.
@@ -69,8 +71,10 @@ pub enum Old {
     /// It has this one.
     #[default]
     No,
-    /// It was asked for what it has.
+    /// It was asked for what it has,
     Asked,
+    /// and has answered, which is being looked at.
+    Answered,
     /// It has the earlier one, and was asked for its content.
     Known,
 }
@@ -93,6 +97,7 @@ impl Gaps {
             greeted: syncs || !writes,
             page: false,
             asked: false,
+            lacks: None,
             told: false,
             put_out: false,
             vain: None,
@@ -149,6 +154,7 @@ impl Gaps {
                 .is_some_and(|(what, when)| what == missing && now.duration_since(when) < REST);
             let begins = !editor.asked && !vain;
             editor.asked |= begins;
+            editor.lacks = Some(missing);
             begins
         });
         begin == Some(true)
@@ -209,12 +215,16 @@ impl Documents {
         self.gaps.asking.spawn("closes a gap", ask);
     }
 
-    /// Asks a session for what it has and the document lacks, if there is a gap. Returns what is missing.
+    /// Asks a session for what it has and the document lacks, if its gap is still there. Returns what is missing.
     async fn ask(&self, sid: Sid, document: &Document) -> Option<Id> {
-        let vector = self.core.documents.vector(&document.id).await?;
-        let missing = vector.missing()?;
-        let told = vector.encode();
-        self.tell_of_gap(sid, document, &told).then_some(missing)
+        let lacks = self.gaps.with(sid, &document.id, |editor| editor.lacks);
+        let missing = lacks.flatten()?;
+        // Should nobody be able to tell, it is asked next time.
+        let Some(vector) = self.core.documents.vector(&document.id).await else {
+            return Some(missing);
+        };
+        let is_told = !vector.has(missing) && self.tell_of_gap(sid, document, &vector.encode());
+        is_told.then_some(missing)
     }
 
     /// `false` when it does not have the document open any more.

@@ -339,11 +339,24 @@ impl Documents {
                 if let Some(note_id) = document.note().filter(|_| contents.visible) {
                     self.notes.set_based(note_id);
                 }
+                // Who has it open as an empty one lacks what is left of the one that has ended, which others build on.
+                let ended = documents.ended(&document.id) > 0;
+                let all = match ended {
+                    true => documents.remains(&document.id).await,
+                    false => None,
+                };
+                let all = all.as_deref().unwrap_or(update);
                 if !contents.is_empty() {
-                    broadcast.emit_here();
+                    if ended {
+                        let broadcast = Broadcast::new(&self.core.peers, from, document, all);
+                        broadcast.prepare().await;
+                        broadcast.emit_here();
+                    } else {
+                        broadcast.emit_here();
+                    }
                     self.answer_stored(from.sid, document, &contents);
                 }
-                Ok(as_args(update.to_vec()).await)
+                Ok(as_args(all.to_vec()).await)
             }
             Err(rejected) => {
                 self.refuse(from, document, rejected, Kind::First);

@@ -85,6 +85,7 @@ impl History {
         contents.missing = self.vector.take(update);
         if self.vector.is_old() {
             self.vector = Vector::of(self.state());
+            contents.missing = contents.missing.filter(|id| !self.vector.has(*id));
         }
         if self.ends.len() >= SQUASH_AT {
             self.squash_from(self.small_ones());
@@ -153,6 +154,11 @@ impl History {
     /// Bytes of all updates.
     pub fn size(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// Whether there is no more room than half of what there may be.
+    pub fn is_half_full(&self) -> bool {
+        self.bytes.len() > MAX_BYTES / 2 || self.blocks > MAX_BLOCKS / 2
     }
 
     fn has_room(&self, bytes: usize, blocks: usize) -> bool {

@@ -2,7 +2,7 @@
 
 use super::history::Rejected;
 use super::memory::Memory;
-use super::reader::put_bytes;
+use super::reader::{put_bytes, put_number};
 use super::tests::{editor, read};
 use super::{Left, Seed, Version};
 use crate::directory::local::Local;
@@ -160,7 +160,7 @@ fn what_is_left_of_a_document_that_has_ended_is_nothing_until_the_next_one_begin
         let first = write(&old, "first");
         memory.seed(NOTE, &first).await.unwrap();
         memory.leave(NOTE, sid, Left::Lost).await;
-        assert!(memory.clear_unused(NOTE).await && !memory.has_ended(NOTE));
+        assert!(memory.clear_unused(NOTE).await && memory.ended(NOTE) == 0);
         let note = json!({"user_id": "o", "data": {"content": {"md": "outside"}}});
         local
             .put_note("n", note.as_object().unwrap().clone())
@@ -178,7 +178,7 @@ fn what_is_left_of_a_document_that_has_ended_is_nothing_until_the_next_one_begin
                 assert!(memory.vector(NOTE).await.unwrap().is_empty());
                 assert!(!memory.was_restored(NOTE));
             }
-            assert!(memory.has_ended(NOTE) && memory.is_of_ended(NOTE, &first).await);
+            assert!(memory.ended(NOTE) > 0 && memory.is_of_ended(NOTE, &first).await);
             let buried = memory.bury(NOTE, &offline).await.unwrap();
             let seed = write(&editor(if crash { 9 } else { 8 }), next);
             assert!(!memory.is_of_ended(NOTE, &seed).await);
@@ -285,5 +285,38 @@ fn all_documents_have_a_bound_and_those_that_nobody_has_open_go_first() {
         assert!(memory.state("note:m").await.unwrap().is_some());
         memory.leave("note:m", sids[1], Left::Gone).await;
         assert!(memory.clear_unused("note:m").await && memory.figures() == (0, 0));
+    });
+}
+
+#[test]
+fn one_that_is_half_full_ends_though_somebody_may_come_back_with_it() {
+    with_folder(async |executor, folder| {
+        let (_local, memory) = start(executor, folder, 16 << 20);
+        let (sid, doc) = (Sid::random(), editor(7));
+        assert!(memory.join(NOTE, sid, true));
+        let text = write(&doc, &"x".repeat(110_000));
+        memory.append(NOTE, &text).await.unwrap();
+        // Every other character of it is deleted: few bytes, many ranges.
+        let mut deletions = vec![0, 1, 7];
+        put_number(&mut deletions, 54_000);
+        for clock in 0..54_000 {
+            put_number(&mut deletions, 2 * clock);
+            put_number(&mut deletions, 1);
+        }
+        memory.append(NOTE, &deletions).await.unwrap();
+        assert!(memory.size(NOTE) < 1 << 20);
+        memory.leave(NOTE, sid, Left::Lost).await;
+        assert!(memory.clear_unused(NOTE).await);
+        // The next one has room, and who comes back is known.
+        assert!(memory.join(NOTE, sid, true));
+        assert!(memory.state(NOTE).await.unwrap().is_none());
+        assert_eq!(memory.epoch(NOTE), Some(1));
+        assert!(memory.ended(NOTE) > 0 && memory.is_of_ended(NOTE, &text).await);
+        let first = write(&editor(8), "saved");
+        assert!(matches!(
+            memory.seed(NOTE, &first).await.unwrap(),
+            Seed::Won(_)
+        ));
+        assert!(memory.size(NOTE) < 100, "{}", memory.size(NOTE));
     });
 }

@@ -1,7 +1,7 @@
 //! Documents of an instance that is alone, kept in memory; those of the local directory's notes beside them, too.
 
 use super::bury::{bury, is_of_ended};
-use super::history::{EMPTY, History, LIGHT, MAX_BYTES, Rejected, check};
+use super::history::{EMPTY, History, LIGHT, Rejected, check};
 use super::on_disk::OnDisk;
 use super::open::{Entered, Open};
 use super::update::Contents;
@@ -20,9 +20,6 @@ use std::time::Instant;
 
 /// What a document takes beside its updates, in bytes, about.
 const OVERHEAD: usize = 512;
-
-/// A document of more bytes than this ends when everybody has left it, so that its next one has room.
-const MOST_AWAITED: usize = MAX_BYTES / 2;
 
 /// A document that somebody has open, or that is not saved yet.
 #[derive(Default)]
@@ -101,11 +98,11 @@ impl Kept {
 
 /// What has ended.
 impl Memory {
-    /// Whether somebody may have a document that has ended, of which this one holds what is left.
-    pub fn has_ended(&self, id: &str) -> bool {
+    /// How much somebody may have of a document that has ended, of which this one holds what is left.
+    pub fn ended(&self, id: &str) -> u64 {
         let documents = self.documents.borrow();
         let on_disk = documents.get(id).and_then(|d| d.kept.on_disk.as_ref());
-        on_disk.is_some_and(|on_disk| !on_disk.ended().is_empty())
+        on_disk.map_or(0, |on_disk| on_disk.ended().len())
     }
 
     /// Whether an update is of the one that has ended, by somebody who does not know that.
@@ -355,23 +352,43 @@ impl Memory {
             .map(|document| document.kept.version.get())
     }
 
-    /// Its note's document ends with it, unless somebody may come back with what they have of it.
+    /// Its note's document ends with it, unless somebody may come back with what they have of it; then, too, if the next one
+    /// would soon be full.
     pub async fn clear_unused(&self, id: &str) -> bool {
         let kept = self.documents.borrow().get(id).map(|d| d.kept.clone());
         let Some(kept) = kept else { return false };
         let _order = kept.order.lock().await;
+        let unused = |document: &&Stored| document.users.is_empty();
         if let Some(on_disk) = &kept.on_disk {
             on_disk.keep(&kept.history).await;
+            let is_awaited = |d: &Stored| d.awaited || d.dropped || on_disk.was_found();
+            let awaited = self
+                .documents
+                .borrow()
+                .get(id)
+                .filter(unused)
+                .map(is_awaited);
+            let is_half_full = || kept.history.lock().is_ok_and(|h| h.is_half_full());
+            match awaited {
+                None => return false,
+                Some(false) => on_disk.end(),
+                Some(true) if is_half_full() => {
+                    let end = |history: &mut History| {
+                        let all = history.vector().clone();
+                        history.bury();
+                        all
+                    };
+                    let all = kept.with(|_| true, end).await;
+                    on_disk.end_known(&all, &kept.history).await;
+                    self.new_version(&kept);
+                    self.count(&kept);
+                }
+                Some(true) => {}
+            }
         }
         let mut documents = self.documents.borrow_mut();
-        let Some(document) = documents.get(id).filter(|d| d.users.is_empty()) else {
+        if documents.get(id).filter(unused).is_none() {
             return false;
-        };
-        if let Some(on_disk) = &kept.on_disk {
-            let awaited = document.awaited || document.dropped || on_disk.was_found();
-            if !awaited || kept.size.get() > MOST_AWAITED {
-                on_disk.end();
-            }
         }
         documents.remove(id);
         self.bytes.set(self.bytes.get() - kept.counted.take());

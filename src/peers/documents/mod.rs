@@ -152,12 +152,12 @@ impl SharedDocuments {
         }
     }
 
-    /// Whether somebody may have one that has ended, of which this one holds what is left.
-    pub fn has_ended(&self, id: &str) -> bool {
+    /// How much somebody may have of one that has ended, of which this one holds what is left: characters, about.
+    pub fn ended(&self, id: &str) -> u64 {
         match self {
-            Self::Memory(memory) => memory.has_ended(id),
+            Self::Memory(memory) => memory.ended(id),
             #[cfg(feature = "redis")]
-            Self::Redis(_) => false,
+            Self::Redis(_) => 0,
         }
     }
 

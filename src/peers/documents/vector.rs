@@ -79,6 +79,13 @@ impl Vector {
         self.missing.retain(|client, clock| *clock >= there(client));
     }
 
+    /// Clocks of all clients.
+    pub fn len(&self) -> u64 {
+        self.clocks
+            .values()
+            .fold(0, |sum, clock| sum.saturating_add(*clock))
+    }
+
     pub fn is_empty(&self) -> bool {
         self.clocks.is_empty()
     }
@@ -102,8 +109,8 @@ impl Vector {
         self.old
     }
 
-    /// Takes a checked update: as far as nothing before it is missing. If something is, returns the first thing that is missing
-    /// in the document.
+    /// Takes a checked update: as far as nothing before it is missing. If something is, returns what it was found by: of this
+    /// update, whatever others lack.
     pub fn take(&mut self, update: &[u8]) -> Option<Id> {
         let mut stalled: Vec<Stalled<'_>> = Vec::new();
         let rest = walk(
@@ -119,7 +126,7 @@ impl Vector {
                 }),
             },
         );
-        let mut complete = self.settle(stalled);
+        let mut lacked = self.settle(stalled);
         if let Ok(rest) = rest {
             let _ = deletions(rest, |client, clock, len| {
                 let last = Id {
@@ -127,17 +134,21 @@ impl Vector {
                     clock: clock + len - 1,
                 };
                 if !self.has(last) {
-                    complete = false;
+                    lacked = lacked.or(Some(last));
                     self.misses(last);
                 }
             });
         }
-        if complete { None } else { self.missing() }
+        // The first of what that client's updates lack.
+        lacked.map(|id| Id {
+            clock: self.missing.get(&id.client).copied().unwrap_or(id.clock),
+            ..id
+        })
     }
 
-    /// Takes what waits for each other, as far as it can be. Whether that is all of it.
-    fn settle(&mut self, mut stalled: Vec<Stalled<'_>>) -> bool {
-        let mut complete = true;
+    /// Takes what waits for each other, as far as it can be. Returns something that the rest of it lacks, if there is a rest.
+    fn settle(&mut self, mut stalled: Vec<Stalled<'_>>) -> Option<Id> {
+        let mut found = None;
         stalled.sort_unstable_by_key(|one| one.block.id.client);
         for root in 0..stalled.len() {
             // Who waits for whom, and up to which clock.
@@ -170,7 +181,7 @@ impl Vector {
                 match other {
                     Some(other) => waiting.push((other, lacked.clock)),
                     None => {
-                        complete = false;
+                        found = found.or(Some(lacked));
                         self.misses(lacked);
                         if let Some(one) = stalled.get_mut(index) {
                             one.state = State::Over;
@@ -179,7 +190,7 @@ impl Vector {
                 }
             }
         }
-        complete
+        found
     }
 
     /// The rest of an update: what is not here yet, with all its deletions.

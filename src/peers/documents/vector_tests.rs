@@ -211,3 +211,21 @@ fn what_has_ended_is_deleted_in_every_document_that_had_it() {
         );
     }
 }
+
+#[test]
+fn what_an_update_lacks_is_told_whatever_others_lack() {
+    let write = |client, first| {
+        let doc = editor(client);
+        let text = doc.get_or_insert_text("t");
+        text.push(&mut doc.transact_mut(), first);
+        let before = doc.transact().state_vector();
+        text.push(&mut doc.transact_mut(), "found");
+        doc.transact().encode_diff_v1(&before)
+    };
+    let mut history = History::default();
+    for client in [1, 2] {
+        let missing = history.append(&write(client, "lost")).unwrap().missing;
+        assert_eq!(missing.map(|id| (id.client, id.clock)), Some((client, 3)));
+    }
+    assert_eq!(history.append(&write(3, "")).unwrap().missing, None);
+}

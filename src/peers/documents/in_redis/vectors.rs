@@ -24,7 +24,14 @@ impl InRedis {
         }
         match known {
             (missing, false) => missing,
-            _ => self.read_vector(id).await?.missing(),
+            (Some(missing), true) => {
+                let vector = self.read_vector(id).await;
+                vector.is_none_or(|v| !v.has(missing)).then_some(missing)
+            }
+            (None, true) => {
+                let (mut vector, update) = (self.read_vector(id).await?, update.to_vec());
+                aside_if(update.len() > LIGHT, move || vector.take(&update)).await
+            }
         }
     }
 
