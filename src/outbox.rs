@@ -45,10 +45,13 @@ const KEPT: usize = 64;
 const SPARES: usize = JOINED;
 const SPARE_BYTES: usize = 1024;
 
+/// Boxed, since hardly anybody has one.
+type Queue = Box<VecDeque<Frame>>;
+
 thread_local! {
     static SPARE: RefCell<Vec<Frame>> = const { RefCell::new(Vec::new()) };
     /// Empty queues: one that has nothing to hold holds no memory either.
-    static QUEUES: RefCell<Vec<VecDeque<Frame>>> = const { RefCell::new(Vec::new()) };
+    static QUEUES: RefCell<Vec<Queue>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A frame of at most `length` bytes that `fill` appends, in the memory of one that has been written if there is one.
@@ -81,8 +84,8 @@ pub fn reuse(mut frame: Frame) {
 pub struct Outbox {
     /// The frame that is written next. Mostly it is the only one, and no queue is needed.
     first: Option<Frame>,
-    /// Those behind it.
-    queue: VecDeque<Frame>,
+    /// Those behind it, if there are any.
+    queue: Option<Queue>,
     /// Bytes of all frames, those of the first one that are already written included.
     bytes: usize,
     /// Bytes of the first frame that are already written.
@@ -136,10 +139,8 @@ impl Outbox {
             self.first = Some(frame);
             return;
         }
-        if self.queue.capacity() == 0 {
-            self.queue = QUEUES.with_borrow_mut(Vec::pop).unwrap_or_default();
-        }
-        self.queue.push_back(frame);
+        let fresh = || QUEUES.with_borrow_mut(Vec::pop).unwrap_or_default();
+        self.queue.get_or_insert_with(fresh).push_back(frame);
     }
 
     fn is_too_slow(&self, more: usize, bounds: Bounds, now: Instant) -> bool {
@@ -189,12 +190,16 @@ impl Outbox {
 
     /// Whether one write has enough to join.
     pub fn fills_a_write(&self) -> bool {
-        self.queue.len() >= JOINED - 1
+        let behind = self.queue.as_ref().map_or(0, |queue| queue.len());
+        behind >= JOINED - 1
     }
 
     /// Whether this frame waits.
     pub fn holds(&self, frame: &Frame) -> bool {
-        let mut waiting = self.first.iter().chain(&self.queue);
+        let mut waiting = self
+            .first
+            .iter()
+            .chain(self.queue.iter().flat_map(|q| q.iter()));
         waiting.any(|waiting| Rc::ptr_eq(waiting, frame))
     }
 
@@ -272,13 +277,13 @@ impl Outbox {
         let first = self.first.as_ref().map_or(&[][..], |first| first);
         let first = &first[self.written..];
         let first = &first[..first.len().min(most)];
-        if self.queue.is_empty() {
+        let Some(queue) = &self.queue else {
             return writer.write(first);
-        }
+        };
         let mut slices = [IoSlice::new(&[]); JOINED];
         slices[0] = IoSlice::new(first);
         let (mut used, mut left) = (1, most - first.len());
-        for (slot, frame) in slices[1..].iter_mut().zip(&self.queue) {
+        for (slot, frame) in slices[1..].iter_mut().zip(&**queue) {
             if left == 0 {
                 break;
             }
@@ -305,10 +310,9 @@ impl Outbox {
 
     /// Takes the first frame. A queue that is empty then lends its memory to the next.
     fn pop(&mut self) -> Option<Frame> {
-        let next = self.queue.pop_front();
+        let next = self.queue.as_mut().and_then(|queue| queue.pop_front());
         let taken = std::mem::replace(&mut self.first, next);
-        if self.queue.is_empty() && self.queue.capacity() > 0 {
-            let queue = std::mem::take(&mut self.queue);
+        if let Some(queue) = self.queue.take_if(|queue| queue.is_empty()) {
             QUEUES.with_borrow_mut(|queues| {
                 if queue.capacity() <= KEPT && queues.len() < QUEUES_KEPT {
                     queues.push(queue);

@@ -37,14 +37,11 @@ impl Shown {
 /// # Errors
 /// It is no good.
 pub fn verify(core: &Core, token: &str, sid: Sid) -> Result<Shown, TokenError> {
-    let sessions = &core.pools.sessions;
-    match sessions
-        .who(sid)
-        .filter(|known| is_same(&known.token, token))
-    {
+    let current = core.pools.sessions.current(sid);
+    match current.filter(|(known, _)| is_same(&known.token, token)) {
         // What signed it is known; until when it holds, too, however the time of day was set meanwhile.
-        Some(_) if sessions.is_expired(sid) => Err(TokenError::Expired),
-        Some(known) => Ok(Shown::Again(known)),
+        Some((_, true)) => Err(TokenError::Expired),
+        Some((known, false)) => Ok(Shown::Again(known)),
         None => {
             let claims = core.key.verify(token, now())?;
             Ok(Shown::First(claims))

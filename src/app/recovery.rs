@@ -56,7 +56,7 @@ pub fn give_up(core: &Core, user_ids: &[&str]) {
 /// What is kept of a socket; nothing of one that is anonymous.
 pub fn remember(core: &Core, sid: Sid) -> Option<Memo> {
     let pool = &core.pools.sessions;
-    let who = pool.who(sid).filter(|_| !pool.is_expired(sid))?;
+    let (who, _) = pool.current(sid).filter(|(_, expired)| !expired)?;
     Some(Rc::new(User {
         id: who.user.id.clone(),
         role: who.user.role.clone(),

@@ -81,8 +81,9 @@ impl Sessions {
     /// # Errors
     /// It is anonymous, or was just disconnected.
     pub fn sender(&self, sid: Sid) -> Result<Sender, Fault> {
-        let who = self.core.pools.sessions.who(sid).ok_or(Fault::Anonymous)?;
-        if self.core.pools.sessions.is_expired(sid) {
+        let current = self.core.pools.sessions.current(sid);
+        let (who, is_expired) = current.ok_or(Fault::Anonymous)?;
+        if is_expired {
             self.core.hub.disconnect(sid, EXPIRED);
             return Err(Fault::Denied(EXPIRED));
         }
@@ -259,8 +260,9 @@ impl Sessions {
 
     /// The session and its user are alive.
     pub fn seen(&self, from: &Sender) {
-        self.core.pools.sessions.seen(from.sid, Moment::now());
-        self.core.directory.seen(&from.who);
+        let now = Moment::now();
+        self.core.pools.sessions.seen(from.sid, now);
+        self.core.directory.seen(&from.who, now.told);
     }
 
     /// What these users may do has changed: who is away does not come back, who reads is judged anew.

@@ -202,10 +202,10 @@ impl Directory {
         }
     }
 
-    /// The user is alive: `last_active_at`, at most once a minute a user. Never fails, never waits.
-    pub fn seen(&self, who: &Identity) {
+    /// The user is alive now (epoch seconds): `last_active_at`, at most once a minute a user. Never fails, never waits.
+    pub fn seen(&self, who: &Identity, now: i64) {
         match self {
-            Self::Local(local) => local.seen(who),
+            Self::Local(local) => local.seen(who, now),
             Self::OpenWebui(webui) => webui.seen(who),
         }
     }

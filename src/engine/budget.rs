@@ -35,7 +35,7 @@ impl Session {
     }
 
     fn why_over(&self) -> Ended {
-        match self.ended().or(self.doomed.get()) {
+        match self.end.get() {
             Some(Closed::Crowded) => Ended::Crowded,
             _ => Ended::Late,
         }

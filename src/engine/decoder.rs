@@ -3,12 +3,10 @@
 //! A connection keeps only what is unfinished: the start of a frame, or the fragments of a message.
 
 use super::Message;
-use super::frame::NORMAL;
+use super::frame::{self, NORMAL};
 use crate::ground::net::input::grow;
 use crate::ground::tasks::LARGE;
-use async_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use async_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
-use std::io::Cursor;
 
 /// The close code for what a client did wrong (RFC 6455, 7.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,13 +115,11 @@ impl Decoder {
         if self.fragments.as_ref().is_some_and(|f| f.begun.is_some()) {
             return self.take_some(bytes);
         }
-        let mut cursor = Cursor::new(&*bytes);
-        let Some((header, length)) = FrameHeader::parse(&mut cursor).map_err(|_| PROTOCOL)? else {
+        let Some(header) = Header::read(bytes)? else {
             return Ok(None);
         };
-        let start = cursor.position() as usize;
-        let mask = check(&header, length)?;
-        let length = usize::try_from(length).map_err(|_| TOO_BIG)?;
+        let Header { start, mask, .. } = header;
+        let length = usize::try_from(header.length).map_err(|_| TOO_BIG)?;
         let held = self.fragments.as_ref().map_or(0, |f| f.bytes.len());
         if length > limit.saturating_sub(held) {
             return Err(TOO_BIG);
@@ -201,11 +197,7 @@ impl Decoder {
         Ok(Some((n, Item::Nothing)))
     }
 
-    fn complete<'a>(
-        &'a mut self,
-        header: &FrameHeader,
-        payload: &'a [u8],
-    ) -> Result<Item<'a>, Fault> {
+    fn complete<'a>(&'a mut self, header: &Header, payload: &'a [u8]) -> Result<Item<'a>, Fault> {
         match header.opcode {
             OpCode::Control(Control::Ping) => Ok(Item::Ping(payload)),
             OpCode::Control(Control::Close) => close_code(payload).map(Item::Close),
@@ -263,14 +255,43 @@ impl Item<'_> {
     }
 }
 
-/// The rules of a client's frame header; its mask.
-fn check(header: &FrameHeader, length: u64) -> Result<[u8; 4], Fault> {
-    let control = matches!(header.opcode, OpCode::Control(_));
-    let reserved = header.rsv1 || header.rsv2 || header.rsv3;
-    if reserved || (control && (length > 125 || !header.is_final)) {
-        return Err(PROTOCOL);
+/// A client's frame header (RFC 6455, 5.2).
+struct Header {
+    is_final: bool,
+    opcode: OpCode,
+    mask: [u8; 4],
+    length: u64,
+    /// Where the payload begins.
+    start: usize,
+}
+
+impl Header {
+    /// Reads one by the rules for a client's; `None` when it is not all there.
+    fn read(bytes: &[u8]) -> Result<Option<Self>, Fault> {
+        let Some((&[first, second], rest)) = bytes.split_first_chunk() else {
+            return Ok(None);
+        };
+        let opcode = OpCode::from(first & 0x0f);
+        let is_known = !matches!(
+            opcode,
+            OpCode::Control(Control::Reserved(_)) | OpCode::Data(Data::Reserved(_))
+        );
+        let (is_final, short) = (first & 0x80 != 0, second & 0x7f);
+        let is_control = matches!(opcode, OpCode::Control(_));
+        let (is_reserved, is_masked) = (first & 0x70 != 0, second & 0x80 != 0);
+        if !is_known || is_reserved || !is_masked || (is_control && (short > 125 || !is_final)) {
+            return Err(PROTOCOL);
+        }
+        let mask = frame::length(short, rest)
+            .and_then(|(length, rest)| Some((length, rest.split_first_chunk()?)));
+        Ok(mask.map(|(length, (mask, payload))| Self {
+            is_final,
+            opcode,
+            mask: *mask,
+            length,
+            start: bytes.len() - payload.len(),
+        }))
     }
-    header.mask.ok_or(PROTOCOL)
 }
 
 /// The code of a close frame, which is empty, or a code that may be sent and a reason in UTF-8 (RFC 6455, 5.5.1).

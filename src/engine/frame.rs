@@ -195,19 +195,24 @@ fn header(bytes: &mut Vec<u8>, kind: u8, length: usize) {
 /// The first of our own frames: its kind, its body and what follows.
 fn split(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&[kind, short], rest) = bytes.split_first_chunk::<2>()?;
-    let (length, rest) = match short {
+    let (length, rest) = length(short, rest)?;
+    let (body, after) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+    Some((kind, body, after))
+}
+
+/// The length of a frame's body, from a header's second byte without the highest bit, and what follows it (RFC 6455, 5.2).
+pub fn length(short: u8, rest: &[u8]) -> Option<(u64, &[u8])> {
+    match short {
         126 => {
             let (long, rest) = rest.split_first_chunk::<2>()?;
-            (u16::from_be_bytes(*long) as usize, rest)
+            Some((u16::from_be_bytes(*long).into(), rest))
         }
         127 => {
             let (long, rest) = rest.split_first_chunk::<8>()?;
-            (u64::from_be_bytes(*long) as usize, rest)
+            Some((u64::from_be_bytes(*long), rest))
         }
-        short => (short as usize, rest),
-    };
-    let (body, after) = rest.split_at_checked(length)?;
-    Some((kind, body, after))
+        short => Some((short.into(), rest)),
+    }
 }
 
 #[cfg(test)]

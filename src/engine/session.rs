@@ -96,7 +96,9 @@ pub struct Session {
     /// Place in the engine's table, and a number that no later session in that place has.
     pub(super) key: Cell<(u32, u32)>,
     pub(super) transport: Cell<Transport>,
-    pub(super) ended: Cell<Option<Closed>>,
+    /// Why it has ended, or does with the next flush: set where no handler may be called.
+    pub(super) end: Cell<Option<Closed>>,
+    has_ended: Cell<bool>,
     pub(super) outbox: RefCell<Outbox>,
     /// The websocket, until its last words.
     pub(super) wire: RefCell<Option<Wire>>,
@@ -124,8 +126,6 @@ pub struct Session {
     pub(super) pause: Cell<u32>,
     /// It has been told that it is slowed down.
     pub(super) slowed: Cell<bool>,
-    /// Why the next flush ends this session; set where no handler may be called.
-    pub(super) doomed: Cell<Option<Closed>>,
     /// A poll waits; a post is being handled.
     pub(super) polling: Cell<bool>,
     pub(super) posting: Cell<bool>,
@@ -146,7 +146,8 @@ impl Session {
             engine,
             key: Cell::default(),
             transport: Cell::new(transport),
-            ended: Cell::default(),
+            end: Cell::default(),
+            has_ended: Cell::default(),
             outbox: RefCell::default(),
             wire: RefCell::default(),
             input: Cell::default(),
@@ -159,7 +160,6 @@ impl Session {
             dirty: Cell::default(),
             blocked: Cell::default(),
             unfinished_write: Cell::default(),
-            doomed: Cell::default(),
             polling: Cell::default(),
             posting: Cell::default(),
             beat: Beat::default(),
@@ -173,12 +173,12 @@ impl Session {
 
     /// Why it ended; `None` while it lives.
     pub fn ended(&self) -> Option<Closed> {
-        self.ended.get()
+        self.end.get().filter(|_| self.has_ended.get())
     }
 
     /// Whether it has ended, or is about to: then nothing more is handled.
     pub fn is_over(&self) -> bool {
-        self.ended.get().is_some() || self.doomed.get().is_some()
+        self.end.get().is_some()
     }
 
     pub(super) fn engine(&self) -> &Rc<Engine> {
@@ -256,7 +256,7 @@ impl Session {
 
     /// Keeps the last news of a sender until the client has taken what waits.
     pub fn keep_last(&self, sender: u64, frame: &Frame) {
-        if self.ended.get().is_none() {
+        if self.ended().is_none() {
             self.outbox.borrow_mut().keep_last(sender, frame.clone());
         }
     }
@@ -268,22 +268,25 @@ impl Session {
 
     /// Waits until so much was taken that no more than the bound is left, or the end, the server's too.
     pub async fn drained(&self) {
-        let over = || self.ended.get().is_some() || self.engine.is_going.get();
+        let over = || self.ended().is_some() || self.engine.is_going.get();
         let drained = || (over() || !self.is_full()).then_some(());
         self.engine.taken.until(drained).await;
     }
 
     /// Ends the session at the next flush, after what waits is written.
     pub fn doom(self: &Rc<Self>, why: Closed) {
-        self.doomed.set(Some(why));
+        if !self.has_ended.get() {
+            self.end.set(Some(why));
+        }
         self.mark_dirty();
     }
 
     /// Ends the session now: `Handler::closed` is called before this returns.
     pub fn close(self: &Rc<Self>, why: Closed) {
-        if self.ended.replace(Some(why)).is_some() {
+        if self.has_ended.replace(true) {
             return;
         }
+        self.end.set(Some(why));
         shift_gauge(self.transport.get(), -1);
         let address = self.peer.address;
         let sentence = why.sentence();
@@ -315,10 +318,10 @@ impl Session {
     /// Writes what waits, at the end of a round.
     pub(super) fn flush_turn(self: &Rc<Self>) {
         self.dirty.set(false);
-        match self.doomed.take() {
-            Some(why) => self.close(why),
-            None if self.transport.get() == Transport::Websocket => self.flush(),
-            None => self.wake(),
+        match self.end.get() {
+            Some(why) if !self.has_ended.get() => self.close(why),
+            _ if self.transport.get() == Transport::Websocket => self.flush(),
+            _ => self.wake(),
         }
         if self.engine.is_going.get() {
             self.take_last_turn();
@@ -358,7 +361,7 @@ impl Session {
             _ => self.take_for_poll(most),
         };
         if !frames.iter().any(|frame| frame::has_packets(frame))
-            && self.ended.get().is_none()
+            && self.ended().is_none()
             && matches!(
                 self.transport.get(),
                 Transport::Polling | Transport::Probing
@@ -389,13 +392,13 @@ impl Session {
     /// Where the layer above has ended its session, this packet waits for the poll that follows: socket.io-client
     /// handles a close packet before what came with it, so it would never learn that the end was meant.
     pub(super) fn finish_payload(&self, mut payload: Vec<u8>) -> Vec<u8> {
-        let last = match self.ended.get() {
+        let last = match self.ended() {
             Some(Closed::ByServer(_) | Closed::Protocol(_)) => CLOSE,
             // A client that didn't cause its end, and is not meant to stay away, sees it as a failed poll next:
             // python-socketio would not come back after a close packet.
             _ => NOOP,
         };
-        let waits = matches!(self.ended.get(), Some(Closed::ByServer(_)));
+        let waits = matches!(self.ended(), Some(Closed::ByServer(_)));
         if payload.is_empty() {
             payload.push(last);
         } else if last == CLOSE && !waits && self.outbox.borrow().is_empty() {
@@ -406,7 +409,7 @@ impl Session {
 
     /// A probe begins; `false` when this session can't be upgraded.
     pub(super) fn begin_probe(&self) -> bool {
-        if self.ended.get().is_some() || self.transport.get() != Transport::Polling {
+        if self.ended().is_some() || self.transport.get() != Transport::Polling {
             return false;
         }
         self.transport.set(Transport::Probing);

@@ -6,7 +6,7 @@
 
 mod scan;
 
-pub use scan::{after_string, is_json};
+pub use scan::{after_string, after_text, is_json};
 
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Error as _};
@@ -118,8 +118,7 @@ fn surrogate(bytes: &[u8], at: usize) -> Option<Half> {
 
 /// Whether text stands in a JSON string as it is, as most does.
 pub fn is_plain(text: &str) -> bool {
-    text.bytes()
-        .all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\')
+    after_text(text.as_bytes()).is_empty()
 }
 
 /// Appends text as a JSON string.

@@ -117,13 +117,13 @@ fn one_frame_takes_no_queue_and_many_fill_a_write() {
     let mut outbox = Outbox::default();
     let add = |outbox: &mut Outbox| assert!(outbox.push(frame(1), bounds(100), Instant::now()));
     add(&mut outbox);
-    assert_eq!(outbox.queue.capacity(), 0);
+    assert!(outbox.queue.is_none());
     (2..JOINED).for_each(|_| add(&mut outbox));
     assert!(!outbox.fills_a_write());
     add(&mut outbox);
     assert!(outbox.fills_a_write());
     assert_eq!(outbox.take(JOINED, 99, 100, |_| 1).len(), JOINED);
-    assert!(outbox.is_empty() && outbox.queue.capacity() == 0);
+    assert!(outbox.is_empty() && outbox.queue.is_none());
 }
 
 #[test]

@@ -36,11 +36,18 @@ impl engine::Handler for Hub {
     }
 
     fn closed(&self, session: &Rc<Session>, why: Closed) {
-        let client = self.state.borrow_mut().clients.remove(&session.sid);
+        let sids: Vec<Sid> = {
+            let mut state = self.state.borrow_mut();
+            let client = state.clients.remove(&session.sid).unwrap_or_default();
+            let sockets = client.sockets.iter();
+            sockets
+                .map(|key| state.sockets[*key as usize].sid)
+                .collect()
+        };
         // Who closes its page answers nothing more, though the page may be shown again.
         let answers = !matches!(why, Closed::ByClient(GOES_AWAY) | Closed::Shutdown);
         let lost = self.was_lost(why);
-        for (_, sid) in client.into_iter().flat_map(|c| c.sockets) {
+        for sid in sids {
             if !answers {
                 self.end_questions(sid);
             }
@@ -66,8 +73,17 @@ impl engine::Handler for Hub {
 impl Hub {
     fn text(&self, session: &Rc<Session>, text: &str) -> Result<Step, Malformed> {
         let packet = Packet::decode(text)?;
-        if packet.attachments == 0 && !self.has_partial(session)? {
-            return self.packet(session, &packet, Vec::new());
+        let (sid, is_whole) = {
+            let state = self.state.borrow();
+            let client = state.clients.get(&session.sid);
+            let client = client.ok_or(Malformed("closed"))?;
+            (
+                state.socket_of(client, packet.nsp),
+                client.partial.is_none(),
+            )
+        };
+        if packet.attachments == 0 && is_whole {
+            return self.packet(session, sid, &packet, Vec::new());
         }
         check_placeholders(packet.data, packet.attachments)?;
         let partial = Partial {
@@ -78,12 +94,6 @@ impl Hub {
         };
         self.begin_partial(session, partial)?;
         Ok(None)
-    }
-
-    fn has_partial(&self, session: &Session) -> Result<bool, Malformed> {
-        let state = self.state.borrow();
-        let client = state.clients.get(&session.sid);
-        Ok(client.ok_or(Malformed("closed"))?.partial.is_some())
     }
 
     /// A packet whose attachments follow; none may be unfinished.
@@ -132,16 +142,18 @@ impl Hub {
         if whole.packet.len() > LARGE {
             return self.large(session, whole.packet, whole.start, whole.attachments);
         }
-        self.packet(session, &Packet::decode(&whole.packet)?, whole.attachments)
+        let packet = Packet::decode(&whole.packet)?;
+        let sid = self.sid_of(session, packet.nsp);
+        self.packet(session, sid, &packet, whole.attachments)
     }
 
     fn packet(
         &self,
         session: &Rc<Session>,
+        sid: Option<Sid>,
         packet: &Packet<'_>,
         attachments: Vec<Vec<u8>>,
     ) -> Result<Step, Malformed> {
-        let sid = self.sid_of(session, packet.nsp);
         trace::received(&sid.unwrap_or(session.sid), packet);
         let attached: usize = attachments.iter().map(Vec::len).sum();
         self.pay(session, sid, packet.data.len() + attached);
@@ -241,10 +253,6 @@ impl Hub {
 
     pub(super) fn sid_of(&self, session: &Session, nsp: &str) -> Option<Sid> {
         let state = self.state.borrow();
-        let sockets = &state.clients.get(&session.sid)?.sockets;
-        sockets
-            .iter()
-            .find(|(name, _)| &**name == nsp)
-            .map(|(_, sid)| *sid)
+        state.socket_of(state.clients.get(&session.sid)?, nsp)
     }
 }

@@ -66,6 +66,10 @@ pub fn event_ends(argument: &str) -> Vec<u8> {
 
 /// ACK, or BINARY_ACK when there are attachments.
 pub fn ack(nsp: &str, id: u64, args: &Args<'_>) -> Frame {
+    if nsp == "/" && args.attachments().is_empty() {
+        let mut digits = itoa::Buffer::new();
+        return frame::packet(&["43", digits.format(id), "[", args.json(), "]"], &[]);
+    }
     message(
         "3",
         "6",

@@ -391,7 +391,7 @@ impl Hub {
         let nsp = state.rooms.namespace(nsp);
         let socket = Socket {
             sid,
-            nsp: nsp.clone(),
+            nsp,
             session: session.clone(),
             rooms: Vec::new(),
             questions: Vec::new(),
@@ -402,7 +402,7 @@ impl Hub {
         if let Some(client) = state.clients.get_mut(&session.sid) {
             // Hardly anybody has a second one, and a list that grows by itself begins with room for four.
             client.sockets.reserve_exact(1);
-            client.sockets.push((nsp, sid));
+            client.sockets.push(key);
         }
         metrics::shift(Gauge::Sockets, 1);
     }
@@ -422,7 +422,7 @@ impl Hub {
             }
         }
         if let Some(client) = state.clients.get_mut(&socket.session.sid) {
-            client.sockets.retain(|(_, s)| *s != sid);
+            client.sockets.retain(|other| *other != key);
         }
         socket.session.set_signed_in(false);
         drop(state);

@@ -15,19 +15,17 @@ const MAX_NAMESPACE: usize = 256;
 /// The largest ack id: JavaScript's largest exact integer.
 const MAX_ID: u64 = (1 << 53) - 1;
 
-/// Names that Socket.IO keeps for itself: they mean something to the client libraries.
-const RESERVED: [&str; 6] = [
-    "connect",
-    "connect_error",
-    "disconnect",
-    "disconnecting",
-    "newListener",
-    "removeListener",
-];
-
-/// May nobody name an event so?
+/// May nobody name an event so? Socket.IO keeps these for itself: they mean something to the client libraries.
 pub fn is_reserved(name: &str) -> bool {
-    RESERVED.contains(&name)
+    matches!(
+        name,
+        "connect"
+            | "connect_error"
+            | "disconnect"
+            | "disconnecting"
+            | "newListener"
+            | "removeListener"
+    )
 }
 
 /// A packet's type.
@@ -163,13 +161,8 @@ fn is_number(json: &str) -> bool {
 
 /// A JSON string without escapes, as it stands.
 fn plain(json: &str) -> Option<&str> {
-    let [b'"', .., b'"'] = json.as_bytes() else {
-        return None;
-    };
-    let inner = &json[1..json.len() - 1];
-    memchr::memchr(b'\\', inner.as_bytes())
-        .is_none()
-        .then_some(inner)
+    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
+    json::is_plain(inner).then_some(inner)
 }
 
 fn split_attachments(text: &str) -> Result<(usize, &str), Malformed> {

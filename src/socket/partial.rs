@@ -1,13 +1,10 @@
 //! What the hub keeps of a session: its sockets, and a packet that is not whole yet.
 
-use super::Sid;
-use std::rc::Rc;
-
 /// What the hub keeps of a session.
 #[derive(Default)]
 pub(super) struct Client {
-    /// Its sockets, at most one a namespace.
-    pub sockets: Vec<(Rc<str>, Sid)>,
+    /// The places of its sockets in the hub's table, at most one a namespace.
+    pub sockets: Vec<u32>,
     /// A packet whose attachments are not all here yet.
     pub partial: Option<Box<Partial>>,
 }

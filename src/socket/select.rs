@@ -1,6 +1,7 @@
 //! Who gets an event: from a target to the places of sockets in the hub's table.
 
 use super::hub::{Socket, State};
+use super::partial::Client;
 use super::recovery::sending::Sending;
 use super::{Sid, Target, To};
 
@@ -11,6 +12,15 @@ impl State {
 
     pub(super) fn socket_mut(&mut self, sid: Sid) -> Option<&mut Socket> {
         self.sockets.get_mut(*self.by_sid.get(&sid)? as usize)
+    }
+
+    /// A client's socket in a namespace.
+    pub(super) fn socket_of(&self, client: &Client, nsp: &str) -> Option<Sid> {
+        let mut sockets = client
+            .sockets
+            .iter()
+            .map(|key| &self.sockets[*key as usize]);
+        sockets.find(|socket| &*socket.nsp == nsp).map(|s| s.sid)
     }
 
     /// The socket whose sid this text is: each socket is alone in the room of its sid.

@@ -4,6 +4,7 @@ use super::*;
 use crate::directory::{
     Access, ChannelIds, Directory, Emptying, Identity, MessageEvent, Refusal, Saved,
 };
+use crate::ground::clock::now;
 use crate::ground::tasks::Executor;
 use crate::store::Store;
 use crate::token::Claims;
@@ -71,7 +72,7 @@ fn who_comes_again_is_looked_up_when_users_have_changed() {
         assert!(again().await.is_err());
         local.delete_user("u").unwrap();
         assert_eq!(again().await.unwrap().user, who.user);
-        directory.seen(&who);
+        directory.seen(&who, now());
         local
             .put_user("u", record(json!({"role": "user"})))
             .unwrap();
@@ -162,7 +163,7 @@ fn being_seen_is_readable_at_once_and_written_once() {
         directory.durable().await.unwrap();
         let commits = local.store.commits();
         for _ in 0..100 {
-            directory.seen(&who);
+            directory.seen(&who, now());
         }
         assert!(local.user("u").unwrap().unwrap()["last_active_at"].is_i64());
         directory.durable().await.unwrap();

@@ -68,11 +68,11 @@ impl Local {
         denied("the user's role has changed")
     }
 
-    pub(in crate::directory) fn seen(self: &Rc<Self>, who: &Identity) {
+    pub(in crate::directory) fn seen(self: &Rc<Self>, who: &Identity, now: i64) {
         let mut seen = self.seen.borrow_mut();
         match seen.get_mut(&who.user.id) {
-            Some(at) => *at = now(),
-            None => drop(seen.insert(who.user.id.clone(), now())),
+            Some(at) => *at = now,
+            None => drop(seen.insert(who.user.id.clone(), now)),
         }
         drop(seen);
         let local = self.clone();

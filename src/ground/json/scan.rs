@@ -133,21 +133,17 @@ fn after_space(mut rest: &[u8]) -> &[u8] {
     rest
 }
 
-/// What follows the string that has begun. Most of a packet is text, so its end is searched for, not walked to.
+/// What follows the string that has begun.
 pub fn after_string(mut rest: &[u8]) -> Option<&[u8]> {
     loop {
-        let (text, end) = rest.split_at(memchr::memchr2(b'"', b'\\', rest)?);
-        if has_control(text) {
-            return None;
-        }
-        match end {
+        match after_text(rest) {
             [b'"', after @ ..] => return Some(after),
             [
-                _,
+                b'\\',
                 b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't',
                 after @ ..,
             ] => rest = after,
-            [_, b'u', a, b, c, d, after @ ..]
+            [b'\\', b'u', a, b, c, d, after @ ..]
                 if [a, b, c, d].iter().all(|digit| digit.is_ascii_hexdigit()) =>
             {
                 rest = after;
@@ -157,13 +153,27 @@ pub fn after_string(mut rest: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// Whether a control character is among them: those are below 0x20, and may not stand in a string. Eight at a time.
-fn has_control(text: &[u8]) -> bool {
+/// What follows the text that may stand in a string as it is: from the first quote, backslash or control character (below 0x20)
+/// on. Most of a packet is text, so eight bytes at a time.
+pub fn after_text(mut rest: &[u8]) -> &[u8] {
     const EACH: u64 = u64::MAX / 0xff;
-    let (words, rest) = text.as_chunks::<8>();
-    // A byte's highest bit is set if it was below, or maybe if one before it was.
-    let below = |word: u64| word.wrapping_sub(EACH * 0x20) & !word & (EACH * 0x80) != 0;
-    words.iter().any(|word| below(u64::from_le_bytes(*word))) || rest.iter().any(|b| *b < 0x20)
+    // Of a byte that is below, and before which none is, the highest bit is set, and of none before it.
+    let below = |word: u64, bound: u64| word.wrapping_sub(EACH * bound) & !word;
+    while let Some((word, after)) = rest.split_first_chunk() {
+        let word = u64::from_le_bytes(*word);
+        let (quote, backslash) = (word ^ (EACH * 0x22), word ^ (EACH * 0x5c));
+        let ends = below(word, 0x20) | below(quote, 1) | below(backslash, 1);
+        if ends & (EACH * 0x80) != 0 {
+            break;
+        }
+        rest = after;
+    }
+    while let [byte, after @ ..] = rest
+        && !matches!(byte, b'"' | b'\\' | 0..0x20)
+    {
+        rest = after;
+    }
+    rest
 }
 
 fn after_number(rest: &[u8]) -> Option<&[u8]> {

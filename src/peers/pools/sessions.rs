@@ -23,8 +23,22 @@ struct Session {
     expires: Option<Instant>,
     /// Whether it counts as present. Reaped ones don't.
     pooled: bool,
-    /// Saved chats that it has open.
-    chats: Vec<Rc<str>>,
+    /// Saved chats that it has open. Boxed, since most sessions have none.
+    chats: Option<Box<Vec<Rc<str>>>>,
+}
+
+impl Session {
+    fn chats(&self) -> &[Rc<str>] {
+        self.chats.as_ref().map_or(&[], |chats| &chats[..])
+    }
+
+    fn has_open(&self, chat_id: &str) -> bool {
+        self.chats().iter().any(|id| &**id == chat_id)
+    }
+
+    fn take_chats(&mut self) -> Vec<Rc<str>> {
+        self.chats.take().map_or_else(Vec::new, |chats| *chats)
+    }
 }
 
 /// Sessions that were taken out of the pool of all instances because nobody heard of them.
@@ -76,25 +90,21 @@ impl SessionPool {
         let again = self.who(sid).is_some_and(|known| Rc::ptr_eq(&known, &who));
         let who = if again { who } else { self.share(who) };
         self.arriving.borrow_mut().remove(&sid);
+        let expires = || who.claims.exp.and_then(instant_of);
         let mut entries = self.entries.borrow_mut();
-        let known = entries
-            .get(&sid)
-            .filter(|known| known.who.token == who.token);
-        let expires = match known {
-            // The time of day may have been set since.
-            Some(known) => known.expires,
-            None => who.claims.exp.and_then(instant_of),
-        };
         let entry = entries.entry(sid).or_insert_with(|| Session {
             who: who.clone(),
             last_seen: now,
-            expires,
+            expires: expires(),
             pooled: true,
-            chats: Vec::new(),
+            chats: None,
         });
+        // With the same token it lasts as long as it did: the time of day may have been set since.
+        if !Rc::ptr_eq(&entry.who, &who) && entry.who.token != who.token {
+            entry.expires = expires();
+        }
         entry.who = who.clone();
         entry.last_seen = now;
-        entry.expires = expires;
         entry.pooled = true;
         drop(entries);
         self.changes.note_urgent(sid);
@@ -103,17 +113,24 @@ impl SessionPool {
 
     /// The socket is gone. Returns the chats that it had open.
     pub fn remove(&self, sid: Sid) -> Option<Vec<Rc<str>>> {
-        let session = self.entries.borrow_mut().remove(&sid)?;
+        let mut session = self.entries.borrow_mut().remove(&sid)?;
         if Rc::strong_count(&session.who) == 1 {
             self.identities.borrow_mut().remove(&session.who.token);
         }
         self.changes.note_urgent(sid);
-        Some(session.chats)
+        Some(session.take_chats())
     }
 
     /// Who this socket is; `None` for an anonymous one.
     pub fn who(&self, sid: Sid) -> Option<Rc<Identity>> {
         Some(self.entries.borrow().get(&sid)?.who.clone())
+    }
+
+    /// The same, and whether the token that it signed in with has expired.
+    pub fn current(&self, sid: Sid) -> Option<(Rc<Identity>, bool)> {
+        let entries = self.entries.borrow();
+        let session = entries.get(&sid)?;
+        Some((session.who.clone(), has_come(session.expires)))
     }
 
     /// When the token that it signed in with expires.
@@ -155,8 +172,8 @@ impl SessionPool {
         let Some(session) = entries.get_mut(&sid).filter(|s| s.pooled) else {
             return false;
         };
-        if !session.chats.iter().any(|id| &**id == chat_id) {
-            session.chats.push(chat_id.into());
+        if !session.has_open(chat_id) {
+            session.chats.get_or_insert_default().push(chat_id.into());
         }
         drop(entries);
         self.changes.note_urgent(sid);
@@ -169,9 +186,11 @@ impl SessionPool {
         let Some(session) = entries.get_mut(&sid) else {
             return false;
         };
-        let before = session.chats.len();
-        session.chats.retain(|id| &**id != chat_id);
-        let closed = session.chats.len() < before;
+        let closed = session.has_open(chat_id);
+        if let Some(chats) = session.chats.as_mut() {
+            chats.retain(|id| &**id != chat_id);
+        }
+        session.chats.take_if(|chats| chats.is_empty());
         drop(entries);
         if closed {
             self.changes.note_urgent(sid);
@@ -182,7 +201,7 @@ impl SessionPool {
     /// Id and name, by id, of everybody who has the chat open, among these sockets: those in its room.
     pub fn viewers(&self, chat_id: &str, sids: &[Sid]) -> BTreeMap<String, String> {
         let entries = self.entries.borrow();
-        let open = |s: &&Session| s.pooled && s.chats.iter().any(|id| &**id == chat_id);
+        let open = |s: &&Session| s.pooled && s.has_open(chat_id);
         let person = |s: &Session| (s.who.user.id.clone(), s.who.user.name.clone());
         let sessions = sids.iter().filter_map(|sid| entries.get(sid));
         sessions.filter(open).map(person).collect()
@@ -192,10 +211,7 @@ impl SessionPool {
     pub fn with_chat_open(&self, user_id: &str, chat_id: &str, but: &str) -> Option<Sid> {
         let entries = self.entries.borrow();
         let fits = |(sid, s): &(&Sid, &Session)| {
-            s.pooled
-                && s.who.user.id == user_id
-                && sid.as_str() != but
-                && s.chats.iter().any(|id| &**id == chat_id)
+            s.pooled && s.who.user.id == user_id && sid.as_str() != but && s.has_open(chat_id)
         };
         entries.iter().find(fits).map(|(sid, _)| *sid)
     }
@@ -208,7 +224,7 @@ impl SessionPool {
         let mut reaped = Vec::new();
         for (sid, session) in entries.iter_mut().filter(|(_, s)| late(s)) {
             session.pooled = false;
-            reaped.push((*sid, std::mem::take(&mut session.chats)));
+            reaped.push((*sid, session.take_chats()));
         }
         drop(entries);
         for (sid, _) in &reaped {
@@ -230,7 +246,11 @@ impl SessionPool {
         let session = entries.get(&sid).filter(|s| s.pooled)?;
         let mut entry: Map<String, Value> = serde_json::from_str(&session.who.user.record).ok()?;
         entry.insert("last_seen_at".into(), session.last_seen.told.into());
-        let chats = session.chats.iter().map(|id| Value::from(&**id)).collect();
+        let chats = session
+            .chats()
+            .iter()
+            .map(|id| Value::from(&**id))
+            .collect();
         entry.insert("chat_ids".into(), Value::Array(chats));
         Some(entry)
     }
