@@ -157,13 +157,13 @@ pub fn after_string(mut rest: &[u8]) -> Option<&[u8]> {
 /// on. Most of a packet is text, so eight bytes at a time.
 pub fn after_text(mut rest: &[u8]) -> &[u8] {
     const EACH: u64 = u64::MAX / 0xff;
-    // Of a byte that is below, and before which none is, the highest bit is set, and of none before it.
-    let below = |word: u64, bound: u64| word.wrapping_sub(EACH * bound) & !word;
     while let Some((word, after)) = rest.split_first_chunk() {
         let word = u64::from_le_bytes(*word);
-        let (quote, backslash) = (word ^ (EACH * 0x22), word ^ (EACH * 0x5c));
-        let ends = below(word, 0x20) | below(quote, 1) | below(backslash, 1);
-        if ends & (EACH * 0x80) != 0 {
+        let control = word.wrapping_sub(EACH * 0x20);
+        let quote = (word ^ (EACH * 0x22)).wrapping_sub(EACH);
+        let backslash = (word ^ (EACH * 0x5c)).wrapping_sub(EACH);
+        // A byte's highest bit is set if it is one of them, or maybe if one before it is; or if it is no ASCII.
+        if (control | quote | backslash) & !word & (EACH * 0x80) != 0 {
             break;
         }
         rest = after;

@@ -23,7 +23,8 @@ struct Session {
     expires: Option<Instant>,
     /// Whether it counts as present. Reaped ones don't.
     pooled: bool,
-    /// Saved chats that it has open. Boxed, since most sessions have none.
+    /// Saved chats that it has open. Most have none, and each socket has an entry.
+    #[expect(clippy::box_collection)]
     chats: Option<Box<Vec<Rc<str>>>>,
 }
 
