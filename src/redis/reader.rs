@@ -53,7 +53,8 @@ impl Reader {
     /// Room for what is read next, at least one byte; `came` tells how much of it was used.
     pub fn space(&mut self) -> &mut [u8] {
         self.make_room();
-        let wanted = self.announced().max(READ);
+        // As much again as has come: what is only announced takes no memory.
+        let wanted = self.announced().min(self.filled).max(READ);
         if self.buffer.len() < self.filled + wanted {
             self.buffer.resize(self.filled + wanted, 0);
         }
@@ -240,6 +241,15 @@ mod tests {
             "{}",
             reader.buffer.capacity()
         );
+    }
+
+    #[test]
+    fn what_is_only_announced_takes_no_memory() {
+        let mut reader = Reader::default();
+        let head = b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$500000000\r\nabc";
+        assert!(feed(&mut reader, head, 10).is_empty());
+        reader.space();
+        assert!(reader.buffer.capacity() <= 4 * READ);
     }
 
     #[test]
