@@ -1,5 +1,6 @@
 """What an epoll of one's own must not do, seen from outside: hand its descriptors on, wake other threads, lose a full batch."""
 
+import contextlib
 import os
 import pathlib
 import time
@@ -11,19 +12,25 @@ from wire import WebSocket
 CLOSE_ON_EXEC = 0o2000000
 
 
+def infos(siskin):
+    """Number and lines of each descriptor. One may be closed while they are read."""
+    for info in pathlib.Path(f"/proc/{siskin.pid}/fdinfo").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            yield int(info.name), info.read_text().splitlines()
+
+
 def descriptors(siskin):
     """Number and flags of each descriptor."""
     found = {}
-    for info in pathlib.Path(f"/proc/{siskin.pid}/fdinfo").iterdir():
-        fields = dict(line.split(":", 1) for line in info.read_text().splitlines() if ":" in line and not line.startswith("tfd"))
-        found[int(info.name)] = int(fields["flags"], 8)
+    for number, lines in infos(siskin):
+        fields = dict(line.split(":", 1) for line in lines if ":" in line and not line.startswith("tfd"))
+        found[number] = int(fields["flags"], 8)
     return found
 
 
 def registered(siskin):
     """How many descriptors are in the epolls."""
-    infos = pathlib.Path(f"/proc/{siskin.pid}/fdinfo").iterdir()
-    return sum(line.startswith("tfd") for info in infos for line in info.read_text().splitlines())
+    return sum(line.startswith("tfd") for _, lines in infos(siskin) for line in lines)
 
 
 def test_no_descriptor_is_handed_on_or_left_behind(siskin):
