@@ -176,6 +176,12 @@ pub fn is_whole(bytes: &[u8]) -> bool {
     false
 }
 
+/// Where the text ends that a frame begins with.
+pub fn text_end(bytes: &[u8]) -> Option<usize> {
+    let (kind, _, after) = split(bytes)?;
+    (kind == TEXT).then_some(bytes.len() - after.len())
+}
+
 /// Unmasked header of a frame (RFC 6455, 5.2).
 fn header(bytes: &mut Vec<u8>, kind: u8, length: usize) {
     bytes.push(kind);

@@ -29,12 +29,13 @@ use crate::app::core::{Fault, Sender};
 use crate::app::joins::Trial;
 use crate::app::{recovery, streams};
 use crate::engine::{Allowance, try_step};
+use crate::ground::clock::now;
 use crate::ground::net::Reactor;
 use crate::ground::rooms;
 use crate::ground::tasks::{LARGE, aside, within};
 use crate::metrics;
 use crate::socket::{
-    Args, Comes, Event, Handler, Lateness, MAX_DEPTH, Memo, Reason, Sid, Step, Target,
+    Args, Comes, Event, Find, Handler, Lateness, MAX_DEPTH, Memo, Reason, Sid, Step, Target,
 };
 use log::Level;
 use std::borrow::Cow;
@@ -369,6 +370,14 @@ impl Handler for Dispatch {
         Some(Box::pin(async move {
             recovery::comes_back(core, memo, &token).await
         }))
+    }
+
+    fn find(&self, pid: &str, offset: Option<&str>, auth: &Args<'_>) -> Option<Find> {
+        let payload::Auth { token } = auth.object()?;
+        let core = self.house.core;
+        // A stranger asks nobody.
+        core.key.verify(&token, now()).ok()?;
+        core.peers.find(pid, offset)
     }
 
     fn came_back(&self, sid: Sid, who: Memo) -> Step {

@@ -11,6 +11,7 @@
 //! - [`files`]: files that are for their owner alone
 //! - [`rooms`]: the names of rooms
 //! - [`random`]: random numbers of the system
+//! - [`written`]: what another process is told, as bytes
 //! - `random_input`: random input for tests
 
 pub mod clock;
@@ -26,3 +27,4 @@ pub mod random;
 pub(crate) mod random_input;
 pub mod rooms;
 pub mod tasks;
+pub mod written;

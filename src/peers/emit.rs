@@ -1,7 +1,7 @@
 //! Emitting to sockets, wherever they are.
 
 use super::{Outgoing, Peers};
-use crate::socket::{Args, Frame, Target};
+use crate::socket::{Args, Frame, Sid, Target};
 
 impl Peers {
     /// Sends an event to all sockets of the target, wherever they are. Returns how many got it here.
@@ -55,6 +55,15 @@ impl Peers {
             Self::Alone(_) => None,
             #[cfg(feature = "redis")]
             Self::Redis(peers) => Some(peers.backplane.outgoing(target, event, args)),
+        }
+    }
+
+    /// Whether a client has heard over Redis what comes to its socket that is set apart. Else it is told now, and not by Redis.
+    pub fn has_heard(&self, client: Sid, event: &str, args: &Args<'_>) -> bool {
+        match self {
+            Self::Alone(_) => false,
+            #[cfg(feature = "redis")]
+            Self::Redis(peers) => peers.backplane.has_heard(client, event, args),
         }
     }
 }

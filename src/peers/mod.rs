@@ -17,6 +17,7 @@ mod backplane;
 pub mod documents;
 mod emit;
 pub mod look;
+mod moving;
 mod outgoing;
 pub mod pools;
 #[cfg(feature = "redis")]
@@ -96,9 +97,10 @@ fn link(
     let documents = documents::InRedis::start(executor, redis.clone(), &shared);
     let rooms = settings.room_channels;
     let streams = pools.streams.clone();
+    let moves = moving::moves(config, &shared);
     let linked = Linked {
         hub: hub.clone(),
-        backplane: Backplane::start(executor, hub.clone(), redis, rooms, streams),
+        backplane: Backplane::start(executor, hub.clone(), redis, rooms, streams, moves),
         shared,
     };
     Ok((Peers::Redis(linked), SharedDocuments::Redis(documents)))
@@ -254,15 +256,6 @@ impl Peers {
             Self::Alone(_) => {}
             #[cfg(feature = "redis")]
             Self::Redis(peers) => peers.backplane.remove_relay(client, sid),
-        }
-    }
-
-    /// Whether a client has heard over Redis what comes to its socket that is set apart. Else it is told now, and not by Redis.
-    pub fn has_heard(&self, client: Sid, event: &str, args: &Args<'_>) -> bool {
-        match self {
-            Self::Alone(_) => false,
-            #[cfg(feature = "redis")]
-            Self::Redis(peers) => peers.backplane.has_heard(client, event, args),
         }
     }
 

@@ -184,6 +184,11 @@ impl Redis {
         outage.as_ref().is_none_or(is_old)
     }
 
+    /// Whether it is a Cluster.
+    pub fn is_cluster(&self) -> bool {
+        self.0.target.cluster
+    }
+
     /// How often it was connected so far.
     pub fn connections(&self) -> u64 {
         self.0.connections.get()

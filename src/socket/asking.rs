@@ -104,13 +104,17 @@ impl Hub {
     /// A socket went that was asked this; `away`: it may come back.
     pub(super) fn lost_questions(&self, sid: Sid, questions: Vec<Question>, away: bool) {
         for question in questions {
-            let held = match away && question.waits {
-                true => self.hold(sid, question),
-                false => Err(question),
-            };
-            if let Err(question) = held {
-                (question.done)(None);
+            match away && question.waits {
+                true => self.hold_or_end(sid, question),
+                false => (question.done)(None),
             }
+        }
+    }
+
+    /// Keeps a question until its socket comes back, or nobody answers it.
+    pub(super) fn hold_or_end(&self, sid: Sid, question: Question) {
+        if let Err(question) = self.hold(sid, question) {
+            (question.done)(None);
         }
     }
 
@@ -152,7 +156,8 @@ impl Hub {
         }
     }
 
-    fn take_held(&self, of: Option<Sid>) -> Vec<Question> {
+    /// What is held of one who is away, or of all.
+    pub(super) fn take_held(&self, of: Option<Sid>) -> Vec<Question> {
         let mut held = self.held.borrow_mut();
         let its = held.extract_if(.., |(sid, _)| of.is_none_or(|of| *sid == of));
         its.map(|(_, question)| question).collect()

@@ -30,5 +30,7 @@ pub use hub::Hub;
 pub use object::Object;
 pub use packet::{Kind, MAX_ATTACHMENTS, MAX_DEPTH, Packet, is_reserved};
 pub use prepared::{Prepared, event_of};
+pub use question::Done;
 pub use recovery::place::Offset;
-pub use types::{CallError, Comes, Event, Handler, Lateness, Memo, Reason, Step, Target, To};
+pub use types::{CallError, Comes, Event, Fetch, Fetched, Find, Found, Handler, Lateness};
+pub use types::{Memo, Reason, Step, Target, To};

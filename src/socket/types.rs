@@ -1,5 +1,6 @@
 //! What the hub and the application above it say to each other.
 
+use super::question::Done;
 use super::{Args, Sid};
 use std::any::Any;
 use std::borrow::Cow;
@@ -94,6 +95,11 @@ pub trait Handler {
     fn comes_back(&self, _memo: Memo, _auth: &Args<'_>) -> Option<Comes> {
         None
     }
+    /// Looks for a session of this private id at other instances, whose client has got the event `offset`; `None` when there
+    /// are none, or nobody is to have it who says this.
+    fn find(&self, _pid: &str, _offset: Option<&str>, _auth: &Args<'_>) -> Option<Find> {
+        None
+    }
     /// A socket that was gone is here again, in its rooms; the CONNECT packet is on its way.
     fn came_back(&self, _sid: Sid, _who: Memo) -> Step {
         None
@@ -109,6 +115,30 @@ pub type Memo = Rc<dyn Any>;
 
 /// Finds out who comes back.
 pub type Comes = Pin<Box<dyn Future<Output = Option<Memo>>>>;
+
+/// A session of another instance: what that tells of it, and how it is had from there.
+pub struct Found {
+    pub offer: Vec<u8>,
+    pub fetch: Box<dyn FnOnce() -> Fetch>,
+}
+
+/// Finds a session.
+pub type Find = Pin<Box<dyn Future<Output = Option<Found>>>>;
+
+/// Takes it from there.
+pub type Fetch = Pin<Box<dyn Future<Output = Result<Fetched, &'static str>>>>;
+
+/// A session that has left its instance.
+pub struct Fetched {
+    /// What follows this event here is its,
+    pub from: u64,
+    /// but for these, in their order: what it had of them is among what it missed there.
+    pub left_out: Vec<u64>,
+    /// What its instance handed out.
+    pub handed: Vec<u8>,
+    /// Who is to be told the answer to a question of that number there.
+    pub answers: Box<dyn Fn(u64) -> Done>,
+}
 
 /// Whom an emit is for.
 #[derive(Clone, Copy, Debug)]

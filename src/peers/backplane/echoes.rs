@@ -144,6 +144,12 @@ impl Echoes {
         Verdict::Taken
     }
 
+    /// Whether something is held.
+    pub fn holds(&self) -> bool {
+        let notes = self.notes.borrow();
+        notes.values().any(|note| !note.held.is_empty())
+    }
+
     /// When the next thing is to be forgotten, with [`Echoes::expired`].
     pub fn next_expiry(&self) -> Option<Instant> {
         let notes = self.notes.borrow();

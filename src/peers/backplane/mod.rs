@@ -5,11 +5,13 @@
 //! member of the room of its sid). An emit to a socket that is here is not published.
 
 mod apart;
+mod asking;
 mod calls;
 mod echoes;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod heard;
+mod moving;
 mod publisher;
 mod saves;
 mod wire;
@@ -31,16 +33,15 @@ use apart::Apart;
 use calls::Calls;
 use echoes::Echoes;
 use heard::Heard;
+pub(super) use moving::Moves;
 use publisher::Publisher;
 pub use wire::Notice;
-use wire::{Emit, PeerMessage, ReplyTo};
+use wire::{Emit, PeerMessage};
 
 /// The channel of all instances.
 pub(super) const CHANNEL: &str = "socketio";
 /// Between two log lines about messages that can't be read.
 const SAY: Duration = Duration::from_secs(60);
-/// How long the ack of a call of another instance is waited for; it has given up by then.
-const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// This instance among the others.
 pub struct Backplane {
@@ -57,6 +58,7 @@ pub struct Backplane {
     forgetting: Single,
     users: Heard,
     answered: Heard,
+    moves: Rc<Moves>,
     /// Our clients' relays.
     apart: Apart,
     room_channels: bool,
@@ -74,6 +76,7 @@ impl Backplane {
         redis: Redis,
         room_channels: bool,
         streams: Rc<Streams>,
+        moves: Rc<Moves>,
     ) -> Rc<Self> {
         let backplane = Rc::new(Self {
             tasks: Tasks::new(executor),
@@ -86,6 +89,7 @@ impl Backplane {
             forgetting: Single::default(),
             users: Heard::default(),
             answered: Heard::default(),
+            moves,
             apart: Apart::default(),
             room_channels,
             tail: wire::tail(redis.host_id()),
@@ -95,6 +99,7 @@ impl Backplane {
         let keep = backplane.publisher.clone().run(backplane.redis.clone());
         backplane.tasks.spawn("publishes", keep);
         backplane.listen();
+        backplane.follow_moves();
         backplane.take_streams(streams);
         backplane
     }
@@ -206,9 +211,7 @@ impl Backplane {
         };
         let message = wire::emit_message(me, &target, event, args, Some(call));
         self.publisher.publish(self.channel(&target), message);
-        let by_channel = self.room_channels;
-        let channel = move |sid: &str| by_channel.then(|| room_channel("/", sid));
-        self.calls.keep_looking(&self.tasks, &self.redis, channel);
+        self.look_after_calls();
         match within(timeout, waiting.answer.recv()).await {
             Some(answer) => answer.ok().flatten().ok_or(CallError::Gone),
             None => {
@@ -216,6 +219,12 @@ impl Backplane {
                 Err(CallError::Timeout)
             }
         }
+    }
+
+    fn look_after_calls(&self) {
+        let by_channel = self.room_channels;
+        let channel = move |sid: &str| by_channel.then(|| room_channel("/", sid));
+        self.calls.keep_looking(&self.tasks, &self.redis, channel);
     }
 
     /// Whoever has this socket disconnects it.
@@ -330,8 +339,17 @@ impl Backplane {
         let client = |sid: &str| here(sid).or_else(|| self.apart.client(sid));
         match message {
             PeerMessage::Emit(emit) => {
-                if let Some(emit) = self.without_echoes(emit) {
-                    self.emitted(&emit, frame);
+                let left_out = self.moves.left_out_of(emit.host.as_deref());
+                let host = emit.host.clone().filter(|_| left_out);
+                let before = self.hub.number_of_last();
+                let emit = self.without_echoes(emit);
+                if let Some(emit) = &emit {
+                    self.emitted(emit, frame);
+                }
+                if left_out {
+                    let numbers = before.zip(self.hub.number_of_last()).zip(emit);
+                    let numbers = numbers.map(|((before, last), _)| before + 1..=last);
+                    self.moves.leave_out(host.as_deref(), numbers);
                 }
             }
             PeerMessage::Notice { host, notice } => self.noticed(&host, &notice),
@@ -429,41 +447,6 @@ impl Backplane {
     fn emit_owed(&self, room: &str, emit: &Emit<'_>) {
         if let Some(client) = self.apart.owe(room, &emit.event, &emit.args, Instant::now) {
             self.hub.emit(&Target::sid(client), &emit.event, &emit.args);
-        }
-    }
-
-    /// Asks the sockets here on behalf of another instance.
-    fn ask_here(self: &Rc<Self>, target: &Target<'_>, emit: &Emit<'_>, reply: &ReplyTo<'_>) {
-        let left_out = self.left_out(target, &emit.event, &emit.args);
-        let mut sids = self.hub.select(target);
-        if let To::Room(room) = target.to
-            && sids.is_empty()
-            && self.hub.is_awaited(room)
-        {
-            // Whoever asks could not tell: its channel is listened to on.
-            sids.extend(Sid::parse(room));
-        }
-        for sid in sids.into_iter().filter(|sid| !left_out.contains(sid)) {
-            let to = reply.clone().into_owned();
-            let this = self.clone();
-            let done = Box::new(move |args: Option<Args<'static>>| {
-                this.publish(match args {
-                    Some(args) => wire::callback_message(&to, &args),
-                    None => wire::gone_message(&to),
-                });
-            });
-            let (event, args, waits) = (&emit.event, &emit.args, reply.waits);
-            let Some(ack) = self.hub.emit_with_ack(sid, event, args, waits, done) else {
-                self.publish(wire::gone_message(reply));
-                continue;
-            };
-            self.publish(wire::here_message(reply, self.redis.host_id()));
-            let hub = self.hub.clone();
-            let forget = async move {
-                smol::Timer::after(PATIENCE).await;
-                hub.forget(sid, ack);
-            };
-            self.tasks.spawn("forgets an ack", forget);
         }
     }
 

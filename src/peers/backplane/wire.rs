@@ -61,6 +61,7 @@ pub enum PeerMessage<'a> {
 
 #[derive(Debug, PartialEq)]
 pub struct Emit<'a> {
+    pub host: Option<Cow<'a, str>>,
     pub event: Cow<'a, str>,
     pub args: Args<'a>,
     pub nsp: Cow<'a, str>,
@@ -229,13 +230,15 @@ fn emit<'a>(
     if is_reserved(&event) {
         return Err(BadMessage("reserved event name"));
     }
+    let reply = reply_to(fields, host.clone())?;
     Ok(PeerMessage::Emit(Emit {
+        host,
         event,
         args,
         nsp,
         rooms,
         except,
-        reply: reply_to(fields, host)?,
+        reply,
     }))
 }
 

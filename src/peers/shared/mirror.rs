@@ -46,6 +46,8 @@ return 1
 pub struct Mirror {
     sessions: RefCell<HashSet<Sid>>,
     usage: RefCell<HashMap<String, HashSet<Sid>>>,
+    /// Sessions that went on at another instance: their entries are written there.
+    moved: RefCell<Vec<Sid>>,
     /// Batches that were taken, and the last one that was written.
     taken: Cell<u64>,
     written: Cell<u64>,
@@ -65,6 +67,11 @@ struct Work {
 }
 
 impl Mirror {
+    /// A session goes on at another instance.
+    pub fn moved(&self, sid: Sid) {
+        self.moved.borrow_mut().push(sid);
+    }
+
     /// How many session entries of the pool are this instance's.
     pub fn sessions(&self) -> usize {
         self.sessions.borrow().len()
@@ -134,8 +141,13 @@ impl SharedPools {
         mirror.taken.set(mirror.taken.get() + 1);
         let batch = mirror.taken.get();
         let mut work = Work::default();
-        self.add_sessions(&mut work);
-        self.add_usage(&mut work);
+        let moved = mirror.moved.take();
+        {
+            let mut known = mirror.sessions.borrow_mut();
+            known.retain(|sid| !moved.contains(sid));
+        }
+        self.add_sessions(&mut work, &moved);
+        self.add_usage(&mut work, &moved);
         let commands = std::mem::take(&mut work.commands);
         first_refusal(self.redis.pipeline(commands).await?)?;
         mirror.written.set(batch);
@@ -151,7 +163,7 @@ impl SharedPools {
         Ok(counts)
     }
 
-    fn add_sessions(&self, work: &mut Work) {
+    fn add_sessions(&self, work: &mut Work, moved: &[Sid]) {
         let known = self.mirror.sessions.borrow();
         let changed: Vec<Sid> = match self.sessions.changes.take() {
             Batch::Keys(sids) => sids.into_iter().collect(),
@@ -168,6 +180,7 @@ impl SharedPools {
                     entries.push((sid, Value::Object(entry).to_string()));
                     work.put.push(sid);
                 }
+                None if moved.contains(&sid) => {}
                 None => work.gone.push(sid),
             }
         }
@@ -189,7 +202,7 @@ impl SharedPools {
         }
     }
 
-    fn add_usage(&self, work: &mut Work) {
+    fn add_usage(&self, work: &mut Work, moved: &[Sid]) {
         let known = self.mirror.usage.borrow();
         let models: BTreeSet<String> = match self.usage.changes.take() {
             Batch::Keys(models) => models,
@@ -211,7 +224,7 @@ impl SharedPools {
                 let gone: Vec<&Sid> = before
                     .into_iter()
                     .flatten()
-                    .filter(|sid| !sids.contains(sid))
+                    .filter(|sid| !sids.contains(*sid) && !moved.contains(*sid))
                     .collect();
                 let ours: Map<String, Value> = here
                     .iter()

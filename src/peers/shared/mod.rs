@@ -25,6 +25,7 @@ use crate::config;
 use crate::ground::clock::Steps;
 use crate::ground::tasks::{Executor, Tasks};
 use crate::redis::{CommandError, Redis};
+use crate::socket::Sid;
 use lease::Lease;
 use locks::Locks;
 use mirror::Mirror;
@@ -170,6 +171,11 @@ impl SharedPools {
         if let Err(fault) = self.redis.query::<i64>(delete).await {
             log::debug!("{sid} stays in the session pool until it is reaped: {fault}");
         }
+    }
+
+    /// A session of ours goes on at another instance.
+    pub fn moved(&self, sid: Sid) {
+        self.mirror.moved(sid);
     }
 
     /// The models in use on any instance.

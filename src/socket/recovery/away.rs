@@ -1,7 +1,7 @@
 //! The sessions that lost their connection and may come back.
 
 use super::place::Place;
-use super::written::{Reader, Writer};
+use crate::ground::written::{Reader, Writer};
 use crate::metrics::{self, Gauge};
 use crate::socket::rooms::Rooms;
 use crate::socket::{BySid, Memo, Sid, Target, To};

@@ -7,7 +7,7 @@ use crate::engine::{Closed, Session, Step};
 use crate::ground::tasks::Executor;
 use crate::metrics;
 use crate::socket::hub::{Socket, State};
-use crate::socket::{Args, Hub, Memo, Sid, encode, trace};
+use crate::socket::{Args, Frame, Hub, Memo, Sid, encode, trace};
 use serde::Deserialize;
 use std::rc::Rc;
 use std::time::Instant;
@@ -89,7 +89,7 @@ impl Hub {
     }
 
     /// What the application keeps of a socket that can come back.
-    fn memo(&self, sid: Sid) -> Option<Memo> {
+    pub(super) fn memo(&self, sid: Sid) -> Option<Memo> {
         let state = self.state.borrow();
         state.socket(sid).filter(|socket| socket.place.is_some())?;
         drop(state);
@@ -137,7 +137,7 @@ impl Hub {
     }
 
     /// What was kept for it goes, too.
-    fn gave_up(&self, away: &Away) {
+    pub(super) fn gave_up(&self, away: &Away) {
         for room in &away.rooms {
             let here = self.state.borrow().rooms.members("/", room).is_some();
             if !here && !self.is_awaited(room) {
@@ -193,6 +193,15 @@ impl Hub {
         };
         let known = Place::read(&pid).filter(|(sid, secret)| self.has_secret(*sid, *secret));
         let Some((sid, secret)) = known.filter(|_| may) else {
+            let find = |_: &(Sid, Sid)| self.handler().find(&pid, offset.as_deref(), auth);
+            if let Some(find) = Place::read(&pid).filter(|_| may).as_ref().and_then(find) {
+                return Ok(self.comes_from_elsewhere(
+                    session,
+                    auth.clone().into_owned(),
+                    pid,
+                    find,
+                ));
+            }
             refused("unknown");
             return Err(place());
         };
@@ -211,18 +220,21 @@ impl Hub {
                 Some(who) => hub.take_up(&session, (sid, secret), offset.as_deref(), who),
                 None => Err("user"),
             };
-            let step = step.unwrap_or_else(|why| {
-                refused(why);
-                let place = Place::new(hub.last_number(), now());
-                hub.welcome(&session, "/", auth, Some(place))
-            });
+            let step = step.unwrap_or_else(|why| hub.comes_afresh(&session, auth, why));
             if let Some(step) = step {
                 step.await;
             }
         })))
     }
 
-    fn away_memo(&self, sid: Sid) -> Option<Memo> {
+    /// Not taken up: a session of its own.
+    pub(super) fn comes_afresh(&self, session: &Rc<Session>, auth: Args<'_>, why: Why) -> Step {
+        refused(why);
+        let place = Place::new(self.last_number(), now());
+        self.welcome(session, "/", auth, Some(place))
+    }
+
+    pub(super) fn away_memo(&self, sid: Sid) -> Option<Memo> {
         let away = self.recovery.get()?.away.borrow();
         Some(away.get(sid)?.memo.clone())
     }
@@ -245,10 +257,26 @@ impl Hub {
         offset: Option<&str>,
         who: Memo,
     ) -> Result<Step, Why> {
-        let recovery = self.recovery.get().ok_or("unknown")?;
         if !self.has_secret(sid, secret) {
             return Err("unknown");
         }
+        let (mut away, missed) = self.missed(sid, offset)?;
+        away.place
+            .replay(missed.last().map(|(number, _)| *number), now());
+        let missed: Vec<Frame> = missed.into_iter().map(|(_, frame)| frame).collect();
+        Ok(self.take_in(session, sid, away.place, away.rooms, &missed, who))
+    }
+
+    /// Takes a session out of those who are away, with all that its client missed.
+    ///
+    /// # Errors
+    /// Why it can't be taken up.
+    pub(super) fn missed(
+        &self,
+        sid: Sid,
+        offset: Option<&str>,
+    ) -> Result<(Away, Vec<(u64, Frame)>), Why> {
+        let recovery = self.recovery.get().ok_or("unknown")?;
         // Its old connection is dead, and nobody has noticed.
         let old = self
             .state
@@ -256,30 +284,39 @@ impl Hub {
             .socket(sid)
             .map(|socket| socket.session.clone());
         old.inspect(|old| old.close(Closed::Transport));
-        let mut away = recovery.away.borrow_mut().take(sid).ok_or("unknown")?;
+        let away = recovery.away.borrow_mut().take(sid).ok_or("unknown")?;
         let got = away.place.got(offset, away.last);
-        let floor = recovery.ring.borrow().floor();
-        if let Err(why) = away.place.check(got, floor, away.last) {
+        let ring = recovery.ring.borrow();
+        if let Err(why) = away.place.check(got, ring.floor(), away.last) {
+            drop(ring);
             self.gave_up(&away);
             return Err(why);
         }
-        let missed = recovery
-            .ring
-            .borrow()
-            .after(got, sid.as_str(), &away.rooms, &away.place);
-        away.place
-            .replay(missed.last().map(|(number, _)| *number), now());
-        let pid = away.place.pid(sid);
-        self.add(sid, "/", session, Some(away.place));
-        self.enter_again(sid, away.rooms);
+        let missed = ring.after(got, sid.as_str(), &away.rooms, &away.place);
+        Ok((away, missed))
+    }
+
+    /// A session goes on with this connection, which is sent what it missed.
+    pub(super) fn take_in(
+        &self,
+        session: &Rc<Session>,
+        sid: Sid,
+        place: Box<Place>,
+        rooms: Vec<Rc<str>>,
+        missed: &[Frame],
+        who: Memo,
+    ) -> Step {
+        let pid = place.pid(sid);
+        self.add(sid, "/", session, Some(place));
+        self.enter_again(sid, rooms);
         metrics::add(metrics::Counter::Recovered, 1);
-        for (_, frame) in &missed {
+        for frame in missed {
             session.send(frame);
         }
         trace::sent(sid, "/", "CONNECT", 0);
         session.send(&encode::connect("/", sid.as_str(), Some(&pid)));
         self.ask_again(sid);
-        Ok(self.handler().came_back(sid, who))
+        self.handler().came_back(sid, who)
     }
 
     /// It is in its rooms again, and was all the time for whoever asks for them elsewhere.

@@ -3,7 +3,7 @@
 use super::away::Away;
 use super::kept::now;
 use super::ring::Ring;
-use super::written::{Reader, Writer};
+use crate::ground::written::{Reader, Writer};
 use crate::socket::Hub;
 use crate::socket::rooms::Rooms;
 use std::time::Duration;
@@ -36,10 +36,7 @@ impl Hub {
     /// `None` if it is not as it was written: then there is nothing of it.
     pub fn take_over(&self, written: &[u8], ago: Duration) -> Option<usize> {
         let kept = self.recovery.get()?;
-        let mut from = Reader {
-            rest: written,
-            written: now().checked_sub(ago)?,
-        };
+        let mut from = Reader::new(written, now().checked_sub(ago)?);
         let ring = Ring::read(&mut from)?;
         let (mut names, handler) = (Rooms::default(), self.handler());
         let memo = |bytes: &[u8]| handler.read_memo(bytes);

@@ -12,7 +12,7 @@
 //! - [`sending`]: an event with and without its number
 //! - [`comeback`]: going away, coming back
 //! - [`handover`]: all of it to the next process
-//! - [`written`]: as bytes
+//! - [`moving`]: one of them to another instance
 
 mod away;
 mod comeback;
@@ -22,9 +22,9 @@ mod handover_tests;
 pub(super) mod kept;
 #[cfg(test)]
 mod model_tests;
+pub(super) mod moving;
 pub(super) mod place;
 mod ring;
 pub(super) mod sending;
-mod written;
 
 pub use kept::Settings;

@@ -1,6 +1,6 @@
 //! A session's place in the sequence of all events: where it began, what it was sent, when it was in which room.
 
-use super::written::{Reader, Writer};
+use crate::ground::written::{Reader, Writer};
 use crate::socket::Sid;
 use data_encoding::BASE64URL_NOPAD;
 use std::cell::Cell;
@@ -79,6 +79,14 @@ impl Place {
             left: Vec::new(),
             horizon: start,
         })
+    }
+
+    /// The place of a session that comes from another instance and goes on here after the event `from`, in so many rooms.
+    pub fn moved(secret: Sid, from: u64, rooms: usize, now: Instant) -> Box<Self> {
+        let mut place = Self::new(from - 1, now);
+        place.secret = secret;
+        place.since = vec![from; rooms];
+        place
     }
 
     /// Its private id, which its client alone is told.

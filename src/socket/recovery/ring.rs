@@ -1,8 +1,8 @@
 //! The ring: what was emitted lately to those who can come back, each event once, bounded in bytes and in time.
 
 use super::place::Place;
-use super::written::{Reader, Writer};
 use crate::engine::frame;
+use crate::ground::written::{Reader, Writer};
 use crate::metrics::{self, Gauge};
 use crate::outbox::{self, Frame};
 use crate::socket::{Target, To};
@@ -90,6 +90,12 @@ impl Ring {
 
     /// The number of the last event.
     pub fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// A number that no event has.
+    pub fn skip(&mut self) -> u64 {
+        self.last += 1;
         self.last
     }
 

@@ -40,6 +40,7 @@ fn into_owned(emit: Emit<'_>) -> Emit<'static> {
     let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
     let all = |texts: Vec<Cow<'_, str>>| texts.into_iter().map(owned).collect();
     Emit {
+        host: emit.host.map(owned),
         event: owned(emit.event),
         args: emit.args.into_owned(),
         nsp: owned(emit.nsp),

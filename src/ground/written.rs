@@ -1,4 +1,4 @@
-//! What is kept, as bytes for another process: numbers of eight bytes, texts with their length before them, times by their age.
+//! What another process is told, as bytes: numbers of eight bytes, texts with their length before them, times by their age.
 //! Whoever reads believes nothing: what is not as it was written is none of it.
 
 use std::time::{Duration, Instant};
@@ -35,6 +35,10 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    pub fn new(rest: &'a [u8], written: Instant) -> Self {
+        Self { rest, written }
+    }
+
     pub fn number(&mut self) -> Option<u64> {
         let (number, rest) = self.rest.split_first_chunk::<8>()?;
         self.rest = rest;
