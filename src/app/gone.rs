@@ -48,6 +48,11 @@ impl LastGone {
         last.push_back(gone);
     }
 
+    /// A session has come back: it has not ended.
+    pub fn forget(&self, sid: Sid) {
+        self.0.borrow_mut().retain(|gone| gone.sid != sid);
+    }
+
     /// The sessions of this user, or all; the latest first.
     pub fn of(&self, user_id: Option<&str>) -> Vec<Gone> {
         let fits = |gone: &&Gone| user_id.is_none() || gone.user["id"].as_str() == user_id;

@@ -22,6 +22,10 @@ pub struct Backup {
 
 pub fn run(backup: &Backup) -> Outcome {
     let config = super::settings()?;
+    if std::fs::symlink_metadata(&backup.file).is_ok_and(|there| !there.is_file()) {
+        let what = "is there and is no file: a link, a device or a folder is not replaced";
+        return Err(Failure::Wrong(format!("{} {what}", backup.file.display())));
+    }
     let mut answer = request::send(&config, "GET", "/api/v1/backup", b"")?;
     if answer.status != 200 {
         return Err(answer.failure());

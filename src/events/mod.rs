@@ -385,6 +385,7 @@ impl Handler for Dispatch {
             self.house.sessions.admit_again(sid, returned);
             self.house.chats.open_again(sid);
         }
+        self.house.gone.forget(sid);
         None
     }
 

@@ -1,7 +1,7 @@
 //! Whose request it is, and how it came, when a reverse proxy hands it on.
 
 use crate::config::Network;
-use hyper::header::{FORWARDED, HeaderMap, HeaderValue, ORIGIN, USER_AGENT};
+use hyper::header::{FORWARDED, HOST, HeaderMap, HeaderValue, ORIGIN, USER_AGENT};
 use hyper::{Request, Version};
 use std::net::{IpAddr, SocketAddr};
 
@@ -38,9 +38,10 @@ pub fn is_browser(headers: &HeaderMap) -> bool {
 }
 
 /// Whether a request comes from this machine itself, not from a proxy on it: those say for whom they ask, or speak HTTP/1.0
-/// (nginx unless it is told otherwise).
+/// (nginx unless it is told otherwise). Nor from a page in a browser here, whose name somebody else may have led to this machine.
 pub fn is_local<B>(peer: IpAddr, request: &Request<B>) -> bool {
-    const PROXIES: [&str; 6] = [
+    const PROXIES: [&str; 7] = [
+        "cf-connecting-ip",
         X_FORWARDED_FOR,
         X_FORWARDED_PROTO,
         "x-forwarded-host",
@@ -49,9 +50,24 @@ pub fn is_local<B>(peer: IpAddr, request: &Request<B>) -> bool {
         "via",
     ];
     let headers = request.headers();
+    let host = headers.get(HOST).map(HeaderValue::to_str);
     peer.to_canonical().is_loopback()
         && request.version() == Version::HTTP_11
+        && host.is_none_or(|host| host.is_ok_and(is_this_machine))
+        && !headers.contains_key(ORIGIN)
         && !PROXIES.iter().any(|name| headers.contains_key(*name))
+}
+
+/// Whether a `Host` is this machine's name for itself.
+fn is_this_machine(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next(),
+        None => host.split(':').next(),
+    };
+    let name = name.unwrap_or_default();
+    let address = name.parse::<IpAddr>();
+    name.eq_ignore_ascii_case("localhost")
+        || address.is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
 /// The client's address: the peer's, or, when the peer is a trusted proxy, the last one in `X-Forwarded-For` that is not a
@@ -174,9 +190,29 @@ mod tests {
             assert!(local(peer, Version::HTTP_11, None), "{peer}");
             assert!(local(peer, Version::HTTP_11, Some("user-agent")), "{peer}");
             assert!(!local(peer, Version::HTTP_10, None), "{peer}");
-            for header in ["x-forwarded-for", "forwarded", "via", "x-real-ip"] {
+            for header in [
+                "x-forwarded-for",
+                "forwarded",
+                "via",
+                "x-real-ip",
+                "cf-connecting-ip",
+                "origin",
+                "host",
+            ] {
                 assert!(!local(peer, Version::HTTP_11, Some(header)), "{header}");
             }
+        }
+        for host in ["localhost:80", "LOCALHOST", "127.0.0.1", "[::1]:8080"] {
+            assert!(is_this_machine(host), "{host}");
+        }
+        for host in [
+            "",
+            "chat.example",
+            "127.0.0.1.example:80",
+            "[::2]",
+            "10.0.0.1",
+        ] {
+            assert!(!is_this_machine(host), "{host}");
         }
         for peer in ["10.0.0.1", "192.0.2.1", "2001:db8::1", "0.0.0.0"] {
             assert!(!local(peer, Version::HTTP_11, None), "{peer}");

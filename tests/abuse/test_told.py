@@ -1,5 +1,6 @@
 """What strangers are told, what they can write into the log, and what other users of the machine can read."""
 
+import json
 import os
 import pathlib
 import struct
@@ -96,6 +97,13 @@ def test_what_is_stored_is_for_its_owner_alone(start_siskin, tmp_path):
         (tmp_path / "backup.part").symlink_to(victim)
         done = subprocess.run([BINARY, "backup", str(backup)], env=siskin.environment, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done
+        # Like /dev/stdout, /dev/null, a pipe: nothing takes their place.
+        os.mkfifo(tmp_path / "pipe")
+        (tmp_path / "link").symlink_to(victim)
+        for other in ("pipe", "link", "data"):
+            refused = subprocess.run([BINARY, "backup", str(tmp_path / other)], env=siskin.environment, capture_output=True, text=True, timeout=60)
+            assert refused.returncode != 0 and "is there and is no file" in refused.stderr, refused
+        assert (tmp_path / "pipe").is_fifo() and (tmp_path / "link").is_symlink()
         siskin.restart()
     finally:
         os.umask(before)
@@ -160,6 +168,23 @@ def gone(siskin, user):
     """Why the last session of a user ended."""
     sessions = siskin.api("GET", f"/sessions?gone=true&user_id={user}").json()["sessions"]
     return sessions and sessions[0]["gone"]["why"]
+
+
+def test_who_has_come_back_is_not_among_those_who_are_gone(start_siskin):
+    siskin = start_siskin()
+
+    def connected(**more):
+        ws = WebSocket(siskin)
+        ws.text("40" + json.dumps({"token": token("ann"), "recover": True, **more}))
+        while not (text := ws.recv_text()).startswith("40"):
+            pass
+        return ws, json.loads(text[2:])
+
+    ws, here = connected()
+    ws.close()
+    wait_for(lambda: gone(siskin, "ann"), what="its end")
+    _, again = connected(pid=here["pid"])
+    assert (again, gone(siskin, "ann")) == (here, [])
 
 
 def test_who_was_dropped_learns_why_and_so_does_who_asks_later(start_siskin):

@@ -146,8 +146,8 @@ pub fn run(doctor: &Doctor) -> Outcome {
 /// Where a URL leads. What stands behind the socket's path is left away.
 fn place(text: &str) -> Result<Place, Failure> {
     let (tls, rest) = match text.split_once("://") {
-        Some(("https", rest)) => (true, rest),
-        Some(("http", rest)) => (false, rest),
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (true, rest),
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (false, rest),
         Some(_) => (false, ""),
         None => (false, text),
     };

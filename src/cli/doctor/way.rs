@@ -13,6 +13,7 @@ use crate::cli::request;
 use crate::config::Config;
 use serde_json::Value;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 /// What is asked for.
@@ -24,6 +25,9 @@ pub struct Asked {
     /// Whether the first ping is waited for.
     pub wait: bool,
 }
+
+/// Milliseconds between pings that somebody may have chosen.
+const LIKELY: RangeInclusive<u64> = 1..=3_600_000;
 
 const WEBUI_ANSWERS: &str =
     "Open WebUI's own socket answers, not siskin: the proxy sends /ws/socket.io there";
@@ -185,9 +189,14 @@ impl Way<'_> {
             .and_then(Value::as_str)
             .unwrap_or_default()
             .to_owned();
-        if let Some(milliseconds) = open.get("pingInterval").and_then(Value::as_u64) {
-            self.interval = Duration::from_millis(milliseconds);
-        }
+        let interval = open.get("pingInterval").and_then(Value::as_u64);
+        let Some(interval) = interval.filter(|interval| LIKELY.contains(interval)) else {
+            let fix = self.route();
+            let says = "what answers says of no ping interval that a server would have";
+            self.report.bad("path", says, &fix);
+            return None;
+        };
+        self.interval = Duration::from_millis(interval);
         self.is_siskin(&servers, &sid).then_some(sid)
     }
 

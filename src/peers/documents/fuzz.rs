@@ -1,4 +1,4 @@
-//! What random bytes must not upset: updates, and a document made of them. what is made of them is as good as they are.
+//! What random bytes must not upset: updates, and a document made of them.
 
 use super::bury::{bury, is_of_ended};
 use super::history::{History, check};

@@ -144,10 +144,13 @@ impl Way<'_> {
             }
         };
         match heard {
-            Ok(()) => self.report.ok(
-                "silence",
-                &format!("a silent websocket stays open until siskin's ping ({seconds} s)"),
-            ),
+            Ok(()) => {
+                let seconds = seconds.min(since.elapsed().as_secs_f64());
+                self.report.ok(
+                    "silence",
+                    &format!("a silent websocket stays open until siskin's ping ({seconds} s)"),
+                );
+            }
             Err(error) => {
                 let after = since.elapsed().as_secs_f64();
                 let says = format!(
