@@ -38,7 +38,7 @@ function isFree(port) {
 }
 
 /** Waits until `condition()` is true and returns what it returned. */
-export async function waitFor(condition, { seconds = 15, what = "condition" } = {}) {
+export async function waitFor(condition, { seconds = 30, what = "condition" } = {}) {
   const end = Date.now() + seconds * 1000;
   for (;;) {
     const result = await condition();

@@ -45,7 +45,7 @@ def free_port():
             return port
 
 
-def wait_for(condition, seconds=15, what="condition"):
+def wait_for(condition, seconds=30, what="condition"):
     """Waits until `condition()` is true and returns what it returned."""
     end = time.monotonic() + seconds
     while True:
