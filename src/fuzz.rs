@@ -27,7 +27,7 @@ pub const TARGETS: &[Target] = &[
 fn addresses(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     redis::fuzz::address(&text);
-    http::fuzz_lines(data);
+    http::fuzz::forwarded(data);
     let _ = Network::parse(&text);
     if let Some(origin) = Origin::parse(&text) {
         let _ = origin.is_of_host(&text);

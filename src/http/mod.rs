@@ -3,6 +3,8 @@
 mod answer;
 mod client_address;
 mod cors;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod health;
 pub mod listen;
 mod resting;
@@ -11,7 +13,5 @@ mod timer;
 mod waiting;
 
 pub use answer::Answer;
-#[cfg(any(test, fuzzing))]
-pub use client_address::fuzz_lines;
 pub use listen::{Connections, Limits, Service};
 pub use routes::{SOCKET_PATH, Site};

@@ -3,10 +3,10 @@
 use super::reader::Reader;
 use super::url;
 
-fn replies(bytes: &[u8], size: usize) -> (Vec<Vec<Vec<u8>>>, bool) {
-    let (mut reader, mut replies) = (Reader::default(), Vec::new());
-    for piece in bytes.chunks(size) {
-        let mut rest = piece;
+/// The replies in bytes that come in pieces of this size, and whether they end with what is none.
+pub(super) fn fed(reader: &mut Reader, bytes: &[u8], size: usize) -> (Vec<Vec<Vec<u8>>>, bool) {
+    let mut replies = Vec::new();
+    for mut rest in bytes.chunks(size) {
         while !rest.is_empty() {
             let space = reader.space();
             let some = rest.len().min(space.len());
@@ -16,7 +16,8 @@ fn replies(bytes: &[u8], size: usize) -> (Vec<Vec<Vec<u8>>>, bool) {
             loop {
                 match reader.next() {
                     Ok(Some(reply)) => {
-                        replies.push((0..16).map(|n| reply.part(n).to_vec()).collect())
+                        assert!(reply.part(reply.len()).is_empty());
+                        replies.push((0..reply.len()).map(|n| reply.part(n).to_vec()).collect());
                     }
                     Ok(None) => break,
                     Err(_) => return (replies, true),
@@ -30,10 +31,8 @@ fn replies(bytes: &[u8], size: usize) -> (Vec<Vec<Vec<u8>>>, bool) {
 /// Replies are the same however they are cut. The first byte is the size of the pieces.
 pub fn stream(data: &[u8]) {
     if let [size, bytes @ ..] = data {
-        assert_eq!(
-            replies(bytes, 1 + usize::from(*size)),
-            replies(bytes, 1 << 20)
-        );
+        let replies = |size| fed(&mut Reader::default(), bytes, size);
+        assert_eq!(replies(1 + usize::from(*size)), replies(1 << 20));
     }
 }
 

@@ -42,6 +42,12 @@ pub struct Reply<'a> {
 }
 
 impl<'a> Reply<'a> {
+    /// How many elements it has.
+    #[cfg(any(test, fuzzing))]
+    pub fn len(&self) -> usize {
+        self.parts.len()
+    }
+
     /// An element; empty when it is missing or nil.
     pub fn part(&self, number: usize) -> &'a [u8] {
         let range = self.parts.get(number).cloned().unwrap_or_default();
@@ -188,22 +194,15 @@ fn number(digits: &[u8]) -> Result<Option<usize>, BadReply> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fuzz::fed;
     use super::*;
 
-    fn feed(reader: &mut Reader, mut bytes: &[u8], piece: usize) -> Vec<Vec<String>> {
-        let mut replies = Vec::new();
-        while !bytes.is_empty() {
-            let space = reader.space();
-            let some = piece.min(bytes.len()).min(space.len());
-            space[..some].copy_from_slice(&bytes[..some]);
-            bytes = &bytes[some..];
-            reader.came(some);
-            while let Some(reply) = reader.next().unwrap() {
-                let text = |n| String::from_utf8_lossy(reply.part(n)).into_owned();
-                replies.push((0..reply.parts.len()).map(text).collect());
-            }
-        }
-        replies
+    fn feed(reader: &mut Reader, bytes: &[u8], piece: usize) -> Vec<Vec<String>> {
+        let (replies, is_bad) = fed(reader, bytes, piece);
+        assert!(!is_bad);
+        let text = |part: Vec<u8>| String::from_utf8_lossy(&part).into_owned();
+        let texts = |parts: Vec<Vec<u8>>| parts.into_iter().map(text).collect();
+        replies.into_iter().map(texts).collect()
     }
 
     #[test]
@@ -283,14 +282,7 @@ mod tests {
                 .map(|_| random.pick(&pieces))
                 .collect();
             let bytes = text.into_bytes();
-            let mut reader = Reader::default();
-            for piece in bytes.chunks(random.below(7) + 1) {
-                reader.space()[..piece.len()].copy_from_slice(piece);
-                reader.came(piece.len());
-                while let Ok(Some(reply)) = reader.next() {
-                    let _ = (reply.part(0), reply.part(9));
-                }
-            }
+            fed(&mut Reader::default(), &bytes, random.below(7) + 1);
         }
     }
 }

@@ -11,23 +11,13 @@ import { fileURLToPath } from "node:url";
 import { io } from "socket.io-client";
 import { startRedis } from "../browser/redis.mjs";
 import { layCable } from "../clients/cable.mjs";
+import { random } from "../documents/editor.mjs";
 import { sleep, startSiskin, waitFor } from "../harness.mjs";
 
 const path = "/ws/socket.io";
 const python = fileURLToPath(new URL("../.venv/bin/python", import.meta.url));
 const emitter = fileURLToPath(new URL("emitter.py", import.meta.url));
 const ROUNDS = Number(process.env.SISKIN_ROUNDS ?? 50);
-const SEED = Number(process.env.SISKIN_SEED ?? 15);
-
-/** The same numbers below one for the same seed (mulberry32). */
-function random(seed) {
-  return () => {
-    seed = (seed + 0x6d2b79f5) | 0;
-    let n = Math.imul(seed ^ (seed >>> 15), 1 | seed);
-    n = (n + Math.imul(n ^ (n >>> 7), 61 | n)) ^ n;
-    return ((n ^ (n >>> 14)) >>> 0) / 4294967296;
-  };
-}
 
 async function start(t, channels = "true", more = {}) {
   const redis = await startRedis(t);
@@ -117,7 +107,7 @@ for (const [channels, transports] of [["true", ["websocket"]], ["false", ["polli
 
 async function moveOften(t, site, transports) {
   const { redis, one, two, cable } = site;
-  const dice = random(SEED);
+  const dice = random(15);
   const socket = await open(t, site, { transports });
   const sid = socket.id;
   const elsewhere = startEmitter(t, redis);

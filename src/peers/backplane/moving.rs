@@ -276,23 +276,20 @@ impl Backplane {
             true => Err("gap"),
             false => self.hub.hand_out(take.sid, offset),
         };
-        let why = handed.as_ref().map_or_else(|why| *why, |_| "");
         let why = match &handed {
+            Err(why) => *why,
             Ok(handed) if handed.written.len() > MOST_BYTES => "size",
-            _ => why,
+            Ok(_) => "",
         };
         let mark = self.answer(take, Kind::Mark, take.nonce, why.into());
         self.reply(take, mark.signed(key, pid));
         let Ok(mut handed) = handed else { return };
         (self.moves.gone)(take.sid);
-        for question in handed
-            .questions
-            .split_off(MOST_QUESTIONS.min(handed.questions.len()))
-        {
+        let most = if why.is_empty() { MOST_QUESTIONS } else { 0 };
+        for question in handed.questions.split_off(most.min(handed.questions.len())) {
             (question.done)(None);
         }
         if !why.is_empty() {
-            handed.questions.into_iter().for_each(|q| (q.done)(None));
             return;
         }
         let waiting: Vec<_> = handed

@@ -142,9 +142,8 @@ impl SharedPools {
         let batch = mirror.taken.get();
         let mut work = Work::default();
         let moved = mirror.moved.take();
-        {
-            let mut known = mirror.sessions.borrow_mut();
-            known.retain(|sid| !moved.contains(sid));
+        for sid in &moved {
+            mirror.sessions.borrow_mut().remove(sid);
         }
         self.add_sessions(&mut work, &moved);
         self.add_usage(&mut work, &moved);

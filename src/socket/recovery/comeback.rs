@@ -191,16 +191,14 @@ impl Hub {
         let Some(pid) = pid else {
             return Err(place());
         };
-        let known = Place::read(&pid).filter(|(sid, secret)| self.has_secret(*sid, *secret));
-        let Some((sid, secret)) = known.filter(|_| may) else {
-            let find = |_: &(Sid, Sid)| self.handler().find(&pid, offset.as_deref(), auth);
-            if let Some(find) = Place::read(&pid).filter(|_| may).as_ref().and_then(find) {
-                return Ok(self.comes_from_elsewhere(
-                    session,
-                    auth.clone().into_owned(),
-                    pid,
-                    find,
-                ));
+        let asked = Place::read(&pid).filter(|_| may);
+        let known = asked.filter(|(sid, secret)| self.has_secret(*sid, *secret));
+        let Some((sid, secret)) = known else {
+            if asked.is_some()
+                && let Some(find) = self.handler().find(&pid, offset.as_deref(), auth)
+            {
+                let auth = auth.clone().into_owned();
+                return Ok(self.comes_from_elsewhere(session, auth, pid, find));
             }
             refused("unknown");
             return Err(place());
