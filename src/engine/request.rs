@@ -32,7 +32,8 @@ impl Query {
             match &*name {
                 "EIO" => query.version = value.into_owned(),
                 "transport" => query.transport = value.into_owned(),
-                "sid" => query.sid = Some(value.into_owned()),
+                // Empty it is none: a Go client's first request has it so.
+                "sid" if !value.is_empty() => query.sid = Some(value.into_owned()),
                 _ => {}
             }
         }
