@@ -37,6 +37,8 @@ grep -qE "open files +$(most_files) " "/proc/$pid/limits" || fail "its limit of 
 [ "$(stat -c "%U:%G %a" /etc/siskin/siskin.env)" = "root:siskin 640" ] || fail "settings: $(stat -c "%U:%G %a" /etc/siskin/siskin.env)"
 [ "$(stat -c '%U:%G %a' /etc/siskin/credentials/SISKIN_API_KEY)" = "root:siskin 640" ] || fail "the key can be read by others"
 [ "$(stat -c '%U %a' /var/lib/siskin)" = "siskin 700" ] || fail "store: $(stat -c '%U %a' /var/lib/siskin)"
+[ "$(stat -c '%U %a' /run/siskin)" = "siskin 700" ] || fail "runtime folder: $(stat -c '%U %a' /run/siskin)"
+tr '\0' '\n' <"/proc/$pid/environ" | grep -qx RUNTIME_DIRECTORY=/run/siskin || fail "it knows no folder to leave its sessions in"
 logged() { grep -q 'siskin: .*listens on' /var/log/syslog.siskin; }
 until_true "line in the system's log" logged
 ok "a user of its own, its limits, secrets and store; its lines are in the system's log"

@@ -109,6 +109,7 @@ def procd(tmp_path, code, says=""):
     check.write_text(f"#!/bin/sh\ncat <<'SAYS'\n{says}\nSAYS\nexit {code}\n")
     check.chmod(0o755)
     script = (ROOT / "cross/init/procd").read_text().replace("/usr/lib/siskin/run", str(check)).replace("/srv/siskin", str(tmp_path / "store"))
+    script = script.replace("/var/run/siskin", str(tmp_path / "run.d"))
     (tmp_path / "script").write_text(PROCD + script + "\nstart_service\n")
     return subprocess.run([*shell("busybox"), tmp_path / "script"], capture_output=True, text=True)
 
@@ -119,14 +120,14 @@ def test_procd_is_told_what_siskin_needs(tmp_path):
     assert done.returncode == 0 and (said[1], said[-1]) == ("open", "close"), done
     assert {
         f"command {tmp_path}/run serve",
-        f"env STATE_DIRECTORY={tmp_path}/store",
+        f"env STATE_DIRECTORY={tmp_path}/store RUNTIME_DIRECTORY={tmp_path}/run.d",
         "user siskin",
         "group siskin",
         "limits nofile=65536 65536 core=0",
         "respawn 10 1 10",
         "stderr 1",
     } <= set(said), done
-    assert (tmp_path / "store").stat().st_mode & 0o777 == 0o700
+    assert [(tmp_path / folder).stat().st_mode & 0o777 for folder in ("store", "run.d")] == [0o700, 0o700]
 
 
 def test_procd_is_told_nothing_of_wrong_settings(tmp_path):
