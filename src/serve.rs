@@ -18,12 +18,13 @@ use crate::peers::pools::Pools;
 use crate::peers::{self, Peers};
 use crate::socket::{Hub, recovery};
 use crate::store::{OpenError, Store};
-use crate::systemd::{self, Systemd};
+use crate::systemd::{self, Handed, Systemd};
 use crate::token::Key;
 use async_signal::{Signal, Signals};
 use futures_lite::{StreamExt as _, future};
 use smol::{Async, Timer};
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use std::{fmt, io};
@@ -107,15 +108,21 @@ async fn live(executor: Executor, config: Rc<Config>) -> Result<(), Error> {
     let started = Instant::now();
     let mut signals = Signals::new([Signal::Term, Signal::Int])
         .map_err(|e| Error::System("can't wait for signals", e))?;
-    let listeners = listeners(&config)?;
-    let site = build(executor, &config)?;
+    let systemd = Rc::new(Systemd::from_env());
+    let Handed { listeners, kept } =
+        systemd::handed().map_err(|e| Error::System("systemd's sockets can't be used", e))?;
+    let are_ours = listeners.is_empty();
+    let listeners = listening(&config, listeners)?;
+    if !kept.is_empty() {
+        systemd.keep_no_more();
+    }
+    let site = build(executor, &config, kept)?;
     let connections = Connections::new(executor, limits(&config, &site), service(&site));
     let (accepting, reporting) = (Tasks::new(executor), Tasks::new(executor));
     for listener in &listeners {
         let accept = connections.clone().accept(listener.clone());
         accepting.spawn("accepts connections", accept);
     }
-    let systemd = Rc::new(Systemd::from_env());
     let report = report(systemd.clone(), site.clone(), connections.clone());
     reporting.spawn("reports to systemd", report);
     announce(&listeners, started);
@@ -134,15 +141,19 @@ async fn live(executor: Executor, config: Rc<Config>) -> Result<(), Error> {
     let again = async {
         signals.next().await;
     };
-    future::or(drain(&site, &connections), again).await;
-    sessions::leave(site.house.core);
+    let (core, keeps) = (site.house.core, systemd.listens());
+    let follow = are_ours && !sessions::can_be_left(core, keeps);
+    future::or(drain(&site, &connections, follow), again).await;
+    if let Some(socket) = sessions::leave(core, keeps).await {
+        systemd.keep(&socket);
+    }
     // Last of all, so that what the drain saved is on disk.
-    site.house.core.directory.close().await;
+    core.directory.close().await;
     Ok(())
 }
 
-/// Everything between the sockets and the disk.
-fn build(executor: Executor, config: &Rc<Config>) -> Result<Rc<Site>, Error> {
+/// Everything between the sockets and the disk. `kept`: what the last process left.
+fn build(executor: Executor, config: &Rc<Config>, kept: Vec<OwnedFd>) -> Result<Rc<Site>, Error> {
     tell::start(Tasks::new(executor));
     let hub = Hub::new();
     let pools = Pools::default();
@@ -169,7 +180,7 @@ fn build(executor: Executor, config: &Rc<Config>) -> Result<Rc<Site>, Error> {
     });
     hub.set_handler(Dispatch::new(house));
     house.start();
-    sessions::take(house.core);
+    sessions::take(house.core, kept);
     let engine = Engine::new(executor, settings(config), hub);
     Ok(Rc::new(Site { house, engine }))
 }
@@ -247,9 +258,10 @@ fn service(site: &Rc<Site>) -> Service {
 }
 
 /// The sockets that systemd opened for us, or else our own.
-fn listeners(config: &Config) -> Result<Vec<Rc<Async<TcpListener>>>, Error> {
-    let handed =
-        systemd::listeners().map_err(|e| Error::System("systemd's sockets can't be used", e))?;
+fn listening(
+    config: &Config,
+    handed: Vec<TcpListener>,
+) -> Result<Vec<Rc<Async<TcpListener>>>, Error> {
     let bound = match handed.is_empty() {
         false => handed,
         true => {
@@ -308,8 +320,9 @@ async fn report(systemd: Rc<Systemd>, site: Rc<Site>, connections: Rc<Connection
     future::or(watchdog, status).await
 }
 
-/// Tells sockets to go, saves what is pending, and lets requests finish; no longer than [`DRAIN`].
-async fn drain(site: &Site, connections: &Connections) {
+/// Tells sockets to go, saves what is pending, and lets requests finish; no longer than [`DRAIN`]. Sessions may
+/// `follow` their clients to other instances: nobody comes here from now on, and no next process has what is kept.
+async fn drain(site: &Site, connections: &Connections, follow: bool) {
     let started = Instant::now();
     site.house.end_calls();
     sessions::go_on(site.house.core);
@@ -319,6 +332,10 @@ async fn drain(site: &Site, connections: &Connections) {
         site.house.save().await;
         site.engine.websockets_closed().await;
         connections.all_closed().await;
+        if follow {
+            site.house.core.peers.let_others_take().await;
+        }
+        site.house.core.hub.end_held();
         site.house.close().await;
     });
     match done.await {

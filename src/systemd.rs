@@ -1,13 +1,19 @@
-//! What systemd is told (sd_notify(3)), the watchdog, and sockets that it opened for us (sd_listen_fds(3)).
+//! What systemd is told (sd_notify(3)), the watchdog, and sockets that it opened or kept for us (sd_listen_fds(3)).
 //!
 //! Without systemd every function does nothing.
 
-use std::io;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg, sockopt};
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::net::TcpListener;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
+
+/// What goes with a socket that is to be kept.
+const KEEP: &[u8] = b"FDSTORE=1\nFDNAME=redis";
 
 /// The way to the service manager.
 #[derive(Debug, Default)]
@@ -48,6 +54,24 @@ impl Systemd {
         self.send("STOPPING=1");
     }
 
+    /// Keeps a socket open for the next process, if the unit has a `FileDescriptorStoreMax=`.
+    pub fn keep(&self, kept: &OwnedFd) {
+        let Some(socket) = &self.socket else { return };
+        let message = [IoSlice::new(KEEP)];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut beside = SendAncillaryBuffer::new(&mut space);
+        let sockets = [kept.as_fd()];
+        beside.push(SendAncillaryMessage::ScmRights(&sockets));
+        if let Err(error) = sendmsg(socket, &message, &mut beside, SendFlags::empty()) {
+            log::debug!("systemd was not given a socket to keep: {error}");
+        }
+    }
+
+    /// The socket that it kept is here, or of no use: it need not keep it any more.
+    pub fn keep_no_more(&self) {
+        self.send("FDSTOREREMOVE=1\nFDNAME=redis");
+    }
+
     /// One line for `systemctl status`.
     pub fn status(&self, text: &str) {
         // A line's end would begin another message.
@@ -84,14 +108,28 @@ impl Systemd {
     }
 }
 
-/// The listening TCP sockets that systemd hands over, none without a `.socket` unit.
-pub fn listeners() -> io::Result<Vec<TcpListener>> {
-    let mut handed = listenfd::ListenFd::from_env();
-    let mut listeners = Vec::with_capacity(handed.len());
-    for place in 0..handed.len() {
-        listeners.extend(handed.take_tcp_listener(place)?);
+/// TCP sockets that systemd hands over.
+#[derive(Default)]
+pub struct Handed {
+    /// Those that listen: none without a `.socket` unit.
+    pub listeners: Vec<TcpListener>,
+    /// Those that it kept for the process before this one.
+    pub kept: Vec<OwnedFd>,
+}
+
+/// What systemd hands over.
+pub fn handed() -> io::Result<Handed> {
+    let mut sockets = listenfd::ListenFd::from_env();
+    let mut handed = Handed::default();
+    for place in 0..sockets.len() {
+        if let Some(socket) = sockets.take_tcp_listener(place)? {
+            match sockopt::socket_acceptconn(&socket)? {
+                true => handed.listeners.push(socket),
+                false => handed.kept.push(socket.into()),
+            }
+        }
     }
-    Ok(listeners)
+    Ok(handed)
 }
 
 /// A path, or `@name` in the abstract namespace.

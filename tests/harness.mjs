@@ -56,11 +56,22 @@ export function token(id, name = id, role = "user", claims = {}) {
   return `${signed}.${createHmac("sha256", secret).update(signed).digest("base64url")}`;
 }
 
-/** One running instance. `env` holds its settings; `port` and `dataDir` keep those of an earlier one. */
-export async function startSiskin({ env = {}, port, dataDir } = {}) {
+/** One running instance. `env` holds its settings; `port` and `dataDir` keep those of an earlier one; `under` starts it (manager). */
+export async function startSiskin({ env = {}, port, dataDir, under = [] } = {}) {
   const instance = new Siskin(env, port ?? (await freePort()), dataDir);
+  instance.under = under;
   await instance.start();
   return instance;
+}
+
+/** A service manager that keeps sockets for the next process, and the folder in which one leaves its sessions to it: what `startSiskin` is to get. */
+export async function manager(t) {
+  const folder = mkdtempSync(join(tmpdir(), "siskin-manager-"));
+  const command = ["python3", join(root, "tests/kept.py")];
+  const holder = spawn(command[0], [command[1], "hold", folder], { stdio: ["ignore", "pipe", "inherit"] });
+  t.after(() => (holder.kill(), rmSync(folder, { recursive: true, force: true })));
+  await new Promise((holds) => holder.stdout.once("data", holds));
+  return { env: { RUNTIME_DIRECTORY: join(folder, "run") }, under: [...command, "start", folder] };
 }
 
 class Siskin {
@@ -86,7 +97,7 @@ class Siskin {
 
   /** Starts the binary and waits until it accepts connections. */
   async start() {
-    const [command, ...rest] = [...runner, binary, "serve"];
+    const [command, ...rest] = [...this.under, ...runner, binary, "serve"];
     this.process = spawn(command, rest, { env: this.env, stdio: ["ignore", "ignore", "pipe"] });
     this.ended = new Promise((resolve) => this.process.once("close", (code, signal) => resolve(code ?? signal)));
     this.process.stderr.on("data", (data) => (this.lines += data));

@@ -7,18 +7,25 @@ use crate::directory::Identity;
 use crate::ground::clock::{has_come, instant_of, now, since_epoch};
 use crate::ground::handover;
 use crate::ground::json;
+use crate::ground::written::{Reader, Writer};
 use crate::socket::{Memo, Sid};
 use crate::token::{SIGNATURE, is_same};
 use serde::{Deserialize, Serialize};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// How what is left to the next process begins: with the version of all that follows. It is signed, so that whoever can write
 /// the file can't make a session of somebody else, and since what is torn must not be believed.
 const HEAD: &[u8] = b"siskin recovery 1\n";
+/// The same with what it hears other instances by before it.
+const LINKED: &[u8] = b"siskin recovery 2\n";
 
 /// Bytes of it beside those that may be kept.
-const BESIDE: usize = 1 << 20;
+const BESIDE: usize = 2 << 20;
+
+/// Why nobody comes back who was with another process.
+const DEAF: &str = "what is emitted elsewhere meanwhile may be lost";
 
 /// What is kept of a session's user.
 struct User {
@@ -67,6 +74,7 @@ pub fn remember(core: &Core, sid: Sid) -> Option<Memo> {
 
 /// Who takes a session up with this token, if they may: a [`Returned`].
 pub async fn comes_back(core: &Core, memo: Memo, token: &str) -> Option<Memo> {
+    core.peers.caught_up().await;
     let user: &User = memo.downcast_ref()?;
     let known = user.known.as_ref();
     let (claims, expires) = match known.filter(|known| is_same(&known.token, token)) {
@@ -113,39 +121,49 @@ pub fn read(bytes: &[u8]) -> Option<Memo> {
     }))
 }
 
-/// The server is about to go down: sessions that end with it may come back to the next one, if it can be told of them. What
-/// other instances emit until it is there nobody would hear, so alone.
+/// The server is about to go down: sessions that end with it may come back, to other instances as long as it waits for that, and
+/// to the next process.
 pub fn go_on(core: &Core) {
-    if core.config.runtime_dir.is_some() && core.peers.is_alone() {
+    if core.config.runtime_dir.is_some() || !core.peers.is_alone() {
         core.hub.goes_on();
     }
 }
 
-/// The end: leaves what is kept to the next process.
-pub fn leave(core: &Core) {
-    let folder = core.config.runtime_dir.as_ref();
-    let Some(folder) = folder.filter(|_| core.peers.is_alone()) else {
-        return;
+/// Whether the next process can go on with what is kept. `keeps`: somebody keeps a socket for it.
+pub fn can_be_left(core: &Core, keeps: bool) -> bool {
+    core.config.runtime_dir.is_some() && core.peers.can_be_left(keeps)
+}
+
+/// The end: leaves what is kept to the next process. The socket that goes with it, if one does.
+pub async fn leave(core: &Core, keeps: bool) -> Option<OwnedFd> {
+    let folder = core.config.runtime_dir.as_ref()?;
+    if core.hub.is_nobody_away() || !can_be_left(core, keeps) {
+        return None;
+    }
+    let Some((link, socket)) = core.peers.hand_over().await else {
+        log::warn!("sessions are not left to the next siskin: {DEAF}");
+        return None;
     };
-    let Some(kept) = core.hub.hand_over() else {
-        return;
-    };
-    let told = (since_epoch().as_millis() as u64).to_le_bytes();
-    let body = [&told[..], &kept].concat();
-    let Some(signature) = core.key.sign(&body) else {
-        return;
-    };
-    match handover::leave(folder, &[HEAD, &signature, &body].concat()) {
+    let mut body = Writer::default();
+    body.number(since_epoch().as_millis() as u64);
+    if socket.is_some() {
+        body.bytes(&link);
+    }
+    body.0.extend_from_slice(&core.hub.hand_over()?);
+    let signature = core.key.sign(&body.0)?;
+    let head = if socket.is_some() { LINKED } else { HEAD };
+    match handover::leave(folder, &[head, &signature, &body.0].concat()) {
         Ok(()) => log::info!("sessions are left to the next siskin"),
         Err(error) => log::warn!(
             "sessions can't be left to the next siskin in {}: {error}",
             folder.display()
         ),
     }
+    socket
 }
 
-/// The start: takes what the last process left, if it left something.
-pub fn take(core: &Core) {
+/// The start: takes what the last process left, if it left something. `sockets`: what somebody kept of it.
+pub fn take(core: &Core, sockets: Vec<OwnedFd>) {
     let folder = core.config.runtime_dir.as_ref();
     let Some(folder) = folder.filter(|_| core.config.recovery != Recovery::Off) else {
         return;
@@ -153,7 +171,7 @@ pub fn take(core: &Core) {
     let taken = handover::take(folder, core.config.recovery_bytes.saturating_add(BESIDE));
     let taken = taken.map_err(|error| error.to_string());
     let sessions = taken.and_then(|taken| match taken {
-        Some(bytes) => Ok(Some(take_over(core, &bytes)?)),
+        Some(bytes) => Ok(Some(take_over(core, &bytes, sockets)?)),
         None => Ok(None),
     });
     match sessions {
@@ -163,21 +181,23 @@ pub fn take(core: &Core) {
     }
 }
 
-fn take_over(core: &Core, bytes: &[u8]) -> Result<usize, &'static str> {
-    let rest = bytes.strip_prefix(HEAD).ok_or("it is of another version")?;
+fn take_over(core: &Core, bytes: &[u8], sockets: Vec<OwnedFd>) -> Result<usize, &'static str> {
+    let linked = bytes.strip_prefix(LINKED);
+    let rest = linked.or_else(|| bytes.strip_prefix(HEAD));
     let (_, body) = rest
+        .ok_or("it is of another version")?
         .split_at_checked(SIGNATURE)
         .filter(|(signature, body)| core.key.signed(body, signature))
         .ok_or("it is damaged, or signed with another secret")?;
-    let (told, kept) = body.split_first_chunk::<8>().ok_or("it is damaged")?;
-    let told = Duration::from_millis(u64::from_le_bytes(*told));
+    let mut from = Reader::new(body, Instant::now());
+    let told = Duration::from_millis(from.number().ok_or("it is damaged")?);
     // By the time of day, which may have been set.
     let ago = since_epoch().checked_sub(told);
     let ago = ago
         .filter(|ago| *ago < core.config.recovery_time)
         .ok_or("it is too old")?;
-    if !core.peers.is_alone() {
-        return Err("other instances may have emitted something since");
-    }
-    core.hub.take_over(kept, ago).ok_or("it is damaged")
+    let link = linked.and_then(|_| from.bytes()).unwrap_or_default();
+    let mut link = Reader::new(link, Instant::now());
+    core.peers.take_over(&mut link, sockets).ok_or(DEAF)?;
+    core.hub.take_over(from.rest, ago).ok_or("it is damaged")
 }

@@ -207,9 +207,9 @@ settings! {
     /// What may be kept for that of events and sessions; the oldest goes first.
     SISKIN_RECOVERY_BYTES: usize = BYTES, Value("4 MiB");
 
-    /// A folder of this instance alone, best in memory, where it leaves that for the next one when it is restarted, unless other
-    /// instances share a Redis; without one a restart ends all sessions.
-    SISKIN_RUNTIME_DIR: String = FOLDER, Computed("$RUNTIME_DIRECTORY under systemd, else none");
+    /// A folder of this instance alone, best in memory, where it leaves that for the next one when it is restarted; with Redis
+    /// under systemd alone, and not over TLS, Sentinels or a Cluster. Without one a restart ends all sessions that no other instance takes up.
+    SISKIN_RUNTIME_DIR: String = FOLDER, Computed("$RUNTIME_DIRECTORY, set by the services' files, else none");
 
     /// redis joins all instances, of siskin and of Open WebUI, that share one Redis; unset, this instance is alone.
     WEBSOCKET_MANAGER: &'static str = MANAGER, Unset;

@@ -5,7 +5,8 @@
 //! - `sentinel` for who is the master now
 //! - `cluster` for several servers that have a part of the keys each
 //! - `link` for where a command goes: one server, or those of a Cluster
-//! - `subscriber` for the connection that listens, `reader` for the bytes that come over it
+//! - `subscriber` for the connection that listens, `rounds` for what it writes, `reader` for the bytes that come over it,
+//!   `left` for what another process goes on with
 //! - `keeper` for the task that reconnects
 //!
 //! Commands share one connection and are answered in the order they were given. While it is away they fail at once.
@@ -17,9 +18,11 @@ mod dial;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod keeper;
+mod left;
 mod link;
 mod node;
 mod reader;
+mod rounds;
 mod script;
 mod sentinel;
 mod stream;
@@ -28,6 +31,7 @@ mod subscriber;
 mod tls;
 mod url;
 
+pub use left::Left;
 pub use redis::cmd;
 pub use script::Script;
 pub use subscriber::Subscriber;
@@ -187,6 +191,17 @@ impl Redis {
     /// Whether it is a Cluster.
     pub fn is_cluster(&self) -> bool {
         self.0.target.cluster
+    }
+
+    /// Whether another process can go on with the subscriber's connection: one server, over TCP as it is.
+    pub fn can_be_left(&self) -> bool {
+        let Endpoint {
+            cluster,
+            tls,
+            ref sentinels,
+            ..
+        } = self.0.target;
+        !cluster && !tls && sentinels.is_empty()
     }
 
     /// How often it was connected so far.

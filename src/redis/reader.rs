@@ -56,6 +56,21 @@ impl<'a> Reply<'a> {
 }
 
 impl Reader {
+    /// One to which this has come already.
+    pub fn with(came: Vec<u8>) -> Self {
+        Self {
+            filled: came.len(),
+            buffer: came,
+            ..Self::default()
+        }
+    }
+
+    /// What came and is not taken yet.
+    pub fn rest(&mut self) -> &[u8] {
+        self.make_room();
+        &self.buffer[..self.filled]
+    }
+
     /// Room for what is read next, at least one byte; `came` tells how much of it was used.
     pub fn space(&mut self) -> &mut [u8] {
         self.make_room();

@@ -14,6 +14,17 @@ pub enum Stream {
     Tls(tls::Stream),
 }
 
+impl Stream {
+    /// The same connection once more, if another process can go on with it.
+    pub fn same(&self) -> Option<TcpStream> {
+        match self {
+            Self::Plain(stream) => Some(stream.clone()),
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => None,
+        }
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(
         self: Pin<&mut Self>,

@@ -6,19 +6,18 @@
 //! publishes. When it is not seen, and nothing else came, for 5 s, the connection is given up; so it is when a
 //! subscription is not confirmed.
 
-use super::address::Endpoint;
 use super::dial::{self, answer_within};
+use super::left::Left;
 use super::reader::{Reader, Reply};
+use super::rounds::{commands, log_in, send};
 use super::stream::Stream;
 use super::{Bell, Redis};
 use crate::ground::tasks::within;
 use futures_lite::future::{or, yield_now};
-use futures_lite::io::{
-    AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf, split,
-};
+use futures_lite::io::{AsyncReadExt as _, ReadHalf, WriteHalf, split};
+use smol::net::TcpStream;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -36,8 +35,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// After a loss, until it is known whether Redis went as a whole.
 const SETTLE: Duration = Duration::from_millis(100);
-/// Channels in one command.
-const BATCH: usize = 1000;
 
 /// Takes a message: its channel and what was published.
 type RoomListener = Box<dyn Fn(&[u8], &[u8]) -> Step>;
@@ -75,6 +72,12 @@ pub struct Subscriber {
     /// How many connections heard so far.
     heard: Cell<u64>,
     why: RefCell<String>,
+    /// The connection that another process has left, until it is taken; or this one's, once it is left.
+    left: RefCell<Option<Left>>,
+    /// It is not known yet whether all has come that was published since then.
+    unsure: Cell<bool>,
+    /// Once this round is confirmed nothing is read any more.
+    leaves_after: Cell<Option<u64>>,
     pub(super) changed: Bell,
 }
 
@@ -94,6 +97,9 @@ impl Subscriber {
             hears: Cell::new(false),
             heard: Cell::new(0),
             why: RefCell::new("it is not connected yet".into()),
+            left: RefCell::default(),
+            unsure: Cell::default(),
+            leaves_after: Cell::default(),
             changed: Bell::default(),
         }
     }
@@ -163,14 +169,43 @@ impl Subscriber {
             .then(|| format!("the subscriber of Redis is deaf: {}", self.why.borrow()))
     }
 
+    /// Goes on with the connection that another process has left, before the first message is read.
+    pub fn take_over(&self, left: Left) {
+        *self.left.borrow_mut() = Some(left);
+        self.unsure.set(true);
+    }
+
+    /// Waits until all has come that was published since another process left its connection, or it is known that something is
+    /// missing, which is told. `false`: neither within 5 s.
+    pub async fn is_sure(&self) -> bool {
+        let sure = || (!self.unsure.get()).then_some(());
+        within(DEADLINE, self.changed.until(sure)).await.is_some()
+    }
+
+    /// The end: leaves the connection to another process. What was published before this has come.
+    pub async fn hand_over(&self) -> Option<Left> {
+        if !self.hears.get() || self.unsure.get() {
+            return None;
+        }
+        self.leaves_after.set(Some(self.round.get()));
+        self.change(self.own_channel.clone(), false);
+        let left = self.changed.until(|| self.left.take());
+        within(BUSY, left).await
+    }
+
     /// Runs as long as the server does.
     pub(super) async fn run(self: Rc<Self>, redis: Redis) {
         let mut pause = PAUSE;
         loop {
             redis.connected(0).await;
             let why = self.session(&redis).await;
+            if self.leaves_after.get().is_some() {
+                return;
+            }
             let heard = self.hears.replace(false);
             self.may_have_missed();
+            self.unsure.set(false);
+            self.changed.ring();
             // When Redis is away, or a part of it, that is said elsewhere.
             smol::Timer::after(SETTLE).await;
             if redis.is_whole() && self.why.borrow().is_empty() {
@@ -190,7 +225,12 @@ impl Subscriber {
 
     /// One connection, from the login to the reason for its end.
     async fn session(&self, redis: &Redis) -> String {
-        let (stream, reader) = match self.open(redis).await {
+        let left = self.left.take().map(Left::begin);
+        let opened = match left {
+            Some(begun) => Ok(begun),
+            None => self.open(redis).await,
+        };
+        let (stream, reader) = match opened {
             Ok(opened) => opened,
             Err(why) => {
                 redis.is_deaf();
@@ -199,8 +239,9 @@ impl Subscriber {
         };
         self.want_all();
         let first = self.round.get();
+        let same = stream.same();
         let (input, output) = split(stream);
-        let work = or(self.read(input, reader), self.write(output));
+        let work = or(self.read(input, reader, same), self.write(output));
         let checks = async {
             let why = or(self.check_rounds(first), self.check(redis, first)).await;
             redis.is_deaf();
@@ -229,7 +270,12 @@ impl Subscriber {
         }
     }
 
-    async fn read(&self, mut input: ReadHalf<Stream>, mut reader: Reader) -> String {
+    async fn read(
+        &self,
+        mut input: ReadHalf<Stream>,
+        mut reader: Reader,
+        same: Option<TcpStream>,
+    ) -> String {
         loop {
             match input.read(reader.space()).await {
                 Ok(0) => return "the connection was closed".into(),
@@ -247,6 +293,13 @@ impl Subscriber {
                     Ok(None) => break,
                     Err(_) => return "it sent what is no reply".into(),
                 }
+            }
+            let leaves = |round| self.confirmed.get() >= round;
+            if self.leaves_after.get().is_some_and(leaves) {
+                let unread = reader.rest().to_vec();
+                *self.left.borrow_mut() = same.map(|stream| Left { stream, unread });
+                self.changed.ring();
+                return "it is left to the next process".into();
             }
             // A stream that never dries up must not keep the others from their turn.
             yield_now().await;
@@ -334,7 +387,9 @@ impl Subscriber {
                     return "a message did not arrive within 5 s".into();
                 }
                 if !self.hears.replace(true) {
-                    self.may_have_missed();
+                    if !self.unsure.replace(false) {
+                        self.may_have_missed();
+                    }
                     self.heard.set(self.heard.get() + 1);
                     self.changed.ring();
                 }
@@ -378,83 +433,5 @@ impl Subscriber {
             }
         };
         or(came, silence).await
-    }
-}
-
-/// TLS may keep a part until it is told that no more comes.
-async fn send(output: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
-    output.write_all(bytes).await?;
-    output.flush().await
-}
-
-async fn log_in(target: &Endpoint, stream: &mut Stream, reader: &mut Reader) -> Result<(), String> {
-    let mut login = Vec::new();
-    let mut answers = 1;
-    if let Some(password) = target.login.password() {
-        let mut auth = redis::cmd("AUTH");
-        target.login.username().into_iter().for_each(|user| {
-            auth.arg(user);
-        });
-        auth.arg(password).write_packed_command(&mut login);
-        answers += 1;
-    }
-    redis::cmd("CLIENT")
-        .arg("SETNAME")
-        .arg("siskin-subscriber")
-        .write_packed_command(&mut login);
-    send(stream, &login).await.map_err(|e| e.to_string())?;
-    while answers > 0 {
-        match stream
-            .read(reader.space())
-            .await
-            .map_err(|e| e.to_string())?
-        {
-            0 => return Err("the connection was closed".into()),
-            bytes => reader.came(bytes),
-        }
-        while let Some(reply) = reader.next().map_err(|_| "it sent what is no reply")? {
-            answers -= 1;
-            if let Some(error) = reply.part(0).strip_prefix(b"-") {
-                return Err(String::from_utf8_lossy(error).into_owned());
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The commands of a round as they are written.
-fn commands(changes: &BTreeMap<String, bool>, round: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for (name, wanted) in [("UNSUBSCRIBE", false), ("SUBSCRIBE", true)] {
-        let channels = changes.iter().filter(|(_, w)| **w == wanted);
-        let channels: Vec<&str> = channels.map(|(channel, _)| &**channel).collect();
-        for some in channels.chunks(BATCH) {
-            redis::cmd(name).arg(some).write_packed_command(&mut bytes);
-        }
-    }
-    redis::cmd("PING")
-        .arg(round)
-        .write_packed_command(&mut bytes);
-    bytes
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_round_is_leaving_entering_and_a_ping() {
-        let changes = [("a", true), ("b", false)]
-            .map(|(c, w)| (c.to_owned(), w))
-            .into();
-        let text = String::from_utf8(commands(&changes, 7)).unwrap();
-        let words: Vec<_> = text
-            .split("\r\n")
-            .filter(|w| !w.starts_with(['*', '$']))
-            .collect();
-        assert_eq!(
-            words,
-            ["UNSUBSCRIBE", "b", "SUBSCRIBE", "a", "PING", "7", ""]
-        );
     }
 }

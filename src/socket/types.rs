@@ -123,7 +123,7 @@ pub struct Found {
 }
 
 /// Finds a session.
-pub type Find = Pin<Box<dyn Future<Output = Option<Found>>>>;
+pub type Find = Pin<Box<dyn Future<Output = Result<Found, &'static str>>>>;
 
 /// Takes it from there.
 pub type Fetch = Pin<Box<dyn Future<Output = Result<Fetched, &'static str>>>>;

@@ -2,74 +2,14 @@
 // anywhere: everything once and in the order of whoever emits it, or an honest no.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { connect } from "node:net";
-import { createInterface } from "node:readline";
 import { test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { io } from "socket.io-client";
-import { startRedis } from "../browser/redis.mjs";
-import { layCable } from "../clients/cable.mjs";
 import { random } from "../documents/editor.mjs";
-import { sleep, startSiskin, waitFor } from "../harness.mjs";
+import { sleep, waitFor } from "../harness.mjs";
+import { isAway, lose, metric, open, path, start, startEmitter, tell } from "./site.mjs";
 
-const path = "/ws/socket.io";
-const python = fileURLToPath(new URL("../.venv/bin/python", import.meta.url));
-const emitter = fileURLToPath(new URL("emitter.py", import.meta.url));
 const ROUNDS = Number(process.env.SISKIN_ROUNDS ?? 50);
-
-async function start(t, channels = "true", more = {}) {
-  const redis = await startRedis(t);
-  const env = { WEBSOCKET_MANAGER: "redis", WEBSOCKET_REDIS_URL: redis.url, WEBSOCKET_REDIS_ROOM_CHANNELS: channels, ...more };
-  const [one, two] = await Promise.all([startSiskin({ env }), startSiskin({ env })]);
-  t.after(() => Promise.all([one.close(), two.close()]));
-  const cable = await layCable(t, one.port);
-  for (const each of [one, two]) await waitFor(async () => (await fetch(`${each.url}/ready`)).ok, { what: "Redis" });
-  return { redis, one, two, cable };
-}
-
-/** A client that is connected and signed in. */
-async function open(t, { one, cable }, { user = "ann", transports = ["websocket"], ...more } = {}) {
-  const token = one.token(user);
-  const socket = io(cable.url, { path, transports, auth: { token, recover: true }, forceNew: true, reconnectionDelay: 10, reconnectionDelayMax: 20, randomizationFactor: 0, ...more });
-  t.after(() => socket.disconnect());
-  socket.news = [];
-  socket.connects = 0;
-  socket.on("news", (data) => socket.news.push(data));
-  socket.on("connect", () => socket.connects++);
-  await new Promise((resolve, reject) => socket.once("connect", resolve).once("connect_error", reject));
-  await socket.timeout(5000).emitWithAck("user-join", { auth: { token } });
-  return socket;
-}
-
-const tell = (at, data, to = { user_id: "ann" }) => at.api("POST", "/emit", { event: "news", data, ...to });
-const metric = async (at, name) => Number((await (await fetch(`${at.url}/metrics`)).text()).match(new RegExp(`^${name} (\\d+)`, "m"))?.[1] ?? 0);
-const isAway = (at, count = 1) => waitFor(async () => (await metric(at, "siskin_away_sessions")) === count, { what: `${count} away` });
-
-/** Loses the connection; `meanwhile` is done before it can be had again. */
-async function lose(cable, socket, meanwhile, how = "cut") {
-  const { connects } = socket;
-  const gone = new Promise((resolve) => socket.once("disconnect", resolve));
-  cable.broken = true;
-  cable[how]();
-  await gone;
-  await meanwhile?.();
-  cable.broken = false;
-  await waitFor(() => socket.connects > connects, { what: "the client back" });
-}
-
-/** The reference's emitter, in a process of its own. */
-function startEmitter(t, redis) {
-  const process = spawn(python, [emitter, redis.url], { stdio: ["pipe", "pipe", "inherit"] });
-  t.after(() => process.kill());
-  const lines = createInterface({ input: process.stdout });
-  return async (data, room = "user:ann") => {
-    const done = once(lines, "line");
-    process.stdin.write(`${JSON.stringify({ event: "news", data, room })}\n`);
-    await done;
-  };
-}
 
 /** Commands to Redis, one after the other, and what it answers as it is. */
 function talk(t, url) {

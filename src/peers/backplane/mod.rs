@@ -11,6 +11,7 @@ mod echoes;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod heard;
+mod leaving;
 mod moving;
 mod publisher;
 mod saves;
@@ -25,7 +26,7 @@ use crate::redis::Redis;
 use crate::socket::{Args, CallError, Frame, Hub, Sid, Step, Target, To};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -64,6 +65,8 @@ pub struct Backplane {
     room_channels: bool,
     /// How all messages end that come back from ourselves.
     tail: String,
+    /// The same of the process before this one.
+    before: RefCell<Option<String>>,
     /// When a message was last said to be malformed.
     said: Cell<Option<Instant>>,
 }
@@ -93,6 +96,7 @@ impl Backplane {
             apart: Apart::default(),
             room_channels,
             tail: wire::tail(redis.host_id()),
+            before: RefCell::default(),
             said: Cell::new(None),
             redis,
         });
@@ -312,9 +316,12 @@ impl Backplane {
 
     /// A message came. Whatever it is, it can't stop the next one.
     fn incoming(self: &Rc<Self>, message: &[u8]) -> Step {
-        if message.ends_with(self.tail.as_bytes()) {
+        let before = self.before.borrow();
+        let is_ours = |tail: &String| message.ends_with(tail.as_bytes());
+        if is_ours(&self.tail) || before.as_ref().is_some_and(is_ours) {
             return None;
         }
+        drop(before);
         metrics::add(Counter::BackplaneIn, 1);
         let (me, bytes) = (self.redis.host_id(), message.len());
         if bytes > LARGE {

@@ -27,10 +27,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 /// Where all who can hand sessions over are asked; below the backplane's channel, so that an ACL for that one covers it.
-const CHANNEL: &str = "socketio#moves";
+pub const CHANNEL: &str = "socketio#moves";
 
 /// How long an answer is waited for: then a session is not taken up.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub const PATIENCE: Duration = Duration::from_secs(1);
 /// How long what was missed may take to come.
 const TRANSFER: Duration = Duration::from_secs(5);
 /// Bytes that may be handed over.
@@ -70,16 +70,18 @@ impl Backplane {
             // An instance that is alone need not wait.
             let channels = [CHANNEL.to_owned()];
             let listeners = within(PATIENCE, this.redis.listeners(&channels)).await;
-            let others = listeners?.ok()?.first()?.checked_sub(1)?;
+            let listeners = listeners.and_then(Result::ok).ok_or("silent")?;
+            let others = listeners.first().map_or(0, |count| count.saturating_sub(1));
             if others == 0 {
-                return None;
+                return Err("unknown");
             }
             this.moves.with(waiting.id, |coming| coming.others = others);
-            this.ask(waiting.id, Kind::Ask, Vec::new())?;
+            this.ask(waiting.id, Kind::Ask, Vec::new())
+                .ok_or("unknown")?;
             let answer = within(PATIENCE, waiting.answer.recv()).await;
-            let offer = answer?.ok()?.ok()?;
+            let offer = answer.and_then(Result::ok).ok_or("silent")??;
             let fetch = move || Box::pin(this.fetch(waiting, offset)) as Fetch;
-            Some(Found {
+            Ok(Found {
                 offer,
                 fetch: Box::new(fetch),
             })
@@ -283,6 +285,7 @@ impl Backplane {
         };
         let mark = self.answer(take, Kind::Mark, take.nonce, why.into());
         self.reply(take, mark.signed(key, pid));
+        self.moves.given.ring();
         let Ok(mut handed) = handed else { return };
         (self.moves.gone)(take.sid);
         let most = if why.is_empty() { MOST_QUESTIONS } else { 0 };
@@ -341,6 +344,6 @@ impl Backplane {
 }
 
 /// Where an instance hears answers.
-fn answers_of(host: &str) -> String {
+pub fn answers_of(host: &str) -> String {
     format!("{CHANNEL}#{host}")
 }

@@ -42,6 +42,12 @@ impl Hub {
         away.map_or_else(Vec::new, |away| away.awaited())
     }
 
+    /// Whether nobody is away.
+    pub fn is_nobody_away(&self) -> bool {
+        let recovery = self.recovery.get();
+        recovery.is_none_or(|recovery| recovery.away.borrow().is_empty())
+    }
+
     /// The number of the last event; any, where nobody asks.
     pub(in crate::socket) fn last_number(&self) -> u64 {
         self.recovery.get().map_or(0, Recovery::last)

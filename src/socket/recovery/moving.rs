@@ -219,7 +219,7 @@ async fn moves(
     pid: &str,
     find: Find,
 ) -> Result<Step, Why> {
-    let found = find.await.ok_or("unknown")?;
+    let found = find.await?;
     let here = || hub.upgrade().filter(|_| session.ended().is_none());
     let (sid, secret) = Place::read(pid).ok_or("unknown")?;
     let mut offer = Reader::new(&found.offer, Instant::now());

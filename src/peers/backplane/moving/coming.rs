@@ -2,6 +2,7 @@
 
 use super::said::Nonce;
 use crate::ground::random;
+use crate::ground::tasks::Bell;
 use crate::socket::Sid;
 use crate::token::Key;
 use smol::channel::{Receiver, Sender, bounded};
@@ -67,6 +68,8 @@ pub struct Moves {
     pub key: Arc<Key>,
     /// Told of each session that has gone to another instance.
     pub gone: Box<dyn Fn(Sid)>,
+    /// Rung when one was asked for, and is not here any more.
+    pub given: Bell,
     last: Cell<u64>,
     coming: RefCell<Vec<Coming>>,
     offered: RefCell<VecDeque<(Sid, Nonce)>>,
@@ -77,6 +80,7 @@ impl Moves {
         Rc::new(Self {
             key: Arc::new(key),
             gone: Box::new(gone),
+            given: Bell::default(),
             last: Cell::default(),
             coming: RefCell::default(),
             offered: RefCell::default(),
