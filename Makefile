@@ -1,6 +1,6 @@
 # siskin: `make run` tries it, `make test` proves it.
 
-.PHONY: help run quick test test-versions test-arm crash fuzz soak bench allocators size size-keep dist dist-check lint vendor shots clean
+.PHONY: help run quick test test-versions test-arm crash moments fuzz soak bench allocators size size-keep dist dist-check lint vendor shots clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -26,6 +26,12 @@ crash: ## kill it 2,000 times under load
 	@bash tests/install.sh
 	cargo build -q --locked --bin siskin
 	SISKIN_KILLS=2000 tests/.venv/bin/pytest -c tests/pytest.ini --rootdir tests -s tests/crash/test_kill.py
+
+moments: ## pages of the real Open WebUI that lose their connection at MOMENTS=50 moments of an answer, also by a restart, and behind nginx
+	@bash tests/install.sh
+	@bash tests/openwebui/install.sh
+	cargo build -q --locked --bin siskin
+	SISKIN_MOMENTS=$(or $(MOMENTS),50) node --test tests/openwebui/recovery.test.mjs
 
 fuzz: ## input guided by coverage and the random tests with new seeds, for SECONDS=600; SEED=1 repeats the one that failed
 	@bash tests/install.sh

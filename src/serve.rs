@@ -142,8 +142,7 @@ async fn live(executor: Executor, config: Rc<Config>) -> Result<(), Error> {
         signals.next().await;
     };
     let (core, keeps) = (site.house.core, systemd.listens());
-    let follow = are_ours && !sessions::can_be_left(core, keeps);
-    future::or(drain(&site, &connections, follow), again).await;
+    future::or(drain(&site, &connections, are_ours), again).await;
     if let Some(socket) = sessions::leave(core, keeps).await {
         systemd.keep(&socket);
     }
@@ -320,9 +319,9 @@ async fn report(systemd: Rc<Systemd>, site: Rc<Site>, connections: Rc<Connection
     future::or(watchdog, status).await
 }
 
-/// Tells sockets to go, saves what is pending, and lets requests finish; no longer than [`DRAIN`]. Sessions may
-/// `follow` their clients to other instances: nobody comes here from now on, and no next process has what is kept.
-async fn drain(site: &Site, connections: &Connections, follow: bool) {
+/// Tells sockets to go, saves what is pending, and lets requests finish; no longer than [`DRAIN`]. Where new
+/// connections are `refused` from now on, and go to another instance, their sessions may follow them there.
+async fn drain(site: &Site, connections: &Connections, refused: bool) {
     let started = Instant::now();
     site.house.end_calls();
     sessions::go_on(site.house.core);
@@ -332,7 +331,7 @@ async fn drain(site: &Site, connections: &Connections, follow: bool) {
         site.house.save().await;
         site.engine.websockets_closed().await;
         connections.all_closed().await;
-        if follow {
+        if refused {
             site.house.core.peers.let_others_take().await;
         }
         site.house.core.hub.end_held();

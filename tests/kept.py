@@ -1,7 +1,8 @@
 """A service manager's store of sockets (FDSTORE=1 of sd_notify(3)), for tests that restart siskin.
 
-    kept.py hold FOLDER            keeps what is sent to FOLDER/notify, until it is ended
-    kept.py start FOLDER COMMAND   becomes the command, with what is kept (LISTEN_FDS)
+    kept.py hold FOLDER [PORT]     keeps what is sent to FOLDER/notify, and a socket that listens on this port
+    kept.py forget FOLDER          lets what was sent go
+    kept.py start FOLDER COMMAND   becomes the command, with all of that (LISTEN_FDS)
 """
 
 import array
@@ -19,7 +20,8 @@ def bound(path):
     return at
 
 
-def hold(folder):
+def hold(folder, port=None):
+    always = [socket.create_server(("127.0.0.1", int(port)), backlog=128).detach()] if port else []
     notify, asked = bound(folder / "notify"), bound(folder / "asked")
     waiting = selectors.DefaultSelector()
     for each in (notify, asked):
@@ -39,8 +41,9 @@ def hold(folder):
                     os.close(kept.pop())
         else:
             _, address = asked.recvfrom(16)
-            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", kept))] if kept else []
-            asked.sendmsg([b"%d" % len(kept)], rights, 0, address)
+            files = array.array("i", always + kept)
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, files)] if files else []
+            asked.sendmsg([b"%d" % len(files)], rights, 0, address)
 
 
 def start(folder, command):
@@ -58,6 +61,14 @@ def start(folder, command):
     os.execvp(command[0], command)
 
 
+def forget(folder):
+    socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"FDSTOREREMOVE=1", str(folder / "notify"))
+
+
 if __name__ == "__main__":
-    what, folder, *command = sys.argv[1:]
-    hold(pathlib.Path(folder)) if what == "hold" else start(pathlib.Path(folder), command)
+    what, folder, *more = sys.argv[1:]
+    folder = pathlib.Path(folder)
+    if what == "start":
+        start(folder, more)
+    else:
+        {"hold": hold, "forget": forget}[what](folder, *more)

@@ -129,15 +129,11 @@ pub fn go_on(core: &Core) {
     }
 }
 
-/// Whether the next process can go on with what is kept. `keeps`: somebody keeps a socket for it.
-pub fn can_be_left(core: &Core, keeps: bool) -> bool {
-    core.config.runtime_dir.is_some() && core.peers.can_be_left(keeps)
-}
-
-/// The end: leaves what is kept to the next process. The socket that goes with it, if one does.
+/// The end: leaves what is kept to the next process, for which somebody `keeps` a socket, or nobody does. The socket, if there
+/// is one to be kept.
 pub async fn leave(core: &Core, keeps: bool) -> Option<OwnedFd> {
     let folder = core.config.runtime_dir.as_ref()?;
-    if core.hub.is_nobody_away() || !can_be_left(core, keeps) {
+    if core.hub.is_nobody_away() || !core.peers.can_be_left(keeps) {
         return None;
     }
     let Some((link, socket)) = core.peers.hand_over().await else {

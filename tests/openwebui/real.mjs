@@ -119,8 +119,8 @@ function proxy(where, delay = () => 0) {
   return server;
 }
 
-/** All of it. `delay` is how long each of siskin's requests takes longer, in ms. */
-export async function startHouse(t, { webui: env = {}, siskin: settings = {} } = {}) {
+/** All of it. `delay` is how long each of siskin's requests takes longer, in ms; `how` siskin is started (manager). */
+export async function startHouse(t, { webui: env = {}, siskin: settings = {}, ...how } = {}) {
   const redis = await startRedis(t);
   const webui = new OpenWebui(await freePort(), redis, env);
   t.after(() => webui.close());
@@ -128,20 +128,20 @@ export async function startHouse(t, { webui: env = {}, siskin: settings = {} } =
   const house = { redis, webui, delay: 0 };
   const late = await listening(t, proxy(() => webui.port, () => house.delay));
   const shared = { WEBSOCKET_MANAGER: "redis", WEBSOCKET_REDIS_URL: redis.url };
-  house.siskin = await startSiskin({ env: { ...shared, SISKIN_DIRECTORY: late, SISKIN_LOG: "debug", ...settings } });
+  house.siskin = await startSiskin({ env: { ...shared, SISKIN_DIRECTORY: late, SISKIN_LOG: "debug", ...settings }, ...how });
   t.after(async () => {
     await house.siskin.close();
     if (house.siskin.log().includes("eyJ")) throw new Error("a token in the log");
   });
   const toSiskin = (path) => path.startsWith("/ws/socket.io");
-  // Sockets may take a way of their own.
-  house.url = await listening(t, proxy((path) => (toSiskin(path) ? (house.socketPort ?? house.siskin.port) : webui.port)));
+  /** Where pages find all of it, with their sockets by this port. */
+  house.by = (port) => listening(t, proxy((path) => (toSiskin(path) ? port : webui.port)));
+  house.url = await house.by(house.siskin.port);
   /** The same house behind another instance of siskin. */
-  house.another = async () => {
-    const siskin = await startSiskin({ env: { ...shared, SISKIN_DIRECTORY: late, SISKIN_LOG: "debug", ...settings } });
+  house.another = async (more = {}) => {
+    const siskin = await startSiskin({ env: { ...shared, SISKIN_DIRECTORY: late, SISKIN_LOG: "debug", ...settings, ...more } });
     t.after(() => siskin.close());
-    const url = await listening(t, proxy((path) => (toSiskin(path) ? siskin.port : webui.port)));
-    return { ...house, siskin, url };
+    return { ...house, siskin, url: await house.by(siskin.port) };
   };
   return house;
 }

@@ -17,7 +17,7 @@ const emitter = fileURLToPath(new URL("emitter.py", import.meta.url));
 export async function start(t, channels = "true", more = {}, managed = []) {
   const redis = await startRedis(t);
   const env = { WEBSOCKET_MANAGER: "redis", WEBSOCKET_REDIS_URL: redis.url, WEBSOCKET_REDIS_ROOM_CHANNELS: channels, ...more };
-  const begin = ({ env: its, under } = {}) => startSiskin({ env: { ...env, ...its }, under });
+  const begin = ({ env: its, ...how } = {}) => startSiskin({ env: { ...env, ...its }, ...how });
   const [one, two] = await Promise.all([begin(managed[0]), begin(managed[1])]);
   t.after(() => Promise.all([one.close(), two.close()]));
   const cable = await layCable(t, one.port);
