@@ -53,7 +53,33 @@ wait
 [ "$(grep -c yes /tmp/connections)" -gt 10 ] || fail "too few connections tried"
 ok "socket activation: $(grep -c yes /tmp/connections) connections over three restarts and an upgrade, none lost"
 
+# What another process publishes while nothing of siskin runs.
+redis-server --port 6399 --save '' --daemonize yes >/dev/null
+cat >/usr/bin/say-news <<'SAY'
+#!/bin/sh
+exec redis-cli -p 6399 publish 'socketio#/#user:ann' '{"method":"emit","event":"news","binary":false,"data":["'"$1"'"],"namespace":"/","room":"user:ann","skip_sid":null,"callback":null,"host_id":"another"}'
+SAY
+chmod 755 /usr/bin/say-news
 mkdir -p /run/systemd/system/siskin.service.d
+printf '[Service]\nEnvironment=WEBSOCKET_MANAGER=redis WEBSOCKET_REDIS_URL=redis://127.0.0.1:6399\nExecStartPre=/usr/bin/say-news one\nExecStartPre=/usr/bin/say-news two\n' >/run/systemd/system/siskin.service.d/redis.conf
+systemctl daemon-reload
+systemctl restart siskin
+until_true "answer with Redis" answers
+token=$(WEBUI_SECRET_KEY=$(cat /etc/siskin/credentials/WEBUI_SECRET_KEY) siskin token --id ann)
+python3 /root/payload/client.py "$token" one two >/tmp/client 2>&1 &
+client=$!
+is_in_its_room() { grep -q connected /tmp/client && [ "$(redis-cli -p 6399 pubsub numsub 'socketio#/#user:ann' | tail -1)" = 1 ]; }
+until_true "client in its room" is_in_its_room
+systemctl restart siskin
+wait "$client" || fail "the session did not go on: $(cat /tmp/client)"
+[ "$(property NFileDescriptorStore)" = 0 ] || fail "systemd still keeps a socket"
+rm /run/systemd/system/siskin.service.d/redis.conf /usr/bin/say-news
+redis-cli -p 6399 shutdown nosave
+systemctl daemon-reload
+systemctl restart siskin
+until_true "answer without Redis" answers
+ok "with Redis a session goes on over a restart, with what was published meanwhile"
+
 printf '[Service]\nWatchdogSec=2\n' >/run/systemd/system/siskin.service.d/test.conf
 systemctl daemon-reload
 systemctl restart siskin

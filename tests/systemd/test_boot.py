@@ -9,8 +9,8 @@ from booted import lives
 
 HERE = pathlib.Path(__file__).resolve().parent
 pytestmark = pytest.mark.timeout(1800)  # It builds.
-OKS = 10
+OKS = 11
 
 
 def test_package_lives_with_systemd(tmp_path):
-    lives(tmp_path, [HERE / "inside.sh", HERE / "odd.env"], OKS)
+    lives(tmp_path, [HERE / "inside.sh", HERE / "odd.env", HERE / "client.py"], OKS)

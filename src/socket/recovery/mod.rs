@@ -23,6 +23,8 @@ pub(super) mod kept;
 #[cfg(test)]
 mod model_tests;
 pub(super) mod moving;
+#[cfg(test)]
+mod moving_tests;
 pub(super) mod place;
 mod ring;
 pub(super) mod sending;
