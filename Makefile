@@ -56,9 +56,9 @@ allocators: ## compare musl's allocator with others: bytes, speed, memory after 
 	@bash tests/install.sh
 	@bash cross/allocators.sh
 
-size: ## bytes of the four static binaries, what each crate adds, memory at rest and for each connection; VARIANTS=1: bytes with TLS, without Redis, without the console
-	@python3 cross/size.py $(if $(VARIANTS),--variants)
-	@$(if $(VARIANTS),,python3 cross/memory.py target/x86_64-unknown-linux-musl/siskin)
+size: ## bytes of the four static binaries, what each crate adds, memory at rest and for each connection; FEATURES=1: what some features take; VARIANTS=1: bytes with TLS, without Redis, without the console
+	@python3 cross/size.py $(if $(VARIANTS),--variants) $(if $(FEATURES),--features)
+	@$(if $(VARIANTS)$(FEATURES),,python3 cross/memory.py target/x86_64-unknown-linux-musl/siskin)
 
 size-keep: ## the same bytes become those that the tests compare with
 	@python3 cross/size.py --keep

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""size.py [--keep] [--variants] [TARGET...]: bytes of each target's binary beside those kept in size.txt, and what each crate adds to it.
+"""size.py [--keep] [--features] [--variants] [TARGET...]: bytes of each target's binary beside those kept in size.txt, and what each crate adds to it.
 
 A crate's bytes are those of the functions and constants that carry its name; what of it was built into another's function counts there.
+--features prints what some features add instead, as lines for size.txt: the bytes of what carries the name of one of their modules.
 --keep writes the figures of size.txt anew; a build more than 5 % above them fails its test (tests/dist).
 --variants prints what other features make of it instead, each built in target/variants.
 """
@@ -22,6 +23,21 @@ TARGETS = [
     "arm-unknown-linux-musleabihf",
 ]
 LEAST = 4096
+# A feature's modules, below src/. Of a name that several have the first counts.
+FEATURES = {
+    "sessions that move between instances": ["peers::backplane::moving", "peers::backplane::apart", "socket::recovery::moving"],
+    "sessions that come back": ["socket::recovery", "app::recovery", "app::gone"],
+    "documents that repair themselves": [
+        *(f"app::documents::{part}" for part in ("ended", "following", "gaps", "keeping", "outside", "owed", "refusals")),
+        *(f"peers::documents::{part}" for part in ("bury", "compact", "history", "lean", "on_disk", "vector")),
+    ],
+    "other documents": ["app::documents", "peers::documents", "events::document"],
+    "one epoll and its budgets": ["ground::net", "engine::turn", "engine::allowance", "engine::budget", "app::limit", "app::news", "events::late"],
+    "events for Open WebUI's own socket": ["app::relay", "directory::open_webui::socket", "events::unknown"],
+    "siskin doctor": ["cli::doctor", "peers::look"],
+    "answers as server-sent events": ["app::readers", "api::reading"],
+    "Redis Cluster and Sentinel": ["redis::cluster", "redis::sentinel"],
+}
 VARIANTS = {
     "with TLS": ["--features", "tls"],
     "without Redis": ["--no-default-features", "--features", "console"],
@@ -38,18 +54,38 @@ def build(target, *more, **environment):
     return pathlib.Path(done.stdout.strip())
 
 
-def crates(binary):
-    """Bytes by crate, read off the symbols (v0 mangling: the first crate root of a name is whose it is)."""
+def symbols(binary):
+    """Bytes by name, of what lies at each address once: equal functions have one body."""
     command = ["readelf", "--symbols", "--wide", str(binary)]
     table = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+    lines = [fields for fields in map(str.split, table.splitlines()) if len(fields) >= 8 and fields[3] in ("FUNC", "OBJECT")]
+    found = {fields[1]: (fields[7], int(fields[2], 0)) for fields in reversed(lines)}
+    return list(found.values())
+
+
+def crates(binary):
+    """Bytes by crate (v0 mangling: the first crate root of a name is whose it is)."""
     sizes = collections.Counter()
-    for line in table.splitlines():
-        fields = line.split()
-        if len(fields) < 8 or fields[3] not in ("FUNC", "OBJECT"):
-            continue
-        root = re.search(r"C(?:s[0-9A-Za-z]*_)?(\d+)_?(\w+)", fields[7]) if fields[7].startswith("_R") else None
-        sizes[root[2][: int(root[1])] if root else "C library"] += int(fields[2], 0)
+    for name, size in symbols(binary):
+        root = re.search(r"C(?:s[0-9A-Za-z]*_)?(\d+)_?(\w+)", name) if name.startswith("_R") else None
+        sizes[root[2][: int(root[1])] if root else "shared pieces" if name.startswith("OUTLINED") else "C library"] += size
     return sizes
+
+
+def names_module(name, module):
+    """Whether a mangled name goes through a module: what stands before a word is its parent, or where that stood before."""
+    words = [f"{len(word)}{word}" for word in module.split("::")]
+    return all(word in name for word in words) and re.search(rf"(?:{words[-2]}|B[0-9A-Za-z]*_){words[-1]}", name)
+
+
+def features(binary):
+    """Bytes by feature."""
+    counts = dict.fromkeys(FEATURES, 0)
+    for name, size in symbols(binary):
+        feature = next((f for f, modules in FEATURES.items() if any(names_module(name, m) for m in modules)), None)
+        if feature and "6siskin" in name:
+            counts[feature] += size
+    return counts
 
 
 def kept():
@@ -72,6 +108,10 @@ def main(arguments):
     for target in targets:
         binary = build(target)
         size = binary.stat().st_size
+        if "--features" in arguments:
+            for name, count in features(binary.parent / "release/siskin").items():
+                print(f"# {target} {count:>9,}  {name}")
+            continue
         change = 100 * (size / figures[target] - 1) if target in figures else 0
         print(f"{target}: {size:,} bytes = {size / 2**20:.2f} MiB ({change:+.1f} % to size.txt)")
         sizes = crates(binary.parent / "release/siskin")
