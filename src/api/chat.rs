@@ -64,7 +64,8 @@ pub async fn event(request: ApiRequest) -> ApiResult {
     let emitted = match asked.event.get().len() > LARGE {
         true => {
             let (raw, head) = (Box::<str>::from(asked.event), emitter.head().to_owned());
-            match aside(move || Large::read(raw.into(), &head)).await {
+            let numbers = emitter.tells_numbers();
+            match aside(move || Large::read(raw.into(), &head, numbers)).await {
                 Ok(large) => Ok(emitter.emit_large(large).await),
                 Err(NotAnEvent) => Err(NotAnEvent),
             }
@@ -232,8 +233,8 @@ impl Stream {
         }
         self.number += 1;
         self.reply.lines += 1;
-        let head = self.emitter.head().to_owned();
-        match aside(move || read_large(line, &head)).await {
+        let (head, numbers) = (self.emitter.head().to_owned(), self.emitter.tells_numbers());
+        match aside(move || read_large(line, &head, numbers)).await {
             Ok(large) => {
                 let emitted = self.emitter.emit_large(large).await;
                 self.count(emitted);
@@ -264,12 +265,13 @@ impl Stream {
 const TOO_DEEP: &str = "nested too deep";
 
 /// The event of a large line, or why there is none.
-fn read_large(line: Vec<u8>, head: &str) -> Result<Large, String> {
+fn read_large(line: Vec<u8>, head: &str, numbers: bool) -> Result<Large, String> {
     let text = String::from_utf8(line).map_err(|error| why_none(error.as_bytes()))?;
     if json::is_too_deep(&text) {
         return Err(TOO_DEEP.into());
     }
-    Large::read(text.trim_ascii().to_owned(), head).map_err(|NotAnEvent| why_none(text.as_bytes()))
+    Large::read(text.trim_ascii().to_owned(), head, numbers)
+        .map_err(|NotAnEvent| why_none(text.as_bytes()))
 }
 
 /// Why a line is no event.

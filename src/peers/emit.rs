@@ -1,7 +1,7 @@
 //! Emitting to sockets, wherever they are.
 
 use super::{Outgoing, Peers};
-use crate::socket::{Args, Frame, Sid, Target};
+use crate::socket::{Args, Made, Sid, Target};
 
 impl Peers {
     /// Sends an event to all sockets of the target, wherever they are. Returns how many got it here.
@@ -15,10 +15,10 @@ impl Peers {
         target: &Target<'_>,
         event: &str,
         args: &Args<'_>,
-        frame: Option<&Frame>,
+        made: Option<&Made>,
     ) -> usize {
         self.tell(target, event, args);
-        self.emit_as(target, event, args, frame)
+        self.emit_as(target, event, args, made)
     }
 
     fn tell(&self, target: &Target<'_>, event: &str, args: &Args<'_>) {
@@ -39,12 +39,12 @@ impl Peers {
         target: &Target<'_>,
         event: &str,
         args: &Args<'_>,
-        frame: Option<&Frame>,
+        made: Option<&Made>,
     ) -> usize {
         match self {
-            Self::Alone(hub) => hub.emit_as(target, event, args, frame),
+            Self::Alone(hub) => hub.emit_as(target, event, args, made),
             #[cfg(feature = "redis")]
-            Self::Redis(peers) => peers.backplane.emit_here(target, event, args, frame),
+            Self::Redis(peers) => peers.backplane.emit_here(target, event, args, made),
         }
     }
 

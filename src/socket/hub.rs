@@ -9,7 +9,7 @@ use super::recovery::kept::Recovery;
 use super::recovery::place::Place;
 use super::recovery::sending::{Emitted, Sending};
 use super::rooms::Rooms;
-use super::{Args, Frame, Handler, Reason, Sid, Target, To};
+use super::{Args, Frame, Handler, Made, Reason, Sid, Target, To};
 use super::{encode, trace};
 use crate::engine::{BySid, Closed, Peer, Session};
 use crate::ground::random;
@@ -95,14 +95,23 @@ impl Hub {
         target: &Target<'_>,
         event: &str,
         args: &Args<'_>,
-        frame: Option<&Frame>,
+        made: Option<&Made>,
     ) -> usize {
-        let reached = self.send(target, event, args, frame);
+        let reached = self.send(target, event, args, made);
         trace::emitted(target, event, args, reached);
         if let Some(handler) = self.handler.get() {
             handler.emitted(target, event, args);
         }
         reached
+    }
+
+    /// Whether anybody is, or may want to be, told the number of an event.
+    pub fn tells_numbers(&self) -> bool {
+        let told = |recovery: &Recovery| {
+            let sockets = &self.state.borrow().sockets;
+            !recovery.away.borrow().is_empty() || sockets.iter().any(|(_, it)| it.place.is_some())
+        };
+        self.recovery.get().is_some_and(told)
     }
 
     /// The same with an event that was encoded before: one that ends in no text, and who was away does not get.
@@ -118,7 +127,7 @@ impl Hub {
         target: &Target<'_>,
         event: &str,
         args: &Args<'_>,
-        frame: Option<&Frame>,
+        made: Option<&Made>,
     ) -> usize {
         let state = self.state.borrow();
         let event = Emitted {
@@ -126,7 +135,7 @@ impl Hub {
             target,
             event,
             args,
-            frame,
+            made,
         };
         let recovery = self.recovery.get();
         let mut sending = Sending::new(&event, recovery.map(Recovery::stand));

@@ -29,7 +29,7 @@ pub use encode::{event_begins, event_ends, plain_event};
 pub use hub::Hub;
 pub use object::Object;
 pub use packet::{Kind, MAX_ATTACHMENTS, MAX_DEPTH, Packet, is_reserved};
-pub use prepared::{Prepared, event_of};
+pub use prepared::{Made, Prepared, Written};
 pub use question::Done;
 pub use recovery::place::Offset;
 pub use types::{CallError, Comes, Event, Fetch, Fetched, Find, Found, Handler, Lateness};

@@ -2,7 +2,7 @@
 
 use crate::directory::{MessageEvent, NotAnEvent};
 use crate::ground::json;
-use crate::socket::{Args, event_of};
+use crate::socket::{Args, Written};
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -14,17 +14,17 @@ pub struct Large {
     kind: String,
     /// Where its data stands.
     data: Option<Range<usize>>,
-    /// What the user's sessions get, and as a frame.
+    /// What the user's sessions get, and as frames.
     pub(super) args: Args<'static>,
-    pub(super) frame: Vec<u8>,
+    pub(super) written: Option<Written>,
 }
 
 impl Large {
-    /// Reads an event; `head` is the payload up to it.
+    /// Reads an event; `head` is the payload up to it. `numbers`: somebody is told its number.
     ///
     /// # Errors
     /// It is none.
-    pub fn read(raw: String, head: &str) -> Result<Self, NotAnEvent> {
+    pub fn read(raw: String, head: &str, numbers: bool) -> Result<Self, NotAnEvent> {
         let mended = json::mend(&raw);
         let event = MessageEvent::read(&raw, &mended)?;
         let kind = event.kind.into_owned();
@@ -33,7 +33,7 @@ impl Large {
             start..start + data.len()
         });
         let args = Args::from_json([head, &raw, "}"].concat());
-        let frame = event_of("events", &args);
+        let written = Some(Written::new("events", &args, numbers));
         let mended = match mended {
             Cow::Owned(mended) => Some(mended),
             Cow::Borrowed(_) => None,
@@ -44,7 +44,7 @@ impl Large {
             kind,
             data,
             args,
-            frame,
+            written,
         })
     }
 
@@ -70,7 +70,7 @@ mod tests {
             r#"{"type":"x"}"#,
             r#"{"type":"x","data":null}"#,
         ] {
-            let large = Large::read(raw.to_owned(), "{\"data\":").unwrap();
+            let large = Large::read(raw.to_owned(), "{\"data\":", false).unwrap();
             let (event, mended) = (large.event(), json::mend(raw));
             let small = MessageEvent::read(raw, &mended).unwrap();
             assert_eq!((event.raw, &event.kind), (small.raw, &small.kind));
@@ -78,7 +78,7 @@ mod tests {
             assert_eq!(large.args.json(), format!("{{\"data\":{raw}}}"));
         }
         for raw in ["", "[]", "{}", "{\"type\":1}"] {
-            assert!(Large::read(raw.to_owned(), "").is_err(), "{raw}");
+            assert!(Large::read(raw.to_owned(), "", true).is_err(), "{raw}");
         }
     }
 }

@@ -15,9 +15,10 @@ pub use large::Large;
 
 use super::core::Core;
 use crate::directory::{Identity, MessageEvent, NotAnEvent, Refusal, Saved, is_saved_chat};
+use crate::ground::tasks::aside;
 use crate::ground::{json, rooms};
 use crate::metrics;
-use crate::socket::{Args, Frame, Object, Sid, Target};
+use crate::socket::{Args, Made, Object, Sid, Target};
 use answers::Answers;
 use channel::ChannelMessage;
 use completion::Completion;
@@ -149,12 +150,20 @@ impl Emitter {
 
     /// The same of a large one.
     pub async fn emit_large(&self, mut large: Large) -> Emitted {
-        let frame: Frame = std::mem::take(&mut large.frame).into();
+        let made = large.written.take().map(Made::from);
         let event = large.event();
-        match self.emit_otherwise(&event) {
+        let emitted = match self.emit_otherwise(&event) {
             Some(emitted) => emitted,
-            None => self.emit_payload(&event, &large.args, Some(&frame)).await,
-        }
+            None => self.emit_payload(&event, &large.args, made.as_ref()).await,
+        };
+        // The system takes a while to take the memory back.
+        aside(move || drop(large)).await;
+        emitted
+    }
+
+    /// Whether somebody is told an event's number.
+    pub fn tells_numbers(&self) -> bool {
+        self.of.core.hub.tells_numbers()
     }
 
     /// The payload up to the event.
@@ -177,11 +186,11 @@ impl Emitter {
         &self,
         event: &MessageEvent<'_>,
         args: &Args<'_>,
-        frame: Option<&Frame>,
+        made: Option<&Made>,
     ) -> Emitted {
         let message_id = self.message_id.as_deref().unwrap_or_default();
         if !self.saves || !event.is_saved() {
-            let reached = self.send(event, args, frame);
+            let reached = self.send(event, args, made);
             let saved = Ok(Saved::No);
             return Emitted { reached, saved };
         }
@@ -190,22 +199,22 @@ impl Emitter {
         let emitted_by_directory = author.is_some() && core.directory.emits_itself();
         let mut reached = match emitted_by_directory {
             true => core.hub.members(&self.room).len(),
-            false => self.send(event, args, frame),
+            false => self.send(event, args, made),
         };
         let saved = self.save(message_id, author.as_deref(), event).await;
         if emitted_by_directory && saved != Ok(Saved::Yes) {
-            reached = self.send(event, args, frame);
+            reached = self.send(event, args, made);
         }
         Emitted { reached, saved }
     }
 
     /// To the user's sessions, and what is for others to those who have the chat open. How many of the former got it.
-    fn send(&self, event: &MessageEvent<'_>, args: &Args<'_>, frame: Option<&Frame>) -> usize {
+    fn send(&self, event: &MessageEvent<'_>, args: &Args<'_>, made: Option<&Made>) -> usize {
         let peers = &self.of.core.peers;
         let reached = match &*event.kind {
             // Of messages that others wrote; the user's own pages have them.
             "chat:messages" => 0,
-            _ => peers.emit_made(&Target::room(&self.room), "events", args, frame),
+            _ => peers.emit_made(&Target::room(&self.room), "events", args, made),
         };
         if !self.internal
             && is_saved_chat(&self.chat_id)

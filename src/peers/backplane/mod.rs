@@ -23,7 +23,7 @@ use crate::ground::json;
 use crate::ground::tasks::{Executor, LARGE, Single, Tasks, aside, within};
 use crate::metrics::{self, Counter};
 use crate::redis::Redis;
-use crate::socket::{Args, CallError, Frame, Hub, Sid, Step, Target, To};
+use crate::socket::{Args, CallError, Hub, Made, Sid, Step, Target, To};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -326,9 +326,10 @@ impl Backplane {
         let (me, bytes) = (self.redis.host_id(), message.len());
         if bytes > LARGE {
             let (this, me, message) = (self.clone(), me.to_owned(), message.to_vec());
+            let numbers = self.hub.tells_numbers();
             return Some(Box::pin(async move {
-                match wire::decode_large(message, me).await {
-                    Ok((message, frame)) => this.obey(message, frame.as_ref()),
+                match wire::decode_large(message, me, numbers).await {
+                    Ok((message, made)) => this.obey(message, made.as_ref()),
                     Err(wire::BadMessage(what)) => this.complain(what, bytes),
                 }
             }));
@@ -340,7 +341,7 @@ impl Backplane {
         None
     }
 
-    fn obey(self: &Rc<Self>, message: PeerMessage<'_>, frame: Option<&Frame>) {
+    fn obey(self: &Rc<Self>, message: PeerMessage<'_>, made: Option<&Made>) {
         let here = |sid: &str| Sid::parse(sid).filter(|sid| self.hub.is_connected(*sid));
         // Open WebUI knows our clients by their relays, too.
         let client = |sid: &str| here(sid).or_else(|| self.apart.client(sid));
@@ -351,7 +352,7 @@ impl Backplane {
                 let before = self.hub.number_of_last();
                 let emit = self.without_echoes(emit);
                 if let Some(emit) = &emit {
-                    self.emitted(emit, frame);
+                    self.emitted(emit, made);
                 }
                 if left_out {
                     let numbers = before.zip(self.hub.number_of_last()).zip(emit);
@@ -391,15 +392,15 @@ impl Backplane {
         target: &Target<'_>,
         event: &str,
         args: &Args<'_>,
-        frame: Option<&Frame>,
+        made: Option<&Made>,
     ) -> usize {
         let left_out = self.left_out(target, event, args);
         if left_out.is_empty() {
-            return self.hub.emit_as(target, event, args, frame);
+            return self.hub.emit_as(target, event, args, made);
         }
         let except = target.except.iter().copied();
         let except: Vec<&str> = except.chain(left_out.iter().map(Sid::as_str)).collect();
-        self.hub.emit_as(&target.but(&except), event, args, frame)
+        self.hub.emit_as(&target.but(&except), event, args, made)
     }
 
     fn left_out(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> Vec<Sid> {
@@ -427,7 +428,7 @@ impl Backplane {
         self.apart.has_heard(client, event, args, Instant::now())
     }
 
-    fn emitted(self: &Rc<Self>, emit: &Emit<'_>, frame: Option<&Frame>) {
+    fn emitted(self: &Rc<Self>, emit: &Emit<'_>, made: Option<&Made>) {
         let rooms: Vec<&str> = emit.rooms.iter().flatten().map(|room| &**room).collect();
         let except: Vec<&str> = emit.except.iter().map(|room| &**room).collect();
         let target = Target {
@@ -442,7 +443,7 @@ impl Backplane {
         match &emit.reply {
             Some(reply) => self.ask_here(&target, emit, reply),
             None => {
-                self.emit_here(&target, &emit.event, &emit.args, frame);
+                self.emit_here(&target, &emit.event, &emit.args, made);
                 if let To::Room(room) = target.to {
                     self.emit_owed(room, emit);
                 }

@@ -3,7 +3,7 @@
 use super::place::{Offset, Place};
 use crate::engine::Session;
 use crate::outbox::Frame;
-use crate::socket::{Args, Handler, Lateness, Target, encode};
+use crate::socket::{Args, Handler, Lateness, Made, Target, encode};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -108,16 +108,17 @@ pub struct Emitted<'a> {
     pub target: &'a Target<'a>,
     pub event: &'a str,
     pub args: &'a Args<'a>,
-    /// Its frame, if it was made before.
-    pub frame: Option<&'a Frame>,
+    /// Its frames, if they were made before.
+    pub made: Option<&'a Made>,
 }
 
 impl Outgoing for Emitted<'_> {
     fn encode(&self, offset: Option<&str>) -> Frame {
-        match (self.frame, offset) {
-            (Some(frame), None) => frame.clone(),
-            _ => encode::event(self.target.nsp, None, self.event, self.args, offset),
-        }
+        let made = self.made.and_then(|made| match offset {
+            None => Some(made.plain.clone()),
+            Some(offset) => made.numbered(offset),
+        });
+        made.unwrap_or_else(|| encode::event(self.target.nsp, None, self.event, self.args, offset))
     }
 
     fn lateness(&self) -> Lateness {

@@ -2,7 +2,7 @@
 
 use super::{BadMessage, Callback, Emit, PeerMessage, ReplyTo, decode};
 use crate::ground::tasks::aside;
-use crate::socket::{Frame, event_of};
+use crate::socket::{Made, Written};
 use std::borrow::Cow;
 
 /// A message that takes longer to read than a turn may, and how its event is sent.
@@ -12,19 +12,20 @@ use std::borrow::Cow;
 pub async fn decode_large(
     bytes: Vec<u8>,
     me: String,
-) -> Result<(PeerMessage<'static>, Option<Frame>), BadMessage> {
-    let (message, frame) = aside(move || read(&bytes, &me)).await?;
-    Ok((message, frame.map(Frame::from)))
+    numbers: bool,
+) -> Result<(PeerMessage<'static>, Option<Made>), BadMessage> {
+    let (message, written) = aside(move || read(&bytes, &me, numbers)).await?;
+    Ok((message, written.map(Made::from)))
 }
 
-type Read = (PeerMessage<'static>, Option<Vec<u8>>);
+type Read = (PeerMessage<'static>, Option<Written>);
 
-fn read(bytes: &[u8], me: &str) -> Result<Read, BadMessage> {
+fn read(bytes: &[u8], me: &str, numbers: bool) -> Result<Read, BadMessage> {
     Ok(match decode(bytes, me)? {
         PeerMessage::Emit(emit) => {
             let plain = emit.nsp == "/" && emit.reply.is_none();
-            let frame = plain.then(|| event_of(&emit.event, &emit.args));
-            (PeerMessage::Emit(into_owned(emit)), frame)
+            let written = plain.then(|| Written::new(&emit.event, &emit.args, numbers));
+            (PeerMessage::Emit(into_owned(emit)), written)
         }
         PeerMessage::Callback(Callback { id, args }) => {
             let args = args.into_owned();
@@ -57,18 +58,24 @@ mod tests {
     #[test]
     fn a_large_message_is_read_as_a_small_one() {
         let emit = r#"{"method":"emit","event":"x","data":[{"a":1}],"namespace":"/","room":["r"],"skip_sid":"s","callback":null,"host_id":"h"}"#;
-        let (message, frame) = read(emit.as_bytes(), "me").unwrap();
+        let (message, frame) = read(emit.as_bytes(), "me", false).unwrap();
         assert_eq!(message, decode(emit.as_bytes(), "me").unwrap());
-        assert_eq!(&frame.unwrap()[2..], br#"42["x",{"a":1}]"#);
+        assert_eq!(
+            &Made::from(frame.unwrap()).plain[2..],
+            br#"42["x",{"a":1}]"#
+        );
         let asks = emit.replace("null", r#"["r","/",7]"#);
-        let (message, frame) = read(asks.as_bytes(), "me").unwrap();
+        let (message, frame) = read(asks.as_bytes(), "me", true).unwrap();
         assert_eq!(message, decode(asks.as_bytes(), "me").unwrap());
-        assert_eq!(frame, None);
+        assert!(frame.is_none());
         let answer =
             r#"{"method":"callback","host_id":"me","sid":"r","namespace":"/","id":7,"args":[1]}"#;
-        let (message, _) = read(answer.as_bytes(), "me").unwrap();
+        let (message, _) = read(answer.as_bytes(), "me", true).unwrap();
         assert_eq!(message, decode(answer.as_bytes(), "me").unwrap());
         let close = r#"{"method":"close_room","room":"r","host_id":"h"}"#;
-        assert_eq!(read(close.as_bytes(), "me"), Err(BadMessage("size")));
+        assert!(matches!(
+            read(close.as_bytes(), "me", true),
+            Err(BadMessage("size"))
+        ));
     }
 }
