@@ -272,13 +272,21 @@ pub fn text() -> String {
     let help = "Bytes of input that is not finished, of all connections.";
     let used = ("siskin_input_bytes", "", help);
     out.line("gauge", &used, InputBudget::used());
-    let longest = Reactor::with(|reactor| reactor.turns().longest());
+    let (longest, hardest) = Reactor::with(|reactor| {
+        let turns = reactor.turns();
+        (turns.longest(), turns.hardest())
+    });
     let help = "The longest that all waited for one thing to be done.";
     out.line(
         "gauge",
         &("siskin_longest_turn_seconds", "", help),
         longest.as_secs_f64(),
     );
+    if let Some(hardest) = hardest {
+        let help = "The most that one thing took of the processor; with SISKIN_LOG=debug.";
+        let row = ("siskin_longest_turn_cpu_seconds", "", help);
+        out.line("gauge", &row, hardest.as_secs_f64());
+    }
     let version = concat!(r#"{version=""#, env!("CARGO_PKG_VERSION"), r#""}"#);
     out.line(
         "gauge",

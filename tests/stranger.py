@@ -29,7 +29,10 @@ class Stranger:
         said, _ = self.process.communicate(timeout=60)
         took = json.loads(said)
         longest = self.siskin.metric("siskin_longest_turn_seconds")
-        print(f"worst of {len(took)}: {max(took) * 1000:.0f} ms; longest turn {longest * 1000:.1f} ms")
+        # Of the longest turn on a busy machine others have most.
+        hardest = self.siskin.metric("siskin_longest_turn_cpu_seconds")
+        at_work = f", of the processor {hardest * 1000:.1f} ms" if hardest else ""
+        print(f"worst of {len(took)}: {max(took) * 1000:.0f} ms; longest turn {longest * 1000:.1f} ms{at_work}")
         assert len(took) > 3
         assert max(took) < bound
         return longest

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+import os
 import threading
 import time
 
@@ -295,7 +296,7 @@ ATTACKS = [
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
 def test_nobody_is_held_up(start_siskin, attack):
-    siskin = start_siskin(SISKIN_EVENTS_PER_SECOND="0", SISKIN_LOG="info")
+    siskin = start_siskin(SISKIN_EVENTS_PER_SECOND="0", SISKIN_LOG=os.environ.get("SISKIN_LOG", "info"))
     stranger = Stranger(siskin)
     attack(siskin)
     # So that there is something to compare, if it was over soon.

@@ -326,6 +326,11 @@ impl Reactor {
         self.written.set(self.written.get() + bytes);
     }
 
+    #[cfg(test)]
+    pub(super) fn is_listed(&self, key: Key) -> bool {
+        self.change(key, |slot| slot.flags & LISTED != 0 && slot.is_due()) == Some(true)
+    }
+
     fn change<T>(&self, key: Key, change: impl FnOnce(&mut Slot) -> T) -> Option<T> {
         let mut slots = self.slots.borrow_mut();
         let slot = slots.get_mut(key.slot as usize)?;
