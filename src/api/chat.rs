@@ -4,7 +4,7 @@ use super::ApiResult;
 use super::frames;
 use super::input::{self, ApiRequest};
 use super::reply::{Problem, Reply};
-use crate::app::emitter::{Emitted as Sent, Emitter, Large, Message};
+use crate::app::emitter::{Emitted as Sent, Emitter, Large, Message, Reading};
 use crate::directory::{Directory, NotAnEvent, Refusal, Saved};
 use crate::ground::json;
 use crate::ground::names::Id;
@@ -63,9 +63,8 @@ pub async fn event(request: ApiRequest) -> ApiResult {
     });
     let emitted = match asked.event.get().len() > LARGE {
         true => {
-            let (raw, head) = (Box::<str>::from(asked.event), emitter.head().to_owned());
-            let numbers = emitter.tells_numbers();
-            match aside(move || Large::read(raw.into(), &head, numbers)).await {
+            let (raw, how) = (Box::<str>::from(asked.event), emitter.reading());
+            match aside(move || Large::read(raw.into(), &how)).await {
                 Ok(large) => Ok(emitter.emit_large(large).await),
                 Err(NotAnEvent) => Err(NotAnEvent),
             }
@@ -233,8 +232,8 @@ impl Stream {
         }
         self.number += 1;
         self.reply.lines += 1;
-        let (head, numbers) = (self.emitter.head().to_owned(), self.emitter.tells_numbers());
-        match aside(move || read_large(line, &head, numbers)).await {
+        let how = self.emitter.reading();
+        match aside(move || read_large(line, &how)).await {
             Ok(large) => {
                 let emitted = self.emitter.emit_large(large).await;
                 self.count(emitted);
@@ -265,13 +264,12 @@ impl Stream {
 const TOO_DEEP: &str = "nested too deep";
 
 /// The event of a large line, or why there is none.
-fn read_large(line: Vec<u8>, head: &str, numbers: bool) -> Result<Large, String> {
+fn read_large(line: Vec<u8>, how: &Reading) -> Result<Large, String> {
     let text = String::from_utf8(line).map_err(|error| why_none(error.as_bytes()))?;
     if json::is_too_deep(&text) {
         return Err(TOO_DEEP.into());
     }
-    Large::read(text.trim_ascii().to_owned(), head, numbers)
-        .map_err(|NotAnEvent| why_none(text.as_bytes()))
+    Large::read(text.trim_ascii().to_owned(), how).map_err(|NotAnEvent| why_none(text.as_bytes()))
 }
 
 /// Why a line is no event.

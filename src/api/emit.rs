@@ -70,9 +70,10 @@ pub async fn emit(request: ApiRequest) -> ApiResult {
     let args = emit.data.map_or_else(Args::none, |data| {
         Args::from_json(String::from(Box::<str>::from(data)))
     });
-    let made = Prepared::new(&house.core.hub, &emit.event, args).await;
+    let numbers = house.core.hub.tells_numbers();
+    let made = Prepared::new(&emit.event, args, numbers).await;
     let target = Target::room(&room).but(&skip);
     let peers = &house.core.peers;
-    let delivered = peers.emit_made(&target, &emit.event, &made.args, made.made.as_ref());
+    let delivered = peers.emit_prepared(&target, &emit.event, &made);
     Ok(Reply::json(&json!({"delivered": delivered})))
 }

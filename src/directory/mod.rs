@@ -16,6 +16,7 @@ mod types;
 
 pub use content::is_empty as is_empty_content;
 pub use event::{MessageEvent, NotAnEvent, type_of};
+pub use local::Change;
 pub use types::{
     Access, ChannelIds, Echo, Emptying, Identity, MAX_FIELDS_BYTES, NoteView, Refusal, Saved, User,
     is_saved_chat,
@@ -212,16 +213,23 @@ impl Directory {
 
     /// Saves an event of a message of a saved chat as its type says. Returns before it is on disk (see
     /// [`Directory::durable`]). `author` is the user whose chat it is; only a directory that [saves as the
-    /// user](Directory::saves_as_user) needs them.
+    /// user](Directory::saves_as_user) needs them. `change`: what it changes, if that was read beside our thread.
     pub async fn save_event(
         &self,
         author: Option<&Identity>,
         chat_id: &str,
         message_id: &str,
         event: &MessageEvent<'_>,
+        change: Option<Change<'static>>,
     ) -> Result<Saved, Refusal> {
         match self {
-            Self::Local(local) => local.save_event(chat_id, message_id, event),
+            Self::Local(local) => {
+                let is_large = change.is_some();
+                let change = change.unwrap_or_else(|| Change::of(event));
+                local
+                    .save_event(chat_id, message_id, change, is_large)
+                    .await
+            }
             Self::OpenWebui(webui) => {
                 let event =
                     serde_json::from_str(event.raw).map_err(|_| Refusal::Denied("not an event"))?;

@@ -1,24 +1,24 @@
 //! Emitting to sockets, wherever they are.
 
 use super::{Outgoing, Peers};
-use crate::socket::{Args, Made, Sid, Target};
+use crate::socket::{Args, Made, Prepared, Sid, Target};
 
 impl Peers {
     /// Sends an event to all sockets of the target, wherever they are. Returns how many got it here.
     pub fn emit(&self, target: &Target<'_>, event: &str, args: &Args<'_>) -> usize {
-        self.emit_made(target, event, args, None)
+        self.tell(target, event, args);
+        self.emit_as(target, event, args, None)
     }
 
     /// The same of an event that may have been written before.
-    pub fn emit_made(
+    pub fn emit_prepared(
         &self,
         target: &Target<'_>,
         event: &str,
-        args: &Args<'_>,
-        made: Option<&Made>,
+        Prepared { args, made }: &Prepared<'_>,
     ) -> usize {
         self.tell(target, event, args);
-        self.emit_as(target, event, args, made)
+        self.emit_as(target, event, args, made.as_ref())
     }
 
     fn tell(&self, target: &Target<'_>, event: &str, args: &Args<'_>) {

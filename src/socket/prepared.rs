@@ -1,7 +1,8 @@
 //! Large events on their way out: written beside our thread, before they are sent.
 
-use super::{Args, Frame, Hub, encode};
+use super::{Args, Frame, encode};
 use crate::ground::tasks::{LARGE, aside};
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -12,7 +13,7 @@ pub struct Written {
 }
 
 impl Written {
-    /// Writes it, for who is beside our thread already. `numbers`: [`Hub::tells_numbers`].
+    /// Writes it, for who is beside our thread already. `numbers`: somebody is told its number.
     pub fn new(name: &str, args: &Args<'_>, numbers: bool) -> Self {
         let write = |number| Rc::unwrap_or_clone(encode::event("/", None, name, args, number));
         // Behind attachments the number would stand elsewhere.
@@ -56,26 +57,43 @@ impl Made {
 }
 
 /// An event of `/` with its arguments, which may be large.
-pub struct Prepared {
-    pub args: Args<'static>,
+pub struct Prepared<'a> {
+    pub args: Args<'a>,
     /// How it is sent, if that takes longer to write than a turn may.
     pub made: Option<Made>,
 }
 
-impl Prepared {
-    /// Writes it beside our thread if it is large.
-    pub async fn new(hub: &Hub, name: &str, args: Args<'static>) -> Self {
+impl From<(Args<'static>, Written)> for Prepared<'_> {
+    fn from((args, written): (Args<'static>, Written)) -> Self {
+        Self {
+            args,
+            made: Some(written.into()),
+        }
+    }
+}
+
+impl<'a> Prepared<'a> {
+    /// One that is written when it is sent.
+    pub fn small(json: impl Into<Cow<'a, str>>) -> Self {
+        Self {
+            args: Args::from_json(json),
+            made: None,
+        }
+    }
+}
+
+impl Prepared<'static> {
+    /// Writes it beside our thread if it is large. `numbers`: somebody is told its number.
+    pub async fn new(name: &str, args: Args<'static>, numbers: bool) -> Self {
         if args.json().len() <= LARGE {
             return Self { args, made: None };
         }
-        let (name, numbers) = (name.to_owned(), hub.tells_numbers());
-        let (args, written) = aside(move || {
+        let name = name.to_owned();
+        let written = aside(move || {
             let written = Written::new(&name, &args, numbers);
             (args, written)
-        })
-        .await;
-        let made = Some(written.into());
-        Self { args, made }
+        });
+        written.await.into()
     }
 }
 

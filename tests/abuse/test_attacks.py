@@ -238,6 +238,27 @@ def in_lines(siskin):
     assert list(got.values()) == [[*events, events[0], *events]] * 2
 
 
+def in_saves(siskin):
+    """A backend's events of many MB to a message that is saved and that others watch: read, copied and saved."""
+    siskin.api("PUT", "/users/zoe", json={"name": "zoe"})
+    siskin.api("PUT", "/chats/c", json={"user_id": "zoe"})
+    siskin.api("PUT", "/chats/c/messages/m", json={"role": "assistant", "content": ""})
+    ws = member(siskin, "zoe")
+    numbers, words = list(range(500_000)), "w" * (3 * MIB)
+    events = [
+        ("message", {"content": words}, "yes"),
+        ("files", {"files": [{"id": "f", "numbers": numbers}]}, "yes"),
+        # A small one finds a large message.
+        ("status", {"description": "done"}, "yes"),
+        ("chat:completion", {"content": words, "sources": numbers}, "no"),
+        ("response:completion", {"type": "response.completed", "response": {"output": [{"text": words}]}}, "no"),
+    ]
+    for kind, data, saved in events:
+        message = {"user_id": "zoe", "chat_id": "c", "message_id": "m", "event": {"type": kind, "data": data}}
+        assert siskin.api("POST", "/chat/event", json=message).json() == {"delivered": 1, "saved": saved}, kind
+        assert ws.recv_event()[1]["data"] == message["event"]
+
+
 def in_notes(siskin):
     """Events about notes and channels that are far larger than any note: nobody here has a use for what they say."""
     ws = member(siskin, "zoe")
@@ -289,6 +310,7 @@ ATTACKS = [
     in_connects,
     over_the_api,
     in_lines,
+    in_saves,
     in_notes,
     to_thousands,
 ]

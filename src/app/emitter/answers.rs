@@ -146,7 +146,8 @@ impl Answer {
         }
     }
 
-    fn bound(&mut self, key: &str) {
+    /// Gives up an output that is too long to be kept.
+    pub fn bound(&mut self, key: &str) {
         if self.bytes > ANSWER_BYTES.min(self.measured * 2 + UNMEASURED) {
             let output = self.output();
             self.measured = output.map_or(0, |output| output.get().len());
@@ -189,6 +190,24 @@ impl Answers {
         answer.bound(key);
         make_room(&mut answers);
         changed
+    }
+
+    /// Takes an answer out, to be changed beside our thread. [`Answers::put`] brings it back.
+    pub fn take(&self, key: &str, now: Instant) -> Answer {
+        let known = self.0.borrow_mut().remove(key);
+        let mut answer = known.unwrap_or_else(|| Answer::new(now));
+        answer.used = now;
+        answer
+    }
+
+    /// Brings one back. What came to it from elsewhere meanwhile has another beginning: neither is the whole.
+    pub fn put(&self, key: &str, mut answer: Answer) {
+        let mut answers = self.0.borrow_mut();
+        if answers.contains_key(key) {
+            answer.lose(key);
+        }
+        answers.insert(key.to_owned(), answer);
+        make_room(&mut answers);
     }
 
     pub fn forget(&self, key: &str) {
@@ -324,6 +343,20 @@ mod tests {
                 answers["a"].size() <= ANSWER_BYTES && answers["a"].text().len() <= ANSWER_BYTES
             );
         }
+    }
+
+    #[test]
+    fn an_answer_that_is_away_has_no_other_beginning() {
+        let (answers, now) = (Answers::default(), Instant::now());
+        answers.change("a", now, |answer| answer.apply(&delta("one")));
+        let mut away = answers.take("a", now);
+        away.apply(&delta("two"));
+        answers.put("a", away);
+        assert_eq!(answers.0.borrow()["a"].text(), "onetwo");
+        let away = answers.take("a", now);
+        answers.change("a", now, |answer| answer.apply(&delta("three")));
+        answers.put("a", away);
+        assert!(answers.0.borrow()["a"].is_lost());
     }
 
     #[test]

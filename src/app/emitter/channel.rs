@@ -1,6 +1,6 @@
 //! An answer in a channel: its events become updates of the channel's message. Nobody keeps them: the message is the backend's.
 
-use super::answers::{Answer, Answers};
+use super::answers::Answer;
 use super::completion::{Completion, is_true};
 use crate::directory::MessageEvent;
 use crate::ground::json;
@@ -60,24 +60,15 @@ impl ChannelMessage<'_> {
     /// The payload of `events:channel` that the event becomes; `None`: none, or not now.
     pub fn update(
         &self,
-        answers: &Answers,
-        key: &str,
+        answer: &mut Answer,
         event: &MessageEvent<'_>,
         now: Instant,
     ) -> Option<String> {
         let data = event.data?;
-        let changes = match &*event.kind {
-            "chat:completion" => complete,
-            "response:completion" => stream,
-            "files" | "chat:message:files" => add_files,
-            "chat:message:error" => fail,
-            _ => return None,
-        };
-        answers.change(key, now, |answer| {
-            changes(answer, data, now)
-                .then(|| self.payload(answer))
-                .flatten()
-        })
+        let change = change_of(&event.kind)?;
+        change(answer, data, now)
+            .then(|| self.payload(answer))
+            .flatten()
     }
 
     fn payload(&self, answer: &Answer) -> Option<String> {
@@ -103,11 +94,28 @@ impl ChannelMessage<'_> {
     }
 }
 
+/// Whether an event of this type changes the message.
+pub fn is_update(kind: &str) -> bool {
+    change_of(kind).is_some()
+}
+
+/// Whether it changes the message, and now.
+type Change = fn(&mut Answer, &str, Instant) -> bool;
+
+fn change_of(kind: &str) -> Option<Change> {
+    Some(match kind {
+        "chat:completion" => complete,
+        "response:completion" => stream,
+        "files" | "chat:message:files" => add_files,
+        "chat:message:error" => fail,
+        _ => return None,
+    })
+}
+
 fn read<'a, T: Deserialize<'a>>(data: &'a str) -> Option<T> {
     json::text(data).ok().map(|Object(data)| data)
 }
 
-/// Whether it changes the message, and now.
 fn complete(answer: &mut Answer, data: &str, now: Instant) -> bool {
     let Some(completion) = read::<Completion<'_>>(data) else {
         return false;
@@ -196,6 +204,7 @@ fn set(answer: &mut Answer, content: String, done: bool, now: Instant) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::emitter::answers::Answers;
     use serde_json::json;
     use std::time::Duration;
 
@@ -212,7 +221,8 @@ mod tests {
             let event = RawValue::from_string(event).unwrap();
             let event = MessageEvent::read(event.get(), event.get()).unwrap();
             let now = start + Duration::from_millis(ms);
-            let payload = message.update(&answers, "k", &event, now)?;
+            let update = |answer: &mut Answer| message.update(answer, &event, now);
+            let payload = answers.change("k", now, update)?;
             let payload: Value = serde_json::from_str(&payload).unwrap();
             let data = &payload["data"]["data"];
             Some((

@@ -1,6 +1,6 @@
 //! A large event of a message: read, and written for who gets it, beside our thread.
 
-use crate::directory::{MessageEvent, NotAnEvent};
+use crate::directory::{Change, MessageEvent, NotAnEvent};
 use crate::ground::json;
 use crate::socket::{Args, Written};
 use std::borrow::Cow;
@@ -14,26 +14,41 @@ pub struct Large {
     kind: String,
     /// Where its data stands.
     data: Option<Range<usize>>,
-    /// What the user's sessions get, and as frames.
-    pub(super) args: Args<'static>,
-    pub(super) written: Option<Written>,
+    /// What the user's sessions get, written.
+    pub(super) made: Option<(Args<'static>, Written)>,
+    /// What it changes of its message.
+    pub(super) change: Option<Change<'static>>,
+}
+
+/// How one is read.
+pub struct Reading {
+    /// The payload up to the event.
+    pub head: String,
+    /// Somebody is told its number.
+    pub numbers: bool,
+    /// It is saved, if it is of a type that is.
+    pub saves: bool,
 }
 
 impl Large {
-    /// Reads an event; `head` is the payload up to it. `numbers`: somebody is told its number.
+    /// Reads an event.
     ///
     /// # Errors
     /// It is none.
-    pub fn read(raw: String, head: &str, numbers: bool) -> Result<Self, NotAnEvent> {
+    pub fn read(raw: String, how: &Reading) -> Result<Self, NotAnEvent> {
         let mended = json::mend(&raw);
         let event = MessageEvent::read(&raw, &mended)?;
+        let change = match how.saves {
+            true => Some(Change::of(&event).into_owned()),
+            false => None,
+        };
         let kind = event.kind.into_owned();
         let data = event.data.map(|data| {
             let start = data.as_ptr().addr() - mended.as_ptr().addr();
             start..start + data.len()
         });
-        let args = Args::from_json([head, &raw, "}"].concat());
-        let written = Some(Written::new("events", &args, numbers));
+        let args = Args::from_json([&how.head, &*raw, "}"].concat());
+        let written = Written::new("events", &args, how.numbers);
         let mended = match mended {
             Cow::Owned(mended) => Some(mended),
             Cow::Borrowed(_) => None,
@@ -43,9 +58,13 @@ impl Large {
             mended,
             kind,
             data,
-            args,
-            written,
+            made: Some((args, written)),
+            change,
         })
+    }
+
+    pub(super) fn kind(&self) -> &str {
+        &self.kind
     }
 
     pub(super) fn event(&self) -> MessageEvent<'_> {
@@ -62,6 +81,14 @@ impl Large {
 mod tests {
     use super::*;
 
+    fn how(numbers: bool) -> Reading {
+        Reading {
+            head: "{\"data\":".into(),
+            numbers,
+            saves: true,
+        }
+    }
+
     #[test]
     fn a_large_event_is_read_as_a_small_one() {
         for raw in [
@@ -70,15 +97,16 @@ mod tests {
             r#"{"type":"x"}"#,
             r#"{"type":"x","data":null}"#,
         ] {
-            let large = Large::read(raw.to_owned(), "{\"data\":", false).unwrap();
+            let large = Large::read(raw.to_owned(), &how(false)).unwrap();
             let (event, mended) = (large.event(), json::mend(raw));
             let small = MessageEvent::read(raw, &mended).unwrap();
             assert_eq!((event.raw, &event.kind), (small.raw, &small.kind));
             assert_eq!(event.data, small.data);
-            assert_eq!(large.args.json(), format!("{{\"data\":{raw}}}"));
+            let (args, _) = large.made.unwrap();
+            assert_eq!(args.json(), format!("{{\"data\":{raw}}}"));
         }
         for raw in ["", "[]", "{}", "{\"type\":1}"] {
-            assert!(Large::read(raw.to_owned(), "", true).is_err(), "{raw}");
+            assert!(Large::read(raw.to_owned(), &how(true)).is_err(), "{raw}");
         }
     }
 }

@@ -4,44 +4,30 @@
 //! - [`completion`]: what others who have the chat open get of an answer
 //! - [`channel`]: an answer in a channel
 //! - [`large`]: an event that takes longer to read than a turn may
+//! - [`whose`]: what others than its user get of an event
 
 mod answers;
 mod channel;
 mod completion;
 mod large;
 mod output;
+mod whose;
 
-pub use large::Large;
+pub use large::{Large, Reading};
 
 use super::core::Core;
-use crate::directory::{Identity, MessageEvent, NotAnEvent, Refusal, Saved, is_saved_chat};
+use crate::directory::{Change, Identity, MessageEvent, NotAnEvent, Refusal, Saved, is_saved_chat};
 use crate::ground::tasks::aside;
 use crate::ground::{json, rooms};
 use crate::metrics;
-use crate::socket::{Args, Made, Object, Sid, Target};
+use crate::socket::{Args, Prepared, Sid, Target};
 use answers::Answers;
-use channel::ChannelMessage;
-use completion::Completion;
 use log::Level;
 use serde_json::json;
-use std::borrow::Cow;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Instant;
-
-/// Types that others who have the chat open get as they are.
-const SHARED: [&str; 10] = [
-    "chat:messages",
-    "chat:active",
-    "status",
-    "source",
-    "citation",
-    "files",
-    "embeds",
-    "chat:message:error",
-    "chat:tasks:cancel",
-    "chat:message:follow_ups",
-];
+use whose::{Copy, Whose};
 
 /// What a large event leaves behind of the buffer for payloads.
 const RETAINED: usize = 8192;
@@ -70,11 +56,8 @@ pub struct Message<'a> {
 /// A message of a chat that a backend is writing. Cheap to use for many events.
 pub struct Emitter {
     of: &'static Emitters,
-    user_id: String,
-    chat_id: String,
-    message_id: Option<String>,
+    whose: Whose,
     session_id: Option<String>,
-    internal: bool,
     /// `user:{id}`.
     room: String,
     /// The payload up to the event.
@@ -112,11 +95,13 @@ impl Emitters {
         }
         Emitter {
             of: self,
-            user_id: message.user_id.to_owned(),
-            chat_id: chat_id.to_owned(),
-            message_id: owned(message.message_id),
+            whose: Whose {
+                user_id: message.user_id.to_owned(),
+                chat_id: chat_id.to_owned(),
+                message_id: owned(message.message_id),
+                internal: message.internal,
+            },
             session_id: owned(message.session_id.filter(|sid| Sid::parse(sid).is_some())),
-            internal: message.internal,
             room: rooms::of_user(message.user_id),
             head,
             payload: Cell::default(),
@@ -133,15 +118,16 @@ impl Emitter {
         // Saved as text can be; who is connected gets it as it came, and may put halves of a character together.
         let mended = json::mend(event);
         let event = MessageEvent::read(event, &mended)?;
-        if let Some(emitted) = self.emit_otherwise(&event) {
+        let others = || self.copy(&event).map(Prepared::small);
+        if let Some(emitted) = self.emit_otherwise(&event, &others) {
             return Ok(emitted);
         }
         let mut payload = self.payload.take();
         for part in [&*self.head, event.raw, "}"] {
             payload.push_str(part);
         }
-        let args = Args::from_json(&*payload);
-        let emitted = self.emit_payload(&event, &args, None).await;
+        let made = Prepared::small(&*payload);
+        let emitted = self.emit_payload(&event, &made, &others, None).await;
         payload.clear();
         payload.shrink_to(RETAINED);
         self.payload.set(payload);
@@ -150,48 +136,57 @@ impl Emitter {
 
     /// The same of a large one.
     pub async fn emit_large(&self, mut large: Large) -> Emitted {
-        let made = large.written.take().map(Made::from);
-        let event = large.event();
-        let emitted = match self.emit_otherwise(&event) {
-            Some(emitted) => emitted,
-            None => self.emit_payload(&event, &large.args, made.as_ref()).await,
+        let (made, change) = (large.made.take(), large.change.take());
+        let made = made.map_or_else(|| Prepared::small(""), Prepared::from);
+        let (large, others) = self.copy_large(large).await;
+        let others = Cell::new(others);
+        let emitted = {
+            let (event, others) = (large.event(), || others.take());
+            match self.emit_otherwise(&event, &others) {
+                Some(emitted) => emitted,
+                None => self.emit_payload(&event, &made, &others, change).await,
+            }
         };
         // The system takes a while to take the memory back.
         aside(move || drop(large)).await;
         emitted
     }
 
-    /// Whether somebody is told an event's number.
-    pub fn tells_numbers(&self) -> bool {
-        self.of.core.hub.tells_numbers()
-    }
-
-    /// The payload up to the event.
-    pub fn head(&self) -> &str {
-        &self.head
+    /// How a large event is to be read.
+    pub fn reading(&self) -> Reading {
+        Reading {
+            head: self.head.clone(),
+            numbers: self.of.core.hub.tells_numbers(),
+            saves: self.saves,
+        }
     }
 
     /// What is not for the user's sessions, as `events`.
-    fn emit_otherwise(&self, event: &MessageEvent<'_>) -> Option<Emitted> {
-        if let Some(channel_id) = self.chat_id.strip_prefix("channel:") {
-            return Some(self.update_channel(channel_id, event));
-        }
-        (self.internal && event.kind == "notification").then_some(Emitted {
-            reached: 0,
-            saved: Ok(Saved::No),
-        })
+    fn emit_otherwise(
+        &self,
+        event: &MessageEvent<'_>,
+        others: &dyn Fn() -> Option<Prepared<'static>>,
+    ) -> Option<Emitted> {
+        let reached = match self.whose.channel_id() {
+            Some(_) => self.send_to_others(others),
+            None if self.whose.internal && event.kind == "notification" => 0,
+            None => return None,
+        };
+        let saved = Ok(Saved::No);
+        Some(Emitted { reached, saved })
     }
 
     async fn emit_payload(
         &self,
         event: &MessageEvent<'_>,
-        args: &Args<'_>,
-        made: Option<&Made>,
+        made: &Prepared<'_>,
+        others: &dyn Fn() -> Option<Prepared<'static>>,
+        change: Option<Change<'static>>,
     ) -> Emitted {
-        let message_id = self.message_id.as_deref().unwrap_or_default();
+        let message_id = self.whose.message_id.as_deref().unwrap_or_default();
+        let send = || self.send(&event.kind, made, others);
         if !self.saves || !event.is_saved() {
-            let reached = self.send(event, args, made);
-            let saved = Ok(Saved::No);
+            let (reached, saved) = (send(), Ok(Saved::No));
             return Emitted { reached, saved };
         }
         let (core, author) = (self.of.core, self.author());
@@ -199,92 +194,89 @@ impl Emitter {
         let emitted_by_directory = author.is_some() && core.directory.emits_itself();
         let mut reached = match emitted_by_directory {
             true => core.hub.members(&self.room).len(),
-            false => self.send(event, args, made),
+            false => send(),
         };
-        let saved = self.save(message_id, author.as_deref(), event).await;
+        let saved = self
+            .save(message_id, author.as_deref(), event, change)
+            .await;
         if emitted_by_directory && saved != Ok(Saved::Yes) {
-            reached = self.send(event, args, made);
+            reached = send();
         }
         Emitted { reached, saved }
     }
 
     /// To the user's sessions, and what is for others to those who have the chat open. How many of the former got it.
-    fn send(&self, event: &MessageEvent<'_>, args: &Args<'_>, made: Option<&Made>) -> usize {
-        let peers = &self.of.core.peers;
-        let reached = match &*event.kind {
+    fn send(
+        &self,
+        kind: &str,
+        made: &Prepared<'_>,
+        others: &dyn Fn() -> Option<Prepared<'static>>,
+    ) -> usize {
+        let user = Target::room(&self.room);
+        let reached = match kind {
             // Of messages that others wrote; the user's own pages have them.
             "chat:messages" => 0,
-            _ => peers.emit_made(&Target::room(&self.room), "events", args, made),
+            _ => self.of.core.peers.emit_prepared(&user, "events", made),
         };
-        if !self.internal
-            && is_saved_chat(&self.chat_id)
-            && let Some(copy) = self.shared(event)
-        {
-            let (head, user_id) = (
-                head(&self.chat_id, self.message_id.as_deref()),
-                json!(self.user_id),
-            );
-            let payload = format!(
-                r#"{{"shared":true,"user_id":{user_id},{}{copy}}}"#,
-                &head[1..]
-            );
-            let room = rooms::of_chat(&self.chat_id);
-            let but = self.session_id.as_deref();
-            let others = Target::room(&room).but(but.as_slice());
-            peers.emit(&others, "events", &Args::from_json(payload));
-        }
+        self.send_to_others(others);
         reached
     }
 
-    /// The event as others get it who have the chat open.
-    fn shared<'e>(&self, event: &MessageEvent<'e>) -> Option<Cow<'e, str>> {
-        let kind = &*event.kind;
-        if SHARED.contains(&kind) {
-            return Some(event.raw.into());
+    /// To those who have the chat open, or to everybody in the channel.
+    fn send_to_others(&self, others: &dyn Fn() -> Option<Prepared<'static>>) -> usize {
+        let Some(others) = others() else {
+            return 0;
+        };
+        let (room, name) = self.whose.others();
+        let asked = self.session_id.as_deref();
+        let but = asked.filter(|_| self.whose.channel_id().is_none());
+        let target = Target::room(&room).but(but.as_slice());
+        self.of.core.peers.emit_prepared(&target, name, &others)
+    }
+
+    /// What others get of an event.
+    fn copy(&self, event: &MessageEvent<'_>) -> Option<String> {
+        let (whose, answers) = (&self.whose, &self.of.answers);
+        if !whose.adds(&event.kind) {
+            return whose.same(event);
         }
-        if !matches!(kind, "chat:completion" | "response:completion") {
-            return None;
-        }
-        let data = event.data.unwrap_or("{}");
-        let Object(completion): Object<Completion<'_>> = json::text(data).ok()?;
-        let (answers, key, now) = (&self.of.answers, self.key(), Instant::now());
-        let streamed = kind == "response:completion";
-        let copy = answers.change(&key, now, |answer| {
-            completion::shared(answer, &completion, data, streamed, now)
-        });
-        if completion::is_true(completion.done) {
+        let (key, now) = (whose.key(), Instant::now());
+        let copy = answers.change(&key, now, |answer| whose.change(answer, event, now));
+        if copy.is_last {
             answers.forget(&key);
         }
-        copy.map(Cow::Owned)
+        copy.payload
     }
 
-    /// Everybody in the channel gets its message anew. How many of this instance did.
-    fn update_channel(&self, channel_id: &str, event: &MessageEvent<'_>) -> Emitted {
-        let message = ChannelMessage {
-            channel_id,
-            message_id: self.message_id.as_deref(),
-            user_id: &self.user_id,
+    /// The same of a large one, made beside our thread.
+    async fn copy_large(&self, large: Large) -> (Large, Option<Prepared<'static>>) {
+        let (whose, answers, now) = (self.whose.clone(), &self.of.answers, Instant::now());
+        let key = whose.key();
+        let mut answer = whose.adds(large.kind()).then(|| answers.take(&key, now));
+        let its_key = key.clone();
+        let (large, answer, copy) = aside(move || {
+            let copy = match &mut answer {
+                None => Copy::from(whose.same(&large.event())),
+                Some(answer) => {
+                    let copy = whose.change(answer, &large.event(), now);
+                    answer.bound(&its_key);
+                    copy
+                }
+            };
+            (large, answer, copy)
+        })
+        .await;
+        if let Some(answer) = answer.filter(|_| !copy.is_last) {
+            answers.put(&key, answer);
+        }
+        let (_, name) = self.whose.others();
+        let payload = copy.payload.map(Args::from_json);
+        let numbers = self.of.core.hub.tells_numbers();
+        let others = match payload {
+            Some(args) => Some(Prepared::new(name, args, numbers).await),
+            None => None,
         };
-        let update = message.update(&self.of.answers, &self.key(), event, Instant::now());
-        let reached = update.map_or(0, |update| {
-            let room = rooms::of_channel(channel_id);
-            let args = Args::from_json(update);
-            self.of
-                .core
-                .peers
-                .emit(&Target::room(&room), "events:channel", &args)
-        });
-        let saved = Ok(Saved::No);
-        Emitted { reached, saved }
-    }
-
-    /// By what its answer is known: ids have no control characters.
-    fn key(&self) -> String {
-        format!(
-            "{}\n{}",
-            self.chat_id,
-            self.message_id.as_deref().unwrap_or_default()
-        )
+        (large, others)
     }
 
     /// The user, as one of their sessions here signed in, for a directory that saves with their token.
@@ -302,10 +294,11 @@ impl Emitter {
         message_id: &str,
         author: Option<&Identity>,
         event: &MessageEvent<'_>,
+        change: Option<Change<'static>>,
     ) -> Result<Saved, Refusal> {
-        let (chat_id, directory) = (&self.chat_id, &self.of.core.directory);
+        let (chat_id, directory) = (&self.whose.chat_id, &self.of.core.directory);
         let saved = directory
-            .save_event(author, chat_id, message_id, event)
+            .save_event(author, chat_id, message_id, event, change)
             .await;
         if let Err(refusal) = saved {
             metrics::refused("event save");

@@ -2,11 +2,12 @@
 //!
 //! A token that is streamed costs one append to the message's content, and nothing is parsed for it but the event.
 
-use super::records::{Local, Record, denied, encode};
+use super::records::{Local, Record, denied, encode, parse};
 use crate::directory::event::MessageEvent;
 use crate::directory::types::{Refusal, Saved};
 use crate::ground::json;
 use crate::ground::names::is_id;
+use crate::ground::tasks::{LARGE, aside};
 use crate::socket::Object;
 use crate::store::{Batch, StoreError, Table, key};
 use serde::Deserialize;
@@ -42,41 +43,113 @@ struct Source<'a> {
     r#type: Option<&'a RawValue>,
 }
 
+/// What an event changes of its message.
+pub enum Change<'a> {
+    AddContent(Cow<'a, str>),
+    Content(Cow<'a, str>),
+    /// An entry for the end of a list.
+    Append(&'static str, Value),
+    /// Entries for the beginning of a list, and whether those that are there stay.
+    First(&'static str, Vec<Value>, bool),
+    /// It can't be kept, for this reason.
+    Not(&'static str),
+    /// Its type is not saved, or its data has another shape than the type's.
+    Nothing,
+}
+
+impl<'a> Change<'a> {
+    /// Reads what an event changes.
+    pub fn of(event: &MessageEvent<'a>) -> Self {
+        Self::read(event).unwrap_or(Self::Nothing)
+    }
+
+    fn read(event: &MessageEvent<'a>) -> Option<Self> {
+        let data = event.data.unwrap_or("{}");
+        Some(match &*event.kind {
+            "status" => Self::append("statusHistory", event.data?),
+            "message" => Self::AddContent(read::<Content<'_>>(data)?.content),
+            "replace" => Self::Content(read::<Content<'_>>(data)?.content),
+            "embeds" => {
+                let lists: Lists<'_> = read(data)?;
+                Self::first("embeds", &lists.embeds, !lists.replaces())
+            }
+            "files" => Self::first("files", &read::<Lists<'_>>(data)?.files, true),
+            "source" | "citation" => match read(data)? {
+                Source { r#type: None } => Self::append("sources", event.data?),
+                Source { .. } => return None,
+            },
+            _ => return None,
+        })
+    }
+
+    fn append(field: &'static str, entry: &str) -> Self {
+        let entry = json::owned(entry).map(|entry| Self::Append(field, entry));
+        entry.unwrap_or(Self::Not("the entry is nested too deeply"))
+    }
+
+    fn first(field: &'static str, entries: &[&RawValue], keep: bool) -> Self {
+        let parsed = entries.iter().map(|entry| json::owned(entry.get()));
+        let all = parsed.collect::<Result<_, _>>();
+        let all = all.map(|all| Self::First(field, all, keep));
+        all.unwrap_or(Self::Not("an entry is nested too deeply"))
+    }
+
+    /// With text of its own.
+    pub fn into_owned(self) -> Change<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        match self {
+            Self::AddContent(text) => Change::AddContent(owned(text)),
+            Self::Content(text) => Change::Content(owned(text)),
+            Self::Append(field, entry) => Change::Append(field, entry),
+            Self::First(field, entries, keep) => Change::First(field, entries, keep),
+            Self::Not(why) => Change::Not(why),
+            Self::Nothing => Change::Nothing,
+        }
+    }
+
+    /// What is changed beside the content.
+    fn apply(&self, message: &mut Record) {
+        match self {
+            Self::Content(_) => drop(message.remove("content")),
+            Self::Append(field, entry) => match message.entry(*field).or_insert(Value::Null) {
+                Value::Array(present) => present.push(entry.clone()),
+                other => *other = vec![entry.clone()].into(),
+            },
+            Self::First(field, entries, keep) => {
+                let list = message.entry(*field).or_insert(Value::Null);
+                let mut all = entries.clone();
+                if let Value::Array(present) = list
+                    && *keep
+                {
+                    all.append(present);
+                }
+                *list = all.into();
+            }
+            Self::AddContent(_) | Self::Not(_) | Self::Nothing => {}
+        }
+    }
+}
+
 impl Local {
-    /// Data of another shape than the type's leaves no trace.
-    pub(in crate::directory) fn save_event(
+    /// Saves what an event changes of a message.
+    pub(in crate::directory) async fn save_event(
         &self,
         chat_id: &str,
         message_id: &str,
-        event: &MessageEvent<'_>,
+        change: Change<'_>,
+        is_large: bool,
     ) -> Result<Saved, Refusal> {
         let message = SavedMessage {
             local: self,
             chat_id,
             message_id,
         };
-        let data = event.data.unwrap_or("{}");
-        let saved = match &*event.kind {
-            "status" => event
-                .data
-                .map(|status| message.append_entry("statusHistory", status)),
-            "message" => read(data).map(|Content { content }| message.append_content(&content)),
-            "replace" => read(data).map(|Content { content }| message.replace_content(&content)),
-            "embeds" => read(data).map(|lists: Lists<'_>| {
-                message.put_first("embeds", &lists.embeds, !lists.replaces())
-            }),
-            "files" => {
-                read(data).map(|lists: Lists<'_>| message.put_first("files", &lists.files, true))
-            }
-            "source" | "citation" => match (read(data), event.data) {
-                (Some(Source { r#type: None }), Some(source)) => {
-                    Some(message.append_entry("sources", source))
-                }
-                _ => None,
-            },
-            _ => None,
-        };
-        saved.unwrap_or(Ok(Saved::No))
+        match change {
+            Change::Nothing => Ok(Saved::No),
+            Change::Not(why) => denied(why),
+            Change::AddContent(content) => message.append_content(&content),
+            change => message.change(change, is_large).await,
+        }
     }
 }
 
@@ -112,77 +185,72 @@ impl SavedMessage<'_> {
         Ok(Saved::Yes)
     }
 
-    /// Sets the message's content.
-    fn replace_content(&self, content: &str) -> Result<Saved, Refusal> {
-        let Some(mut message) = self.message()? else {
+    /// Changes what isn't only added to the content. What is large is read and written beside our thread.
+    async fn change(&self, change: Change<'_>, is_large: bool) -> Result<Saved, Refusal> {
+        let (store, key) = (&self.local.store, self.key());
+        let stored = store.get(Table::Messages, &key)?;
+        if stored.is_none() && !self.may_begin()? {
             return Ok(Saved::NoMessage);
-        };
-        message.remove("content");
-        let key = self.key();
-        let mut batch = Batch::new();
-        batch.put(Table::Messages, key.as_str(), encode(&message));
-        batch.put(Table::Contents, key, content);
-        self.local.store.write(batch)?;
-        Ok(Saved::Yes)
-    }
-
-    /// Sets the list `field` to the new entries, followed by the existing ones if they are to be kept.
-    fn put_first(&self, field: &str, entries: &[&RawValue], keep: bool) -> Result<Saved, Refusal> {
-        let parsed = entries.iter().map(|entry| json::owned(entry.get()));
-        let Ok(mut all) = parsed.collect::<Result<Vec<Value>, _>>() else {
-            return denied("an entry is nested too deeply");
-        };
-        self.change(|message| {
-            let list = message.entry(field).or_insert(Value::Null);
-            if let Value::Array(present) = list
-                && keep
-            {
-                all.append(present);
+        }
+        let (change, message) = match is_large || stored.as_ref().is_some_and(|it| it.len() > LARGE)
+        {
+            true => self.changed_beside(change.into_owned(), stored).await?,
+            false => {
+                let message = changed(&key, self.message_id, stored.as_deref(), &change)?;
+                (change, message)
             }
-            *list = all.into();
-        })
-    }
-
-    /// Appends to the list `field`.
-    fn append_entry(&self, field: &str, entry: &str) -> Result<Saved, Refusal> {
-        let Ok(entry) = json::owned::<Value>(entry) else {
-            return denied("the entry is nested too deeply");
         };
-        self.change(
-            |message| match message.entry(field).or_insert(Value::Null) {
-                Value::Array(present) => present.push(entry),
-                other => *other = vec![entry].into(),
-            },
-        )
-    }
-
-    /// Changes what isn't content, of a message that may not be there yet.
-    fn change(&self, change: impl FnOnce(&mut Record)) -> Result<Saved, Refusal> {
-        let Some(mut message) = self.message()? else {
-            return Ok(Saved::NoMessage);
-        };
-        change(&mut message);
         let mut batch = Batch::new();
-        batch.put(Table::Messages, self.key(), encode(&message));
-        self.local.store.write(batch)?;
+        batch.put(Table::Messages, key.as_str(), message);
+        if let Change::Content(content) = &change {
+            batch.put(Table::Contents, key, &**content);
+        }
+        store.write(batch)?;
         Ok(Saved::Yes)
     }
 
-    /// The message without its content, a new one if the chat has none of that id, `None` if there is no such
-    /// chat or can be no such message.
-    fn message(&self) -> Result<Option<Record>, StoreError> {
-        if let Some(record) = self.local.record(Table::Messages, &self.key())? {
-            return Ok(Some(record));
+    /// The changed message, made beside our thread from what is stored: anew, should that have changed meanwhile.
+    async fn changed_beside(
+        &self,
+        mut change: Change<'static>,
+        mut stored: Option<Vec<u8>>,
+    ) -> Result<(Change<'static>, Vec<u8>), StoreError> {
+        loop {
+            let (key, id, before) = (self.key(), self.message_id.to_owned(), stored);
+            let work = move || {
+                let message = changed(&key, &id, before.as_deref(), &change);
+                (change, before, message)
+            };
+            let (done, before, message) = aside(work).await;
+            stored = self.local.store.get(Table::Messages, &self.key())?;
+            if stored == before {
+                return Ok((done, message?));
+            }
+            change = done;
         }
-        let chats = Table::Chats;
-        if !is_id(self.message_id) || !self.local.store.contains(chats, self.chat_id)? {
-            return Ok(None);
-        }
-        let id = ("id".to_owned(), Value::from(self.message_id));
-        Ok(Some([id].into_iter().collect()))
+    }
+
+    /// Whether there may be a message of that id: there is such a chat.
+    fn may_begin(&self) -> Result<bool, StoreError> {
+        Ok(is_id(self.message_id) && self.local.store.contains(Table::Chats, self.chat_id)?)
     }
 
     fn key(&self) -> String {
         key(self.chat_id, self.message_id)
     }
+}
+
+/// A message without its content after a change; a new one of that id if nothing is stored.
+fn changed(
+    key: &str,
+    id: &str,
+    stored: Option<&[u8]>,
+    change: &Change<'_>,
+) -> Result<Vec<u8>, StoreError> {
+    let mut message = match stored {
+        Some(bytes) => parse(Table::Messages, key, bytes)?,
+        None => [("id".to_owned(), Value::from(id))].into_iter().collect(),
+    };
+    change.apply(&mut message);
+    Ok(encode(&message))
 }

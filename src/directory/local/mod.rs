@@ -26,5 +26,6 @@ mod tests;
 
 pub use channels::ChannelChange;
 pub use documents::KeptDocument;
+pub use events::Change;
 pub use records::{Local, Record, RecordError};
 pub use users::UserChange;

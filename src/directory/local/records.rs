@@ -108,7 +108,7 @@ impl Local {
     }
 }
 
-fn parse(table: Table, key: &str, bytes: &[u8]) -> Result<Record, StoreError> {
+pub(super) fn parse(table: Table, key: &str, bytes: &[u8]) -> Result<Record, StoreError> {
     crate::ground::json::read(bytes).map_err(|error| {
         log::error!("store: {} {key:?}: {error}", table.name());
         StoreError::Damaged

@@ -8,6 +8,7 @@ use crate::ground::clock::now;
 use crate::ground::tasks::Executor;
 use crate::store::Store;
 use crate::token::Claims;
+use futures_lite::future;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use std::rc::Rc;
@@ -363,11 +364,20 @@ fn the_last_ten_versions_stay() {
 
 #[test]
 fn an_event_is_saved_as_its_type_says() {
+    for beside in [false, true] {
+        saves_events(beside);
+    }
+}
+
+fn saves_events(beside: bool) {
     with_local(false, async |local, directory| {
         let save = async |chat: &str, message: &str, kind: &str, data: Value| {
             let event = raw(json!({"type": kind, "data": data}));
             let event = MessageEvent::read(event.get(), event.get()).unwrap();
-            let saved = directory.save_event(None, chat, message, &event).await;
+            let read = beside.then(|| Change::of(&event).into_owned());
+            let saved = directory
+                .save_event(None, chat, message, &event, read)
+                .await;
             saved.unwrap()
         };
         let text = |content: &str| json!({"content": content});
@@ -451,10 +461,33 @@ fn an_event_of_another_shape_or_type_leaves_no_trace() {
         ] {
             let event = raw(event);
             let event = MessageEvent::read(event.get(), event.get()).unwrap();
-            let saved = directory.save_event(None, "c", "m", &event).await;
-            assert_eq!(saved, Ok(Saved::No), "{}", event.raw);
+            for beside in [false, true] {
+                let read = beside.then(|| Change::of(&event).into_owned());
+                let saved = directory.save_event(None, "c", "m", &event, read).await;
+                assert_eq!(saved, Ok(Saved::No), "{}", event.raw);
+            }
         }
         let message = local.message_record("c", "m").unwrap();
         assert_eq!(message, Some(record(json!({"id": "m"}))));
+    });
+}
+
+#[test]
+fn large_changes_of_one_message_at_once_are_all_kept() {
+    with_local(false, async |local, directory| {
+        local
+            .put_chat("c", record(json!({"user_id": "o"})))
+            .unwrap();
+        let save = async |n: usize| {
+            let event = raw(json!({"type": "status", "data": {"n": n}}));
+            let event = MessageEvent::read(event.get(), event.get()).unwrap();
+            let read = Some(Change::of(&event).into_owned());
+            let saved = directory.save_event(None, "c", "m", &event, read).await;
+            assert_eq!(saved, Ok(Saved::Yes));
+        };
+        let both = future::zip(save(0), save(1));
+        future::zip(both, save(2)).await;
+        let message = local.message_record("c", "m").unwrap().unwrap();
+        assert_eq!(message["statusHistory"].as_array().unwrap().len(), 3);
     });
 }
