@@ -1,6 +1,7 @@
 //! What goes wrong with an edge-triggered epoll of one's own, each a test: edges that ride on others, a loop that always has work,
 //! a full batch of events.
 
+use super::reactor::Direction;
 use super::{Hold, Reactor, Serve, Socket};
 use crate::ground::tasks::{Tasks, block_on};
 use futures_lite::future;
@@ -86,6 +87,25 @@ fn that_it_can_be_written_to_rides_on_every_event() {
             ours.writable.get() == edge
         });
     }
+}
+
+#[test]
+fn what_is_said_of_a_closed_connection_is_not_said_of_the_next_one_in_its_place() {
+    let listener = listener();
+    let (first, _theirs) = pair(&listener);
+    let key = |ours: &Counting| ours.socket.borrow().as_ref().unwrap().key();
+    let gone = key(&first);
+    drop(first.socket.borrow_mut().take());
+    let (next, mut theirs) = pair(&listener);
+    assert_ne!(key(&next), gone);
+    Reactor::with(|reactor| {
+        reactor.hold(gone, Hold::Waits);
+        reactor.is_blocked(gone, Direction::Write);
+        reactor.forget(gone);
+        assert!(!reactor.is_held(key(&next)) && !reactor.is_held(gone));
+    });
+    theirs.write_all(b"x").unwrap();
+    rounds_until(|| next.read.get() == 1);
 }
 
 #[test]
