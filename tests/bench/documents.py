@@ -81,14 +81,16 @@ def put(peer, path, body):
     urllib.request.urlopen(request).read()
 
 
-def memory():
+def memory(kind):
     """RSS in all with the documents open, each made of updates of 100 bytes; and without them, sockets open."""
     peer = Siskin()
+    for index in range(DOCUMENTS if kind == "note:" else 0):
+        put(peer, f"/notes/document-{index}", {"user_id": "bench", "title": "bench"})
     clients = [Client(peer) for _ in range(DOCUMENTS // 20)]
     empty = settle(peer)
     for index in range(DOCUMENTS):
         client = clients[index // 20]
-        name = f"document-{index}"
+        name = f"{kind}document-{index}"
         client.send(emit("ydoc:document:join", {"document_id": name}))
         clock = 0
         for _ in range(DOCUMENT_BYTES // UPDATE_BYTES):
@@ -110,8 +112,9 @@ def main():
             f"{document}: {document_us:.1f} us of CPU for a relayed update ({EDITORS} editors, {UPDATE_BYTES} bytes), "
             f"{plain_us:.1f} us for a plain event of its size: {document_us / plain_us:.2f} x"
         )
-    empty, full = memory()
-    print(f"{DOCUMENTS} open documents of {DOCUMENT_BYTES} bytes: {full / 2**20:.1f} MiB RSS in all, {empty / 2**20:.1f} MiB before")
+    for kind, what in [("", "documents"), ("note:", "documents of notes")]:
+        empty, full = memory(kind)
+        print(f"{DOCUMENTS} open {what} of {DOCUMENT_BYTES} bytes: {full / 2**20:.1f} MiB RSS in all, {empty / 2**20:.1f} MiB before")
 
 
 if __name__ == "__main__":

@@ -113,6 +113,27 @@ describe("gaps", { concurrency: 8 }, () => {
     }
   }
 
+  test("updates are lost twice, one soon after the other: our provider says what is missing by itself, each time", async (t) => {
+    const note = await openNote(t, programs["our provider"], "one instance");
+    const [ann, bob] = note.editors;
+    ann.text.insert(0, "a");
+    await waitFor(() => bob.text.toString() === "a", { what: "the first letter" });
+    const states = [];
+    ann.client.socket.on("ydoc:document:state", (state) => states.push(state));
+    const lose = async (at, text) => {
+      await ann.lose(() => ann.text.insert(at, text[at]));
+      await ann.lost();
+      ann.text.insert(at + 1, text[at + 1]);
+      await waitFor(() => bob.text.toString() === text, { seconds: 30, what: text });
+    };
+    await lose(1, "abc");
+    // It was asked, and asked itself, before its content is saved. For two seconds it is not asked again.
+    await waitFor(async () => ann.saved && (await savedText(note.at[0], note.id)) === "abc", { what: "the save" });
+    states.length = 0;
+    await lose(3, "abcde");
+    assert.ok(states.length <= 2, `${states.length} states before all was sent`);
+  });
+
   test("a page that comes back says what it wrote though it writes nothing more, and others hear nothing twice", async (t) => {
     const note = await openNote(t, programs["the page"], "one instance");
     const [ann, bob] = note.editors;

@@ -191,7 +191,7 @@ impl Documents {
         opening: &Opening,
     ) -> Result<(), Fault> {
         let theirs = opening.vector.as_ref();
-        let (mut state, ours) = self.state_for(document, theirs).await?;
+        let (mut state, mut ours) = self.state_for(document, theirs).await?;
         self.follow_restored(document);
         let writes = before.as_ref().is_some_and(|v| v.access >= Access::Write);
         let asks = self.asks_first(document, opening, writes);
@@ -204,6 +204,17 @@ impl Documents {
             Some(_) => before,
         };
         let content = view.map(|view| view.content);
+        if state.is_none()
+            && let Some((note_id, content)) = document.note().zip(content.as_ref())
+            && self
+                .core
+                .documents
+                .restore(&document.id, content.get())
+                .await
+        {
+            self.notes.set_based(note_id);
+            (state, ours) = self.state_for(document, theirs).await?;
+        }
         let content = content.as_ref().map_or("null", |content| content.get());
         let extra = Extra {
             content: Some(content),

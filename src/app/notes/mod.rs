@@ -278,7 +278,8 @@ impl Notes {
         } = self.core;
         if !directory.emits_itself() {
             let saved = self.hand_over(note_id, change, &json).await;
-            return self.handed_over(note_id, change, saved).map(drop);
+            let saved = self.handed_over(note_id, change, saved);
+            return self.has_saved(note_id, change, saved).await;
         }
         let save = peers.begin_save(note_id).await;
         let saved = self.hand_over(note_id, change, &json).await;
@@ -289,6 +290,20 @@ impl Notes {
         let saved = self.handed_over(note_id, change, saved);
         // Only now is somebody outside heard who wrote meanwhile: what to do about it depends on what became of the save.
         peers.end_save(note_id, save, echo, &json);
+        self.has_saved(note_id, change, saved).await
+    }
+
+    /// The document belongs to what is saved now.
+    async fn has_saved(
+        &self,
+        note_id: &str,
+        change: &Change,
+        saved: Result<Echo, Refusal>,
+    ) -> Result<(), Refusal> {
+        if let (Ok(_), Some(content)) = (&saved, change.fields.0.get(CONTENT)) {
+            let document = document_of_note(note_id);
+            self.core.documents.saved(&document, content).await;
+        }
         saved.map(drop)
     }
 

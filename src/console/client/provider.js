@@ -315,7 +315,8 @@ export class SiskinProvider extends Emitter {
     // Who typed nothing has nothing to lose: what others deleted is not news to anybody. But who may not even begin may not write.
     if (reason === "denied" && !this.#changedHere && !first) return;
     if (reason === "denied") return this.#become((await this.#isOpen()) ? "readonly" : "denied");
-    this.#refused = { size, at: Date.now() };
+    // What is incomplete is taken with what it builds on, which is more.
+    this.#refused = { size: reason === "incomplete" ? Infinity : size, at: Date.now() };
     this.reason = reason;
     this.#become("unsaved");
     if (reason === "incomplete") this.#compareLater();

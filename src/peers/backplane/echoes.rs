@@ -7,12 +7,10 @@
 //! echo. All of it is bounded in number, bytes and time; beyond a bound an event is let go.
 
 use crate::directory::Echo;
-use crate::ground::json;
+use crate::peers::shared;
 use crate::socket::{Args, Object};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
-use sha2::{Digest as _, Sha256};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -229,11 +227,10 @@ impl Note {
     }
 }
 
-/// The fields of a note as one number, however their JSON is written.
+/// The fields of a note as one number.
 fn print(fields: &str) -> Option<Print> {
-    let fields: Map<String, Value> = json::owned(fields).ok()?;
-    let digest = Sha256::digest(Value::Object(fields).to_string());
-    Some(u64::from_be_bytes(digest[..8].try_into().ok()?))
+    let is_object = fields.trim_start().starts_with('{');
+    shared::print(fields).filter(|_| is_object)
 }
 
 #[cfg(test)]

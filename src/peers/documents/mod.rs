@@ -215,7 +215,7 @@ impl SharedDocuments {
         match self {
             Self::Memory(memory) => memory.leave(id, sid, how).await,
             #[cfg(feature = "redis")]
-            Self::Redis(redis) => redis.leave(id, sid).await,
+            Self::Redis(redis) => redis.leave(id, sid, how).await,
         }
     }
 
@@ -332,6 +332,25 @@ impl SharedDocuments {
             Self::Memory(_) => {}
             #[cfg(feature = "redis")]
             Self::Redis(redis) => redis.heard(id, update),
+        }
+    }
+
+    /// The note's content is saved, and its document says the same.
+    pub async fn saved(&self, id: &str, content: &str) {
+        match self {
+            Self::Memory(_) => {}
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.saved(id, content).await,
+        }
+    }
+
+    /// Nothing is stored, and the note has this content: what was kept of a document that says the same is stored again. Whether
+    /// something was.
+    pub async fn restore(&self, id: &str, content: &str) -> bool {
+        match self {
+            Self::Memory(_) => false,
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.restore(id, content).await,
         }
     }
 

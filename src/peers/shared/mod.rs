@@ -23,6 +23,7 @@ use super::pools::sessions::{Reaped, SessionPool};
 use super::pools::usage::UsagePool;
 use crate::config;
 use crate::ground::clock::Steps;
+use crate::ground::json;
 use crate::ground::tasks::{Executor, Tasks};
 use crate::redis::{CommandError, Redis};
 use crate::socket::Sid;
@@ -31,6 +32,7 @@ use locks::Locks;
 use mirror::Mirror;
 use redis::Value;
 use scan::Questions;
+use sha2::{Digest as _, Sha256};
 use smol::channel::{Receiver, Sender, bounded};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -239,6 +241,13 @@ pub fn first_refusal(values: Vec<Value>) -> Result<(), CommandError> {
             .map_err(|e| CommandError::Refused(e.to_string()))?;
     }
     Ok(())
+}
+
+/// JSON as one number that all instances agree on, however it is written; `None` for what is none.
+pub fn print(json: &str) -> Option<u64> {
+    let value: serde_json::Value = json::owned(json).ok()?;
+    let digest = Sha256::digest(value.to_string());
+    Some(u64::from_be_bytes(digest[..8].try_into().ok()?))
 }
 
 /// A command's number; 0 for anything else.

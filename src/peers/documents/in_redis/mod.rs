@@ -7,6 +7,7 @@
 //! half of the list in one step, and only if that half is still what was read. An update is published in the step that
 //! stores it.
 
+mod kept;
 mod merged;
 mod scripts;
 mod sessions;
@@ -177,6 +178,7 @@ impl InRedis {
             if self.redis.query::<usize>(users).await? > 0 || self.tasks.is_any(id).await? {
                 return Ok(false);
             }
+            self.keep_updates(lease, id).await?;
             self.step(lease, &REMOVE, id, "updates", &[]).await?;
             self.step(lease, &REMOVE, id, "size", &[]).await?;
             Ok(true)

@@ -27,6 +27,19 @@ return count
 pub(super) static SET: Script =
     Script::new(fenced!("redis.call('SET', KEYS[1], ARGV[2]) return 1"));
 
+/// Sets a field of a hash that is there for a while. `ARGV`: the field, its value, and the seconds.
+pub(super) static KEEP: Script = Script::new(fenced!(
+    r"
+redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
+return redis.call('EXPIRE', KEYS[1], ARGV[4])
+"
+));
+
+/// Makes a list of lines.
+pub(super) static RESTORE: Script = Script::new(fenced!(
+    r"for line in string.gmatch(ARGV[2], '[^\n]+') do redis.call('RPUSH', KEYS[1], line) end return 1"
+));
+
 /// Removes a key.
 pub(super) static REMOVE: Script = Script::new(fenced!("return redis.call('DEL', KEYS[1])"));
 

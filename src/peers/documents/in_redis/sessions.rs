@@ -1,8 +1,8 @@
 //! Who has a document open.
 
 use super::InRedis;
-use crate::peers::documents::Away;
 use crate::peers::documents::open::Entered;
+use crate::peers::documents::{Away, Left};
 use crate::peers::shared::first_refusal;
 use crate::peers::shared::lease::Lease;
 use crate::redis::CommandError;
@@ -37,23 +37,24 @@ impl InRedis {
             }
             Err(fault) => {
                 if let Entered::Now(_) = entered {
-                    self.leave(id, sid).await;
+                    self.leave(id, sid, Left::Done).await;
                 }
                 Err(self.fault(id, &fault))
             }
         }
     }
 
-    pub async fn leave(&self, id: &str, sid: Sid) {
+    pub async fn leave(&self, id: &str, sid: Sid, how: Left) {
         self.open.leave(id, sid);
         if self.open.sessions(id).is_empty() {
             self.known.borrow_mut().remove(id);
             self.merged.borrow_mut().retain(|merged| *merged.id != *id);
         }
-        let removed = self
-            .redis
-            .pipeline(self.membership("SREM", id, sid.as_str()).into())
-            .await;
+        let mut remove: Vec<Cmd> = self.membership("SREM", id, sid.as_str()).into();
+        if how != Left::Done {
+            remove.extend(self.cut_off(id).into_iter().flatten());
+        }
+        let removed = self.redis.pipeline(remove).await;
         if let Err(fault) = removed.and_then(first_refusal) {
             self.owe(id, Some(sid), &fault);
         }
@@ -77,10 +78,9 @@ impl InRedis {
         );
         let ids: Vec<String> = self.redis.query(members).await.unwrap_or_default();
         for id in ids {
-            let _ = self
-                .redis
-                .pipeline(self.membership("SREM", &id, sid).into())
-                .await;
+            let mut remove: Vec<Cmd> = self.membership("SREM", &id, sid).into();
+            remove.extend(self.cut_off(&id).into_iter().flatten());
+            let _ = self.redis.pipeline(remove).await;
             self.clear_unused(&id).await;
         }
     }
@@ -119,7 +119,7 @@ impl InRedis {
                 match sid {
                     Some(sid) if self.open.is_open(&id, sid) => {}
                     Some(sid) => {
-                        self.leave(&id, sid).await;
+                        self.leave(&id, sid, Left::Gone).await;
                         self.clear_unused(&id).await;
                     }
                     None => drop(self.clear_unused(&id).await),
