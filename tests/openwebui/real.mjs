@@ -167,6 +167,6 @@ export async function open(t, browser, { url }, user, path, prepare = () => {}) 
       if (json) heard.push(JSON.parse(json));
     });
   });
-  await page.goto(`${url}${path}`);
+  await page.goto(`${url}${path}`, { timeout: 90_000 });
   return { page, heard, sockets, user, events: (name) => heard.filter(([event]) => event === name).map(([, payload]) => payload) };
 }

@@ -107,8 +107,9 @@ async function playAll(t, lanes, all, harm) {
   const one = async (lane) => {
     for (let moment; (moment = waiting.shift()) !== undefined; ) took.push(await play(t, lane, moment, harm));
   };
-  await Promise.all(lanes.map(one));
-  t.diagnostic(`${took.length} moments; after the return the text was whole within ${Math.max(...took)} ms`);
+  await Promise.all(lanes.map(one)).finally(() => {
+    t.diagnostic(`${took.length} moments of ${all.length}; after the return the text was whole within ${Math.max(...took)} ms`);
+  });
   if (MOMENTS) assert.ok(Math.max(...took) <= 2000, `${took}`);
 }
 
@@ -120,10 +121,15 @@ async function cut(cable, lost) {
   cable.broken = false;
 }
 
-async function restart(siskin) {
-  await siskin.stop();
-  await sleep(1000);
-  await siskin.start();
+/** One restart at a time: other pages that are in the middle of an answer see it, too. */
+let restarted = Promise.resolve();
+function restart(siskin) {
+  const again = async () => {
+    await siskin.stop();
+    await sleep(1000);
+    await siskin.start();
+  };
+  return (restarted = restarted.then(again));
 }
 
 const lanes = (names, port) => Promise.all(names.map((name) => lane(name, port)));
@@ -134,8 +140,7 @@ test("cut for 3 s", async (t) => {
 });
 
 test("siskin is restarted", async (t) => {
-  const [ann] = await lanes(["bob"], house.siskin.port);
-  await playAll(t, [ann], MOMENTS ? moments(MOMENTS) : [25], () => restart(house.siskin));
+  await playAll(t, await lanes(MOMENTS ? few("bob") : ["bob"], house.siskin.port), MOMENTS ? moments(MOMENTS) : [25], () => restart(house.siskin));
 });
 
 test("cut for 3 s, with two instances behind nginx", async (t) => {
