@@ -65,14 +65,14 @@ export async function startSiskin({ env = {}, port, dataDir, under = [] } = {}) 
 }
 
 /**
- * A service manager that keeps sockets for the next process, and the one that listens, and the folder in which one leaves its sessions to
+ * A service manager that keeps sockets for the next process, the one that listens among them (unless not `listens`), and the folder in which one leaves its sessions to
  * it: what `startSiskin` is to get.
  */
-export async function manager(t) {
+export async function manager(t, { listens = true } = {}) {
   const port = await freePort();
   const folder = mkdtempSync(join(tmpdir(), "siskin-manager-"));
   const command = ["python3", join(root, "tests/kept.py")];
-  const holder = spawn(command[0], [command[1], "hold", folder, String(port)], { stdio: ["ignore", "pipe", "inherit"] });
+  const holder = spawn(command[0], [command[1], "hold", folder, ...(listens ? [String(port)] : [])], { stdio: ["ignore", "pipe", "inherit"] });
   t.after(() => (holder.kill(), rmSync(folder, { recursive: true, force: true })));
   await new Promise((holds) => holder.stdout.once("data", holds));
   const forget = () => new Promise((done) => spawn(command[0], [command[1], "forget", folder], { stdio: "inherit" }).once("exit", done));

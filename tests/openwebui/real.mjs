@@ -138,8 +138,8 @@ export async function startHouse(t, { webui: env = {}, siskin: settings = {}, ..
   house.by = (port) => listening(t, proxy((path) => (toSiskin(path) ? port : webui.port)));
   house.url = await house.by(house.siskin.port);
   /** The same house behind another instance of siskin. */
-  house.another = async (more = {}) => {
-    const siskin = await startSiskin({ env: { ...shared, SISKIN_DIRECTORY: late, SISKIN_LOG: "debug", ...settings, ...more } });
+  house.another = async ({ env: more, ...how } = {}) => {
+    const siskin = await startSiskin({ env: { ...shared, SISKIN_DIRECTORY: late, SISKIN_LOG: "debug", ...settings, ...more }, ...how });
     t.after(() => siskin.close());
     return { ...house, siskin, url: await house.by(siskin.port) };
   };

@@ -9,8 +9,9 @@ use crate::redis::Left;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-/// How long others may take to take sessions up: a client waits 0.5 to 1.5 s before it tries, and twice as long again.
-const LINGER: Duration = Duration::from_secs(3);
+/// How long others may take to take sessions up: a client waits 0.5 to 1.5 s before it tries, and twice as long before it tries
+/// again.
+const LINGER: Duration = Duration::from_secs(5);
 
 impl Backplane {
     /// Waits until nobody is away any more, as long as there are others who can take them up.
