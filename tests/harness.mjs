@@ -102,11 +102,15 @@ class Siskin {
 
   /** Starts the binary and waits until it accepts connections. */
   async start() {
+    const before = this.lines.length;
     const [command, ...rest] = [...this.under, ...runner, binary, "serve"];
     this.process = spawn(command, rest, { env: this.env, stdio: ["ignore", "ignore", "pipe"] });
     this.ended = new Promise((resolve) => this.process.once("close", (code, signal) => resolve(code ?? signal)));
     this.process.stderr.on("data", (data) => (this.lines += data));
     await waitFor(() => this.#listens(), { seconds: 30, what: "listening siskin" });
+    // A socket that is kept for it listens all the time.
+    const says = () => this.lines.includes("listens on", before);
+    if (this.under.length) await waitFor(says, { seconds: 30, what: "siskin itself" });
   }
 
   #listens() {
