@@ -3,8 +3,8 @@
 # The same with its symbols, for a profiler or a debugger, is target/TARGET/release/siskin.
 #
 # Targets: aarch64-unknown-linux-musl (64-bit ARM), armv7-unknown-linux-musleabihf (32-bit ARM from the Pi 2 on), x86_64-unknown-linux-musl,
-# arm-unknown-linux-musleabihf (ARMv6: Pi 1, Zero, Zero W).
-# Needs Debian with rustup, gcc for build scripts and, for 32-bit ARM, apt-get; fetches the rest by itself. For ARMv6,
+# arm-unknown-linux-musleabihf (ARMv6: Pi 1, Zero, Zero W), riscv64gc-unknown-linux-musl.
+# Needs Debian with rustup, gcc for build scripts and, for 32-bit ARM and RISC-V, apt-get; fetches the rest by itself. For ARMv6, RISC-V
 # and with `--features tls`, which brings C and assembly, also the package clang: one compiler for all targets.
 # With another tool than this, `cross build --release --target TARGET` or `rustup target add TARGET` and cargo give a working, but larger,
 # binary, which on 32-bit ARM ends in 2038 (see below).
@@ -19,7 +19,7 @@ target=${1:?usage: cross/build.sh TARGET [cargo arguments]}
 shift
 case $target in
 aarch64-unknown-linux-musl | armv7-unknown-linux-musleabihf | x86_64-unknown-linux-musl) ;;
-arm-unknown-linux-musleabihf) ;;
+arm-unknown-linux-musleabihf | riscv64gc-unknown-linux-musl) ;;
 *)
     echo "build.sh: unknown target $target" >&2
     exit 2
@@ -46,7 +46,7 @@ cargo_home=${CARGO_HOME:-$HOME/.cargo}
 have_source() { [ -f "$sysroot/lib/rustlib/src/rust/library/Cargo.lock" ]; }
 have_source || { say "installing the standard library's source" && rustup component add rust-src >&2; }
 
-# musl's C library and start files: rustup's folders for a target hold them for two, Debian has them for ARMv7, ARMv6's are built.
+# musl's C library and start files: rustup's folders for a target hold them for two, Debian has them for ARMv7, ARMv6's and RISC-V's are built.
 flags=()
 libc=$(bash cross/libc.sh "$target")
 case $target in
@@ -83,6 +83,10 @@ armv7-*)
     # Thumb: the same instructions in half the bytes, mostly; every ARMv7 knows them.
     # -d32: the target leaves NEON out, but its registers d16 to d31 in, which an ARMv7 without NEON doesn't have.
     flags+=(-Ctarget-feature=+thumb-mode,-d32)
+    ;;
+riscv64gc-*)
+    # Static here too: the target's own default is a C library that is shared.
+    flags+=(-Ctarget-feature=+crt-static)
     ;;
 esac
 case $target in
@@ -133,7 +137,7 @@ flags+=(-Cllvm-args=--enable-machine-outliner=always)
 
 # On ARM instructions stay in the order in which they were written, so that more of them are the same: 84 KB on 64 bits,
 # 70 KB with the line above on 32.
-[[ $target = x86_64-* ]] || flags+=(-Cllvm-args=--enable-misched=false -Cllvm-args=--enable-post-misched=false)
+[[ $target != @(aarch64|arm)* ]] || flags+=(-Cllvm-args=--enable-misched=false -Cllvm-args=--enable-post-misched=false)
 
 # And functions that all have in common save and bring back the registers: another 44 KB. With both an echo
 # takes as many instructions as before.

@@ -13,6 +13,7 @@ case $target in
 aarch64-unknown-linux-musl) architecture=arm64 ;;
 armv7-unknown-linux-musleabihf) architecture=armhf ;;
 x86_64-unknown-linux-musl) architecture=amd64 ;;
+riscv64gc-unknown-linux-musl) architecture=riscv64 ;;
 *)
     echo "deb.sh: unknown target $target" >&2
     exit 2

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 # TARGETS names fewer targets than all; BUILT=yes takes the binaries that build.sh made before.
 targets=(${TARGETS:-aarch64-unknown-linux-musl armv7-unknown-linux-musleabihf arm-unknown-linux-musleabihf
-    x86_64-unknown-linux-musl})
+    x86_64-unknown-linux-musl riscv64gc-unknown-linux-musl})
 # The armhf package then holds it, too.
 case " ${targets[*]} " in *" arm-"*) export ARMV6=yes ;; esac
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
@@ -53,12 +53,12 @@ done
 
 python3 cross/image.py "$out/siskin-$version-oci.tar" "${targets[@]}"
 
-# Home Assistant's add-on, with the archives of all architectures.
+# Home Assistant's add-on, with the archives of the architectures that it knows.
 addon=$work/addon/siskin
 mkdir -p "$addon"
 cp cross/home-assistant/* LICENSE "$addon/"
 for target in "${targets[@]}"; do
-    cp "$out/siskin-$version-$target.tar.gz" "$addon/"
+    case $target in riscv64gc-*) ;; *) cp "$out/siskin-$version-$target.tar.gz" "$addon/" ;; esac
 done
 tar -C "$work/addon" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" --format=ustar -c siskin |
     gzip -9n >"$out/siskin-$version-home-assistant.tar.gz"

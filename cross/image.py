@@ -21,6 +21,7 @@ PLATFORMS = {
     "armv7-unknown-linux-musleabihf": {"architecture": "arm", "os": "linux", "variant": "v7"},
     "x86_64-unknown-linux-musl": {"architecture": "amd64", "os": "linux"},
     "arm-unknown-linux-musleabihf": {"architecture": "arm", "os": "linux", "variant": "v6"},
+    "riscv64gc-unknown-linux-musl": {"architecture": "riscv64", "os": "linux"},
 }
 CREATED = datetime.datetime.fromtimestamp(int(os.environ.get("SOURCE_DATE_EPOCH", 0)), datetime.timezone.utc)
 USER = 65532

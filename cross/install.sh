@@ -104,6 +104,7 @@ target() {
     armv7* | armv8l) echo armv7-unknown-linux-musleabihf ;;
     x86_64 | amd64) echo x86_64-unknown-linux-musl ;;
     armv6*) echo arm-unknown-linux-musleabihf ;;
+    riscv64) echo riscv64gc-unknown-linux-musl ;;
     *) fail "there is no binary for $(uname -m)" ;;
     esac
 }

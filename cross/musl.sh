@@ -6,6 +6,7 @@ set -euo pipefail
 target=${1:?usage: cross/musl.sh TARGET FOLDER} folder=${2:?usage: cross/musl.sh TARGET FOLDER}
 case $target in
 arm-unknown-linux-musleabihf) compiler="--target=arm-linux-musleabihf -mcpu=arm1176jzf-s -mfpu=vfp2 -mfloat-abi=hard" ;;
+riscv64gc-unknown-linux-musl) compiler="--target=riscv64-linux-musl -march=rv64gc -mabi=lp64d" ;;
 *) echo "musl.sh: not for $target" >&2 && exit 2 ;;
 esac
 command -v clang >/dev/null || { echo "musl.sh: a C compiler is needed: apt-get install clang" >&2 && exit 1; }

@@ -21,6 +21,7 @@ TARGETS = [
     "armv7-unknown-linux-musleabihf",
     "x86_64-unknown-linux-musl",
     "arm-unknown-linux-musleabihf",
+    "riscv64gc-unknown-linux-musl",
 ]
 LEAST = 4096
 # A feature's modules, below src/. Of a name that several have the first counts.

@@ -8,7 +8,7 @@ import subprocess
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ARM = ["aarch64-unknown-linux-musl", "armv7-unknown-linux-musleabihf"]
 # Built for releases alone, since it takes minutes: `make test-arm` and `make dist-check` say so.
-RARE = ["arm-unknown-linux-musleabihf"]
+RARE = ["arm-unknown-linux-musleabihf", "riscv64gc-unknown-linux-musl"]
 ALL = [*ARM, "x86_64-unknown-linux-musl", *RARE]
 if os.environ.get("SISKIN_TARGETS") == "all":
     ARM = [*ARM, *RARE]

@@ -1,7 +1,7 @@
-"""The ARM binaries under qemu: the protocol, real clients, the store and a SIGKILL, Redis, the processors, the year 2038.
+"""The binaries for ARM, and RISC-V, under qemu: the protocol, real clients, the store and a SIGKILL, Redis, the processors, the year 2038.
 
-Some flows of each by default; all of the conformance and client tests with SISKIN_ARM=full, and ARMv6 with
-SISKIN_TARGETS=all (`make test-arm`).
+Some flows of each by default; all of the conformance and client tests with SISKIN_ARM=full, and ARMv6 and
+RISC-V with SISKIN_TARGETS=all (`make test-arm`).
 """
 
 import datetime
@@ -161,7 +161,7 @@ def signs_in(siskin, token):
 
 def test_the_tools_are_here():
     """A missing one must not look like a passed test."""
-    for tool in ["qemu-aarch64-static", "qemu-arm-static", "qemu-arm", "arm-linux-gnueabihf-objdump", "clang"]:
+    for tool in ["qemu-aarch64-static", "qemu-arm-static", "qemu-riscv64-static", "qemu-arm", "arm-linux-gnueabihf-objdump", "clang"]:
         assert shutil.which(tool), f"{tool} is missing: bash tests/install.sh"
     wrong = subprocess.run([*cross.runner(ARMV7), shutil.which("true")], capture_output=True)
     assert wrong.returncode != 0, "an x86-64 program ran where ARM ones should"

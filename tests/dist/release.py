@@ -10,6 +10,7 @@ NAMES = {
     "armv7-unknown-linux-musleabihf": "armhf",
     X86: "amd64",
     "arm-unknown-linux-musleabihf": "armv6",
+    "riscv64gc-unknown-linux-musl": "riscv64",
 }
 # What is released here, and what of it is a package of its own: Debian's armhf is for ARMv6, too.
 ARCHITECTURES = {target: NAMES[target] for target in cross.TARGETS}
