@@ -34,6 +34,9 @@ const LATE: usize = 64;
 /// of these, of which the first is shared: nothing comes between them.
 pub type Frame = Rc<Vec<u8>>;
 
+/// What a frame takes beside its bytes: counts, pointers, the allocator's.
+const OVERHEAD: usize = 64;
+
 /// How many frames one write joins at most.
 const JOINED: usize = 64;
 
@@ -206,6 +209,17 @@ impl Outbox {
     /// Bytes that wait.
     pub fn bytes(&self) -> usize {
         self.bytes - self.written
+    }
+
+    /// Bytes of memory that go with it: each frame divided by those who hold it.
+    pub fn share(&self) -> usize {
+        let frames = self
+            .first
+            .iter()
+            .chain(self.queue.iter().flat_map(|queue| queue.iter()));
+        frames
+            .map(|frame| (frame.capacity() + OVERHEAD) / Rc::strong_count(frame))
+            .sum()
     }
 
     /// Writes what waits, no more than `most` bytes, joined into as few writes as possible. Adds the bytes written to `count`.

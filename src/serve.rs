@@ -216,6 +216,7 @@ fn settings(config: &Config) -> Settings {
             stalled: config.outbox_bytes,
             most: config.outbox_most,
         },
+        outboxes: config.outboxes_bytes,
         messages_per_second: config.events_per_second,
         sessions: config.max_connections,
         sessions_per_address: config.max_connections_per_address,

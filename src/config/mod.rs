@@ -71,6 +71,7 @@ pub struct Config {
     /// Bytes that may wait for a session that has taken nothing for a while, and for any.
     pub outbox_bytes: usize,
     pub outbox_most: usize,
+    pub outboxes_bytes: usize,
     /// Who can take up a session that lost its connection, for how long, and bytes that are kept for that.
     pub recovery: Recovery,
     pub recovery_time: Duration,

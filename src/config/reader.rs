@@ -93,6 +93,7 @@ impl Reader<'_> {
             max_header_lines: self.value(&table::SISKIN_MAX_HEADER_LINES)?,
             outbox_bytes: self.value(&table::SISKIN_OUTBOX_BYTES)?,
             outbox_most: 0,
+            outboxes_bytes: 0,
             recovery: self.value(&table::SISKIN_RECOVERY)?,
             recovery_time: self.value(&table::SISKIN_RECOVERY_SECONDS)?,
             recovery_bytes: self.value(&table::SISKIN_RECOVERY_BYTES)?,
@@ -100,6 +101,8 @@ impl Reader<'_> {
             redis: self.redis(),
         };
         config.outbox_most = self.outbox_most(config.outbox_bytes);
+        let outboxes = (memory / 8).max(config.outbox_bytes);
+        config.outboxes_bytes = self.computed(&table::SISKIN_OUTBOXES_BYTES, outboxes);
         if config.trust_token_claims && config.directory != DirectoryKind::Local {
             let text = "SISKIN_TRUST_TOKEN_CLAIMS has no effect: Open WebUI knows the users";
             self.warnings.push(text.into());

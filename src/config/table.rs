@@ -197,6 +197,9 @@ settings! {
     /// What may wait for any client beside its largest message; over it the session is closed.
     SISKIN_OUTBOX_MOST_BYTES: usize = BYTES, Computed("eight times SISKIN_OUTBOX_BYTES");
 
+    /// What may wait for all clients together; over it those sessions are closed for which most waits.
+    SISKIN_OUTBOXES_BYTES: usize = BYTES, Computed("an eighth of the cgroup's or the machine's memory");
+
     /// Whose session outlives its connection, with what is missed meanwhile: browsers' (and of who asks for it with
     /// auth.recover), only of who has asked, or nobody's.
     SISKIN_RECOVERY: Recovery = RECOVERY, Value("browsers");

@@ -13,6 +13,7 @@ mod polling;
 #[cfg(test)]
 mod random_tests;
 mod receive;
+mod relief;
 mod request;
 mod session;
 mod sid;
@@ -99,6 +100,8 @@ pub struct Settings {
     pub input_bytes: usize,
     /// What may wait for one session.
     pub outbox: Bounds,
+    /// What may wait for all sessions together.
+    pub outboxes: usize,
     /// Messages of one session a second; `None`: no limit.
     pub messages_per_second: Option<usize>,
     /// Sessions at a time.
@@ -125,6 +128,8 @@ pub struct Engine {
     streams_closed: Bell,
     /// Rung when something of what waits for a session was taken.
     taken: Bell,
+    /// Bytes that have come to wait since all outboxes were looked at; see `relief`.
+    grown: Cell<usize>,
     /// Rung when the server is going down.
     going: Bell,
     is_going: Cell<bool>,
@@ -154,6 +159,7 @@ impl Engine {
             streams: Cell::default(),
             streams_closed: Bell::default(),
             taken: Bell::default(),
+            grown: Cell::default(),
             going: Bell::default(),
             is_going: Cell::default(),
             serial: Cell::default(),

@@ -237,6 +237,9 @@ impl Session {
             self.doom(Closed::Overflow);
             return false;
         }
+        if self.is_slow() {
+            self.engine.more_waits(frame.len());
+        }
         trace::sent(&self.sid, frame);
         metrics::add(Counter::PacketsOut, u64::from(!frame::is_ending(frame)));
         self.mark_dirty();
@@ -244,6 +247,16 @@ impl Session {
             self.write_early();
         }
         true
+    }
+
+    /// Whether what is sent now waits for longer than this round.
+    fn is_slow(&self) -> bool {
+        self.blocked.get() || self.transport.get() != Transport::Websocket
+    }
+
+    /// Bytes that wait, of a frame that others wait for, too, its part.
+    pub(super) fn share(&self) -> usize {
+        self.outbox.borrow().share()
     }
 
     /// Whether something waits that the client is slow to take: then volatile news are left out.

@@ -84,6 +84,7 @@ impl Session {
         if written == Written::Blocked {
             self.blocked.set(true);
             self.hold(Hold::Full);
+            self.engine.more_waits(self.waiting_bytes());
         }
         Ok(written)
     }

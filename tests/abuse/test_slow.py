@@ -316,3 +316,46 @@ def test_who_reads_has_a_bound_of_its_own(start_siskin, most):
     # The kernel's part still comes.
     slow.rate = None
     ended.join(60)
+
+
+MIB = 1 << 20
+
+
+def tell(siskin, user, data):
+    siskin.api("POST", "/emit", json={"user_id": user, "event": "news", "data": data})
+
+
+def test_what_waits_for_all_together_has_a_bound(start_siskin):
+    """Over it those go for whom most waits, and nobody else."""
+    siskin = start_siskin(SISKIN_OUTBOXES_BYTES="8 MiB")
+    reads, waits = WebSocket(siskin, timeout=60), Slow(siskin, None)
+    reads.join("zoe")
+    waits.join("wim")
+    tell(siskin, "wim", "w" * 100_000)
+    stopped = [Slow(siskin, None) for _ in range(16)]
+    for n, ws in enumerate(stopped):
+        ws.join(f"stopped{n}")
+    before, most = siskin.rss(), 0
+    for n in range(16 * 6):
+        tell(siskin, f"stopped{n % 16}", "x" * 900_000)
+        tell(siskin, "zoe", n)
+        assert reads.recv_event() == ["news", n]
+        most = max(most, waiting(siskin))
+    # The kernel holds some megabytes of each; so much more went to them.
+    assert overflows(siskin) > 0 and 6 * MIB < most < 10 * MIB, (overflows(siskin), most)
+    assert siskin.rss() - before < 20 * MIB
+    tell(siskin, "wim", "still here")
+    assert waits.recv_event() == ["news", "w" * 100_000] and waits.recv_event() == ["news", "still here"]
+
+
+def test_what_many_wait_for_counts_once(start_siskin):
+    siskin = start_siskin(SISKIN_OUTBOXES_BYTES="16 MiB")
+    readers = [Slow(siskin, None) for _ in range(24)]
+    for ws in readers:
+        ws.join("zoe")
+    sent = [f"{n}" * 1_000_000 for n in range(6)]
+    for data in sent:
+        emit(siskin, "news", data)
+    assert waiting(siskin) > 32 * MIB and overflows(siskin) == 0
+    for ws in readers:
+        assert [ws.recv_event() for _ in sent] == [["news", data] for data in sent]

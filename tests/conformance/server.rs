@@ -98,6 +98,7 @@ fn settings(ping_timeout: Duration) -> Settings {
             stalled: 1 << 20,
             most: 8 << 20,
         },
+        outboxes: 64 << 20,
         messages_per_second: None,
         sessions: 10_000,
         sessions_per_address: 10_000,

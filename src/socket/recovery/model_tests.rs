@@ -434,6 +434,7 @@ pub(super) fn engine_settings() -> crate::engine::Settings {
             stalled: OUTBOX,
             most: OUTBOX,
         },
+        outboxes: 64 << 20,
         messages_per_second: None,
         sessions: 10_000,
         sessions_per_address: 10_000,
