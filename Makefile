@@ -1,6 +1,6 @@
 # siskin: `make run` tries it, `make test` proves it.
 
-.PHONY: help run quick test test-versions test-arm crash moments fuzz soak bench allocators size size-keep dist dist-check lint vendor shots clean
+.PHONY: help run quick test test-versions test-arm pi crash moments fuzz soak bench allocators size size-keep dist dist-check lint vendor shots clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -56,25 +56,31 @@ allocators: ## compare musl's allocator with others: bytes, speed, memory after 
 	@bash tests/install.sh
 	@bash cross/allocators.sh
 
-size: ## bytes of the four static binaries, what each crate adds, memory at rest and for each connection; FEATURES=1: what some features take; VARIANTS=1: bytes with TLS, without Redis, without the console
+size: ## bytes of the five static binaries, what each crate adds, memory at rest and for each connection; FEATURES=1: what some features take; VARIANTS=1: bytes with TLS, without Redis, without the console
 	@python3 cross/size.py $(if $(VARIANTS),--variants) $(if $(FEATURES),--features)
 	@$(if $(VARIANTS)$(FEATURES),,python3 cross/memory.py target/x86_64-unknown-linux-musl/siskin)
 
 size-keep: ## the same bytes become those that the tests compare with
 	@python3 cross/size.py --keep
 
-dist: ## everything of a release, for four architectures, in dist/
+dist: ## everything of a release, for five architectures, in dist/
 	@bash cross/dist.sh
 
 dist-check: ## test the release, each target built a second time in another folder
 	@bash tests/install.sh
-	@for target in aarch64-unknown-linux-musl armv7-unknown-linux-musleabihf x86_64-unknown-linux-musl arm-unknown-linux-musleabihf; do \
+	@for target in aarch64-unknown-linux-musl armv7-unknown-linux-musleabihf x86_64-unknown-linux-musl arm-unknown-linux-musleabihf riscv64gc-unknown-linux-musl; do \
 	  SISKIN_DIST_TARGET=$$target tests/.venv/bin/pytest -c tests/pytest.ini --rootdir tests tests/dist -k "same_source" || exit 1; done
 	@SISKIN_TARGETS=all tests/.venv/bin/pytest -c tests/pytest.ini --rootdir tests tests/dist tests/systemd tests/init -k "not same_source"
 
-test-arm: ## all conformance and client tests, the store, Redis and more with the ARM binaries under qemu
+test-arm: ## all conformance and client tests, the store, Redis and more with the binaries for ARM and RISC-V under qemu
 	@bash tests/install.sh
 	@SISKIN_ARM=full SISKIN_TARGETS=all tests/.venv/bin/pytest -c tests/pytest.ini --rootdir tests tests/arm
+
+pi: ## boot an emulated Raspberry Pi, as root, and have siskin live on it: README's commands, figures, upgrade, its plug pulled, 512 MB; an hour or two
+	@bash tests/install.sh
+	@bash tests/pi/image.sh target/pi
+	@TARGETS=aarch64-unknown-linux-musl bash cross/dist.sh target/pi/release
+	@RELEASE=$(CURDIR)/target/pi/release node --test --test-reporter=spec --test-concurrency=1 tests/pi/*.test.mjs
 
 lint: ## formatting and clippy; where cargo-deny is installed, advisories, licences and sources of the crates (deny.toml)
 	cargo fmt --check

@@ -28,7 +28,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 TESTS = ROOT / "tests"
 JOBS = int(os.environ.get("JOBS") or 2 * (os.cpu_count() or 1))
 QUICK = ["lint", "rust", "layout", "conformance", "contract"]
-NOT_PARTS = ["node_modules", "bench", "fuzz", "golden"]
+NOT_PARTS = ["node_modules", "bench", "fuzz", "golden", "pi"]
 # Waits by the clock for minutes.
 NOT_QUICK = ["contract/test_presence.py"]
 # Beyond this a step hangs.
