@@ -21,8 +21,6 @@ use std::time::Duration;
 struct SaveTask {
     id: String,
     stopped: bool,
-    /// How often it is being begun anew, with something newer than what whoever stops it now has.
-    beginning: usize,
 }
 
 /// The tasks of this instance by item, and what Redis knows of all.
@@ -33,9 +31,37 @@ pub struct SaveTasks {
     /// How long a task is believed to run that nobody renews; zero: until somebody removes it.
     lifetime: Duration,
     here: RefCell<HashMap<Rc<str>, SaveTask>>,
+    /// How often an item's task is being begun, the first one included: with something newer than what whoever stops it now has.
+    beginning: RefCell<HashMap<Rc<str>, usize>>,
     /// Rung when one is stopped.
     stops: Bell,
     renewing: Single,
+}
+
+/// While it is there, what stops the item's task has not seen what is brought.
+struct Beginning<'a> {
+    tasks: &'a SaveTasks,
+    item: &'a str,
+}
+
+impl<'a> Beginning<'a> {
+    fn of(tasks: &'a SaveTasks, item: &'a str) -> Self {
+        let mut beginning = tasks.beginning.borrow_mut();
+        *beginning.entry(item.into()).or_default() += 1;
+        Self { tasks, item }
+    }
+}
+
+impl Drop for Beginning<'_> {
+    fn drop(&mut self) {
+        let mut beginning = self.tasks.beginning.borrow_mut();
+        if let Some(times) = beginning.get_mut(self.item) {
+            *times -= 1;
+            if *times == 0 {
+                beginning.remove(self.item);
+            }
+        }
+    }
 }
 
 impl SaveTasks {
@@ -46,6 +72,7 @@ impl SaveTasks {
             locks,
             lifetime,
             here: RefCell::default(),
+            beginning: RefCell::default(),
             stops: Bell::default(),
             renewing: Single::default(),
         })
@@ -54,18 +81,17 @@ impl SaveTasks {
     /// This instance has something newer to save for the item: others' tasks stop, ours is known. Should Redis not
     /// be able to, ours runs all the same.
     pub async fn begin(self: &Rc<Self>, item: &str, lock: &str) {
-        let change = |change: &dyn Fn(&mut SaveTask)| {
-            self.here.borrow_mut().get_mut(item).map(change);
-        };
-        change(&|task| task.beginning += 1);
+        let beginning = Beginning::of(self, item);
         let begun = self
             .locks
             .with(lock, async |_| Ok(self.replace(item).await?))
             .await;
-        change(&|task| task.beginning = task.beginning.saturating_sub(1));
+        drop(beginning);
         if let Err(fault) = begun {
             log::debug!("the task for {item} is not known to others: {fault}");
-            change(&|task| task.stopped = false);
+            if let Some(task) = self.here.borrow_mut().get_mut(item) {
+                task.stopped = false;
+            }
         }
         self.keep_renewing();
     }
@@ -91,12 +117,8 @@ impl SaveTasks {
         }
         commands.extend(known.iter().flat_map(|id| self.removal(id, item)));
         commands.extend(self.creation(&id, item));
-        let ours = self.here.borrow().get(item).map(|task| task.beginning);
-        let task = SaveTask {
-            id,
-            stopped: false,
-            beginning: ours.unwrap_or(1),
-        };
+        let stopped = false;
+        let task = SaveTask { id, stopped };
         self.here.borrow_mut().insert(item.into(), task);
         first_refusal(self.redis.pipeline(commands).await?)
     }
@@ -123,10 +145,9 @@ impl SaveTasks {
     /// Waits until somebody else stops our task for the item.
     pub async fn stopped(&self, item: &str) {
         let stopped = || {
-            let here = self.here.borrow();
-            here.get(item)
-                .is_some_and(|task| task.stopped && task.beginning == 0)
-                .then_some(())
+            let (here, beginning) = (self.here.borrow(), self.beginning.borrow());
+            let stopped = here.get(item).is_some_and(|task| task.stopped);
+            (stopped && !beginning.contains_key(item)).then_some(())
         };
         self.stops.until(stopped).await;
     }
@@ -242,5 +263,47 @@ impl SaveTasks {
         };
         let commands = self.here.borrow().values().map(expire).collect();
         self.redis.pipeline(commands).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{RedisOptions, RedisSettings, RedisTls, Secret};
+    use futures_lite::future::poll_once;
+
+    #[test]
+    fn whoever_stops_a_task_has_not_seen_what_is_brought_meanwhile() {
+        let executor = Box::leak(Box::new(smol::LocalExecutor::new()));
+        smol::block_on(executor.run(async {
+            let forever = Duration::ZERO;
+            let settings = RedisSettings {
+                url: Secret::new("redis://127.0.0.1:1"),
+                sentinels: Vec::new(),
+                cluster: false,
+                options: RedisOptions::default(),
+                tls: RedisTls::default(),
+                room_channels: true,
+                lock_timeout: Duration::from_secs(60),
+                key_prefix: "p".into(),
+                task_ttl: forever,
+            };
+            let redis = Redis::start(executor, &settings).unwrap();
+            let locks = Locks::new(redis.clone(), false, settings.lock_timeout);
+            let tasks = SaveTasks::new(Tasks::new(executor), redis, locks, forever);
+            // Two bring something while there is no task yet; that of the first is stopped before the second has its turn.
+            let mut second = Box::pin(tasks.begin("n", "lock"));
+            assert_eq!(poll_once(&mut second).await, None);
+            let task = SaveTask {
+                id: "first".into(),
+                stopped: false,
+            };
+            tasks.here.borrow_mut().insert("n".into(), task);
+            tasks.command(br#"{"action":"stop","task_id":"first"}"#);
+            assert_eq!(poll_once(tasks.stopped("n")).await, None);
+            drop(second);
+            assert_eq!(poll_once(tasks.stopped("n")).await, Some(()));
+            assert!(tasks.beginning.borrow().is_empty());
+        }));
     }
 }
