@@ -8,6 +8,7 @@
 use super::InRedis;
 use super::scripts::{KEEP, REMOVE, RESTORE, SET};
 use crate::ground::names::note_of_document;
+use crate::ground::tasks::{LARGE, aside};
 use crate::peers::shared::lease::Lease;
 use crate::peers::shared::locks::Trouble;
 use crate::peers::shared::print;
@@ -25,8 +26,10 @@ const UPDATES: &str = "updates";
 impl InRedis {
     /// The note says this, and its document, too.
     pub async fn saved(&self, id: &str, content: &str) {
-        let Some(print) = print(content) else { return };
-        let keep = self.keep(id, CONTENT, &print.to_string());
+        let Some(print) = print_of(content).await else {
+            return;
+        };
+        let keep = self.keep(id, CONTENT, &print);
         if let Err(fault) = self.redis.pipeline(keep.into()).await {
             log::debug!("what the note of {id:?} says is not known in Redis: {fault}");
         }
@@ -71,7 +74,7 @@ impl InRedis {
     /// Whoever opens a note with this content has found no document: the one that was kept is there again if it belongs to that.
     /// Returns whether it is.
     pub async fn restore(&self, id: &str, content: &str) -> bool {
-        let Some(print) = print(content).map(|print| print.to_string()) else {
+        let Some(print) = print_of(content).await else {
             return false;
         };
         let restore = async |lease: &Lease| {
@@ -99,4 +102,16 @@ impl InRedis {
             false
         })
     }
+}
+
+/// What the content says as one number, that of a large one from beside our thread.
+async fn print_of(content: &str) -> Option<String> {
+    let found = match content.len() > LARGE {
+        true => {
+            let content = content.to_owned();
+            aside(move || print(&content)).await
+        }
+        false => print(content),
+    };
+    found.map(|print| print.to_string())
 }
