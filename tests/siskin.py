@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import shutil
 import signal
 import socket
@@ -73,6 +74,11 @@ def token(id, name=None, role="user", secret=SECRET, **claims):
     signed = _part({"alg": "HS256", "typ": "JWT"}) + b"." + _part(body)
     mac = hmac.new(secret.encode(), signed, hashlib.sha256).digest()
     return (signed + b"." + base64.urlsafe_b64encode(mac).rstrip(b"=")).decode()
+
+
+def has_token(text):
+    """Whether a JSON Web Token stands in it; a sid may look like the beginning of one."""
+    return re.search(r"eyJ[\w-]{8,}\.", text) is not None
 
 
 def claims_of(text, secret=SECRET):

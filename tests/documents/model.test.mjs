@@ -161,9 +161,9 @@ class Round {
     };
     await waitFor(saved, { seconds: 30, what: "the saved text" }).catch(async () => {
       const notes = await Promise.all(this.house.map((siskin) => siskin.api("GET", `/notes/${this.id}`)));
-      for (const { updated_by, data } of notes) console.error(`saved by ${updated_by}: ${data.content.md.slice(0, 80)}`);
+      for (const { updated_by, data } of notes) console.error(`saved by ${updated_by}: ${data.content?.md.slice(0, 80)}`);
       console.error(`the editors: ${this.editors.map(({ user, constructor }) => `${user} ${constructor.name}`).join(", ")}`);
-      for (const { data } of notes) assert.equal(data.content.md, text);
+      for (const { data } of notes) assert.equal(data.content?.md, text);
     });
     for (const editor of all) editor.close();
   }
