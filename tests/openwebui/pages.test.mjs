@@ -87,7 +87,7 @@ for (const [name, what, change] of [
     await change(user);
     // It shows its token again, unless something else has told it first that it is good no more.
     const isOut = () => page.sockets.length > sockets && (refusals() > before || page.page.url().includes("/auth"));
-    await waitFor(isOut, { what: "a page that is out", seconds: 40 });
+    await waitFor(isOut, { what: "a page that is out", seconds: 90 });
     assert.deepEqual(await roles(user), []);
     if (name === "eve") return;
     const again = await api(null, "POST", "/auths/signin", { email: `${name}@example.com`, password: another });
