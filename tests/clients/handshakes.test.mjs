@@ -117,15 +117,20 @@ async function poll(siskin, { query, poll, post, packet = plain }) {
   return raw.got;
 }
 
-async function websocket(siskin, { query, websocket, packet = plain }) {
-  const raw = new Raw(siskin.port);
-  await raw.ask("GET", query("websocket", ""), websocket, /maxPayload.*\}$/);
+/** Signs in over a websocket, hears something and goes. */
+async function talk(siskin, raw, packet) {
   raw.say(packet(0, `{"token":"${siskin.token("ann")}"}`));
   await raw.hears(/40\{.*\}$/);
   await signedIn(siskin);
   await tell(siskin);
   await raw.hears(/42\[.*\]$/);
   raw.say(packet(1));
+}
+
+async function websocket(siskin, { query, websocket, packet = plain }) {
+  const raw = new Raw(siskin.port);
+  await raw.ask("GET", query("websocket", ""), websocket, /maxPayload.*\}$/);
+  await talk(siskin, raw, packet);
   raw.socket.destroy();
   return raw.got;
 }
@@ -139,12 +144,7 @@ async function both(siskin, { query, poll, websocket, packet = plain }) {
   raw.say("2probe");
   await raw.hears(/3probe$/);
   raw.say("5");
-  raw.say(packet(0, `{"token":"${siskin.token("ann")}"}`));
-  await raw.hears(/40\{.*\}$/);
-  await signedIn(siskin);
-  await tell(siskin);
-  await raw.hears(/42\[.*\]$/);
-  raw.say(packet(1));
+  await talk(siskin, raw, packet);
   for (const { socket } of [first, raw]) socket.destroy();
   return first.got + raw.got;
 }

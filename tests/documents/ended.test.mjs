@@ -6,30 +6,13 @@ import { after, before, describe, test } from "node:test";
 import * as Y from "yjs";
 import { sleep, startSiskin, waitFor } from "../harness.mjs";
 import { Editor, makeNote, savedText } from "./editor.mjs";
-import { Page } from "./page.mjs";
+import { Tab } from "./page.mjs";
 
 const RUNS = Number(process.env.SISKIN_RUNS ?? 2);
 
 let siskin;
 before(async () => (siskin = await startSiskin()));
 after(() => siskin.close());
-
-/** A page that is cut off without a word. */
-class Tab extends Page {
-  async cut() {
-    this.online = false;
-    this.flying = 0;
-    clearTimeout(this.snapshots);
-    const gone = new Promise((resolve) => this.socket.once("disconnect", resolve));
-    this.socket.io.engine.close();
-    await gone;
-  }
-
-  async leave() {
-    await this.ask("ydoc:document:leave", { document_id: this.documentId });
-    this.close();
-  }
-}
 
 const content = (md) => ({ content: { md, html: `<p>${md}</p>`, json: null } });
 const shows = (editor, text) =>

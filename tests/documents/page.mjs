@@ -79,3 +79,20 @@ export class Page extends Editor {
 
   async lost() {}
 }
+
+/** A page that is cut off without a word. */
+export class Tab extends Page {
+  async cut() {
+    this.online = false;
+    this.flying = 0;
+    clearTimeout(this.snapshots);
+    const gone = new Promise((resolve) => this.socket.once("disconnect", resolve));
+    this.socket.io.engine.close();
+    await gone;
+  }
+
+  async leave() {
+    await this.ask("ydoc:document:leave", { document_id: this.documentId });
+    this.close();
+  }
+}

@@ -9,7 +9,7 @@ import { startRedis } from "../browser/redis.mjs";
 import { importModule } from "../clients/module.mjs";
 import { makeNote, savedText } from "../documents/editor.mjs";
 import { Own } from "../documents/own.mjs";
-import { Page } from "../documents/page.mjs";
+import { Tab } from "../documents/page.mjs";
 import { startSiskin, waitFor } from "../harness.mjs";
 
 const run = promisify(execFile);
@@ -25,18 +25,6 @@ before(async () => {
 after(async () => {
   for (const step of end) await step();
 });
-
-/** A page that is cut off without a word. */
-class Tab extends Page {
-  async cut() {
-    this.online = false;
-    this.flying = 0;
-    clearTimeout(this.snapshots);
-    const gone = new Promise((resolve) => this.socket.once("disconnect", resolve));
-    this.socket.io.engine.close();
-    await gone;
-  }
-}
 
 const content = (md) => ({ content: { md, html: `<p>${md}</p>`, json: null } });
 const shows = (editor, text) =>

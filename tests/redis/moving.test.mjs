@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { io } from "socket.io-client";
 import { random } from "../documents/editor.mjs";
 import { sleep, waitFor } from "../harness.mjs";
-import { isAway, lose, metric, open, path, start, startEmitter, tell } from "./site.mjs";
+import { heardAll, isAway, lose, metric, open, path, start, startEmitter, tell } from "./site.mjs";
 
 const ROUNDS = Number(process.env.SISKIN_ROUNDS ?? 50);
 
@@ -83,12 +83,7 @@ async function moveOften(t, site, transports) {
     goesOn = false;
   }
   await Promise.all(emitters);
-  const count = told.one + told.two + told.three;
-  await waitFor(() => socket.news.length >= count, { what: "all news" }).catch(() => {});
-  for (const name of Object.keys(told)) {
-    const heard = socket.news.filter(([by]) => by === name).map(([, n]) => n);
-    assert.deepEqual(heard, Array.from({ length: told[name] }, (_, n) => n + 1), name);
-  }
+  const count = await heardAll(socket, told);
   t.diagnostic(`${count} events, ${moves} moves`);
 }
 

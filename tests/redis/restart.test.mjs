@@ -6,7 +6,7 @@ import { connect } from "node:net";
 import { test } from "node:test";
 import { random } from "../documents/editor.mjs";
 import { manager, sleep, waitFor } from "../harness.mjs";
-import { lose, metric, open, start, startEmitter, tell } from "./site.mjs";
+import { heardAll, lose, metric, open, start, startEmitter, tell } from "./site.mjs";
 
 const ROUNDS = Number(process.env.SISKIN_ROUNDS ?? 4);
 
@@ -52,12 +52,7 @@ for (const channels of ["true", "false"]) {
       goesOn = false;
     }
     await Promise.all(emitters);
-    const count = told.one + told.two + told.three;
-    await waitFor(() => socket.news.length >= count, { what: "all news" }).catch(() => {});
-    for (const name of Object.keys(told)) {
-      const heard = socket.news.filter(([by]) => by === name).map(([, n]) => n);
-      assert.deepEqual(heard, Array.from({ length: told[name] }, (_, n) => n + 1), name);
-    }
+    const count = await heardAll(socket, told);
     t.diagnostic(`${count} events`);
   });
 }

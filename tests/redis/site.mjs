@@ -1,5 +1,6 @@
 // Two instances on one Redis with a cable to one of them, clients that can come back, and who emits from elsewhere.
 
+import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
@@ -53,6 +54,17 @@ export async function lose(cable, socket, meanwhile, how = "cut") {
   await meanwhile?.();
   cable.broken = false;
   await waitFor(() => socket.connects > connects, { what: "the client back" });
+}
+
+/** Each who told so many news is heard with all of them, once and in order; returns how many there were. `told`: how many, by name. */
+export async function heardAll(socket, told) {
+  const count = Object.values(told).reduce((sum, n) => sum + n, 0);
+  await waitFor(() => socket.news.length >= count, { what: "all news" }).catch(() => {});
+  for (const name of Object.keys(told)) {
+    const heard = socket.news.filter(([by]) => by === name).map(([, n]) => n);
+    assert.deepEqual(heard, Array.from({ length: told[name] }, (_, n) => n + 1), name);
+  }
+  return count;
 }
 
 /** The reference's emitter, in a process of its own. */

@@ -38,10 +38,7 @@ impl Large {
     pub fn read(raw: String, how: &Reading) -> Result<Self, NotAnEvent> {
         let mended = json::mend(&raw);
         let event = MessageEvent::read(&raw, &mended)?;
-        let change = match how.saves {
-            true => Some(Change::of(&event).into_owned()),
-            false => None,
-        };
+        let change = how.saves.then(|| Change::of(&event).into_owned());
         let kind = event.kind.into_owned();
         let data = event.data.map(|data| {
             let start = data.as_ptr().addr() - mended.as_ptr().addr();
