@@ -28,6 +28,8 @@ const CHECK: Duration = Duration::from_secs(30);
 const BUSY: Duration = Duration::from_secs(1);
 /// How long a nonce may take, and how long a join waits for its subscription.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// How long the end waits for what was published before it, twice.
+const LEAVING: Duration = Duration::from_secs(2);
 /// How long either may take while other messages come: a large one holds up what is behind it.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two attempts to connect: first, and at most.
@@ -182,15 +184,18 @@ impl Subscriber {
         within(DEADLINE, self.changed.until(sure)).await.is_some()
     }
 
-    /// The end: leaves the connection to another process. What was published before this has come.
+    /// The end: leaves the connection to another process. What was published before this has come. One that has just been taken
+    /// over may not have heard yet.
     pub async fn hand_over(&self) -> Option<Left> {
-        if !self.hears.get() || self.unsure.get() {
+        let sure = || (!self.unsure.get()).then_some(());
+        within(LEAVING, self.changed.until(sure)).await?;
+        if !self.hears.get() {
             return None;
         }
         self.leaves_after.set(Some(self.round.get()));
         self.change(self.own_channel.clone(), false);
         let left = self.changed.until(|| self.left.take());
-        within(BUSY, left).await
+        within(LEAVING, left).await
     }
 
     /// Runs as long as the server does.

@@ -22,5 +22,5 @@ export async function startRedis(t) {
   const stop = async () => (server.kill("SIGKILL"), await ended);
   await start();
   t.after(async () => (await stop(), rmSync(dir, { recursive: true, force: true })));
-  return { url: `redis://127.0.0.1:${port}/0`, start, stop };
+  return { url: `redis://127.0.0.1:${port}/0`, start, stop, signal: (name) => server.kill(name) };
 }

@@ -90,6 +90,28 @@ test("what may have been missed is an honest no: its connection was cut meanwhil
   assert.equal(one.log().match(/\d+ sessions of before can be taken up again/g).length, 3, one.log());
 });
 
+test("restarted again before it has heard anything", async (t) => {
+  const site = await start(t, "true", {}, [await manager(t)]);
+  const { redis, one, two } = site;
+  const socket = await open(t, site);
+  const { id, connects } = socket;
+  await one.stop();
+  await tell(two, "first");
+  redis.signal("SIGSTOP");
+  await one.start();
+  const down = one.stop();
+  await waitFor(() => /going down/.test(one.log().split("listens on").at(-1)), { what: "its end" });
+  await sleep(100);
+  redis.signal("SIGCONT");
+  await down;
+  await tell(two, "second");
+  await one.start();
+  await waitFor(() => socket.connects > connects && socket.connected, { what: "the client back" });
+  assert.deepEqual([socket.recovered, socket.id], [true, id], one.log());
+  await waitFor(() => socket.news.length === 2, { what: "what it missed" });
+  assert.deepEqual(socket.news, ["first", "second"]);
+});
+
 test("its clients go to another instance, and it goes once they have", async (t) => {
   const site = await start(t);
   const { one, two, cable } = site;
