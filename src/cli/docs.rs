@@ -201,12 +201,17 @@ fn manual() -> String {
     out.push_str(".SH NAME\nsiskin \\- the live connection of an AI chat application\n");
     out.push_str(".SH SYNOPSIS\n.B siskin\n.RI [ command ]\n.RI [ options ]\n.SH DESCRIPTION\n");
     out.push_str(&roff("siskin keeps browsers connected to an AI chat application: an Engine.IO and Socket.IO server, \
-        with an HTTP API for the application's backend. Without a command it serves. It is set up by environment variables alone; \
-        `siskin help TOPIC` tells about one command, or about the settings with this word in their names.\n"));
+        with an HTTP API for the application's backend. Without a command it serves. It is set up by environment variables alone.\n"));
     out.push_str(".SH COMMANDS\n");
     for command in &info.commands {
         manual_command(&mut out, &command.command);
     }
+    // argh has no description of its own command.
+    out.push_str(".SS help [topic]\n");
+    out.push_str(
+        "tell about siskin, one command, or the settings with this word in their names.\n",
+    );
+    out.push_str(".PP\n.EX\nsiskin help backup\n.EE\n.PP\n.EX\nsiskin help redis\n.EE\n");
     out.push_str(".SH SETTINGS\n");
     for row in SETTINGS {
         let _ = writeln!(out, ".TP\n.B {}\n{}", roff(row.name), roff(row.about));
