@@ -1,6 +1,8 @@
 """The file as a power cut leaves it: the commit that was under way in any part, its end cut or grown."""
 
 import asyncio
+import itertools
+import json
 import pathlib
 import threading
 import time
@@ -8,6 +10,9 @@ import time
 import requests
 from image import NAME, On, image, torn
 from load import Load
+from siskin import wait_for
+from stranger import insertion
+from wire import WebSocket
 
 COMMITS = 12
 TORN = 4
@@ -78,6 +83,50 @@ def test_a_copy_at_a_random_moment_holds_all_that_was_acknowledged(siskin, chanc
     for expected, content in copies:
         with On(content) as survivor:
             asyncio.run(expected.verify(survivor))
+
+
+class Editor(WebSocket):
+    """Somebody with a note open who says nothing that is to be saved in it."""
+
+    def __init__(self, siskin):
+        super().__init__(siskin, timeout=60)
+        self.join("ann")
+        self.states = []
+
+    def ask(self, ack, event, **payload):
+        self.event(event, {"document_id": "note:n", **payload}, ack=ack)
+        while not (text := self.recv_text()).startswith(f"43{ack}["):
+            if text.startswith('42["ydoc:document:state"'):
+                self.states.append(json.loads(text[2:])[1]["state"])
+
+
+def test_what_is_typed_on_and_on_is_on_disk_before_there_is_a_rest(siskin):
+    siskin.api("PUT", "/notes/n", {"user_id": "ann"})
+    over = threading.Event()
+
+    def type_on():
+        editor = Editor(siskin)
+        editor.ask(1, "ydoc:document:join")
+        for number in itertools.count(2):
+            if over.wait(0.05):
+                return editor.close()
+            editor.ask(number, "ydoc:document:update", update=list(insertion(1, number)))
+
+    def is_there():
+        with On(image(siskin)) as survivor:
+            editor = Editor(survivor)
+            editor.ask(1, "ydoc:document:join")
+            editor.close()
+            # More than the first words, which may not wait.
+            return len(editor.states[0]) > 60
+
+    typing = threading.Thread(target=type_on)
+    typing.start()
+    try:
+        wait_for(is_there, seconds=60, what="text on disk")
+    finally:
+        over.set()
+        typing.join()
 
 
 def test_bytes_behind_the_end_do_no_harm(siskin, chance):
