@@ -63,5 +63,7 @@ done
 tar -C "$work/addon" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" --format=ustar -c siskin |
     gzip -9n >"$out/siskin-$version-home-assistant.tar.gz"
 install -m755 cross/install.sh "$out/install.sh"
+# One that was there before is no part of it.
+rm -f "$out/SHA256SUMS"
 (cd "$out" && sha256sum -- * >"$work/SHA256SUMS" && mv "$work/SHA256SUMS" .)
 ls -l "$out" >&2

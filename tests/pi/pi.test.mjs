@@ -13,7 +13,7 @@ import { importModule } from "../clients/module.mjs";
 import { makeNote, random, savedText } from "../documents/editor.mjs";
 import { sleep, waitFor } from "../harness.mjs";
 import { figure, print } from "./figures.mjs";
-import { Pi, machineName, release, root } from "./machine.mjs";
+import { LONG, Pi, machineName, release, root } from "./machine.mjs";
 
 const PULLS = Number(process.env.PULLS ?? 10);
 const MINUTES = Number(process.env.MINUTES ?? 10);
@@ -76,11 +76,11 @@ test("systemd finds it well, and starts it quickly", options, async () => {
 
 /** socket.io-client, signed in. */
 async function connect(user, more = {}) {
-  const socket = io(pi.url, { path, auth: { token: pi.token(user) }, forceNew: true, reconnectionDelay: 100, extraHeaders: browser, timeout: 60_000, ...more });
+  const socket = io(pi.url, { path, auth: { token: pi.token(user) }, forceNew: true, reconnectionDelay: 100, extraHeaders: browser, timeout: LONG * 1000, ...more });
   socket.heard = [];
   socket.on("news", (data) => socket.heard.push(data));
   await new Promise((resolve, reject) => socket.once("connect", resolve).once("connect_error", reject));
-  await socket.timeout(60_000).emitWithAck("user-join", { auth: { token: pi.token(user) } });
+  await socket.timeout(LONG * 1000).emitWithAck("user-join", { auth: { token: pi.token(user) } });
   return socket;
 }
 
@@ -95,7 +95,7 @@ test("a client hears an answer that is streamed", options, async () => {
   const lines = words.map((content) => JSON.stringify({ type: "message", data: { content } })).join("\n");
   const answer = await pi.api("POST", "/chat/stream?user_id=ann&chat_id=c1&message_id=m1", `${lines}\n`);
   assert.equal(answer.saved, words.length);
-  await waitFor(() => text === words.join(""), { what: `the answer, not ${text}` });
+  await waitFor(() => text === words.join(""), { seconds: LONG, what: `the answer, not ${text}` });
   assert.equal((await pi.api("GET", "/chats/c1/messages/m1")).content, words.join(""));
   socket.disconnect();
 });
@@ -104,23 +104,48 @@ const content = (doc) => ({ content: { md: doc.getText("text").toString(), html:
 const seed = (doc, data) => data.md && doc.getText("text").insert(0, data.md);
 
 /** A page with a note open. */
+class Page {
+  constructor(user, id) {
+    this.id = id;
+    this.client = module.connect({ url: pi.url, token: pi.token(user), reconnection: false });
+    this.doc = new Y.Doc();
+    this.text = this.doc.getText("text");
+    this.provider = new module.SiskinProvider(this.client, `note:${id}`, this.doc, { Y, awareness, seed, content });
+  }
+
+  /** Waits until it has the note open, also after its connection was lost. */
+  opened() {
+    const { socket } = this.client;
+    const isOpen = () => this.provider.status === "synced" || void (socket.io._readyState === "closed" && socket.connect());
+    return waitFor(isOpen, { seconds: LONG, what: "a note that is open" });
+  }
+
+  /** Waits until its text is what the API says of the note, which is on the card. Or until `isOver`. */
+  saved(isOver = () => false) {
+    const isThere = async () => isOver() || (await savedText(pi, this.id)) === this.text.toString() || sleep(200);
+    return waitFor(isThere, { seconds: LONG, what: "a save" });
+  }
+
+  close() {
+    this.provider.destroy();
+    this.client.close();
+  }
+}
+
 async function edit(user, id) {
   module ??= await importModule(pi);
-  const client = module.connect({ url: pi.url, token: pi.token(user) });
-  const doc = new Y.Doc();
-  const provider = new module.SiskinProvider(client, `note:${id}`, doc, { Y, awareness, seed, content });
-  await waitFor(() => provider.status === "synced", { seconds: 120, what: "a note that is open" });
-  const close = () => (provider.destroy(), client.close());
-  return { provider, text: doc.getText("text"), close, isSaved: () => waitFor(() => provider.status === "synced", { seconds: 300, what: "a save" }) };
+  const page = new Page(user, id);
+  await page.opened();
+  return page;
 }
 
 test("two edit a note, and it is saved", options, async () => {
   const id = await makeNote(pi, "birds", { writers: ["bob"] });
   const [ann, bob] = [await edit("ann", id), await edit("bob", id)];
   ann.text.insert(0, "siskin ");
-  await waitFor(() => bob.text.toString() === "siskin ", { what: "Ann's word at Bob's" });
+  await waitFor(() => bob.text.toString() === "siskin ", { seconds: LONG, what: "Ann's word at Bob's" });
   bob.text.insert(7, "goldfinch ");
-  await waitFor(async () => (await savedText(pi, id)) === "siskin goldfinch ", { what: "the text saved" });
+  await waitFor(async () => (await savedText(pi, id)) === "siskin goldfinch ", { seconds: LONG, what: "the text saved" });
   ann.close();
   bob.close();
 });
@@ -164,7 +189,7 @@ test("what one who types writes", options, async () => {
   const id = await makeNote(pi, "typed");
   const ann = await edit("ann", id);
   ann.text.insert(0, "x".repeat(10_000));
-  await ann.isSaved();
+  await ann.saved();
   const minutes = Math.max(1, MINUTES / 2);
   const counting = counted(minutes);
   const over = counting.then(() => true);
@@ -185,7 +210,7 @@ test("the watchdog is content under load", options, async () => {
   const flood = async (socket) => {
     while (!isOver) {
       const began = Date.now();
-      await socket.timeout(60_000).emitWithAck("user-join", { auth: { token: socket.auth.token } });
+      await socket.timeout(LONG * 1000).emitWithAck("user-join", { auth: { token: socket.auth.token } });
       longest = Math.max(longest, Date.now() - began);
       echoes += 1;
     }
@@ -215,20 +240,20 @@ test("an upgrade with sockets open loses nothing", options, async () => {
   const said = [];
   const telling = (async () => {
     for (let n = 0; !isOver; n += 1) {
-      await waitFor(() => pi.api("POST", "/emit", { event: "news", data: n, user_id: "ann" }).then(() => true, () => sleep(100)), { seconds: 300 });
+      await waitFor(() => pi.api("POST", "/emit", { event: "news", data: n, user_id: "ann" }).then(() => true, () => sleep(100)), { seconds: LONG });
       said.push(n);
     }
   })();
-  await waitFor(() => said.length > 5, { seconds: 120 });
+  await waitFor(() => said.length > 5, { seconds: LONG });
   await pi.run("sudo dpkg -i siskin/*_arm64.deb");
   await pi.isReady();
   const count = said.length;
-  await waitFor(() => said.length > count + 5, { seconds: 120 });
+  await waitFor(() => said.length > count + 5, { seconds: LONG });
   isOver = true;
   await telling;
   assert.notEqual(await pi.run("dpkg-query -W siskin"), was);
   for (const [n, socket] of sockets.entries()) {
-    await waitFor(() => socket.heard.length >= said.length, { seconds: 120, what: `all news: ${socket.heard} of ${said}` });
+    await waitFor(() => socket.heard.length >= said.length, { seconds: LONG, what: `all news: ${socket.heard} of ${said}` });
     assert.deepEqual([socket.id, socket.recovered, [...new Set(socket.heard)]], [ids[n], true, said]);
     socket.disconnect();
   }
@@ -246,50 +271,68 @@ async function everybody() {
   }
 }
 
+/** Adds users and words to a note until `isOn()` is false; `kept` gets what was acknowledged, `note.saved` the text that the API has shown. */
+function write(pull, page, kept, note, isOn) {
+  const add = async (writer) => {
+    for (let n = 0; isOn(); n += 1) {
+      const user = `w${pull}-${writer}-${n}`;
+      await pi.api("PUT", `/users/${user}`, { name: `${pull} ${n}` }).then(() => kept.set(user, `${pull} ${n}`), () => {});
+    }
+  };
+  const type = async () => {
+    for (let n = 1; isOn(); n += 1) {
+      note.typed += `[${pull}.${n}]`;
+      page.text.insert(page.text.length, `[${pull}.${n}]`);
+      // Whoever types on without a rest waits for no save.
+      if (n % 8) await sleep(100);
+      else await page.saved(() => !isOn()).then(() => isOn() && (note.saved = note.typed), () => {});
+    }
+  };
+  return Promise.all([add(0), add(1), type()]);
+}
+
 test(`what was acknowledged outlives ${PULLS} pulls of the plug`, options, async () => {
-  const next = random("plug");
-  const id = await makeNote(pi, "plug");
+  const next = random(PULLS);
+  const id = await makeNote(pi, "plug", { writers: ["bob"] });
   const kept = new Map();
+  const note = { typed: "", saved: "" };
   const starts = [];
-  let text = "";
+  // Open all the time; others come anew and find what is on the card.
+  const ann = await edit("ann", id);
   for (let pull = 1; pull <= PULLS; pull += 1) {
-    const ann = await edit("ann", id);
-    assert.ok(ann.text.toString().startsWith(text), `pull ${pull}: ${ann.text} instead of ${text}`);
     let isOn = true;
-    const write = async (writer) => {
-      for (let n = 0; isOn; n += 1) {
-        const user = `w${pull}-${writer}-${n}`;
-        await pi.api("PUT", `/users/${user}`, { name: `${pull} ${n}` }).then(() => kept.set(user, `${pull} ${n}`), () => {});
-      }
-    };
-    const type = async () => {
-      while (isOn) {
-        ann.text.insert(ann.text.length, "y");
-        await sleep(300);
-        if (ann.provider.status === "synced") text = ann.text.toString();
-      }
-    };
-    const writing = [write(0), write(1), type()];
-    const least = kept.size + 20;
-    await waitFor(() => kept.size > least, { seconds: 300, what: "writes" });
+    const [least, before] = [kept.size + 20, note.saved];
+    const writing = write(pull, ann, kept, note, () => isOn);
+    await waitFor(() => kept.size > least && note.saved !== before, { seconds: LONG, what: "writes" });
     await sleep(next() * 3000);
-    await pi.pull();
+    const pulled = pi.pull();
     isOn = false;
-    ann.close();
-    await Promise.all(writing);
+    ann.client.socket.io.engine?.close();
+    await pulled;
+    await writing;
     await pi.start();
     await pi.isReady();
     starts.push(Number(await pi.property("ActiveEnterTimestampMonotonic")) / 1e6);
     const users = await everybody();
     const lost = [...kept].filter(([user, name]) => users.get(user) !== name);
     assert.deepEqual(lost, [], `pull ${pull}`);
+    const found = await savedText(pi, id);
+    assert.ok(found.startsWith(note.saved) && note.typed.startsWith(found), `pull ${pull}: ${found} of ${note.typed}, saved ${note.saved}`);
+    const bob = await edit("bob", id);
+    const opened = bob.text.toString();
+    assert.ok(opened.startsWith(found) && note.typed.startsWith(opened), `pull ${pull}: ${opened} is in the document, ${found} in the note`);
+    // The page that was open all the time has the rest of it, and nothing stands there twice.
+    await ann.opened();
+    await waitFor(() => bob.text.toString() === note.typed, { seconds: LONG, what: `${note.typed} at Bob's` });
+    assert.equal(ann.text.toString(), note.typed);
+    await ann.saved();
+    note.saved = note.typed;
+    bob.close();
     const log = await pi.run("sudo journalctl -o cat --no-pager -b -u siskin");
-    assert.ok(!/damaged|panic/.test(log), log);
-    console.log(`# plug pulled ${pull} times, ${kept.size} acknowledged writes so far`);
+    assert.ok(!/damaged|panic|stored updates/.test(log), log);
+    console.log(`# plug pulled ${pull} times, ${kept.size} acknowledged writes and ${note.typed.length} characters so far`);
   }
-  const ann = await edit("ann", id);
-  assert.ok(ann.text.toString().startsWith(text));
   ann.close();
-  figure(`Plug pulled ${PULLS} times while it saved`, `${kept.size} acknowledged writes, none lost; a note's saved text neither`);
+  figure(`Plug pulled ${PULLS} times while it saved`, `${kept.size} acknowledged writes and a note of ${note.typed.length} characters, none lost`);
   figure("From the kernel's start to siskin ready", `${starts.sort((a, b) => a - b)[starts.length >> 1].toFixed(0)} s (emulated)`);
 });
