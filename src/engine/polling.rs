@@ -6,7 +6,7 @@ use super::turn::try_step;
 use super::{Engine, Failure, Message, Session, Step, Transport, frame};
 use crate::ground::net::input::{Ended, Unfinished};
 use crate::ground::net::{BodyFault, read_body};
-use crate::ground::tasks::{LARGE, aside};
+use crate::ground::tasks::{Aside, LARGE, aside};
 use crate::metrics::{self, Counter};
 use data_encoding::{BASE64, BASE64_NOPAD};
 use futures_lite::future;
@@ -207,11 +207,11 @@ async fn finish(
 }
 
 /// The text of a body in pieces, the last one first; `None` when it is none, or empty.
-async fn read_pieces(body: Vec<u8>) -> Option<Vec<String>> {
+fn read_pieces(body: Vec<u8>) -> Aside<Option<Vec<String>>> {
     let text = |body| String::from_utf8(body).ok().filter(|text| !text.is_empty());
     match body.len() > LARGE {
-        true => aside(move || text(body).map(into_pieces)).await,
-        false => text(body).map(|text| vec![text]),
+        true => aside(move || text(body).map(into_pieces)),
+        false => Aside::done(text(body).map(|text| vec![text])),
     }
 }
 

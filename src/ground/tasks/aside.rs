@@ -3,6 +3,7 @@
 use smol::lock::Semaphore;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
 
 /// From so many bytes on, looking at each of them is such work: half a megabyte of JSON takes 2 ms on a desktop, ten times as
 /// long on a small machine.
@@ -12,33 +13,67 @@ pub const LARGE: usize = 256 << 10;
 static LANES: Semaphore = Semaphore::new(2);
 
 /// Does the work beside our thread.
-pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    off_thread(work, true).await
+pub fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Aside<T> {
+    off_thread(work, true)
 }
 
 /// Does work that waits for the disk beside our thread: it keeps no processor busy, so it waits for no large work.
-pub async fn aside_on_disk<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    off_thread(work, false).await
+pub fn aside_on_disk<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Aside<T> {
+    off_thread(work, false)
+}
+
+/// Does the work beside our thread if it takes long, else at once.
+pub fn aside_if<T: Send + 'static>(
+    long: bool,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Aside<T> {
+    match long {
+        true => aside(work),
+        false => Aside::done(work()),
+    }
+}
+
+/// The answer of work that is done, or that waits to be done beside our thread.
+#[must_use]
+pub enum Aside<T> {
+    Done(Option<T>),
+    Beside(Pin<Box<dyn Future<Output = ()>>>, Arc<Mutex<Option<T>>>),
+}
+
+impl<T> Aside<T> {
+    pub fn done(answer: T) -> Self {
+        Self::Done(Some(answer))
+    }
+}
+
+impl<T> Unpin for Aside<T> {}
+
+impl<T> Future for Aside<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        let answer = match &mut *self {
+            Self::Done(answer) => answer.take(),
+            Self::Beside(done, answer) => {
+                ready!(done.as_mut().poll(cx));
+                answer.lock().unwrap_or_else(PoisonError::into_inner).take()
+            }
+        };
+        Poll::Ready(answer.expect("the work is done"))
+    }
 }
 
 fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
     in_lane: bool,
-) -> impl Future<Output = T> {
+) -> Aside<T> {
     let answer = Arc::new(Mutex::new(None));
     let slot = answer.clone();
-    let done = start(
-        Box::new(move || {
-            let value = work();
-            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
-        }),
-        in_lane,
-    );
-    async move {
-        done.await;
-        let answer = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        answer.expect("the work is done")
-    }
+    let work = Box::new(move || {
+        let value = work();
+        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+    });
+    Aside::Beside(start(work, in_lane), answer)
 }
 
 /// One type for all work: what each of its own needs is 1 to 2 KB of the binary.
@@ -50,15 +85,4 @@ fn start(work: Box<dyn FnOnce() + Send>, in_lane: bool) -> Pin<Box<dyn Future<Ou
         };
         smol::unblock(work).await;
     })
-}
-
-/// Does the work beside our thread if it takes long, else at once.
-pub async fn aside_if<T: Send + 'static>(
-    long: bool,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> T {
-    match long {
-        true => aside(work).await,
-        false => work(),
-    }
 }

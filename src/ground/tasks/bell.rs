@@ -15,8 +15,8 @@ impl Bell {
     }
 
     /// Waits until `look` finds what it looks for.
-    pub async fn until<T>(&self, look: impl Fn() -> Option<T>) -> T {
-        poll_fn(|cx| self.poll(cx, &look)).await
+    pub fn until<T>(&self, look: impl Fn() -> Option<T>) -> impl Future<Output = T> {
+        poll_fn(move |cx| self.poll(cx, &look))
     }
 
     /// Looks once; when nothing is found, the next ring wakes the task of `cx`.

@@ -13,9 +13,10 @@ mod single;
 #[cfg(test)]
 mod tests;
 
-pub use aside::{LARGE, aside, aside_if, aside_on_disk};
+pub use aside::{Aside, LARGE, aside, aside_if, aside_on_disk};
 pub use bell::Bell;
 pub use deadline::within;
+use single::Runs;
 pub use single::Single;
 
 use super::net::Reactor;
@@ -104,11 +105,11 @@ impl Tasks {
 
     /// Starts a task. Its name says in one or two words what it does, for [`Tasks::list`].
     pub fn spawn(&self, name: &'static str, work: impl Future<Output = ()> + 'static) {
-        self.start(name, Box::pin(work));
+        self.start(name, Box::pin(work), None);
     }
 
     /// One kind of task for all work: what the executor needs for each kind is 1 to 2 KB of the binary.
-    fn start(&self, name: &'static str, work: Work) {
+    fn start(&self, name: &'static str, work: Work, single: Option<Runs>) {
         let key = self
             .0
             .running
@@ -118,7 +119,11 @@ impl Tasks {
             owner: self.0.clone(),
             key,
         };
-        let task = self.0.executor.spawn(Placed { work, place });
+        let task = self.0.executor.spawn(Placed {
+            work,
+            _single: single,
+            place,
+        });
         // It has not run yet, so its place is still there.
         if let Some(running) = self.0.running.borrow_mut().get_mut(key) {
             running.task = Some(task);
@@ -161,8 +166,8 @@ impl Tasks {
     }
 
     /// Waits until no task runs. The caller limits the time.
-    pub async fn idle(&self) {
-        self.0.idle.until(|| self.is_empty().then_some(())).await;
+    pub fn idle(&self) -> impl Future<Output = ()> {
+        self.0.idle.until(|| self.is_empty().then_some(()))
     }
 
     /// Ends all tasks, wherever they wait.
@@ -185,6 +190,7 @@ type Work = Pin<Box<dyn Future<Output = ()>>>;
 /// Work, and its place while it runs.
 struct Placed {
     work: Work,
+    _single: Option<Runs>,
     place: Place,
 }
 

@@ -23,11 +23,8 @@ impl Single {
         if self.0.replace(true) {
             return;
         }
-        let (running, work) = (Ended(self.0.clone()), work());
-        tasks.spawn(name, async move {
-            work.await;
-            drop(running);
-        });
+        let running = Runs(self.0.clone());
+        tasks.start(name, Box::pin(work()), Some(running));
     }
 
     /// Whether it runs.
@@ -37,9 +34,10 @@ impl Single {
     }
 }
 
-struct Ended(Rc<Cell<bool>>);
+/// It runs until this is dropped.
+pub(super) struct Runs(Rc<Cell<bool>>);
 
-impl Drop for Ended {
+impl Drop for Runs {
     fn drop(&mut self) {
         self.0.set(false);
     }

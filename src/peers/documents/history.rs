@@ -9,7 +9,7 @@ use super::lean::lean;
 use super::update::{Contents, inspect};
 use super::vector::{Vector, deletes_more};
 #[cfg(feature = "redis")]
-use crate::ground::tasks::aside;
+use crate::ground::tasks::{Aside, aside};
 use yrs::merge_updates_v1;
 
 /// The largest document, in bytes of its updates (contract, limits).
@@ -256,13 +256,13 @@ pub fn check(update: &[u8]) -> Result<Contents, Rejected> {
 
 /// The same; beside our thread if it is large.
 #[cfg(feature = "redis")]
-pub async fn check_aside(update: &[u8]) -> Result<Contents, Rejected> {
+pub fn check_aside(update: &[u8]) -> Aside<Result<Contents, Rejected>> {
     match update.len() > LIGHT {
         true => {
             let update = update.to_vec();
-            aside(move || check(&update)).await
+            aside(move || check(&update))
         }
-        false => check(update),
+        false => Aside::done(check(update)),
     }
 }
 

@@ -7,7 +7,7 @@ use super::history::{History, Rejected};
 use super::reader::{Reader, put_bytes};
 use super::vector::Vector;
 use crate::directory::local::{KeptDocument, Local};
-use crate::ground::tasks::aside_if;
+use crate::ground::tasks::{Aside, aside_if};
 use crate::metrics;
 use crate::store::StoreError;
 use std::cell::{Cell, RefCell};
@@ -264,7 +264,7 @@ impl OnDisk {
 }
 
 /// The merged state, as a record.
-async fn state(history: &Arc<Mutex<History>>) -> Vec<u8> {
+fn state(history: &Arc<Mutex<History>>) -> Aside<Vec<u8>> {
     let long = history
         .lock()
         .is_ok_and(|history| history.takes_long(0) || history.size() > super::LIGHT);
@@ -275,7 +275,7 @@ async fn state(history: &Arc<Mutex<History>>) -> Vec<u8> {
         put_bytes(&mut record, history.state());
         record
     };
-    aside_if(long, state).await
+    aside_if(long, state)
 }
 
 /// Reads a record into the history; how many of its updates are none.
