@@ -8,14 +8,14 @@ use super::reply::{Problem, Reply};
 use crate::directory::local::{ChannelChange, Record};
 use serde_json::{Value, json};
 
-pub async fn list(request: ApiRequest) -> ApiResult {
+pub fn list(request: ApiRequest) -> ApiResult {
     let channels = request
         .local()?
         .all_channels(request.after(), request.limit())?;
     Ok(Reply::json(&json!({"channels": channels})))
 }
 
-pub async fn one(request: ApiRequest) -> ApiResult {
+pub fn one(request: ApiRequest) -> ApiResult {
     match request.local()?.channel(request.name())? {
         Some(channel) => Ok(Reply::json(&channel)),
         None => Err(unknown()),
@@ -45,7 +45,7 @@ pub async fn delete(request: ApiRequest) -> ApiResult {
     Ok(Reply::done())
 }
 
-pub async fn members(request: ApiRequest) -> ApiResult {
+pub fn members(request: ApiRequest) -> ApiResult {
     match request
         .local()?
         .members(request.name(), request.after(), request.limit())?

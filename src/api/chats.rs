@@ -6,7 +6,7 @@ use super::reply::{Problem, Reply};
 use crate::directory::local::Record;
 use serde_json::json;
 
-pub async fn list(request: ApiRequest) -> ApiResult {
+pub fn list(request: ApiRequest) -> ApiResult {
     let user_id = request.query("user_id");
     let chats = request
         .local()?
@@ -14,7 +14,7 @@ pub async fn list(request: ApiRequest) -> ApiResult {
     Ok(Reply::json(&json!({"chats": chats})))
 }
 
-pub async fn one(request: ApiRequest) -> ApiResult {
+pub fn one(request: ApiRequest) -> ApiResult {
     match request.local()?.chat(request.name())? {
         Some(chat) => Ok(Reply::json(&chat)),
         None => Err(unknown()),
@@ -42,7 +42,7 @@ pub async fn delete(request: ApiRequest) -> ApiResult {
     Ok(Reply::done())
 }
 
-pub async fn messages(request: ApiRequest) -> ApiResult {
+pub fn messages(request: ApiRequest) -> ApiResult {
     let local = request.local()?;
     match local.messages(request.name(), request.after(), request.limit())? {
         Some(messages) => Ok(Reply::json(&json!({"messages": messages}))),
@@ -50,7 +50,7 @@ pub async fn messages(request: ApiRequest) -> ApiResult {
     }
 }
 
-pub async fn message(request: ApiRequest) -> ApiResult {
+pub fn message(request: ApiRequest) -> ApiResult {
     match request
         .local()?
         .message_record(request.name(), request.second())?

@@ -94,6 +94,14 @@ impl ApiRequest {
 
     /// The whole body, read as `T`.
     pub async fn json<T: DeserializeOwned + Send + 'static>(self) -> Result<T, Problem> {
+        let (bytes, held) = self.whole().await?;
+        let parsed = aside_if(bytes.len() > LARGE, move || parse(&bytes)).await;
+        drop(held);
+        parsed
+    }
+
+    /// The whole body. What waits to be read beside our thread is not late, and still counts.
+    async fn whole(self) -> Result<(Vec<u8>, Option<Unfinished>), Problem> {
         let most = self.house.core.config.max_payload;
         // Who is here has shown the key.
         let part = Unfinished::begin(Owner::Known);
@@ -103,12 +111,8 @@ impl ApiRequest {
             BodyFault::Broken => frames::broken(),
             BodyFault::Ended(_) => frames::late(),
         })?;
-        // What waits to be read beside our thread is not late, and still counts.
         let held = Unfinished::hand_over(Some(&part), bytes.len());
-        drop(part);
-        let parsed = aside_if(bytes.len() > LARGE, move || parse(&bytes)).await;
-        drop(held);
-        parsed
+        Ok((bytes, held))
     }
 
     /// The body as it arrives.
@@ -124,25 +128,32 @@ pub fn too_large(most: usize) -> Problem {
 
 /// A JSON object as `T`.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let parsed = object(bytes)?.and_then(json::owned);
+    parsed.map_err(|error| unread(bytes, &error))
+}
+
+/// The text of a body that may be an object: serde would take a list for one, field by field.
+fn object(bytes: &[u8]) -> Result<serde_json::Result<&str>, Problem> {
     if too_deep(bytes) {
         let detail = format!("The body nests deeper than {}.", socket::MAX_DEPTH);
         return Err(Problem::shape(detail));
     }
-    // serde would take a list for an object, field by field.
     let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
-    let parsed = match first {
-        Some(b'{') => std::str::from_utf8(bytes)
-            .map_err(serde_json::Error::custom)
-            .and_then(json::owned),
+    Ok(match first {
+        Some(b'{') => std::str::from_utf8(bytes).map_err(serde_json::Error::custom),
         _ => Err(serde_json::Error::custom("it is not an object")),
-    };
-    parsed.map_err(|error| match json::read::<IgnoredAny>(bytes) {
+    })
+}
+
+/// Why a body was not read.
+fn unread(bytes: &[u8], error: &serde_json::Error) -> Problem {
+    match json::read::<IgnoredAny>(bytes) {
         Ok(_) => Problem::shape(format!("The body is not as described: {error}.")),
         Err(error) => {
             let detail = format!("The body is not JSON: {error}.");
             Problem::new(StatusCode::BAD_REQUEST, detail)
         }
-    })
+    }
 }
 
 /// What no client should be asked to take apart.

@@ -34,7 +34,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use input::ApiRequest;
 pub use key::check as check_key;
 use reply::{Problem, Reply};
-use routes::Found;
+use routes::{Answer, Found};
 
 /// What a resource's function comes to.
 type ApiResult = Result<Reply, Problem>;
@@ -80,5 +80,8 @@ async fn route(house: &'static House, request: Request<Incoming>) -> ApiResult {
         key::check(house, &head.headers)?;
     }
     let request = ApiRequest::new(house, route, path?, head, body)?;
-    call(request).await
+    match call(request) {
+        Answer::Now(answer) => answer,
+        Answer::Later(answer) => answer.await,
+    }
 }

@@ -8,7 +8,7 @@ use super::reply::{Problem, Reply};
 use crate::directory::local::Record;
 use serde_json::json;
 
-pub async fn list(request: ApiRequest) -> ApiResult {
+pub fn list(request: ApiRequest) -> ApiResult {
     let notes = request.local()?.notes(request.after(), request.limit())?;
     Ok(Reply::json(&json!({"notes": notes})))
 }

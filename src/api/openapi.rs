@@ -7,7 +7,7 @@ use crate::ground::embedded::{Embedded, embedded};
 
 static DOCUMENT: Embedded = embedded!("application/json", "openapi.json");
 
-pub async fn document(request: ApiRequest) -> ApiResult {
+pub fn document(request: ApiRequest) -> ApiResult {
     Ok(Reply::embedded(&DOCUMENT, request.headers()))
 }
 

@@ -15,7 +15,7 @@ struct UserIds {
     user_ids: Ids,
 }
 
-pub async fn list(request: ApiRequest) -> ApiResult {
+pub fn list(request: ApiRequest) -> ApiResult {
     let (prefix, after) = (request.query("prefix").unwrap_or_default(), request.after());
     let mut rooms = request.house.core.hub.occupied("/");
     rooms.retain(|(room, _)| room.starts_with(prefix) && Sid::parse(room).is_none());
@@ -28,7 +28,7 @@ pub async fn list(request: ApiRequest) -> ApiResult {
     Ok(Reply::json(&json!({"total": rooms.len(), "rooms": page})))
 }
 
-pub async fn one(request: ApiRequest) -> ApiResult {
+pub fn one(request: ApiRequest) -> ApiResult {
     let mut sids = request.house.core.hub.members(request.name());
     sids.sort_unstable();
     let users = request.house.core.pools.sessions.users_of(&sids);
@@ -59,7 +59,7 @@ pub async fn leave(request: ApiRequest) -> ApiResult {
     Ok(Reply::json(&json!({"room": room, "sessions": sessions})))
 }
 
-pub async fn close(request: ApiRequest) -> ApiResult {
+pub fn close(request: ApiRequest) -> ApiResult {
     request.house.core.peers.close_room(&free(&request)?);
     Ok(Reply::done())
 }

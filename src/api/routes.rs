@@ -4,10 +4,10 @@ pub mod route;
 
 /// Of each row the router takes the function and the route.
 macro_rules! routes {
-    ($($module:ident::$function:ident => $route:expr, $words:expr;)*) => {
+    ($($when:ident $module:ident::$function:ident => $route:expr, $words:expr;)*) => {
         /// Every route, and what answers it.
         pub static ROUTES: &[(super::route::Route, super::Call)] = &[
-            $(($route, |request| Box::pin(crate::api::$module::$function(request))),)*
+            $(($route, |request| super::$when(crate::api::$module::$function(request))),)*
         ];
     };
 }
@@ -25,7 +25,21 @@ use std::pin::Pin;
 use table::ROUTES;
 
 /// A function of a resource.
-pub type Call = fn(ApiRequest) -> Pin<Box<dyn Future<Output = ApiResult>>>;
+pub type Call = fn(ApiRequest) -> Answer;
+
+/// What it answers, at once or later.
+pub enum Answer {
+    Now(ApiResult),
+    Later(Pin<Box<dyn Future<Output = ApiResult>>>),
+}
+
+fn now(answer: ApiResult) -> Answer {
+    Answer::Now(answer)
+}
+
+fn later(answer: impl Future<Output = ApiResult> + 'static) -> Answer {
+    Answer::Later(Box::pin(answer))
+}
 
 /// What a path and a method lead to.
 pub enum Found {

@@ -9,7 +9,7 @@ use crate::ground::rooms;
 use crate::socket::Sid;
 use serde_json::{Value, json};
 
-pub async fn list(request: ApiRequest) -> ApiResult {
+pub fn list(request: ApiRequest) -> ApiResult {
     let house = &request.house;
     if request.query("gone") == Some("true") {
         let gone = house.gone.of(request.query("user_id"));
@@ -35,7 +35,7 @@ pub async fn list(request: ApiRequest) -> ApiResult {
     Ok(Reply::json(&json!({"total": total, "sessions": sessions})))
 }
 
-pub async fn one(request: ApiRequest) -> ApiResult {
+pub fn one(request: ApiRequest) -> ApiResult {
     let here = Sid::parse(request.name()).filter(|sid| request.house.core.hub.is_connected(*sid));
     let sid = here.ok_or_else(unknown)?;
     Ok(Reply::json(&show(request.house, sid)))

@@ -8,7 +8,7 @@ use crate::config::DirectoryKind;
 use crate::metrics::{self, Counter, Gauge};
 use serde_json::json;
 
-pub async fn status(request: ApiRequest) -> ApiResult {
+pub fn status(request: ApiRequest) -> ApiResult {
     let house = &request.house;
     let (waiting_bytes, waiting_sessions) = house.core.hub.waiting();
     let faults = house.core.faults().into_iter();
@@ -63,7 +63,7 @@ fn redis(house: &House) -> &'static str {
     }
 }
 
-pub async fn log(request: ApiRequest) -> ApiResult {
+pub fn log(request: ApiRequest) -> ApiResult {
     let after = request.query("after").and_then(|after| after.parse().ok());
     let lines = crate::log::tail(after.unwrap_or(0));
     Ok(Reply::json(&json!({"lines": lines})))

@@ -18,7 +18,7 @@ struct Events {
     events: Vec<Box<RawValue>>,
 }
 
-pub async fn open(request: ApiRequest) -> ApiResult {
+pub fn open(request: ApiRequest) -> ApiResult {
     if !is_name(request.name()) {
         let detail = "A stream's name is `{user}:{session}:{request}`, with just these two colons.";
         return Err(Problem::shape(detail));
@@ -58,7 +58,7 @@ pub async fn take(request: ApiRequest) -> ApiResult {
     }
 }
 
-pub async fn close(request: ApiRequest) -> ApiResult {
+pub fn close(request: ApiRequest) -> ApiResult {
     match request.house.core.pools.streams.close(request.name()) {
         true => Ok(Reply::done()),
         false => Err(closed()),

@@ -6,12 +6,12 @@ use super::reply::{Problem, Reply};
 use crate::directory::local::{Record, UserChange};
 use serde_json::json;
 
-pub async fn list(request: ApiRequest) -> ApiResult {
+pub fn list(request: ApiRequest) -> ApiResult {
     let users = request.local()?.users(request.after(), request.limit())?;
     Ok(Reply::json(&json!({"users": users})))
 }
 
-pub async fn one(request: ApiRequest) -> ApiResult {
+pub fn one(request: ApiRequest) -> ApiResult {
     match request.local()?.user(request.name())? {
         Some(user) => Ok(Reply::json(&user)),
         None => Err(Problem::missing("There is no such user.")),

@@ -8,7 +8,7 @@ mod words;
 
 /// Of each row the description takes the route and the words.
 macro_rules! routes {
-    ($($function:path => $route:expr, $words:expr;)*) => {
+    ($($when:ident $function:path => $route:expr, $words:expr;)*) => {
         use super::words::*;
 
         /// Every route, and what there is to say about it.
