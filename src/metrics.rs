@@ -5,8 +5,8 @@
 
 use crate::ground::net::Reactor;
 use crate::ground::net::input::InputBudget;
+use serde_json::Value;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// A counter by its place in [`COUNTERS`].
@@ -141,12 +141,15 @@ const EVENTS: [&str; 14] = [
 
 const OTHER: usize = EVENTS.len() - 1;
 
+/// How often something was for which reason (a fixed word), sorted.
+type Reasons = Vec<(&'static str, u64)>;
+
 thread_local! {
     static COUNTED: [Cell<u64>; COUNTERS.len()] = const { [const { Cell::new(0) }; COUNTERS.len()] };
     static GAUGED: [Cell<i64>; GAUGES.len()] = const { [const { Cell::new(0) }; GAUGES.len()] };
     static NAMED: [Cell<u64>; EVENTS.len()] = const { [const { Cell::new(0) }; EVENTS.len()] };
-    static REFUSED: RefCell<BTreeMap<&'static str, u64>> = const { RefCell::new(BTreeMap::new()) };
-    static NOT_RECOVERED: RefCell<BTreeMap<&'static str, u64>> = const { RefCell::new(BTreeMap::new()) };
+    static REFUSED: RefCell<Reasons> = const { RefCell::new(Vec::new()) };
+    static NOT_RECOVERED: RefCell<Reasons> = const { RefCell::new(Vec::new()) };
 }
 
 /// Adds to a counter.
@@ -204,17 +207,24 @@ pub fn refused(reason: &'static str) {
 
 /// The same for several at once.
 pub fn refuse(reason: &'static str, count: u64) {
-    REFUSED.with_borrow_mut(|reasons| *reasons.entry(reason).or_default() += count);
+    REFUSED.with_borrow_mut(|reasons| add_to(reasons, reason, count));
 }
 
 /// Counts a session that was not taken up again, by reason (a fixed word).
 pub fn not_recovered(reason: &'static str) {
-    NOT_RECOVERED.with_borrow_mut(|reasons| *reasons.entry(reason).or_default() += 1);
+    NOT_RECOVERED.with_borrow_mut(|reasons| add_to(reasons, reason, 1));
 }
 
 /// All of those, by reason.
-pub fn all_not_recovered() -> BTreeMap<&'static str, u64> {
-    NOT_RECOVERED.with_borrow(Clone::clone)
+pub fn all_not_recovered() -> Value {
+    NOT_RECOVERED.with_borrow(|reasons| reasons.iter().copied().collect())
+}
+
+fn add_to(reasons: &mut Reasons, reason: &'static str, count: u64) {
+    match reasons.binary_search_by_key(&reason, |(reason, _)| reason) {
+        Ok(at) => reasons[at].1 += count,
+        Err(at) => reasons.insert(at, (reason, count)),
+    }
 }
 
 /// Bytes of memory that the process holds, from the kernel; `None` where it does not tell.

@@ -56,8 +56,8 @@ impl Join {
         self.changed.ring();
     }
 
-    async fn is(&self, flag: &Cell<bool>) {
-        self.changed.until(|| flag.get().then_some(())).await;
+    fn is(&self, flag: &Cell<bool>) -> impl Future<Output = ()> {
+        self.changed.until(|| flag.get().then_some(()))
     }
 }
 

@@ -462,7 +462,7 @@ impl Sessions {
     async fn check_all(&'static self) {
         let all = self.core.pools.sessions.by_identity();
         for many in all.chunks(LOOKUPS_AT_ONCE) {
-            let who: Vec<_> = many.iter().map(|(who, _)| who.clone()).collect();
+            let who: Vec<&Identity> = many.iter().map(|(who, _)| &**who).collect();
             let revoked = self.core.peers.revoked(&who).await;
             let many: Vec<_> = many.iter().zip(revoked).collect();
             for some in many.chunks(CHECKS_AT_ONCE) {

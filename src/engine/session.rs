@@ -280,10 +280,10 @@ impl Session {
     }
 
     /// Waits until so much was taken that no more than the bound is left, or the end, the server's too.
-    pub async fn drained(&self) {
+    pub fn drained(&self) -> impl Future<Output = ()> {
         let over = || self.ended().is_some() || self.engine.is_going.get();
-        let drained = || (over() || !self.is_full()).then_some(());
-        self.engine.taken.until(drained).await;
+        let drained = move || (over() || !self.is_full()).then_some(());
+        self.engine.taken.until(drained)
     }
 
     /// Ends the session at the next flush, after what waits is written.

@@ -138,9 +138,9 @@ impl Things {
     }
 
     /// Waits until no event of the socket waits for the thing.
-    pub async fn free(&self, sid: Sid, thing: &str) {
-        let look = || (!self.is_busy(sid, thing)).then_some(());
-        self.freed.until(look).await;
+    pub fn free(&self, sid: Sid, thing: &str) -> impl Future<Output = ()> {
+        let look = move || (!self.is_busy(sid, thing)).then_some(());
+        self.freed.until(look)
     }
 
     fn is_busy(&self, sid: Sid, thing: &str) -> bool {

@@ -114,10 +114,8 @@ impl Connections {
     }
 
     /// Waits until none is open. The caller limits the time.
-    pub async fn all_closed(&self) {
-        self.closed
-            .until(|| (self.open.get() == 0).then_some(()))
-            .await;
+    pub fn all_closed(&self) -> impl Future<Output = ()> {
+        self.closed.until(|| (self.open.get() == 0).then_some(()))
     }
 
     /// Accepts until the future is dropped.

@@ -41,7 +41,6 @@ use pools::sessions::Reaped;
 use serde_json::value::RawValue;
 #[cfg(feature = "redis")]
 use shared::SharedPools;
-use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
@@ -359,7 +358,7 @@ impl Peers {
     }
 
     /// For each of these whether its token was revoked since it was made. Alone, nobody can revoke one.
-    pub async fn revoked(&self, all: &[impl Borrow<Identity>]) -> Vec<bool> {
+    pub async fn revoked(&self, all: &[&Identity]) -> Vec<bool> {
         match self {
             Self::Alone(_) => vec![false; all.len()],
             #[cfg(feature = "redis")]

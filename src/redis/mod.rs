@@ -131,12 +131,7 @@ impl Redis {
 
     /// One command and its answer, within the deadline (`socket_timeout`, 5 s).
     pub async fn query<T: FromRedisValue>(&self, command: Cmd) -> Result<T, CommandError> {
-        let mut answer = self.0.try_send(&command).await;
-        if answer == Err(CommandError::Timeout) && self.0.target.retry_on_timeout {
-            self.0.wait_for_link().await;
-            answer = self.0.try_send(&command).await;
-        }
-        read(answer?)
+        read(self.0.send(command).await?)
     }
 
     /// Several commands in one write (one to each server of a Cluster), within one deadline; not a transaction.
@@ -161,12 +156,7 @@ impl Redis {
         keys: &[&str],
         args: &[&[u8]],
     ) -> Result<T, CommandError> {
-        match self.query(script.by_hash(keys, args)).await {
-            Err(CommandError::Refused(why)) if why.starts_with("NOSCRIPT") => {
-                self.query(script.in_full(keys, args)).await
-            }
-            answer => answer,
-        }
+        read(self.0.run(script, keys, args).await?)
     }
 
     /// Whether it is connected now.
@@ -210,9 +200,9 @@ impl Redis {
     }
 
     /// Waits until it was connected more than `after` times, and tells how often. Whoever writes behind reconciles then.
-    pub async fn connected(&self, after: u64) -> u64 {
-        let newer = || Some(self.connections()).filter(|count| *count > after && self.is_up());
-        self.0.changed.until(newer).await
+    pub fn connected(&self, after: u64) -> impl Future<Output = u64> {
+        let newer = move || Some(self.connections()).filter(|count| *count > after && self.is_up());
+        self.0.changed.until(newer)
     }
 
     /// Waits until it is connected and the subscriber hears, one of them over another connection than `before`. Tells
@@ -228,9 +218,9 @@ impl Redis {
     }
 
     /// Waits until it is found to be away.
-    pub async fn away(&self) {
+    pub fn away(&self) -> impl Future<Output = ()> {
         let gone = || self.is_away().then_some(());
-        self.0.changed.until(gone).await;
+        self.0.changed.until(gone)
     }
 
     /// The one subscriber.
@@ -256,7 +246,7 @@ impl Redis {
         let answers = link.send_everywhere(&command, self.0.deadline()).await;
         let mut sums = vec![0; channels.len()];
         for answer in answers.map_err(|e| fault(&e))? {
-            let counts: Vec<(String, u64)> = read(answer)?;
+            let counts: Vec<(String, u64)> = read(checked(answer)?)?;
             let counts = counts.into_iter().map(|(_, count)| count);
             sums.iter_mut()
                 .zip(counts)
@@ -302,7 +292,7 @@ impl Redis {
     async fn publish_apart(&self, publish: &Cmd) -> Result<(), CommandError> {
         let link = self.0.link()?;
         let answer = link.send_apart(publish, self.0.deadline()).await;
-        read(answer.map_err(|e| fault(&e))?)
+        read(checked(answer.map_err(|e| fault(&e))?)?)
     }
 
     /// The subscriber hears nothing where it is: of a Cluster, another node is tried.
@@ -321,6 +311,30 @@ impl Redis {
 impl Inner {
     fn link(&self) -> Result<Link, CommandError> {
         self.link.borrow().clone().ok_or(CommandError::Away)
+    }
+
+    /// One command and its answer, which is no error.
+    async fn send(&self, command: Cmd) -> Result<Value, CommandError> {
+        let mut answer = self.try_send(&command).await;
+        if answer == Err(CommandError::Timeout) && self.target.retry_on_timeout {
+            self.wait_for_link().await;
+            answer = self.try_send(&command).await;
+        }
+        checked(answer?)
+    }
+
+    async fn run(
+        &self,
+        script: &Script,
+        keys: &[&str],
+        args: &[&[u8]],
+    ) -> Result<Value, CommandError> {
+        match self.send(script.by_hash(keys, args)).await {
+            Err(CommandError::Refused(why)) if why.starts_with("NOSCRIPT") => {
+                self.send(script.in_full(keys, args)).await
+            }
+            answer => answer,
+        }
     }
 
     async fn try_send(&self, command: &Cmd) -> Result<Value, CommandError> {
@@ -366,8 +380,12 @@ fn host_id() -> String {
     data_encoding::HEXLOWER.encode(&bytes)
 }
 
+/// An answer in which there is no error.
+fn checked(value: Value) -> Result<Value, CommandError> {
+    value.extract_error().map_err(|e| fault(&e))
+}
+
 fn read<T: FromRedisValue>(value: Value) -> Result<T, CommandError> {
-    let value = value.extract_error().map_err(|e| fault(&e))?;
     redis::from_redis_value(value).map_err(|e| CommandError::Refused(e.to_string()))
 }
 

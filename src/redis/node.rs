@@ -38,8 +38,8 @@ impl End {
         self.bell.ring();
     }
 
-    async fn came(&self) -> String {
-        self.bell.until(|| self.why.borrow().clone()).await
+    fn came(&self) -> impl Future<Output = String> {
+        self.bell.until(|| self.why.borrow().clone())
     }
 }
 
@@ -136,8 +136,8 @@ impl Node {
     }
 
     /// Waits for the end and tells why it came.
-    pub async fn ended(&self) -> String {
-        self.end.came().await
+    pub fn ended(&self) -> impl Future<Output = String> {
+        self.end.came()
     }
 }
 

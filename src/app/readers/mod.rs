@@ -158,8 +158,8 @@ impl Readers {
     }
 
     /// Who may have access to a chat has changed.
-    pub async fn check_chat(&self, chat_id: &str) {
-        self.check(|watch| watch.is_in(chat_id)).await;
+    pub fn check_chat(&self, chat_id: &str) -> impl Future<Output = ()> {
+        self.check(|watch| watch.is_in(chat_id))
     }
 
     /// Until nobody reads, and nobody may come back.
@@ -216,7 +216,7 @@ fn tell_all(core: &Core, watch: &Watch, reader: &Reader) -> Result<bool, StoreEr
 
 async fn may_read(core: &Core, watch: &Watch, reader: &Reader) -> bool {
     let Some(who) = &reader.who else { return true };
-    let revoked = core.peers.revoked(&[&**who]).await.contains(&true);
+    let revoked = core.peers.is_revoked(who).await;
     let valid = identity::still_valid(core, who, revoked).await;
     if reader.is_expired() || matches!(valid, Err(Refusal::Denied(_))) {
         return false;

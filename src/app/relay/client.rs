@@ -125,9 +125,9 @@ impl Client {
     }
 
     /// Waits until there is something to be sent.
-    pub async fn filled(&self) {
+    pub fn filled(&self) -> impl Future<Output = ()> {
         let some = || (!self.queue.borrow().is_empty()).then_some(());
-        self.changed.until(some).await;
+        self.changed.until(some)
     }
 
     pub fn has_ended(&self) -> bool {
@@ -143,8 +143,8 @@ impl Client {
     }
 
     /// Waits until no more goes over it.
-    pub async fn ended(&self) {
-        self.changed.until(|| self.ended.get().then_some(())).await;
+    pub fn ended(&self) -> impl Future<Output = ()> {
+        self.changed.until(|| self.ended.get().then_some(()))
     }
 
     fn count(&self, more: usize, less: usize) {

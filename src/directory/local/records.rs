@@ -59,8 +59,8 @@ impl Local {
     }
 
     /// Waits until everything written so far is on disk.
-    pub async fn durable(&self) -> Result<(), StoreError> {
-        self.store.durable().await
+    pub fn durable(&self) -> impl Future<Output = Result<(), StoreError>> {
+        self.store.durable()
     }
 
     /// Writes what is only in memory, then closes the store, which answers nothing afterwards.
@@ -70,8 +70,8 @@ impl Local {
     }
 
     /// A consistent copy of the store as the file `path`; its length in bytes.
-    pub async fn backup(&self, path: &Path) -> Result<u64, StoreError> {
-        self.store.backup(path).await
+    pub fn backup(&self, path: &Path) -> impl Future<Output = Result<u64, StoreError>> {
+        self.store.backup(path)
     }
 
     pub(in crate::directory) fn degraded(&self) -> Option<String> {

@@ -104,15 +104,15 @@ impl Watch {
     }
 
     /// Waits until it was restarted more often than that; returns how often.
-    pub async fn restarted(&self, before: u64) -> u64 {
-        let more = || Some(self.restarts.get()).filter(|restarts| *restarts > before);
-        self.changed.until(more).await
+    pub fn restarted(&self, before: u64) -> impl Future<Output = u64> {
+        let more = move || Some(self.restarts.get()).filter(|restarts| *restarts > before);
+        self.changed.until(more)
     }
 
     /// Waits until it is there.
-    pub async fn here(&self) {
+    pub fn here(&self) -> impl Future<Output = ()> {
         let here = || (!self.is_away()).then_some(());
-        self.changed.until(here).await;
+        self.changed.until(here)
     }
 
     /// What it says of its version; `None` when it tells none.
@@ -166,8 +166,8 @@ impl Watch {
     }
 
     /// Waits until it is away.
-    pub async fn gone(&self) {
-        self.changed.until(|| self.is_away().then_some(())).await;
+    pub fn gone(&self) -> impl Future<Output = ()> {
+        self.changed.until(|| self.is_away().then_some(()))
     }
 
     /// What `/ready` says about it.

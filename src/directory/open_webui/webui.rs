@@ -77,13 +77,13 @@ impl OpenWebui {
     }
 
     /// Waits until it was restarted, or became another, more often than that; returns how often.
-    pub(in crate::directory) async fn restarted(&self, before: u64) -> u64 {
-        self.rest.watch.restarted(before).await
+    pub(in crate::directory) fn restarted(&self, before: u64) -> impl Future<Output = u64> {
+        self.rest.watch.restarted(before)
     }
 
     /// Waits until it is there.
-    pub(in crate::directory) async fn here(&self) {
-        self.rest.watch.here().await;
+    pub(in crate::directory) fn here(&self) -> impl Future<Output = ()> {
+        self.rest.watch.here()
     }
 
     /// Whether it is known to be away: nobody need try to reach its socket.
@@ -123,8 +123,8 @@ impl OpenWebui {
     }
 
     /// Delivers what is to be relayed; for a server that goes down.
-    pub(in crate::directory) async fn close(&self) {
-        self.delivery.deliver_last().await;
+    pub(in crate::directory) fn close(&self) -> impl Future<Output = ()> {
+        self.delivery.deliver_last()
     }
 
     /// The user's rights have changed: nothing is known of their tokens and their access any more, and what is on its way

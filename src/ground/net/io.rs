@@ -177,8 +177,8 @@ impl Watch {
 
     /// Waits until the other side has closed, at least for what it sends, also when not all of that is read. One task at a
     /// time may wait.
-    pub async fn left(&self) {
-        poll_fn(|cx| Reactor::with(|reactor| reactor.poll_ended(self.key, cx))).await;
+    pub fn left(&self) -> impl Future<Output = ()> {
+        poll_fn(|cx| Reactor::with(|reactor| reactor.poll_ended(self.key, cx)))
     }
 }
 

@@ -25,11 +25,11 @@ impl Heard {
     }
 
     /// Waits until there are some, and takes them.
-    pub async fn taken(&self) -> Vec<String> {
+    pub fn taken(&self) -> impl Future<Output = Vec<String>> {
         let some = || {
             let names = self.waiting.take();
-            (!names.is_empty()).then_some(names)
+            (!names.is_empty()).then(|| names.into_iter().collect())
         };
-        self.filled.until(some).await.into_iter().collect()
+        self.filled.until(some)
     }
 }

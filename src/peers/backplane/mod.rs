@@ -164,8 +164,8 @@ impl Backplane {
     }
 
     /// Waits until the others have been told all that they should know.
-    pub async fn published(&self) {
-        self.publisher.flushed(&self.redis).await;
+    pub fn published(&self) -> impl Future<Output = ()> {
+        self.publisher.flushed(&self.redis)
     }
 
     /// Tells the others of an emit, unless its only receiver is here.
@@ -265,8 +265,8 @@ impl Backplane {
     }
 
     /// Waits until it need not.
-    pub async fn has_room(&self) {
-        self.publisher.has_room().await;
+    pub fn has_room(&self) -> impl Future<Output = ()> {
+        self.publisher.has_room()
     }
 
     /// Takes the events of streams that other instances' clients send to a backend of this one.
@@ -301,13 +301,13 @@ impl Backplane {
     }
 
     /// The users whose rights have changed, as other instances said since this was asked last.
-    pub async fn changed_users(&self) -> Vec<String> {
-        self.users.taken().await
+    pub fn changed_users(&self) -> impl Future<Output = Vec<String>> {
+        self.users.taken()
     }
 
     /// Answers that have come to their end, as [`Notice::Answered`] names them.
-    pub async fn answered(&self) -> Vec<String> {
-        self.answered.taken().await
+    pub fn answered(&self) -> impl Future<Output = Vec<String>> {
+        self.answered.taken()
     }
 
     fn publish(&self, message: String) {

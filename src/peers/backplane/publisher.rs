@@ -62,9 +62,9 @@ impl Publisher {
     }
 
     /// Waits until less waits.
-    pub async fn has_room(&self) {
+    pub fn has_room(&self) -> impl Future<Output = ()> {
         let room = || (!self.is_crowded()).then_some(());
-        self.emptied.until(room).await;
+        self.emptied.until(room)
     }
 
     /// Runs as long as the server does.
@@ -93,9 +93,9 @@ impl Publisher {
     }
 
     /// Waits until all that was emitted is written, unless Redis is away. The caller limits the time.
-    pub async fn flushed(&self, redis: &Redis) {
+    pub fn flushed(&self, redis: &Redis) -> impl Future<Output = ()> {
         let none = || (!self.busy.get() && self.queue.borrow().is_empty()).then_some(());
-        futures_lite::future::or(self.emptied.until(none), redis.away()).await;
+        futures_lite::future::or(self.emptied.until(none), redis.away())
     }
 
     fn batch(&self) -> Vec<Item> {

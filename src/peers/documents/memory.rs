@@ -11,7 +11,7 @@ use crate::directory::local::Local;
 use crate::ground::names::note_of_document;
 use crate::ground::tasks::aside_if;
 use crate::socket::Sid;
-use smol::lock::Mutex as Order;
+use smol::lock::{Mutex as Order, MutexGuard};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -119,8 +119,7 @@ impl Memory {
     /// What nobody knows yet of such an update is stored with all of it deleted, which is returned.
     pub async fn bury(&self, id: &str, update: &[u8]) -> Result<Vec<u8>, Rejected> {
         let kept = self.kept(id);
-        let _order = kept.order.lock().await;
-        self.load(&kept).await?;
+        let _order = self.turn(&kept).await?;
         let (large, update) = (update.len() > LIGHT, update.to_vec());
         let known = kept.with(|_| false, |h| h.vector().clone()).await;
         let look = move || {
@@ -142,8 +141,7 @@ impl Memory {
     /// All that is stored.
     pub async fn remains(&self, id: &str) -> Result<Vec<u8>, Rejected> {
         let kept = self.kept(id);
-        let _order = kept.order.lock().await;
-        self.load(&kept).await?;
+        let _order = self.turn(&kept).await?;
         let read = |history: &mut History| history.state().to_vec();
         Ok(kept.with(|history| history.takes_long(0), read).await)
     }
@@ -264,8 +262,7 @@ impl Memory {
     pub async fn state(&self, id: &str) -> Result<Option<(Vec<u8>, Version)>, Away> {
         let kept = self.documents.borrow().get(id).map(|d| d.kept.clone());
         let Some(kept) = kept else { return Ok(None) };
-        let _order = kept.order.lock().await;
-        self.load(&kept).await.map_err(|_| Away)?;
+        let _order = self.turn(&kept).await.map_err(|_| Away)?;
         if kept.is_buried() {
             return Ok(None);
         }
@@ -302,8 +299,7 @@ impl Memory {
     /// How many documents the note had before this one.
     pub fn epoch(&self, id: &str) -> Option<u64> {
         let documents = self.documents.borrow();
-        let on_disk = documents.get(id)?.kept.on_disk.as_ref();
-        on_disk.map(|on_disk| on_disk.epoch())
+        Some(documents.get(id)?.kept.on_disk.as_ref()?.epoch())
     }
 
     /// Whether it is one that was kept, and says what its note says; told once.
@@ -316,8 +312,7 @@ impl Memory {
 
     pub async fn news_of(&self, id: &str, update: &[u8]) -> Option<Vec<u8>> {
         let kept = self.documents.borrow().get(id)?.kept.clone();
-        let _order = kept.order.lock().await;
-        self.load(&kept).await.ok()?;
+        let _order = self.turn(&kept).await.ok()?;
         let (length, update) = (update.len(), update.to_vec());
         let takes_long = |history: &History| history.takes_long(length) || history.takes_long(0);
         kept.with(takes_long, move |history| history.news_of(&update))
@@ -329,8 +324,7 @@ impl Memory {
         let Some(kept) = kept else {
             return Some(Vector::default());
         };
-        let _order = kept.order.lock().await;
-        self.load(&kept).await.ok()?;
+        let _order = self.turn(&kept).await.ok()?;
         if kept.is_buried() {
             return Some(Vector::default());
         }
@@ -434,6 +428,13 @@ impl Memory {
             true => Err(Rejected::NoRoom),
             false => Ok(()),
         }
+    }
+
+    /// Waits until nobody else changes or reads it; then what is kept of it is read.
+    async fn turn<'a>(&self, kept: &'a Kept) -> Result<MutexGuard<'a, ()>, Rejected> {
+        let order = kept.order.lock().await;
+        self.load(kept).await?;
+        Ok(order)
     }
 
     /// Reads what is kept of it, if that was not done yet.

@@ -105,11 +105,7 @@ impl Locks {
     ) -> Result<T, CommandError> {
         self.started().await;
         let late = Instant::now() + self.patience;
-        while Instant::now() < late {
-            let Some(lease) = Lease::take(&self.redis, key, self.lifetime).await? else {
-                smol::Timer::after(scattered(RETRY)).await;
-                continue;
-            };
+        while let Some(lease) = self.take(key, late).await? {
             let done = work(&lease).await;
             lease.release(&self.redis).await;
             match done {
@@ -121,6 +117,18 @@ impl Locks {
             }
         }
         Err(CommandError::Timeout)
+    }
+
+    /// The lock, unless others have it until it is too late.
+    async fn take(&self, key: &str, late: Instant) -> Result<Option<Lease>, CommandError> {
+        while Instant::now() < late {
+            let taken = Lease::take(&self.redis, key, self.lifetime).await?;
+            if taken.is_some() {
+                return Ok(taken);
+            }
+            smol::Timer::after(scattered(RETRY)).await;
+        }
+        Ok(None)
     }
 
     /// One step under a lock: a script that begins with [`fenced`]'s words. Returns its number.

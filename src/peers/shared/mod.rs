@@ -215,13 +215,13 @@ impl SharedPools {
     }
 
     /// See [`SaveTasks::end`].
-    pub async fn end_task(&self, item: &str) {
-        self.tasks.end(item).await;
+    pub fn end_task(&self, item: &str) -> impl Future<Output = ()> {
+        self.tasks.end(item)
     }
 
     /// See [`SaveTasks::stopped`].
-    pub async fn task_stopped(&self, item: &str) {
-        self.tasks.stopped(item).await;
+    pub fn task_stopped(&self, item: &str) -> impl Future<Output = ()> {
+        self.tasks.stopped(item)
     }
 
     /// The end: what changed is written, locks are given back. The caller limits the time.

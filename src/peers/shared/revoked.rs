@@ -4,12 +4,11 @@ use super::SharedPools;
 use crate::directory::Identity;
 use crate::redis::CommandError;
 use redis::{Value, from_redis_value};
-use std::borrow::Borrow;
 
 impl SharedPools {
     /// Which of these tokens were revoked since they were made; two keys each, all in one pipeline. While Redis can't tell,
     /// none are (contract, Identity), and the log says so once.
-    pub async fn revoked(&self, all: &[impl Borrow<Identity>]) -> Vec<bool> {
+    pub async fn revoked(&self, all: &[&Identity]) -> Vec<bool> {
         self.locks.started().await;
         match self.read_revoked(all).await {
             Ok(revoked) => {
@@ -25,14 +24,14 @@ impl SharedPools {
         }
     }
 
-    async fn read_revoked(&self, all: &[impl Borrow<Identity>]) -> Result<Vec<bool>, CommandError> {
+    async fn read_revoked(&self, all: &[&Identity]) -> Result<Vec<bool>, CommandError> {
         let get = |key: String| {
             let mut get = redis::cmd("GET");
             get.arg(self.redis.key(&key));
             get
         };
         let keys = all.iter().flat_map(|who| {
-            let claims = &who.borrow().claims;
+            let claims = &who.claims;
             // A token without an id can't be revoked by it: nobody writes this key.
             let jti = claims.jti.as_deref().unwrap_or_default();
             [
@@ -42,8 +41,7 @@ impl SharedPools {
         });
         let answers = self.redis.pipeline(keys.collect()).await?;
         super::first_refusal(answers.clone())?;
-        let judge = |(who, pair): (&_, &[Value])| {
-            let who: &Identity = Borrow::borrow(who);
+        let judge = |(who, pair): (&&Identity, &[Value])| {
             let text =
                 |value: Option<&Value>| from_redis_value::<Option<String>>(value?.clone()).ok()?;
             let token = text(pair.first()).filter(|_| who.claims.jti.is_some());

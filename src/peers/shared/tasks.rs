@@ -143,13 +143,13 @@ impl SaveTasks {
     }
 
     /// Waits until somebody else stops our task for the item.
-    pub async fn stopped(&self, item: &str) {
-        let stopped = || {
+    pub fn stopped(&self, item: &str) -> impl Future<Output = ()> {
+        let stopped = move || {
             let (here, beginning) = (self.here.borrow(), self.beginning.borrow());
             let stopped = here.get(item).is_some_and(|task| task.stopped);
             (stopped && !beginning.contains_key(item)).then_some(())
         };
-        self.stops.until(stopped).await;
+        self.stops.until(stopped)
     }
 
     /// A message on the channel of commands.
@@ -196,10 +196,10 @@ impl SaveTasks {
         Ok(any)
     }
 
-    async fn of(&self, item: &str) -> Result<Vec<String>, CommandError> {
+    fn of(&self, item: &str) -> impl Future<Output = Result<Vec<String>, CommandError>> {
         let mut members = redis::cmd("SMEMBERS");
         members.arg(self.redis.key(&format!("tasks:item:{item}")));
-        self.redis.query(members).await
+        self.redis.query(members)
     }
 
     fn creation(&self, id: &str, item: &str) -> [redis::Cmd; 3] {

@@ -55,11 +55,14 @@ impl Members {
     ///
     /// # Errors
     /// Why it is still lost.
-    pub async fn reach(self: &Rc<Self>, address: &Address) -> Result<Rc<Node>, String> {
+    pub fn reach(
+        self: &Rc<Self>,
+        address: &Address,
+    ) -> impl Future<Output = Result<Rc<Node>, String>> {
         if !matches!(self.outcome(address), None | Some(Ok(_))) {
             self.connect(address);
         }
-        self.changed.until(|| self.outcome(address)).await
+        self.changed.until(|| self.outcome(address))
     }
 
     /// Connects again to those of these nodes that are lost, to all at once.

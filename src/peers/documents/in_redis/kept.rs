@@ -47,10 +47,14 @@ impl InRedis {
         [set, expire]
     }
 
-    async fn kept(&self, id: &str, field: &str) -> Result<Option<Vec<u8>>, CommandError> {
+    fn kept(
+        &self,
+        id: &str,
+        field: &str,
+    ) -> impl Future<Output = Result<Option<Vec<u8>>, CommandError>> {
         let mut get = redis::cmd("HGET");
         get.arg(self.key(id, KEPT)).arg(field);
-        self.redis.query(get).await
+        self.redis.query(get)
     }
 
     /// It is about to be cleared.

@@ -260,17 +260,21 @@ impl InRedis {
         }
     }
 
-    async fn len(&self, id: &str) -> Result<usize, CommandError> {
+    fn len(&self, id: &str) -> impl Future<Output = Result<usize, CommandError>> {
         let mut len = redis::cmd("LLEN");
         len.arg(self.key(id, "updates"));
-        self.redis.query(len).await
+        self.redis.query(len)
     }
 
     /// The updates up to this one, as they are stored.
-    async fn read(&self, id: &str, last: isize) -> Result<Vec<Vec<u8>>, CommandError> {
+    fn read(
+        &self,
+        id: &str,
+        last: isize,
+    ) -> impl Future<Output = Result<Vec<Vec<u8>>, CommandError>> {
         let mut range = redis::cmd("LRANGE");
         range.arg(self.key(id, "updates")).arg(0).arg(last);
-        self.redis.query(range).await
+        self.redis.query(range)
     }
 
     async fn step(
