@@ -1,8 +1,8 @@
 //! Work that takes longer than a turn may: it is done by another thread, and whoever asked for it waits.
 
 use smol::lock::Semaphore;
+use std::any::Any;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 /// From so many bytes on, looking at each of them is such work: half a megabyte of JSON takes 2 ms on a desktop, ten times as
@@ -37,7 +37,7 @@ pub fn aside_if<T: Send + 'static>(
 #[must_use]
 pub enum Aside<T> {
     Done(Option<T>),
-    Beside(Pin<Box<dyn Future<Output = ()>>>, Arc<Mutex<Option<T>>>),
+    Beside(Pin<Box<dyn Future<Output = Answer>>>),
 }
 
 impl<T> Aside<T> {
@@ -48,15 +48,15 @@ impl<T> Aside<T> {
 
 impl<T> Unpin for Aside<T> {}
 
-impl<T> Future for Aside<T> {
+impl<T: 'static> Future for Aside<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         let answer = match &mut *self {
             Self::Done(answer) => answer.take(),
-            Self::Beside(done, answer) => {
-                ready!(done.as_mut().poll(cx));
-                answer.lock().unwrap_or_else(PoisonError::into_inner).take()
+            Self::Beside(done) => {
+                let answer = ready!(done.as_mut().poll(cx));
+                answer.downcast().ok().map(|answer| *answer)
             }
         };
         Poll::Ready(answer.expect("the work is done"))
@@ -67,22 +67,23 @@ fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
     in_lane: bool,
 ) -> Aside<T> {
-    let answer = Arc::new(Mutex::new(None));
-    let slot = answer.clone();
-    let work = Box::new(move || {
-        let value = work();
-        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
-    });
-    Aside::Beside(start(work, in_lane), answer)
+    let work = move || -> Answer { Box::new(work()) };
+    Aside::Beside(start(Box::new(work), in_lane))
 }
 
+/// An answer of any type.
+type Answer = Box<dyn Any + Send>;
+
 /// One type for all work: what each of its own needs is 1 to 2 KB of the binary.
-fn start(work: Box<dyn FnOnce() + Send>, in_lane: bool) -> Pin<Box<dyn Future<Output = ()>>> {
+fn start(
+    work: Box<dyn FnOnce() -> Answer + Send>,
+    in_lane: bool,
+) -> Pin<Box<dyn Future<Output = Answer>>> {
     Box::pin(async move {
         let _lane = match in_lane {
             true => Some(LANES.acquire().await),
             false => None,
         };
-        smol::unblock(work).await;
+        smol::unblock(work).await
     })
 }
