@@ -33,9 +33,9 @@ moments: ## pages of the real Open WebUI that lose their connection at MOMENTS=5
 	cargo build -q --locked --bin siskin
 	SISKIN_MOMENTS=$(or $(MOMENTS),50) node --test tests/openwebui/recovery.test.mjs
 
-fuzz: ## input guided by coverage and the random tests with new seeds, for SECONDS=600; SEED=1 repeats the one that failed
+fuzz: ## input guided by coverage and the random tests with new seeds, for SECONDS=600; SEED=1 repeats the one that failed; OPERATIONS=1000000 plays the documents' model alone, for hours
 	@bash tests/install.sh
-	@bash tests/fuzz.sh "$(or $(SECONDS),600)" "$(SEED)"
+	@bash tests/fuzz.sh "$(or $(SECONDS),600)" "$(SEED)" "$(OPERATIONS)"
 
 soak: ## 10,000 websockets, a storm of reconnects, and a million connections that come and go; CONNECTIONS=100000 for fewer
 	@bash tests/install.sh

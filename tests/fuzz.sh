@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# fuzz.sh SECONDS [SEED]: looks for input that upsets siskin, guided by coverage (src/fuzz.rs), for half of the time; then runs the
-# random tests with new seeds for the rest, or all of them once with this one. Stops at the first failure and says how it is repeated.
+# fuzz.sh SECONDS [SEED [OPERATIONS]]: looks for input that upsets siskin, guided by coverage (src/fuzz.rs), for half of the time; then
+# runs the random tests with new seeds for the rest, or all of them once with this one. With OPERATIONS, the model of documents alone,
+# until so many are done. Stops at the first failure and says how it is repeated.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 long=$1
 given=${2:-}
+operations=${3:-0}
 
 # What is made of SISKIN_SEED. More of it than in `make test`, where that can be said.
 rust=(random model_tests redis::reader wire::tests documents::tests)
@@ -20,8 +22,22 @@ attempt() {
   exit 1
 }
 
+new_seed() {
+  export SISKIN_SEED=${given:-$((RANDOM << 30 | RANDOM << 15 | RANDOM))}
+}
+
 log=$(mktemp)
 trap 'rm -rf "$log" "$log.d"' EXIT
+
+if [ "$operations" -gt 0 ]; then
+  cargo build -q --locked --bin siskin
+  for ((made = SISKIN_OPERATIONS; made < operations + SISKIN_OPERATIONS; made += SISKIN_OPERATIONS)); do
+    new_seed
+    attempt node --test tests/documents/model.test.mjs
+    echo "SISKIN_SEED=$SISKIN_SEED: $made operations in $SECONDS s"
+  done
+  exit
+fi
 
 # The fuzzer is LLVM's, in C++; coverage is what stable rustc has of it. A target of its own: build scripts are not measured.
 if [ -z "$given" ]; then
@@ -53,7 +69,7 @@ cargo test -q --locked --lib --no-run
 SECONDS=0
 long=$((long / 2))
 while :; do
-  export SISKIN_SEED=${given:-$((RANDOM << 30 | RANDOM << 15 | RANDOM))}
+  new_seed
   echo "SISKIN_SEED=$SISKIN_SEED ($SECONDS s)"
   attempt cargo test -q --locked --lib -- "${rust[@]}"
   for file in "${python[@]}"; do

@@ -168,6 +168,18 @@ test("who may not read is told so at once", async (t) => {
   assert.deepEqual(await heard(provider, "status", (status) => status !== "offline"), ["denied"]);
 });
 
+test("who opens what takes long to read is not told meanwhile that it may not be read", async (t) => {
+  const [ann, bob] = [await open(t, "ann", "long"), await open(t, "bob", "long")];
+  ann.text.insert(0, "x".repeat(1_800_000));
+  const has = ({ text }) => waitFor(() => text.length === ann.text.length, { what: "all of it" });
+  await has(bob);
+  const cleo = await open(t, "cleo", "long", { wait: false });
+  const statuses = [];
+  cleo.provider.on("status", (status) => statuses.push(status));
+  await has(cleo);
+  assert.deepEqual(statuses, ["synced"]);
+});
+
 /** Two who knew a note are away while its server starts anew, and a third one seeds it from what was saved. */
 async function begunAnew(t, id, { meanwhile = () => {} } = {}) {
   const own = await startSiskin();

@@ -190,6 +190,14 @@ describe("gaps", { concurrency: 8 }, () => {
     await agree("abcdef", note);
   });
 
+  test("what is lost last is found, though the question what is missing is lost, too", async (t) => {
+    const note = await openNote(t, programs["our provider"], "one instance");
+    const [ann, bob] = note.editors;
+    await ann.lose(() => ann.text.insert(0, "the last"), 2);
+    await waitFor(() => bob.text.toString() === "the last", { what: "the text" });
+    await waitFor(() => ann.saved, { what: "the word that it is saved" });
+  });
+
   test("what was typed offline and lost on its way is saved in the note", async (t) => {
     const note = await openNote(t, programs["our provider"], "one instance");
     const [ann, bob] = note.editors;

@@ -38,6 +38,13 @@ after(async () => {
 const ready = (siskin) => waitFor(async () => (await fetch(`${siskin.url}/ready`).catch(() => ({}))).ok, { seconds: 30, what: "readiness" });
 const snapshot = (editor) => Editor.prototype.snapshot.call(editor);
 
+/** What is known of an editor, where something failed. */
+function says({ user, constructor, online, flying, provider, client, socket, errors }) {
+  const state = provider ? `${provider.status}, ${provider.reason}` : `${flying} on their way`;
+  const { connected } = client?.socket ?? socket;
+  return `${user} ${constructor.name}, ${connected ? "" : "not "}connected, ${online ? "on" : "off"}line, ${state}, told ${errors.at(-1)}`;
+}
+
 class Round {
   constructor(number, house) {
     this.next = random(7_000 + number);
@@ -162,7 +169,6 @@ class Round {
     await waitFor(saved, { seconds: 30, what: "the saved text" }).catch(async () => {
       const notes = await Promise.all(this.house.map((siskin) => siskin.api("GET", `/notes/${this.id}`)));
       for (const { updated_by, data } of notes) console.error(`saved by ${updated_by}: ${data.content?.md.slice(0, 80)}`);
-      console.error(`the editors: ${this.editors.map(({ user, constructor }) => `${user} ${constructor.name}`).join(", ")}`);
       for (const { data } of notes) assert.equal(data.content?.md, text);
     });
     for (const editor of all) editor.close();
@@ -192,6 +198,7 @@ async function play(round) {
     await round.finish();
   } catch (error) {
     console.error(`after: ${round.done.slice(-30).join("; ")}`);
+    console.error(`editors: ${(round.editors ?? []).map((editor) => says(editor)).join("; ")}`);
     throw error;
   } finally {
     for (const editor of round.editors ?? []) editor.close();

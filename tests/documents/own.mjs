@@ -52,12 +52,15 @@ export class Own {
     await this.synced();
   }
 
-  /** What `work` sends is lost on its way: that is what is sent next, a moment later. */
-  async lose(work) {
+  /** What `work` sends is lost on its way: that is what is sent next, a moment later; with `questions`, so are the next ones for the state. */
+  async lose(work, questions = 0) {
     const { socket } = this.client;
+    const left = { "ydoc:document:update": 1, "ydoc:document:state": questions };
     socket.emit = (name, ...rest) => {
-      if (name !== "ydoc:document:update" || !rest[0].update) return Object.getPrototypeOf(socket).emit.call(socket, name, ...rest);
-      delete socket.emit;
+      const lost = left[name] > 0 && (rest[0].update || rest[0].vector);
+      if (!lost) return Object.getPrototypeOf(socket).emit.call(socket, name, ...rest);
+      left[name] -= 1;
+      if (!Object.values(left).some(Boolean)) delete socket.emit;
       return socket;
     };
     work();

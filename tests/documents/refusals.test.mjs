@@ -82,6 +82,20 @@ test("our provider says that a huge paste is not saved, and is in step again whe
   assert.equal(ann.provider.reason, null);
 });
 
+test("our provider learns what became of what it sent, though no answer comes in time", { timeout: 120_000 }, async (t) => {
+  const [ann, bob] = [await editor(t, "ann", "late", Own), await editor(t, "bob", "late", Own)];
+  // As over a line that takes longer for a paste than anybody waits.
+  const { ask } = Object.getPrototypeOf(ann.client);
+  ann.client.ask = (event, payload) => ask.call(ann.client, event, payload, 1);
+  ann.text.insert(0, HUGE);
+  await waitFor(() => ann.provider.status === "unsaved", { seconds: 60, what: "the word that it is not saved" });
+  assert.equal(ann.provider.reason, "too large");
+  ann.text.delete(0, HUGE.length);
+  ann.text.insert(0, "short");
+  await says(bob, "short");
+  await waitFor(() => ann.saved, { seconds: 40, what: "the word that it is saved" });
+});
+
 test("the page is in step again when a huge paste is undone", { timeout: 120_000 }, async (t) => {
   const [ann, bob] = [await editor(t, "ann", "pasted", Page), await editor(t, "bob", "pasted", Page)];
   ann.text.insert(0, "start");

@@ -451,6 +451,10 @@ impl Documents {
         self.core.peers.leave(sid, &document.room);
         self.gaps.closed(sid, document);
         self.core.documents.leave(&document.id, sid, how).await;
+        // Who was lost may have come back meanwhile.
+        if self.core.documents.is_open(&document.id, sid) {
+            return;
+        }
         if let Some(note_id) = document.note() {
             self.notes.closed(note_id, sid);
             if self.notes.is_dirty(note_id) {

@@ -42,6 +42,8 @@ export class SiskinProvider extends Emitter {
   /** Whether the server answers every update; how often the state was asked for in vain. */
   #answers = false;
   #tries = 0;
+  /** The state was asked for, and has not come. */
+  #asked = false;
   /** Whether somebody typed here; why the last update was refused. */
   #changedHere = false;
   #told = "unavailable";
@@ -129,7 +131,8 @@ export class SiskinProvider extends Emitter {
     const vector = Array.from(this.#Y.encodeStateVector(this.doc));
     const join = { document_id: this.id, user_id: this.#client.user?.id, user_name: name, user_color: color, vector, epoch: this.#epoch ?? 0 };
     const answer = await this.#client.tell("ydoc:document:join", join).catch(() => null);
-    if (answer?.length === 0 && !this.synced) this.#become("denied");
+    // A join that takes longer is answered later; what follows about the document waits for it.
+    if (answer?.length === 0 && !(await this.#isOpen()) && !this.synced) this.#become("denied");
   }
 
   #offline() {
@@ -145,6 +148,8 @@ export class SiskinProvider extends Emitter {
    */
   async #state({ state, sessions, content, vector, epoch }) {
     const Y = this.#Y;
+    this.#asked = false;
+    this.#stop("compare");
     const theirs = bytes(state);
     const has = vector ? bytes(vector) : Y.encodeStateVectorFromUpdate(theirs);
     if (vector) this.#answers = true;
@@ -174,8 +179,7 @@ export class SiskinProvider extends Emitter {
     const data = this.#options.content?.(this.doc);
     if (data) this.#client.socket.emit("ydoc:document:update", { document_id: this.id, data, epoch: before });
     [this.#pending, this.#refused, this.reason, this.#tries] = [[], null, null, 0];
-    clearTimeout(this.#timers.save);
-    this.#timers.save = undefined;
+    this.#stop("save");
     this.doc.transact(() => this.doc.share.forEach(empty), this);
     this.emit("ended");
     return true;
@@ -264,8 +268,7 @@ export class SiskinProvider extends Emitter {
 
   /** Offline nothing is kept to be sent: coming back sends whatever the server lacks. */
   #flush() {
-    clearTimeout(this.#timers.gather);
-    this.#timers.gather = undefined;
+    this.#stop("gather");
     const updates = this.#pending.splice(0);
     if (!updates.length || !this.synced) return;
     if (this.#refused) this.#healLater(HEAL);
@@ -288,20 +291,24 @@ export class SiskinProvider extends Emitter {
   /** Sends an update, and learns whether it was taken. Resolves to the answer. */
   async #send(update, more = {}) {
     const payload = { document_id: this.id, update: Array.from(update), ...more };
+    const answered = (answer) => this.#isAnswered(answer, update.length, more.initialize);
     this.#sending += 1;
-    const answer = await this.#client.tell("ydoc:document:update", payload).catch(() => null);
+    // A large one on a slow line is answered when nobody waits any more: what became of it counts all the same.
+    const answer = await this.#client.tell("ydoc:document:update", payload, (late) => answered([late])).catch(() => null);
     this.#sending -= 1;
-    if (!this.synced || this.#destroyed) return;
     // The connection stalls; or the update was lost on its way, while the server answers each.
     if (answer === null || (!answer.length && this.#answers)) return this.#compareLater();
+    return answered(answer);
+  }
+
+  async #isAnswered(answer, size, first) {
+    if (!this.synced || this.#destroyed) return;
     const [taken] = answer;
-    const refused = !answer.length ? "denied" : taken?.stored === false ? taken.reason : taken === null && more.initialize ? this.#told : null;
-    if (!refused) {
-      this.#isSaved();
-      this.#become("synced");
-      return taken;
-    }
-    await this.#isRefused(refused, update.length, more.initialize);
+    const refused = !answer.length ? "denied" : taken?.stored === false ? taken.reason : taken === null && first ? this.#told : null;
+    if (refused) return this.#isRefused(refused, size, first);
+    this.#isSaved();
+    this.#become("synced");
+    return taken;
   }
 
   #isSaved() {
@@ -324,17 +331,26 @@ export class SiskinProvider extends Emitter {
   }
 
   /** Once it flows again, the state comes, and shows what is missing where. */
-  #compare() {
+  async #compare() {
     if (!this.synced) return;
     const vector = Array.from(this.#Y.encodeStateVector(this.doc));
-    this.#client.socket.emit("ydoc:document:state", { document_id: this.id, vector });
+    this.#asked = true;
+    await this.#client.tell("ydoc:document:state", { document_id: this.id, vector }).catch(() => null);
+    // The question was lost, too, or nobody can tell now.
+    if (this.#asked) this.#compareLater();
   }
 
   #compareLater() {
+    if (this.#destroyed) return;
     this.#timers.compare ??= setTimeout(() => {
       this.#timers.compare = undefined;
       this.#compare();
     }, AGAIN * 2 ** Math.min(this.#tries++, 9));
+  }
+
+  #stop(timer) {
+    clearTimeout(this.#timers[timer]);
+    this.#timers[timer] = undefined;
   }
 
   /** The user may have undone what was too much, or there is room again. */

@@ -87,8 +87,11 @@ export interface Client {
   signIn(token: string): void;
   /** Emits and waits for the ack; rejects when there is none after `timeout` ms: that is how a server refuses. */
   ask(event: string, payload: object, timeout?: number): Promise<any>;
-  /** Emits and waits until the server has dealt with it: `[answer]`, or `[]` if it refused. Rejects when the connection is lost or stalls. */
-  tell(event: string, payload: object): Promise<[any?]>;
+  /**
+   * Emits and waits until the server has dealt with it: `[answer]`, or `[]` if it refused. Rejects when the connection is lost or
+   * stalls; an answer that comes all the same goes to `late`.
+   */
+  tell(event: string, payload: object, late?: (answer: any) => void): Promise<[any?]>;
   joinChannels(): void;
   watchNote(id: string, listener: (note: any) => void): () => void;
   /** Pings `usage` each second; call what it returns when the answer is done. */

@@ -87,12 +87,13 @@ class Client extends Emitter {
 
   /**
    * Emits and waits until the server has dealt with it: a list with its answer, an empty one if it refused, since it takes
-   * events in their order and answers the next one. Rejects when there is no telling.
+   * events in their order and answers the next one. Rejects when there is no telling; an answer that comes after all goes to `late`.
    */
-  async tell(event, payload) {
+  async tell(event, payload, late) {
     const answer = [];
-    this.socket.emit(event, payload, (value) => (answer[0] = value));
-    await this.ask("heartbeat", {});
+    let waits = true;
+    this.socket.emit(event, payload, (value) => (waits ? (answer[0] = value) : late?.(value)));
+    await this.ask("heartbeat", {}).finally(() => (waits = false));
     return answer;
   }
 
