@@ -96,6 +96,22 @@ describe("a note that was written outside", () => {
     });
   }
 
+  test("a fresh page hears what others write before it is shown what is there, and what it shows then is not saved", { timeout: 60_000 }, async (t) => {
+    const { id, ann, open } = await left(t, "");
+    await write(id);
+    await ann.back();
+    await shows(ann, "outside");
+    // There is nothing that it could begin with.
+    await siskin.api("PUT", `/notes/${id}`, { user_id: "ann", title: id, data: {}, access_grants: [] });
+    await siskin.api("PUT", `/notes/${id}`, { user_id: "ann", title: id, data: {}, access_grants: [{ principal_type: "user", principal_id: "cleo", permission: "write" }] });
+    const cleo = await open("cleo");
+    assert.equal(cleo.text.length, 0);
+    ann.text.insert(7, "!");
+    await shows(cleo, "outside!");
+    await sleep(1200);
+    await isSaved(id, "outside!");
+  });
+
   test("a crash changes nothing of that, and neither does the second time", { timeout: 60_000 }, async (t) => {
     const { id, ann, bob, open } = await left(t, " offline");
     await write(id);

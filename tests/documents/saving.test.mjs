@@ -5,6 +5,7 @@ import test, { after, before } from "node:test";
 import * as Y from "yjs";
 import { sleep, startSiskin, waitFor } from "../harness.mjs";
 import { Editor, makeNote, savedText } from "./editor.mjs";
+import { Page } from "./page.mjs";
 
 let siskin;
 const opened = [];
@@ -46,6 +47,32 @@ test("an empty document never replaces saved content", async () => {
   });
   await waitFor(() => ann.errors.length > 1, { what: "refusal" });
   assert.equal(await savedText(siskin, id), "precious");
+});
+
+test("a page that hears what others write before it has the state empties nothing", async (t) => {
+  const id = await makeNote(siskin, "early", { writers: ["bob"] });
+  const ann = await editor("ann", id);
+  ann.dataEvery = 1;
+  ann.text.insert(0, "precious");
+  await isSaved(id, "precious");
+  // Its link is slow: the state comes later.
+  const bob = new Page(siskin, "bob", `note:${id}`);
+  t.after(() => bob.close());
+  let said = 0;
+  Object.assign(bob, { take: () => (bob.taken += 1), data: () => ((said += 1), content("")) });
+  await bob.open();
+  await bob.ask("heartbeat", {});
+  ann.text.insert(8, "!");
+  await waitFor(() => said, { what: "what the page shows" });
+  await sleep(MOMENT);
+  assert.equal(await savedText(siskin, id), "precious!");
+  // Who writes has the state.
+  delete bob.data;
+  bob.doc = ann.doc;
+  bob.send(nothing);
+  await bob.settled();
+  bob.socket.emit("ydoc:document:update", { document_id: `note:${id}`, data: content("") });
+  await isSaved(id, "");
 });
 
 test("whoever works on the saved content may empty it, and it stays as a version", async () => {

@@ -3,7 +3,7 @@
 //!
 //! A document holds what is left of those before it: that all of them is deleted. Whoever opens it is not told at once, but asked
 //! for what it has: an empty state, to which a fresh page answers with first content and gets the state in the ack, and another one
-//! with all it has. If that is of a document that has ended, it is asked for its content, which becomes a version of the note,
+//! with all it has. What it shows meanwhile is saved by nobody. If that is of a document that has ended, it is asked for its content, which becomes a version of the note,
 //! should it not be known; what it wrote offline ends as well; and then it is shown what is there, in which its own text is
 //! deleted. Was nobody here, its editor is empty then, and begins with what is saved.
 
@@ -75,14 +75,19 @@ impl Documents {
                 self.show(from, document).await;
                 return Some(kept);
             }
-            None => return None,
+            // It shows what it had, or nothing yet.
+            None => {
+                update.drop_content(|_| true);
+                return None;
+            }
         };
         if old == Old::Asked {
             self.gaps.has(from.sid, document, Old::Answered);
         }
         if old != Old::Known && !self.core.documents.is_of_ended(&document.id, bytes).await {
-            // It has what is here, or something new.
+            // It has what is here, or something new: its content is asked for once it has both.
             self.show(from, document).await;
+            update.drop_content(|_| true);
             return None;
         }
         let buried = self.core.documents.bury(&document.id, bytes).await;

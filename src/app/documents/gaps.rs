@@ -44,6 +44,8 @@ pub(super) struct Editor {
     /// It has shown its cursor, as a page of Open WebUI does.
     greeted: bool,
     page: bool,
+    /// It has sent an update.
+    wrote: bool,
     /// It is being asked.
     asked: bool,
     /// What the last update of it that had a gap builds on.
@@ -96,6 +98,7 @@ impl Gaps {
             syncs,
             greeted: syncs || !writes,
             page: false,
+            wrote: false,
             asked: false,
             lacks: None,
             told: false,
@@ -164,6 +167,16 @@ impl Gaps {
     pub fn was_told(&self, sid: Sid, document: &Document) -> bool {
         let told = |editor: &mut Editor| std::mem::take(&mut editor.told);
         self.with(sid, &document.id, told) == Some(true)
+    }
+
+    /// Whether the session is a page that may not have the state yet, for all that is known: it has written nothing, and writes
+    /// nothing now.
+    pub fn may_lack_state(&self, sid: Sid, document: &Document, writes: bool) -> bool {
+        let lacks = |editor: &mut Editor| {
+            editor.wrote |= writes;
+            editor.page && !editor.wrote
+        };
+        self.with(sid, &document.id, lacks) == Some(true)
     }
 
     /// The session is sent this state.
@@ -247,9 +260,7 @@ impl Documents {
 
     /// A session shows its cursor. The first time, if it is a page that may have been edited while it was away, it is asked.
     pub(super) fn greeted(&'static self, sid: Sid, document: &Document, cursor: &[u8]) {
-        let first = |editor: &mut Editor| {
-            !std::mem::replace(&mut editor.greeted, true) && editor.old == Old::No
-        };
+        let first = |editor: &mut Editor| !std::mem::replace(&mut editor.greeted, true);
         if self.gaps.with(sid, &document.id, first) != Some(true) {
             return;
         }
@@ -257,8 +268,13 @@ impl Documents {
         let Some(page) = std::str::from_utf8(cursor).ok().and_then(Page::read) else {
             return;
         };
-        self.gaps
-            .with(sid, &document.id, |editor| editor.page = true);
+        let old = |editor: &mut Editor| {
+            editor.page = true;
+            editor.old
+        };
+        if self.gaps.with(sid, &document.id, old) != Some(Old::No) {
+            return;
+        }
         let document = Document::new(&document.id);
         self.gaps.asking.spawn("greets a page", async move {
             let id = &document.id;

@@ -23,7 +23,7 @@ mod refusals;
 mod states;
 
 use super::core::{Core, Fault, Sender};
-use super::notes::{Fields, Notes};
+use super::notes::{Fields, Notes, shows_nothing};
 use crate::directory::{Access, NoteView};
 use crate::ground::tasks::{Single, Tasks, aside, aside_if};
 pub use crate::peers::documents::Left;
@@ -58,6 +58,14 @@ pub struct Update {
 }
 
 impl Update {
+    /// Its content is not saved, if it is one that `fits`.
+    fn drop_content(&mut self, fits: impl FnOnce(&str) -> bool) {
+        if let Some(fields) = &mut self.fields {
+            fields.drop_content(fits);
+        }
+        self.fields.take_if(|fields| fields.0.is_empty());
+    }
+
     fn kind(&self) -> Kind {
         match (&self.bytes, self.initialize) {
             (None, _) => Kind::Fields,
@@ -262,6 +270,13 @@ impl Documents {
         }
         if self.is_outdated(document, &update) {
             return self.keep_version(from, document, update.fields).await;
+        }
+        let may_lack = self
+            .gaps
+            .may_lack_state(from.sid, document, update.bytes.is_some());
+        if may_lack {
+            // It hears what others write before it has the state, on a slow link long before, and says then what it shows.
+            update.drop_content(|content| content.len() <= SHORT && shows_nothing(content));
         }
         if let Some(answer) = self.take_of_ended(from, document, &mut update).await {
             return answer;

@@ -39,7 +39,7 @@ const MAX_DATA_BYTES: usize = 8 << 20;
 const MAX_DIRTY_BYTES: usize = 32 << 20;
 
 /// Does a note's content, as JSON, show nothing?
-fn shows_nothing(content: &str) -> bool {
+pub fn shows_nothing(content: &str) -> bool {
     let content = crate::ground::json::owned(content);
     content.is_ok_and(|content| is_empty_content(Some(&content)))
 }
