@@ -198,6 +198,28 @@ describe("gaps", { concurrency: 8 }, () => {
     await waitFor(() => ann.saved, { what: "the word that it is saved" });
   });
 
+  test("what somebody else does not send keeps nobody else's from being saved", async (t) => {
+    const note = await openNote(t, programs["our provider"], "one instance");
+    const [ann, bob] = note.editors;
+    const deaf = await new Editor(places["one instance"][0], "cleo", `note:${note.id}`).connect();
+    t.after(() => deaf.close());
+    await deaf.join();
+    const updates = [];
+    deaf.doc.on("update", (update) => updates.push(update));
+    deaf.online = false;
+    for (const letter of "ab") deaf.text.insert(deaf.text.length, letter);
+    deaf.send(updates[1]);
+    await waitFor(() => ann.doc.store.pendingStructs, { what: "what builds on what is not there" });
+    const statuses = [];
+    ann.provider.on("status", (status) => statuses.push(status));
+    await ann.lose(() => ann.text.insert(0, "text"));
+    await waitFor(() => bob.text.toString() === "text", { what: "the text" });
+    await waitFor(async () => ann.saved && (await savedText(note.at[0], note.id)) === "text", { what: "the save" });
+    assert.deepEqual(statuses, []);
+    deaf.send(updates[0]);
+    await waitFor(() => ann.text.length === 6 && bob.text.length === 6, { what: "what was missing" });
+  });
+
   test("what was typed offline and lost on its way is saved in the note", async (t) => {
     const note = await openNote(t, programs["our provider"], "one instance");
     const [ann, bob] = note.editors;

@@ -147,9 +147,15 @@ test("a crash in the middle of hours of typing costs seconds of it, though its e
   const [updates, contents] = typists;
   contents.dataEvery = 1;
   // No pause in which the note would be saved, or what nothing saves.
-  for (const end = Date.now() + 8000; Date.now() < end; await sleep(50)) for (const { text } of typists) text.insert(text.length, "x");
+  let last = Date.now();
+  let pause = 0;
+  const rest = () => ((pause = Math.max(pause, Date.now() - last)), (last = Date.now()));
+  for (const end = Date.now() + 8000; Date.now() < end; rest(), await sleep(50)) for (const { text } of typists) text.insert(text.length, "x");
   await Promise.all(typists.map((typist) => typist.settled()));
-  assert.equal(await savedText(other, "contents"), undefined);
+  const saved = await savedText(other, "contents");
+  rest();
+  // A busy machine pauses for us.
+  if (pause < 300) assert.equal(saved, undefined);
   await other.kill();
   for (const typist of typists) typist.close();
   await other.start();

@@ -210,15 +210,25 @@ export class SiskinProvider extends Emitter {
     const Y = this.#Y;
     const known = Y.decodeStateVector(has);
     const ours = Y.decodeStateVector(Y.encodeStateVector(this.doc));
-    const update = Y.encodeStateAsUpdate(this.doc, has);
+    const update = this.#encode(has);
     const more = [...ours].some(([client, clock]) => clock > (known.get(client) ?? 0));
     if (!more && !deletesMore(Y.decodeUpdate(update).ds, Y.decodeUpdate(theirs).ds)) return null;
     if (update.length <= LARGE) return update;
     const lean = new Y.Doc();
-    Y.applyUpdate(lean, Y.encodeStateAsUpdate(this.doc));
+    Y.applyUpdate(lean, this.#encode());
     const less = Y.encodeStateAsUpdate(lean, has);
     lean.destroy();
     return less;
+  }
+
+  /** Our document, without what waits in it for something that somebody else has not sent: it is incomplete for everybody. */
+  #encode(has) {
+    const { store } = this.doc;
+    const { pendingStructs, pendingDs } = store;
+    Object.assign(store, { pendingStructs: null, pendingDs: null });
+    const update = this.#Y.encodeStateAsUpdate(this.doc, has);
+    Object.assign(store, { pendingStructs, pendingDs });
+    return update;
   }
 
   /** Sends what they lack, unless they did not take as much just now. */
@@ -345,7 +355,7 @@ export class SiskinProvider extends Emitter {
     this.#timers.compare ??= setTimeout(() => {
       this.#timers.compare = undefined;
       this.#compare();
-    }, AGAIN * 2 ** Math.min(this.#tries++, 9));
+    }, AGAIN * 2 ** Math.min(this.#tries++, 7));
   }
 
   #stop(timer) {
