@@ -216,6 +216,11 @@ describe("gaps", { concurrency: 8 }, () => {
     await waitFor(() => bob.text.toString() === "text", { what: "the text" });
     await waitFor(async () => ann.saved && (await savedText(note.at[0], note.id)) === "text", { what: "the save" });
     assert.deepEqual(statuses, []);
+    // They ask for what is missing, less and less often.
+    let asked = 0;
+    for (const { client } of [ann, bob]) client.socket.on("ydoc:document:state", () => (asked += 1));
+    await sleep(2000);
+    assert.ok(asked < 16, asked);
     deaf.send(updates[0]);
     await waitFor(() => ann.text.length === 6 && bob.text.length === 6, { what: "what was missing" });
   });

@@ -258,9 +258,13 @@ export class SiskinProvider extends Emitter {
 
   #apply(update) {
     this.#Y.applyUpdate(this.doc, bytes(update), this);
+    if (this.#waits()) this.#compareLater();
+  }
+
+  /** Whether something has come that builds on something that did not. */
+  #waits() {
     const { pendingStructs, pendingDs } = this.doc.store;
-    // It builds on something that did not come.
-    if (pendingStructs || pendingDs) this.#compareLater();
+    return Boolean(pendingStructs || pendingDs);
   }
 
   #edited(update) {
@@ -323,7 +327,8 @@ export class SiskinProvider extends Emitter {
 
   #isSaved() {
     const healed = this.#refused;
-    [this.#refused, this.reason, this.#tries] = [null, null, 0];
+    [this.#refused, this.reason] = [null, null];
+    if (!this.#waits()) this.#tries = 0;
     if (healed) this.#saveLater();
   }
 
