@@ -137,8 +137,9 @@ test("leaving and disconnecting right after the last change lose nothing", async
   }
 });
 
-test("a crash in the middle of hours of typing costs seconds of it, though its editors never come back", { timeout: 60_000 }, async () => {
+test("a crash in the middle of hours of typing costs seconds of it, though its editors never come back", { timeout: 60_000 }, async (t) => {
   const other = await startSiskin();
+  t.after(() => other.close());
   const typists = [];
   for (const id of ["updates", "contents"]) {
     await makeNote(other, id);
@@ -163,7 +164,6 @@ test("a crash in the middle of hours of typing costs seconds of it, though its e
     const late = await editor("ann", id, { instance: other });
     assert.ok(late.text.length > 10, `${id}: ${late.text.length}`);
   }
-  await other.close();
 });
 
 test("SIGTERM saves what waits", async () => {
