@@ -12,8 +12,9 @@ def play(siskin):
     token = siskin.token("ann")
     client = socketio.SimpleClient()
     client.connect(siskin.url, auth={"token": token}, socketio_path="/ws/socket.io", transports=["websocket"])
-    assert client.call("user-join", {"auth": {"token": token}, "secret": "hunter2"}, timeout=PATIENCE)
+    # What is answered after it tells that it came.
     client.emit("invented", {"bytes": b"\x00\x01\x02"})
+    assert client.call("user-join", {"auth": {"token": token}, "secret": "hunter2"}, timeout=PATIENCE)
     siskin.api("POST", "/emit", {"user_id": "ann", "event": "told", "data": {"secret": "hunter2"}})
     assert client.receive(PATIENCE)[0] == "told"
     client.disconnect()
