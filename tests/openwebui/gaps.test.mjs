@@ -28,6 +28,8 @@ after(async () => {
 /** A page's way to siskin: it can be cut, opened again, and lose an update. */
 class Line {
   open = true;
+  /** Whether the page has the document: until then it shows what others write, and drops what is typed into it. */
+  hasState = false;
   ways = new Set();
   lost = [];
 
@@ -40,7 +42,11 @@ class Line {
     near.onClose(() => (this.ways.delete(near), far.close()));
     far.onClose(() => (this.ways.delete(near), near.close()));
     near.onMessage((message) => (this.#loses(message) ? this.lost.push(message) : far.send(message)));
-    far.onMessage((message) => near.send(message));
+    far.onMessage((message) => {
+      near.send(message);
+      // A state, or what became of first content.
+      this.hasState ||= /"ydoc:document:state".*"state":\[(?!0,0\])/.test(message) || /^43\d+\[\[/.test(message);
+    });
   }
 
   #loses(message) {
@@ -67,7 +73,9 @@ async function open(t, [house, other]) {
   const note = await newNote(house, root, [ann, bob], "before");
   const editor = async (house, user) => {
     const line = new Line();
-    return { ...(await openNote(t, browser, house, user, note, "before", line.attach)), line };
+    const opened = await openNote(t, browser, house, user, note, "before", line.attach);
+    await waitFor(() => line.hasState, { what: `the document on ${user.name}'s page` });
+    return { ...opened, line };
   };
   const [a, b] = await Promise.all([editor(house, ann), editor(other, bob)]);
   return { a, b, agree: (text) => agreeOn(house, root, note, text, a, b) };
