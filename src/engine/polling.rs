@@ -6,7 +6,7 @@ use super::turn::try_step;
 use super::{Engine, Failure, Message, Session, Step, Transport, frame};
 use crate::ground::net::input::{Ended, Unfinished};
 use crate::ground::net::{BodyFault, read_body};
-use crate::ground::tasks::{Aside, LARGE, aside};
+use crate::ground::tasks::{Aside, LARGE, aside, within};
 use crate::metrics::{self, Counter};
 use data_encoding::{BASE64, BASE64_NOPAD};
 use futures_lite::future;
@@ -28,6 +28,9 @@ const PACKETS: usize = 10_000;
 
 /// Between two polls that are answered while a websocket takes over, however fast they come.
 const WHILE_UPGRADING: Duration = Duration::from_millis(100);
+
+/// How long a post waits for what its session has not taken.
+const UNTAKEN: Duration = Duration::from_secs(1);
 
 /// Bytes a second that a poll's answer is taken with, at least: half of what 1 Mbit/s are.
 const SLOWEST: usize = 64 << 10;
@@ -198,11 +201,12 @@ async fn finish(
     if let Some(super::Closed::Protocol(_)) = session.ended() {
         return Err(Failure::BadRequest);
     }
-    // Who sends more than it may, or does not take its answers, waits for the answer to this.
+    // Who sends more than it may, or does not take its answers, waits for the answer to this: a moment, since it may poll over
+    // the same connection.
     if let Some(time) = session.take_pause() {
         engine.pause(time).await;
     }
-    session.drained().await;
+    within(UNTAKEN, session.drained()).await;
     Ok(())
 }
 

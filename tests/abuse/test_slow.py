@@ -190,6 +190,24 @@ def test_a_state_that_is_polled_for_takes_as_long_and_keeps_its_session(start_si
     assert overflows(siskin) == 0
 
 
+def test_who_polls_over_the_connection_that_it_posts_over_is_answered_first(start_siskin):
+    """A small client has one connection: it can't take what waits before it has the answer to its post."""
+    size = 2_000_000
+    siskin = start_siskin(SISKIN_EVENTS_PER_SECOND="0")
+    writer = document(siskin, "ann", size)
+    raw, sid = polling(siskin, "zoe")
+    post(raw, sid, b'421["ydoc:document:join",{"document_id":"big"}]')
+    assert raw.answer() == (200, b"ok")
+    wait_for(lambda: waiting(siskin) > size, what="a state that waits")
+    post(raw, sid, b'422["heartbeat",{}]')
+    assert raw.answer() == (200, b"ok")
+    packets = []
+    while not any(packet.startswith("432") for packet in packets):
+        packets += poll(raw, sid)
+    assert any(len(packet) > size for packet in packets)
+    writer.close()
+
+
 def test_a_reader_of_16_mbit_survives_typing_and_cursors(start_siskin):
     siskin = start_siskin(SISKIN_EVENTS_PER_SECOND="0")
     siskin.api("PUT", "/channels/c", json={"name": "C", "members": ["zoe"]})
