@@ -132,7 +132,8 @@ flags+=(
 
 # A function is made of what several functions have in common: 3 to 4 %; and once more of what those have in common, 6 KB. With
 # this second round such functions forget where to return to on 32-bit ARM (Rust 1.95, LLVM 22); with the first alone they don't.
-flags+=(-Cllvm-args=--enable-machine-outliner=always)
+# ARM's own instructions, on ARMv6, are not sound with either.
+[[ $target = arm-* ]] || flags+=(-Cllvm-args=--enable-machine-outliner=always)
 [[ $target = arm* ]] || flags+=(-Cllvm-args=--machine-outliner-reruns=1)
 
 # On ARM and RISC-V instructions stay in the order in which they were written, so that more of them are the same: 84 KB on ARM's 64 bits,
