@@ -131,8 +131,8 @@ flags+=(
 )
 
 # A function is made of what several functions have in common: 3 to 4 %; and once more of what those have in common, 6 KB. With
-# this second round such functions forget where to return to on 32-bit ARM (Rust 1.95, LLVM 22); with the first alone they don't.
-# ARM's own instructions, on ARMv6, are not sound with either.
+# this second round such functions forget where to return to on 32-bit ARM (Rust 1.95, LLVM 22); in Thumb not with the first alone,
+# in ARM's own instructions, on ARMv6, with that, too.
 [[ $target = arm-* ]] || flags+=(-Cllvm-args=--enable-machine-outliner=always)
 [[ $target = arm* ]] || flags+=(-Cllvm-args=--machine-outliner-reruns=1)
 

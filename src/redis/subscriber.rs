@@ -28,10 +28,10 @@ const CHECK: Duration = Duration::from_secs(30);
 const BUSY: Duration = Duration::from_secs(1);
 /// How long a nonce may take, and how long a join waits for its subscription.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// How long the end waits for what was published before it, twice.
-const LEAVING: Duration = Duration::from_secs(2);
 /// How long either may take while other messages come: a large one holds up what is behind it.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the end waits for what was published before it, twice.
+const LEAVING: Duration = Duration::from_secs(2);
 /// Between two attempts to connect: first, and at most.
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -180,15 +180,17 @@ impl Subscriber {
     /// Waits until all has come that was published since another process left its connection, or it is known that something is
     /// missing, which is told. `false`: neither within 5 s.
     pub async fn is_sure(&self) -> bool {
-        let sure = || (!self.unsure.get()).then_some(());
-        within(DEADLINE, self.changed.until(sure)).await.is_some()
+        within(DEADLINE, self.sure()).await.is_some()
+    }
+
+    fn sure(&self) -> impl Future<Output = ()> {
+        self.changed.until(|| (!self.unsure.get()).then_some(()))
     }
 
     /// The end: leaves the connection to another process. What was published before this has come. One that has just been taken
     /// over may not have heard yet.
     pub async fn hand_over(&self) -> Option<Left> {
-        let sure = || (!self.unsure.get()).then_some(());
-        within(LEAVING, self.changed.until(sure)).await?;
+        within(LEAVING, self.sure()).await?;
         if !self.hears.get() {
             return None;
         }

@@ -3,9 +3,9 @@
 //!
 //! A document holds what is left of those before it: that all of them is deleted. Whoever opens it is not told at once, but asked
 //! for what it has: an empty state, to which a fresh page answers with first content and gets the state in the ack, and another one
-//! with all it has. What it shows meanwhile is saved by nobody. If that is of a document that has ended, it is asked for its content, which becomes a version of the note,
-//! should it not be known; what it wrote offline ends as well; and then it is shown what is there, in which its own text is
-//! deleted. Was nobody here, its editor is empty then, and begins with what is saved.
+//! with all it has. What it shows meanwhile is saved by nobody. If what it has is of a document that has ended, it is asked for its
+//! content, which becomes a version of the note, should it not be known; what it wrote offline ends as well; and then it is shown
+//! what is there, in which its own text is deleted. Was nobody here, its editor is empty then, and begins with what is saved.
 
 use super::broadcast::Broadcast;
 use super::gaps::Old;
