@@ -27,7 +27,7 @@ pub(super) struct Heartbeats {
     asleep_until: Cell<u64>,
     tick: Duration,
     /// Pings after which a session that the layer above has no use for is closed.
-    patience: u8,
+    patience: u32,
     start: Instant,
 }
 
@@ -63,6 +63,7 @@ impl Heartbeats {
 
     /// A pong arrived: the next ping is due one interval from now.
     pub fn pong(&self, session: &Session) {
+        session.beat.answer();
         if session.beat.waiting.replace(false) {
             self.schedule(session, session.interval());
         }
@@ -136,13 +137,12 @@ impl Heartbeats {
         } else if beat.waiting.get() {
             beat.late.set(beat.late.get().saturating_sub(1));
             self.schedule(session, settings.ping_timeout);
-        } else if beat.pings.get() >= self.patience && !engine.handler().in_use(session) {
+        } else if beat.pings() >= self.patience && !engine.handler().in_use(session) {
             session.close(Closed::ByServer("nothing has used it for two heartbeats"));
         } else {
-            beat.pings.set(beat.pings.get().saturating_add(1));
             beat.waiting.set(true);
             beat.heard.set(false);
-            session.send(&engine.ping);
+            session.ping();
             self.schedule(session, settings.ping_timeout);
         }
     }
@@ -168,9 +168,9 @@ fn tick(interval: Duration) -> Duration {
     }
 }
 
-fn patience(interval: Duration) -> u8 {
+fn patience(interval: Duration) -> u32 {
     let pings = PATIENCE.as_millis().div_ceil(interval.as_millis().max(1));
-    pings.max(FEWEST_PINGS).try_into().unwrap_or(u8::MAX)
+    pings.max(FEWEST_PINGS).try_into().unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

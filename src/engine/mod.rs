@@ -8,6 +8,7 @@ pub mod frame;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod heartbeat;
+mod mark;
 mod packet;
 mod polling;
 #[cfg(test)]
@@ -25,6 +26,7 @@ mod wire;
 
 pub use crate::config::Transports;
 pub use allowance::Allowance;
+pub use mark::Mark;
 pub use packet::{Message, Packet};
 pub use session::{Closed, Session, Transport};
 pub use sid::{BySid, Sid};

@@ -11,7 +11,7 @@ use super::recovery::sending::{Emitted, Sending};
 use super::rooms::Rooms;
 use super::{Args, Frame, Handler, Made, Reason, Sid, Target, To};
 use super::{encode, trace};
-use crate::engine::{BySid, Closed, Peer, Session};
+use crate::engine::{BySid, Closed, Mark, Peer, Session};
 use crate::ground::random;
 use crate::metrics::{self, Gauge};
 use slab::Slab;
@@ -322,6 +322,19 @@ impl Hub {
     /// How often something was read of a socket's client: what is handled with the same count had come by now.
     pub fn reads(&self, sid: Sid) -> Option<u32> {
         self.state.borrow().socket(sid).map(|s| s.session.reads())
+    }
+
+    /// Marks the end of what a socket was sent up to now.
+    pub fn mark(&self, sid: Sid) -> Option<Mark> {
+        self.state.borrow().socket(sid).map(|s| s.session.mark())
+    }
+
+    /// Whether a socket's client has what came before the mark.
+    pub fn has_passed(&self, sid: Sid, mark: Mark) -> bool {
+        let state = self.state.borrow();
+        state
+            .socket(sid)
+            .is_some_and(|s| s.session.has_passed(mark))
     }
 
     /// Bytes that wait in all outboxes, and the number of sockets with a waiting one.

@@ -22,7 +22,7 @@ mod trace;
 mod types;
 mod watching;
 
-pub use crate::engine::{BySid, Peer, Sid};
+pub use crate::engine::{BySid, Mark, Peer, Sid};
 pub use crate::outbox::Frame;
 pub use args::Args;
 pub use encode::{event_begins, event_ends, plain_event};

@@ -83,8 +83,9 @@ export class Editor {
 
   send(update, more = {}) {
     this.sent += 1;
-    const payload = { document_id: this.documentId, update: this.binary ? Buffer.from(update) : Array.from(update), ...more };
+    const payload = { document_id: this.documentId, update: this.binary ? Buffer.from(update) : Array.from(update) };
     if (this.dataEvery && this.sent % this.dataEvery === 0) payload.data = this.data();
+    Object.assign(payload, more);
     this.flying += 1;
     this.socket.emit("ydoc:document:update", payload, () => (this.flying -= 1));
   }

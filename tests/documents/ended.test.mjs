@@ -26,8 +26,8 @@ let notes = 0;
 /** A note whose text Ann and Bob have; both are cut off, Ann writes on. */
 async function left(t, offline) {
   const id = await makeNote(siskin, `ended-${(notes += 1)}`, { writers: ["bob", "cleo"], data: content("first") });
-  const open = async (user, Kind = Tab) => {
-    const editor = new Kind(siskin, user, `note:${id}`, { dataEvery: 1 });
+  const open = async (user, Kind = Tab, more = {}) => {
+    const editor = Object.assign(new Kind(siskin, user, `note:${id}`, { dataEvery: 1 }), more);
     t.after(() => editor.close());
     await editor.open();
     return editor;
@@ -96,7 +96,7 @@ describe("a note that was written outside", () => {
     });
   }
 
-  test("a fresh page hears what others write before it is shown what is there, and what it shows then is not saved", { timeout: 60_000 }, async (t) => {
+  test("a page hears what others write before it is shown what is there, and what it shows then is not saved", { timeout: 60_000 }, async (t) => {
     const { id, ann, open } = await left(t, "");
     await write(id);
     await ann.back();
@@ -104,7 +104,8 @@ describe("a note that was written outside", () => {
     // There is nothing that it could begin with.
     await siskin.api("PUT", `/notes/${id}`, { user_id: "ann", title: id, data: {}, access_grants: [] });
     await siskin.api("PUT", `/notes/${id}`, { user_id: "ann", title: id, data: {}, access_grants: [{ principal_type: "user", principal_id: "cleo", permission: "write" }] });
-    const cleo = await open("cleo");
+    // It is asked what it has, since its cursor was in the text.
+    const cleo = await open("cleo", Tab, { typed: true });
     assert.equal(cleo.text.length, 0);
     ann.text.insert(7, "!");
     await shows(cleo, "outside!");
@@ -160,6 +161,47 @@ test("a page that was cut off finds the document again, though others were done 
   await ann.back();
   for (const editor of [ann, cleo]) await shows(editor, "first shared offline");
   await isSaved(id, "first shared offline");
+});
+
+test("who has nothing to begin with, and wrote nothing, is shown what is there at once, however much has ended", { timeout: 60_000 }, async (t) => {
+  const id = await makeNote(siskin, "much", { writers: ["bob", "cleo", "dan"], data: content("") });
+  const open = async (user) => {
+    const tab = new Tab(siskin, user, `note:${id}`, { dataEvery: 1 });
+    t.after(() => tab.close());
+    await tab.open();
+    return tab;
+  };
+  const ann = await open("ann");
+  ann.text.insert(0, "x".repeat(1_000_000));
+  ann.text.delete(0, 1_000_000);
+  ann.text.insert(0, "old");
+  await isSaved(id, "old");
+  // One who only reads, and heard of something before the server forgot it.
+  const dan = await open("dan");
+  await shows(dan, "old");
+  const forgotten = new Y.Doc();
+  Y.applyUpdate(forgotten, Y.encodeStateAsUpdate(ann.doc));
+  forgotten.getText("text").insert(3, " forgotten");
+  Y.applyUpdate(dan.doc, Y.encodeStateAsUpdate(forgotten), dan);
+  await shows(dan, "old forgotten");
+  for (const tab of [ann, dan]) await tab.cut();
+  await closed();
+  const access_grants = ["bob", "cleo", "dan"].map((user) => ({ principal_type: "user", principal_id: user, permission: "write" }));
+  await siskin.api("PUT", `/notes/${id}`, { user_id: "ann", title: id, data: {}, access_grants });
+  const bob = await open("bob");
+  bob.text.insert(0, "new");
+  await bob.settled();
+  const began = Date.now();
+  const cleo = await open("cleo");
+  await dan.back();
+  for (const tab of [cleo, dan]) await shows(tab, "new");
+  assert.ok(Date.now() - began < 5_000, `after ${Date.now() - began} ms`);
+  // The old page has its text once, too.
+  await ann.back();
+  for (const tab of [ann, bob, cleo, dan]) await shows(tab, "new");
+  dan.text.insert(3, "er");
+  for (const tab of [ann, bob, cleo, dan]) await shows(tab, "newer");
+  await isSaved(id, "newer");
 });
 
 test("a document that was too large to wait for a page that was cut off has ended: its text is there once", { timeout: 120_000 }, async (t) => {

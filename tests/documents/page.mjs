@@ -5,11 +5,17 @@ import { waitFor } from "../harness.mjs";
 import { Editor } from "./editor.mjs";
 
 export class Page extends Editor {
+  constructor(...args) {
+    super(...args);
+    // Who types has the cursor in the text.
+    this.doc.on("update", (_, origin) => (this.typed ||= origin !== this));
+  }
+
   /** As its `Collaboration.ts` takes a state; its editor shows the text `text`. */
   take({ state, content }) {
     const theirs = Uint8Array.from(state);
     if (theirs.length === 2 && theirs[0] === 0 && theirs[1] === 0) {
-      if (this.text.length > 0) this.send(Y.encodeStateAsUpdate(this.doc));
+      if (this.text.length > 0) super.send(Y.encodeStateAsUpdate(this.doc), { data: undefined });
       else if (content) this.seed(content);
     } else {
       Y.applyUpdate(this.doc, theirs, this);
@@ -42,14 +48,31 @@ export class Page extends Editor {
   async join() {
     this.online = true;
     this.socket.emit("ydoc:document:join", { document_id: this.documentId, user_color: "#123456" });
-    const cursor = JSON.stringify({ [this.doc.clientID]: { user: { name: this.user } } });
-    this.socket.emit("ydoc:awareness:update", { document_id: this.documentId, update: Array.from(Buffer.from(cursor)) });
+    const cursor = this.typed && { anchor: null, head: null };
+    const shown = JSON.stringify({ [this.doc.clientID]: { user: { name: this.user }, ...(cursor && { cursor }) } });
+    this.socket.emit("ydoc:awareness:update", { document_id: this.documentId, update: Array.from(Buffer.from(shown)) });
     await waitFor(() => this.taken > 0, { what: "state" });
   }
 
   send(update, more) {
     clearTimeout(this.snapshots);
     super.send(update, more);
+  }
+
+  /** Over a slow link: the state that comes and what follows it wait until `release()`, while the update that was sent before them is heard. */
+  hold() {
+    const { transport } = this.socket.io.engine;
+    const deliver = (data) => Object.getPrototypeOf(transport).onData.call(transport, data);
+    let heard = false;
+    this.held = [];
+    transport.onData = (data) => {
+      const passes = !heard && data.includes("ydoc:document:update");
+      heard ||= passes;
+      const waits = this.held.length > 0 || data.includes("ydoc:document:state");
+      if (waits && !passes) this.held.push(data);
+      else deliver(data);
+    };
+    this.release = () => (delete transport.onData, this.held.forEach(deliver));
   }
 
   /** Waits until little is on its way. */

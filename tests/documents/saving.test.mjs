@@ -49,31 +49,40 @@ test("an empty document never replaces saved content", async () => {
   assert.equal(await savedText(siskin, id), "precious");
 });
 
-test("a page that hears what others write before it has the state empties nothing", async (t) => {
-  const id = await makeNote(siskin, "early", { writers: ["bob"] });
-  const ann = await editor("ann", id);
-  ann.dataEvery = 1;
-  ann.text.insert(0, "precious");
-  await isSaved(id, "precious");
-  // Its link is slow: the state comes later.
-  const bob = new Page(siskin, "bob", `note:${id}`);
-  t.after(() => bob.close());
-  let said = 0;
-  Object.assign(bob, { take: () => (bob.taken += 1), data: () => ((said += 1), content("")) });
-  await bob.open();
-  await bob.ask("heartbeat", {});
-  ann.text.insert(8, "!");
-  await waitFor(() => said, { what: "what the page shows" });
-  await sleep(MOMENT);
-  assert.equal(await savedText(siskin, id), "precious!");
-  // Who writes has the state.
-  delete bob.data;
-  bob.doc = ann.doc;
-  bob.send(nothing);
-  await bob.settled();
-  bob.socket.emit("ydoc:document:update", { document_id: `note:${id}`, data: content("") });
-  await isSaved(id, "");
-});
+for (const before of ["", "first"]) {
+  const opens = before ? "that was cut off" : "that is new";
+  test(`a page ${opens}, and hears what others write before it has the state, takes nothing away`, async (t) => {
+    const id = await makeNote(siskin, `early-${before}`, { writers: ["bob"] });
+    const ann = await editor("ann", id);
+    ann.dataEvery = 1;
+    if (before) ann.text.insert(0, before);
+    const bob = new Page(siskin, "bob", `note:${id}`);
+    t.after(() => bob.close());
+    if (before) await bob.open();
+    if (before) bob.cut();
+    ann.text.insert(before.length, " precious");
+    await isSaved(id, `${before} precious`);
+    const said = [];
+    bob.data = () => (said.push(bob.text.toString()), content(bob.text.toString()));
+    await bob.connect();
+    bob.hold();
+    const joined = bob.join();
+    await waitFor(() => bob.held.length, { what: "the state" });
+    ann.text.insert(before.length, "?");
+    await waitFor(() => said.length, { what: "what the page shows" });
+    await sleep(MOMENT);
+    assert.deepEqual(said, [before]);
+    assert.equal(await savedText(siskin, id), `${before}? precious`);
+    bob.release();
+    await joined;
+    // It says again what it shows, and is believed.
+    await waitFor(() => said.length > 1, { what: "what the page shows" });
+    assert.equal(said.at(-1), `${before}? precious`);
+    ann.dataEvery = 0;
+    ann.text.delete(0, ann.text.length);
+    await isSaved(id, "");
+  });
+}
 
 test("whoever works on the saved content may empty it, and it stays as a version", async () => {
   const id = await makeNote(siskin, "cleared", { data: content("precious") });

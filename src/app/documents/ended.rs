@@ -34,10 +34,29 @@ impl Documents {
         writes && !counts && self.core.documents.ended(&document.id) > 0
     }
 
-    /// The session was asked what it has.
-    pub(super) fn was_asked(&'static self, from: &Sender, document: &Document) {
-        self.gaps.has(from.sid, document, Old::Asked);
-        self.show_after(ANSWER, from, document, Old::Asked);
+    /// The session was asked what it has; `in_vain`, if it is a fresh page, since it was given nothing to begin with.
+    pub(super) fn was_asked(&'static self, from: &Sender, document: &Document, in_vain: bool) {
+        let asked = match in_vain {
+            true => Old::AskedInVain,
+            false => Old::Asked,
+        };
+        self.gaps.has(from.sid, document, asked);
+        self.show_after(ANSWER, from, document, asked);
+    }
+
+    /// A page that was given nothing to begin with shows that its cursor was nowhere yet: nobody typed there while it was away. If its
+    /// client wrote nothing of what has ended either, there is no text of its own to wait for, and it is shown what is there. Should
+    /// it have read what has ended, its answer comes after that, and ends as well.
+    pub(super) fn greeted_in_vain(&'static self, from: &Sender, document: &Document, client: u64) {
+        if self.core.documents.wrote_ended(&document.id, client) {
+            return;
+        }
+        let (from, document) = (from.clone(), Document::new(&document.id));
+        self.gaps.asking.spawn("shows a document", async move {
+            if self.gaps.old(from.sid, &document) == Old::AskedInVain {
+                self.show_and(&from, &document, Old::Shown).await;
+            }
+        });
     }
 
     fn show_after(&'static self, pause: Duration, from: &Sender, document: &Document, while_: Old) {
@@ -68,6 +87,7 @@ impl Documents {
                 self.gaps.has(from.sid, document, Old::No);
                 return None;
             }
+            None if old == Old::Shown => return None,
             None if old == Old::Known => {
                 let kept = self
                     .keep_version(from, document, update.fields.take())
@@ -77,17 +97,20 @@ impl Documents {
             }
             // It shows what it had, or nothing yet.
             None => {
-                update.drop_content(|_| true);
+                update.drop_content();
                 return None;
             }
         };
-        if old == Old::Asked {
+        if matches!(old, Old::Asked | Old::AskedInVain) {
             self.gaps.has(from.sid, document, Old::Answered);
         }
         if old != Old::Known && !self.core.documents.is_of_ended(&document.id, bytes).await {
+            if old == Old::Shown {
+                return None;
+            }
             // It has what is here, or something new: its content is asked for once it has both.
             self.show(from, document).await;
-            update.drop_content(|_| true);
+            update.drop_content();
             return None;
         }
         let buried = self.core.documents.bury(&document.id, bytes).await;
@@ -109,7 +132,9 @@ impl Documents {
             self.show(from, document).await;
             return Some(kept);
         }
-        if self.gaps.has(from.sid, document, Old::Known) == Old::Answered {
+        if old == Old::Shown {
+            self.show(from, document).await;
+        } else if self.gaps.has(from.sid, document, Old::Known) == Old::Answered {
             self.show_update(from.sid, document, "[0,0]");
             self.show_after(CONTENT, from, document, Old::Known);
         }
@@ -118,7 +143,12 @@ impl Documents {
 
     /// Shows what is there to who was asked: what it had is deleted in that.
     async fn show(&self, from: &Sender, document: &Document) {
-        if self.gaps.has(from.sid, document, Old::No) == Old::No {
+        self.show_and(from, document, Old::No).await;
+    }
+
+    /// The same; afterwards it is one that has this.
+    async fn show_and(&self, from: &Sender, document: &Document, then: Old) {
+        if self.gaps.has(from.sid, document, then) == Old::No {
             return;
         }
         if let Err(fault) = self.try_show(from, document).await {

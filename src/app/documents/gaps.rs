@@ -7,11 +7,12 @@ use super::broadcast::text;
 use super::name::Document;
 use super::states::{STATE, Told};
 use super::{Documents, Kind};
+use crate::app::core::Sender;
 use crate::ground::rooms;
 use crate::ground::tasks::Tasks;
 use crate::peers::documents::bytes::{ints, read_bytes};
 use crate::peers::documents::update::Id;
-use crate::socket::{Args, Sid, Target, To};
+use crate::socket::{Args, Mark, Sid, Target, To};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use smol::Timer;
@@ -44,8 +45,8 @@ pub(super) struct Editor {
     /// It has shown its cursor, as a page of Open WebUI does.
     greeted: bool,
     page: bool,
-    /// It has sent an update.
-    wrote: bool,
+    /// The end of the last state that it was sent, if it is a page.
+    state_ends: Option<Mark>,
     /// It is being asked.
     asked: bool,
     /// What the last update of it that had a gap builds on.
@@ -75,10 +76,14 @@ pub enum Old {
     No,
     /// It was asked for what it has,
     Asked,
-    /// and has answered, which is being looked at.
+    /// and was given nothing that a fresh page would begin with: such a one has no answer.
+    AskedInVain,
+    /// It has answered, which is being looked at.
     Answered,
     /// It has the earlier one, and was asked for its content.
     Known,
+    /// It was shown this one before it answered: it may be a page that has read the earlier one.
+    Shown,
 }
 
 impl Gaps {
@@ -98,7 +103,7 @@ impl Gaps {
             syncs,
             greeted: syncs || !writes,
             page: false,
-            wrote: false,
+            state_ends: None,
             asked: false,
             lacks: None,
             told: false,
@@ -167,16 +172,6 @@ impl Gaps {
     pub fn was_told(&self, sid: Sid, document: &Document) -> bool {
         let told = |editor: &mut Editor| std::mem::take(&mut editor.told);
         self.with(sid, &document.id, told) == Some(true)
-    }
-
-    /// Whether the session is a page that may not have the state yet, for all that is known: it has written nothing, and writes
-    /// nothing now.
-    pub fn may_lack_state(&self, sid: Sid, document: &Document, writes: bool) -> bool {
-        let lacks = |editor: &mut Editor| {
-            editor.wrote |= writes;
-            editor.page && !editor.wrote
-        };
-        self.with(sid, &document.id, lacks) == Some(true)
     }
 
     /// The session is sent this state.
@@ -259,7 +254,8 @@ impl Documents {
     }
 
     /// A session shows its cursor. The first time, if it is a page that may have been edited while it was away, it is asked.
-    pub(super) fn greeted(&'static self, sid: Sid, document: &Document, cursor: &[u8]) {
+    pub(super) fn greeted(&'static self, from: &Sender, document: &Document, cursor: &[u8]) {
+        let sid = from.sid;
         let first = |editor: &mut Editor| !std::mem::replace(&mut editor.greeted, true);
         if self.gaps.with(sid, &document.id, first) != Some(true) {
             return;
@@ -272,8 +268,14 @@ impl Documents {
             editor.page = true;
             editor.old
         };
-        if self.gaps.with(sid, &document.id, old) != Some(Old::No) {
-            return;
+        let old = self.gaps.with(sid, &document.id, old);
+        self.mark_state(sid, document);
+        match old {
+            Some(Old::No) => {}
+            Some(Old::AskedInVain) if !page.moved => {
+                return self.greeted_in_vain(from, document, page.client);
+            }
+            _ => return,
         }
         let document = Document::new(&document.id);
         self.gaps.asking.spawn("greets a page", async move {
@@ -287,6 +289,25 @@ impl Documents {
                 self.tell_of_gap(sid, &document, &told);
             }
         });
+    }
+
+    /// A state was sent to the session, which says what it shows whenever it hears of a change, if it is a page.
+    pub(super) fn mark_state(&self, sid: Sid, document: &Document) {
+        let is_page = self.gaps.with(sid, &document.id, |editor| editor.page);
+        if is_page == Some(true) {
+            let mark = self.core.hub.mark(sid);
+            self.gaps
+                .with(sid, &document.id, |editor| editor.state_ends = mark);
+        }
+    }
+
+    /// Whether the session is a page that may not have the state yet.
+    pub(super) fn lacks_state(&self, sid: Sid, document: &Document) -> bool {
+        let ends = self
+            .gaps
+            .with(sid, &document.id, |editor| editor.state_ends);
+        let ends = ends.flatten();
+        ends.is_some_and(|mark| !self.core.hub.has_passed(sid, mark))
     }
 
     /// A page has sent what the document of a note lacked, without the content that is to be saved: it sends that half a second

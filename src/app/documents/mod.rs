@@ -23,7 +23,7 @@ mod refusals;
 mod states;
 
 use super::core::{Core, Fault, Sender};
-use super::notes::{Fields, Notes, shows_nothing};
+use super::notes::{Fields, Notes};
 use crate::directory::{Access, NoteView};
 use crate::ground::tasks::{Single, Tasks, aside, aside_if};
 pub use crate::peers::documents::Left;
@@ -58,10 +58,10 @@ pub struct Update {
 }
 
 impl Update {
-    /// Its content is not saved, if it is one that `fits`.
-    fn drop_content(&mut self, fits: impl FnOnce(&str) -> bool) {
+    /// Its content is not saved.
+    fn drop_content(&mut self) {
         if let Some(fields) = &mut self.fields {
-            fields.drop_content(fits);
+            fields.drop_content();
         }
         self.fields.take_if(|fields| fields.0.is_empty());
     }
@@ -234,7 +234,7 @@ impl Documents {
         let state = self.states.event(self.core, document, state, extra);
         self.send_state(from, document, &state.await)?;
         if asks {
-            self.was_asked(from, document);
+            self.was_asked(from, document, content == "null");
         }
         Ok(())
     }
@@ -265,21 +265,21 @@ impl Documents {
         document: &Document,
         mut update: Update,
     ) -> Result<Args<'static>, Fault> {
+        let early = update.bytes.is_none() && self.lacks_state(from.sid, document);
         if let Err(fault) = self.check_write(from, document).await {
             return self.refuse_sender(from, document, update.kind(), fault);
         }
         if self.is_outdated(document, &update) {
             return self.keep_version(from, document, update.fields).await;
         }
-        let may_lack = self
-            .gaps
-            .may_lack_state(from.sid, document, update.bytes.is_some());
-        if may_lack {
-            // It hears what others write before it has the state, on a slow link long before, and says then what it shows.
-            update.drop_content(|content| content.len() <= SHORT && shows_nothing(content));
-        }
         if let Some(answer) = self.take_of_ended(from, document, &mut update).await {
             return answer;
+        }
+        if early {
+            // It hears what others write before it has the state, on a slow link long before, and says then what it shows. That
+            // is nothing, or what stood there before; it says it again when it has the state.
+            update.drop_content();
+            self.show_update(from.sid, document, "[0,0]");
         }
         let answer = match update.bytes {
             Some(bytes) if update.initialize => match self.seed(from, document, &bytes).await {
@@ -402,7 +402,7 @@ impl Documents {
         update: &[u8],
     ) -> Result<(), Fault> {
         self.check_open(from.sid, document)?;
-        self.greeted(from.sid, document, update);
+        self.greeted(from, document, update);
         let news = &self.core.news;
         if !news.may_send(from.sid.as_str()) {
             let (from, update) = (from.clone(), update.to_owned());

@@ -245,6 +245,7 @@ impl Documents {
         state.send(hub, &Target::sid(from.sid));
         let told = state.told(hub, from.sid);
         self.gaps.was_sent(from.sid, document, told);
+        self.mark_state(from.sid, document);
         self.core.pay_for_bytes(from.sid, state.size());
         Ok(())
     }

@@ -52,11 +52,8 @@ impl<'de> Visitor<'de> for FieldsVisitor {
 }
 
 impl Fields {
-    /// Without the content that `fits`, as its JSON.
-    pub fn drop_content(&mut self, fits: impl FnOnce(&str) -> bool) {
-        if self.0.get(CONTENT).is_some_and(|content| fits(content)) {
-            self.0.remove(CONTENT);
-        }
+    pub fn drop_content(&mut self) {
+        self.0.remove(CONTENT);
     }
 
     /// The fields as one JSON object.

@@ -160,7 +160,7 @@ fn what_is_left_of_a_document_that_has_ended_is_nothing_until_the_next_one_begin
         let first = write(&old, "first");
         memory.seed(NOTE, &first).await.unwrap();
         memory.leave(NOTE, sid, Left::Lost).await;
-        assert!(memory.clear_unused(NOTE).await && memory.ended(NOTE) == 0);
+        assert!(memory.clear_unused(NOTE).await && memory.ended(NOTE).is_empty());
         let note = json!({"user_id": "o", "data": {"content": {"md": "outside"}}});
         local
             .put_note("n", note.as_object().unwrap().clone())
@@ -178,7 +178,7 @@ fn what_is_left_of_a_document_that_has_ended_is_nothing_until_the_next_one_begin
                 assert!(memory.vector(NOTE).await.unwrap().is_empty());
                 assert!(!memory.was_restored(NOTE));
             }
-            assert!(memory.ended(NOTE) > 0 && memory.is_of_ended(NOTE, &first).await);
+            assert!(!memory.ended(NOTE).is_empty() && memory.is_of_ended(NOTE, &first).await);
             let buried = memory.bury(NOTE, &offline).await.unwrap();
             let seed = write(&editor(if crash { 9 } else { 8 }), next);
             assert!(!memory.is_of_ended(NOTE, &seed).await);
@@ -311,7 +311,7 @@ fn one_that_is_half_full_ends_though_somebody_may_come_back_with_it() {
         assert!(memory.join(NOTE, sid, true));
         assert!(memory.state(NOTE).await.unwrap().is_none());
         assert_eq!(memory.epoch(NOTE), Some(1));
-        assert!(memory.ended(NOTE) > 0 && memory.is_of_ended(NOTE, &text).await);
+        assert!(!memory.ended(NOTE).is_empty() && memory.is_of_ended(NOTE, &text).await);
         let first = write(&editor(8), "saved");
         assert!(matches!(
             memory.seed(NOTE, &first).await.unwrap(),

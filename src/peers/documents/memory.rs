@@ -98,11 +98,11 @@ impl Kept {
 
 /// What has ended.
 impl Memory {
-    /// How much somebody may have of a document that has ended, of which this one holds what is left.
-    pub fn ended(&self, id: &str) -> u64 {
+    /// What somebody may have of a document that has ended, of which this one holds what is left.
+    pub fn ended(&self, id: &str) -> Vector {
         let documents = self.documents.borrow();
         let on_disk = documents.get(id).and_then(|d| d.kept.on_disk.as_ref());
-        on_disk.map_or(0, |on_disk| on_disk.ended().len())
+        on_disk.map_or_else(Vector::default, |on_disk| on_disk.ended())
     }
 
     /// Whether an update is of the one that has ended, by somebody who does not know that.

@@ -155,9 +155,18 @@ impl SharedDocuments {
     /// How much somebody may have of one that has ended, of which this one holds what is left: characters, about.
     pub fn ended(&self, id: &str) -> u64 {
         match self {
-            Self::Memory(memory) => memory.ended(id),
+            Self::Memory(memory) => memory.ended(id).len(),
             #[cfg(feature = "redis")]
             Self::Redis(_) => 0,
+        }
+    }
+
+    /// Whether a client wrote something of one that has ended.
+    pub fn wrote_ended(&self, id: &str, client: u64) -> bool {
+        match self {
+            Self::Memory(memory) => memory.ended(id).knows(client),
+            #[cfg(feature = "redis")]
+            Self::Redis(_) => false,
         }
     }
 
