@@ -12,6 +12,7 @@ use crate::ground::rooms;
 use crate::ground::tasks::Tasks;
 use crate::peers::documents::bytes::{ints, read_bytes};
 use crate::peers::documents::update::Id;
+use crate::peers::documents::vector::Vector;
 use crate::socket::{Args, Mark, Sid, Target, To};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -42,6 +43,8 @@ pub(super) struct Editor {
     id: String,
     /// It is our provider, or one that understands as much.
     pub(super) syncs: bool,
+    /// It came with something, by what it said.
+    brings: bool,
     /// It has shown its cursor, as a page of Open WebUI does.
     greeted: bool,
     page: bool,
@@ -94,13 +97,15 @@ impl Gaps {
         }
     }
 
-    /// `writes`: it may have something that the document lacks.
-    pub fn opened(&self, sid: Sid, document: &Document, syncs: bool, writes: bool) {
+    /// `theirs`: what it has, if it says so. `writes`: it may have something that the document lacks.
+    pub fn opened(&self, sid: Sid, document: &Document, theirs: Option<&Vector>, writes: bool) {
+        let syncs = theirs.is_some();
         self.closed(sid, document);
         let mut sessions = self.sessions.borrow_mut();
         sessions.entry(sid).or_default().push(Editor {
             id: document.id.clone(),
             syncs,
+            brings: theirs.is_some_and(|theirs| !theirs.is_empty()),
             greeted: syncs || !writes,
             page: false,
             state_ends: None,
@@ -134,7 +139,7 @@ impl Gaps {
 
     /// The session lost its access: it is told so when it goes on.
     pub fn put_out(&self, sid: Sid, document: &Document) {
-        self.opened(sid, document, true, false);
+        self.opened(sid, document, Some(&Vector::default()), false);
         self.with(sid, &document.id, |editor| editor.put_out = true);
     }
 
@@ -172,6 +177,11 @@ impl Gaps {
     pub fn was_told(&self, sid: Sid, document: &Document) -> bool {
         let told = |editor: &mut Editor| std::mem::take(&mut editor.told);
         self.with(sid, &document.id, told) == Some(true)
+    }
+
+    /// Whether the session came with something of the document, or of another one.
+    pub fn brings(&self, sid: Sid, document: &Document) -> bool {
+        self.with(sid, &document.id, |editor| editor.brings) == Some(true)
     }
 
     /// The session is sent this state.

@@ -161,7 +161,7 @@ impl Documents {
             .as_ref()
             .is_none_or(|view| view.access >= Access::Write);
         self.gaps
-            .opened(*sid, document, opening.vector.is_some(), writes);
+            .opened(*sid, document, opening.vector.as_ref(), writes);
         let sent = self.send_state_and_content(from, document, view, opening);
         let sent = sent.await;
         // It was asked again, and is not the sender's any more.
@@ -362,7 +362,9 @@ impl Documents {
         match documents.seed(&document.id, update, &outgoing).await {
             Ok(Seed::Lost(state)) => Err(as_args(state).await),
             Ok(Seed::Won(contents)) => {
-                if let Some(note_id) = document.note().filter(|_| contents.visible) {
+                // Who came with something may have it from before somebody else wrote the note.
+                let based = contents.visible && !self.gaps.brings(from.sid, document);
+                if let Some(note_id) = document.note().filter(|_| based) {
                     self.notes.set_based(note_id);
                 }
                 // Who has it open as an empty one lacks what is left of the one that has ended, which others build on.
