@@ -7,19 +7,18 @@ set -euo pipefail
 siskin=$(cd "$(dirname "$0")/../.." && pwd)
 mkdir -p "${1:?usage: tests/pi/image.sh FOLDER}"
 cd "$1"
-[ ! -f card.qcow2 ] || exit 0
+[ ! -f card.raw ] || exit 0
 say() { echo "image.sh: $*" >&2; }
 [ "$(id -u)" = 0 ] || { say "run it as root: the card's files are root's" && exit 1; }
 
-tools="debootstrap cpio kmod qemu-system-arm qemu-utils openssh-client e2fsprogs"
-missing=
-for command in debootstrap cpio modprobe qemu-system-aarch64 qemu-img ssh mke2fs; do
-  command -v $command >/dev/null || missing=yes
+# Only what is missing: with another version of something that is there, all of them together may not be had.
+missing=()
+for tool in debootstrap:debootstrap cpio:cpio modprobe:kmod qemu-system-aarch64:qemu-system-arm ssh:openssh-client mke2fs:e2fsprogs; do
+  command -v "${tool%:*}" >/dev/null || missing+=("${tool#*:}")
 done
-if [ -n "$missing" ]; then
-  say "installing $tools"
-  # shellcheck disable=SC2086
-  apt-get -qq update && apt-get install -y -qq --no-install-recommends $tools >/dev/null
+if [ ${#missing[@]} -gt 0 ]; then
+  say "installing ${missing[*]}"
+  apt-get -qq update && apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
 packages=systemd-sysv,libpam-systemd,dbus,udev,kmod,openssh-server,sudo,curl,iproute2
@@ -60,17 +59,16 @@ say "making the card"
 [ -f key ] || ssh-keygen -q -t ed25519 -N '' -C pi -f key
 cp key.pub root/first-boot.pub
 install -m755 "$siskin/tests/pi/first-boot.sh" root/first-boot.sh
-rm -f card.raw
-truncate -s 2G card.raw
-mke2fs -q -t ext4 -L card -d root card.raw
+rm -f card.new
+truncate -s 2G card.new
+mke2fs -q -t ext4 -L card -d root card.new
 say "configuring the packages in the machine (minutes; $PWD/first-boot.log)"
 timeout 3600 qemu-system-aarch64 -M virt -cpu cortex-a72 -smp 2 -m 1G -nographic -no-reboot -nic none -kernel Image -initrd initrd \
-  -drive if=none,id=card,format=raw,cache=unsafe,file=card.raw -device virtio-blk-device,drive=card \
+  -drive if=none,id=card,format=raw,cache=unsafe,file=card.new -device virtio-blk-device,drive=card \
   -append "console=ttyAMA0 root=/dev/vda quiet init=/first-boot.sh" </dev/null >first-boot.log
 grep -q "^first boot is over" first-boot.log || { tail -30 first-boot.log >&2 && exit 1; }
 # Its journal, too, is on the card.
-e2fsck -fy card.raw >>first-boot.log || [ $? = 1 ]
-qemu-img convert -O qcow2 card.raw card.new
+e2fsck -fy card.new >>first-boot.log || [ $? = 1 ]
 # Whole or not at all.
-mv card.new card.qcow2
-rm -rf --one-file-system card.raw root kernel initrd.d list
+mv card.new card.raw
+rm -rf --one-file-system root kernel initrd.d list

@@ -41,7 +41,7 @@ export class Pi {
     mkdirSync(made, { recursive: true });
     rmSync(this.console, { force: true });
     // Not as qcow2, which writes down only when it is told to flush where a block of the card is: an SD card is told so by nobody.
-    execFileSync("qemu-img", ["convert", "-O", "raw", join(made, "card.qcow2"), this.card]);
+    execFileSync("cp", ["--sparse=always", join(made, "card.raw"), this.card]);
   }
 
   /** Boots it and waits until somebody can log in. */
