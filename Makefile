@@ -76,7 +76,7 @@ test-arm: ## all conformance and client tests, the store, Redis and more with th
 	@bash tests/install.sh
 	@SISKIN_ARM=full SISKIN_TARGETS=all tests/.venv/bin/pytest -c tests/pytest.ini --rootdir tests tests/arm
 
-pi: ## boot an emulated Raspberry Pi, as root, and have siskin live on it: README's commands, figures, upgrade, its plug pulled, 512 MB; an hour or two
+pi: ## boot an emulated Raspberry Pi, as root, and have siskin live on it: README's commands, figures, upgrade, its plug pulled, 512 MB; about an hour
 	@bash tests/install.sh
 	@bash tests/pi/image.sh target/pi
 	@TARGETS=aarch64-unknown-linux-musl bash cross/dist.sh target/pi/release
