@@ -141,7 +141,7 @@ fn example_of(out: &mut String, row: &Row) {
 
 /// `siskin help TOPIC`, where the topic is a word of a setting's name: all settings with it; none is a command's name, or nobody's.
 pub fn help(topic: &str) -> Option<String> {
-    let word = topic.to_uppercase();
+    let word = topic.to_ascii_uppercase();
     let commands = Siskin::get_args_info().commands;
     let mut out = String::new();
     if commands.iter().all(|command| command.command.name != topic) {

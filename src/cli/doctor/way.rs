@@ -170,7 +170,7 @@ impl Way<'_> {
             }
         };
         let servers: Vec<&str> = answer.all("server").chain(answer.all("via")).collect();
-        let servers = servers.join(" ").to_lowercase();
+        let servers = servers.join(" ").to_ascii_lowercase();
         self.proxy = match () {
             _ if servers.contains("nginx") => Proxy::Nginx,
             _ if servers.contains("caddy") => Proxy::Caddy,
