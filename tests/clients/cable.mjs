@@ -49,6 +49,12 @@ class Cable {
     for (const { server } of this.pairs) stalled ? server.pause() : server.resume();
   }
 
+  /** Nothing passes in either direction for a while, or does again. */
+  hold(held) {
+    this.stall(held);
+    for (const { client } of this.pairs) held ? client.pause() : client.resume();
+  }
+
   /** Ends all connections. */
   cut() {
     for (const { client, server } of this.pairs) (client.destroy(), server.destroy());

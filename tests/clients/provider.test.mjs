@@ -6,6 +6,7 @@ import * as awareness from "y-protocols/awareness";
 import * as Y from "yjs";
 import { makeNote, savedText } from "../documents/editor.mjs";
 import { startSiskin, waitFor } from "../harness.mjs";
+import { layCable } from "./cable.mjs";
 import { heard, importModule } from "./module.mjs";
 
 let siskin, module;
@@ -160,6 +161,62 @@ test("what was typed offline is saved in the note, too", async (t) => {
   await waitFor(() => ann.provider.status === "offline", { what: "offline" });
   ann.text.insert(0, "on the train");
   await waitFor(async () => (await savedText(siskin, "away")) === "on the train", { what: "the save" });
+});
+
+const isSaved = (id, text) => waitFor(async () => (await savedText(siskin, id)) === text, { what: `saved ${text}` });
+
+/** Two editors of a note, the first of them over a cable. */
+async function openTwo(t, id) {
+  await makeNote(siskin, id, { writers: ["bob"], data: { content: { md: "!" } } });
+  const cable = await layCable(t, siskin.port);
+  const ann = await open(t, "ann", `note:${id}`, { at: { url: cable.url, token: siskin.token } });
+  const bob = await open(t, "bob", `note:${id}`);
+  await says(ann, "!");
+  return [ann, bob, cable];
+}
+
+test("what two typed at the same time is saved, though the one's content is late", async (t) => {
+  const [ann, bob, cable] = await openTwo(t, "both");
+  cable.hold(true);
+  ann.text.insert(0, "a");
+  bob.text.insert(1, "b");
+  await isSaved("both", "!b");
+  // Not because they typed lately: all that tells is that the one's content was on its way.
+  timePasses(t);
+  cable.hold(false);
+  await says(ann, "a!b");
+  await isSaved("both", "a!b");
+});
+
+test("what two typed at the same time is saved, though the one has left", async (t) => {
+  const [ann, bob, cable] = await openTwo(t, "left");
+  cable.stall(true);
+  bob.text.insert(1, "b");
+  await isSaved("left", "!b");
+  ann.text.insert(0, "a");
+  await isSaved("left", "a!");
+  cable.cut();
+  ann.client.close();
+  await says(bob, "a!b");
+  await isSaved("left", "a!b");
+});
+
+test("a note's content that is lost with the connection is sent again", async (t) => {
+  const [ann, , cable] = await openTwo(t, "lost");
+  const { socket } = ann.client;
+  const isLost = new Promise((lost) => {
+    socket.emit = (name, payload, ...rest) => {
+      if (!payload?.data) return Object.getPrototypeOf(socket).emit.call(socket, name, payload, ...rest);
+      delete socket.emit;
+      lost();
+      return socket;
+    };
+  });
+  ann.text.insert(0, "a");
+  await isLost;
+  cable.cut();
+  await isSaved("lost", "a!");
+  assert.equal(ann.text.toString(), "a!");
 });
 
 test("who may not read is told so at once", async (t) => {

@@ -6,6 +6,9 @@ import { Emitter } from "./emitter.js";
 const GATHER = 40;
 /** A note's content is sent so long after the last edit. */
 const SAVE = 300;
+/** Who typed so lately, or whose content is on its way, has sent it without what somebody else typed at the time, and sends it again, so long after it hears of that. */
+const LATELY = 10_000;
+const HEARD = 1_000;
 /** What did not change for so long has been saved. */
 const SETTLED = 2_000;
 /** An update that says nothing; a state vector of nothing. */
@@ -46,6 +49,10 @@ export class SiskinProvider extends Emitter {
   #asked = false;
   /** Whether somebody typed here; why the last update was refused. */
   #changedHere = false;
+  /** When that was last; contents that are on their way; whether the one that was sent last may lack something, or is lost. */
+  #typed = 0;
+  #saving = 0;
+  #stale = false;
   #told = "unavailable";
   /** Which of the note's documents ours is, as the server counts them; undefined where it doesn't. */
   #epoch;
@@ -90,7 +97,7 @@ export class SiskinProvider extends Emitter {
       this.#stops.push(() => socket.off(name, listener));
     };
     here("ydoc:document:state", (event) => this.#state(event));
-    here("ydoc:document:update", ({ update }) => this.#apply(update));
+    here("ydoc:document:update", ({ update }) => (this.#apply(update), this.#heard()));
     here("ydoc:awareness:update", ({ update }) => this.#see(bytes(update)));
     here("error", ({ reason }) => this.#isTold(reason));
     here("ydoc:user:joined", (event) => (this.emit("joined", event), this.#greet()));
@@ -161,7 +168,7 @@ export class SiskinProvider extends Emitter {
     const missing = this.#lackedBy(theirs, has);
     if (!missing) this.#isSaved();
     this.#become(this.#refused ? "unsaved" : "synced");
-    if (missing && !old) this.#saveLater();
+    if ((missing || this.#stale) && !old) this.#saveLater();
     if (has.length <= NOTHING) await this.#seed((ended ? null : missing) ?? this.#firstContent());
     else if (missing) this.#offer(missing);
     this.#greet();
@@ -178,7 +185,7 @@ export class SiskinProvider extends Emitter {
     if (epoch === undefined || before === undefined || epoch === before) return false;
     const data = this.#options.content?.(this.doc);
     if (data) this.#client.socket.emit("ydoc:document:update", { document_id: this.id, data, epoch: before });
-    [this.#pending, this.#refused, this.reason, this.#tries] = [[], null, null, 0];
+    [this.#pending, this.#refused, this.reason, this.#tries, this.#stale] = [[], null, null, 0, false];
     this.#stop("save");
     this.doc.transact(() => this.doc.share.forEach(empty), this);
     this.emit("ended");
@@ -202,7 +209,8 @@ export class SiskinProvider extends Emitter {
   }
 
   #isSettled() {
-    return !this.#pending.length && !this.#sending && !this.#refused && !this.#timers.save && Date.now() - this.#changed > SETTLED;
+    const waits = this.#pending.length || this.#sending || this.#refused || this.#timers.save || this.#saving || this.#stale;
+    return !waits && Date.now() - this.#changed > SETTLED;
   }
 
   /** What is in our document and not in theirs, as an update; `null` if nothing is. */
@@ -270,9 +278,18 @@ export class SiskinProvider extends Emitter {
   #edited(update) {
     this.#pending.push(update);
     this.#changedHere = true;
+    this.#typed = Date.now();
     this.#settled = false;
+    this.#stale = true;
     this.#timers.gather ??= setTimeout(() => this.#flush(), GATHER);
     this.#saveLater();
+  }
+
+  /** Somebody else typed. */
+  #heard() {
+    if (!this.#saving && Date.now() - this.#typed > LATELY) return;
+    this.#stale = true;
+    this.#timers.save ??= setTimeout(() => this.#save(), HEARD);
   }
 
   #saveLater() {
@@ -295,11 +312,18 @@ export class SiskinProvider extends Emitter {
     if (reason === "unavailable") this.#timers.save ??= setTimeout(() => this.#save(), HOPE);
   }
 
-  #save() {
+  async #save() {
     clearTimeout(this.#timers.save);
     if (!this.#timers.save || !this.synced || this.#refused || !this.#options.content) return;
     this.#timers.save = undefined;
-    this.#client.socket.emit("ydoc:document:update", { document_id: this.id, data: this.#options.content(this.doc) });
+    this.#stale = false;
+    this.#saving += 1;
+    const payload = { document_id: this.id, data: this.#options.content(this.doc) };
+    const lost = await this.#client.tell("ydoc:document:update", payload).then(() => false, () => true);
+    this.#saving -= 1;
+    if (!lost || this.#destroyed) return;
+    this.#stale = true;
+    if (this.synced) this.#saveLater();
   }
 
   /** Sends an update, and learns whether it was taken. Resolves to the answer. */
