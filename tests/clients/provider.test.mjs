@@ -201,6 +201,19 @@ test("what two typed at the same time is saved, though the one has left", async 
   await isSaved("left", "a!b");
 });
 
+test("what is on its way for long is not shown as saved", async (t) => {
+  const [ann, bob, cable] = await openTwo(t, "stalls");
+  cable.hold(true);
+  ann.text.insert(0, "a");
+  await waitFor(() => ann.provider.status === "unsaved", { what: "not saved" });
+  assert.equal(ann.provider.reason, "unanswered");
+  assert.equal(bob.text.toString(), "!");
+  cable.hold(false);
+  await waitFor(() => ann.provider.status === "synced", { what: "saved" });
+  assert.equal(ann.provider.reason, null);
+  await says(bob, "a!");
+});
+
 test("a note's content that is lost with the connection is sent again", async (t) => {
   const [ann, , cable] = await openTwo(t, "lost");
   const { socket } = ann.client;

@@ -17,6 +17,8 @@ const NOTHING = 1;
 /** What was refused is sent again so long after the last change; if it is no smaller, only so long after the last time. */
 const HEAL = 500;
 const HOPE = 10_000;
+/** What was typed and has no answer for so long may have got lost. */
+const PATIENCE = 5_000;
 /** The state is asked for again after so long, then twice as long, and so on. */
 const AGAIN = 100;
 /** Of a larger update what was deleted is left out: an editor keeps it, to undo that. */
@@ -331,12 +333,21 @@ export class SiskinProvider extends Emitter {
     const payload = { document_id: this.id, update: Array.from(update), ...more };
     const answered = (answer) => this.#isAnswered(answer, update.length, more.initialize);
     this.#sending += 1;
+    const late = setTimeout(() => this.#isLate(), PATIENCE);
     // A large one on a slow line is answered when nobody waits any more: what became of it counts all the same.
     const answer = await this.#client.tell("ydoc:document:update", payload, (late) => answered([late])).catch(() => null);
+    clearTimeout(late);
     this.#sending -= 1;
     // The connection stalls; or the update was lost on its way, while the server answers each.
     if (answer === null || (!answer.length && this.#answers)) return this.#compareLater();
     return answered(answer);
+  }
+
+  /** The connection stalls, or it is a lot for it. */
+  #isLate() {
+    if (this.status !== "synced") return;
+    this.reason = "unanswered";
+    this.#become("unsaved");
   }
 
   async #isAnswered(answer, size, first) {

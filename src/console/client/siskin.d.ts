@@ -225,7 +225,8 @@ export declare class SiskinProvider {
   readonly synced: boolean;
   /**
    * Why what was typed is not saved (status `unsaved`): `too large`, there is no room in the document; `unavailable`, at the
-   * moment; `incomplete`, something before it was lost and is being sent again; `malformed`.
+   * moment; `incomplete`, something before it was lost and is being sent again; `unanswered`, the connection stalls, or is slow for
+   * that much; `malformed`.
    */
   readonly reason: string | null;
   /** y-protocols' Awareness of the document. */
