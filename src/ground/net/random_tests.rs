@@ -231,19 +231,20 @@ fn finish(reactor: &Reactor, pairs: &mut [Pair]) {
         pair.ours.hold(false);
         pair.shut();
     }
-    let end = Instant::now() + Duration::from_secs(20);
+    // A busy machine takes its time.
+    let end = Instant::now() + Duration::from_secs(120);
     while !pairs.iter().all(Pair::is_done) {
         round(reactor, pairs);
         for pair in &mut *pairs {
             pair.hear(1 << 20);
         }
         for pair in pairs.iter().filter(|_| Instant::now() > end) {
-            let (ended, got) = (pair.ours.ended.get(), pair.ours.got.borrow());
+            let (ended, got) = (pair.ours.ended.get(), pair.ours.got.borrow().len());
             let heard = (pair.heard.len(), pair.said.len());
             assert!(
                 pair.is_done(),
-                "{ended} {got:?} of {:?}, {heard:?}",
-                pair.sent
+                "{ended} {got} of {}, {heard:?}",
+                pair.sent.len()
             );
         }
     }
