@@ -1,5 +1,5 @@
 // Everything at once, from a seed: editors as the page is one and with our provider, on one instance and on two over a real Redis; cuts,
-// lost updates, refusals, kills and restarts. In the end all have the same document, whoever comes later, too, and it is what is saved.
+// slow links, lost updates, refusals, kills and restarts. In the end all have the same document, whoever comes later, too, and it is what is saved.
 // SISKIN_OPERATIONS says how many, SISKIN_SEED which.
 
 import assert from "node:assert/strict";
@@ -51,6 +51,7 @@ class Round {
     this.id = `model-${number}`;
     this.house = house;
     this.out = new Set();
+    this.slow = new Set();
     this.done = [];
   }
 
@@ -77,8 +78,10 @@ class Round {
   async operate() {
     const editor = this.editors[this.below(this.editors.length)];
     const dice = this.next();
+    if (this.slow.has(editor)) return;
     const here = !this.out.has(editor);
     if (dice < 0.01 && here) await this.cut(editor);
+    else if (dice < 0.015 && !here && editor instanceof Page) await this.backSlowly(editor);
     else if (dice < 0.02 && !here) await this.back(editor);
     else if (dice < 0.024 && here) await this.lose(editor);
     else if (dice < 0.026 && here) this.spoil(editor);
@@ -100,6 +103,23 @@ class Round {
     this.done.push(`${editors.map(({ user }) => user).join(", ")} back`);
     await Promise.all(editors.map((editor) => editor.back()));
     for (const editor of editors) this.out.delete(editor);
+  }
+
+  /** A page comes back over a slow link: it hears of a change before it has the state, and nobody can type there meanwhile. */
+  async backSlowly(editor) {
+    this.done.push(`${editor.user} back slowly`);
+    this.out.delete(editor);
+    this.slow.add(editor);
+    await editor.connect();
+    editor.hold();
+    const joined = editor.join();
+    setTimeout(() => editor.release(), 200 + this.below(1500));
+    joined.catch(() => {}).then(() => this.slow.delete(editor));
+  }
+
+  /** Those who come back slowly have come. */
+  async arrived() {
+    await waitFor(() => this.slow.size === 0, { what: "those who come back slowly" });
   }
 
   /** An update is lost on its way. That of the page is seen to be missing when more is written. */
@@ -138,6 +158,7 @@ class Round {
 
   /** An instance is killed; its editors come back at the same moment, when it is up again. */
   async kill(n) {
+    await this.arrived();
     this.done.push(`instance ${n} is killed`);
     const siskin = this.house[n];
     const lost = this.editors.filter((editor) => editor.siskin === siskin && !this.out.has(editor));
@@ -149,10 +170,23 @@ class Round {
     await this.back(...lost);
   }
 
+  /** What others write while a page comes back slowly is the last that anybody writes. */
+  async lastWord(writer, page) {
+    await this.cut(page);
+    writer.text.insert(0, "without you ");
+    await this.backSlowly(page);
+    await waitFor(() => page.held.length, { what: "the state" });
+    writer.text.insert(0, "seen ");
+    await this.arrived();
+  }
+
   async finish() {
+    await this.arrived();
     await this.back(...this.out);
     for (const editor of this.editors) editor.text.insert(0, `${editor.user} `);
     const [first] = this.editors;
+    const last = this.editors.findLast((editor) => editor instanceof Page);
+    if (last && last !== first) await this.lastWord(first, last);
     const late = new Page(this.house.at(-1), "ian", `note:${this.id}`);
     await late.open();
     const all = [...this.editors, late];
