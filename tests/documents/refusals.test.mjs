@@ -56,6 +56,27 @@ test("a refused update is answered with its reason, and so is its first content"
   assert.equal(await ask(ann, update), undefined);
 });
 
+/** An update of one letter that builds on something of its own client, 26: `info` says by what. */
+const buildingOn = (info, clock) => [1, 1, 26, 0, info, ...(info & 0xc0 ? [] : [0]), 26, clock, 1, 120, 0];
+
+test("a change that would make Yjs throw in each editor reaches none: one that builds on itself", async (t) => {
+  const [ann, bob] = [await editor(t, "ann", "self"), await editor(t, "bob", "self", Own)];
+  const heard = [];
+  bob.client.socket.on("ydoc:document:update", ({ update }) => heard.push(update));
+  for (const [info, clock] of [0x84, 0x44, 0x04].flatMap((info) => [[info, 0], [info, 7]])) {
+    const update = buildingOn(info, clock);
+    assert.throws(() => Y.applyUpdate(new Y.Doc(), Uint8Array.from(update)), `${update}`);
+    const payload = { document_id: "self", update };
+    assert.deepEqual(await ann.ask("ydoc:document:update", payload), { stored: false, reason: "malformed" }, `${update}`);
+    assert.equal(await ann.ask("ydoc:document:update", { ...payload, initialize: true }), null);
+  }
+  assert.equal(ann.errors.length, 12);
+  ann.text.insert(0, "typed");
+  await says(bob, "typed");
+  assert.equal(heard.length, 1);
+  await says(await editor(t, "cleo", "self"), "typed");
+});
+
 const HUGE = "x".repeat(3_000_000);
 
 test("our provider says that a huge paste is not saved, and is in step again when it is undone", { timeout: 120_000 }, async (t) => {

@@ -210,6 +210,8 @@ fn what_is_no_update_in_the_store_is_left_out() {
             &write(&editor(7), "good")[..],
             &nested.concat(),
             &[255, 255, 255, 127],
+            // A block that builds on itself.
+            &[1, 1, 26, 0, 0x84, 26, 0, 1, b'x', 0],
         ] {
             put_bytes(&mut record, update);
         }

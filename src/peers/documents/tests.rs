@@ -194,6 +194,37 @@ fn what_announces_more_than_it_has_is_refused() {
     assert!(check(&[0, 0]).unwrap().is_empty());
 }
 
+/// An update of client 26 from clock 5 on, whose block builds on this one of client and clock: by `info` its origin, its right
+/// origin or its parent.
+fn building_on(info: u8, (client, clock): (u8, u8)) -> Vec<u8> {
+    let parent: &[u8] = if info & 0xc0 == 0 { &[0] } else { &[] };
+    let end = [client, clock, 1, b'x', 0];
+    [&[1, 1, 26, 5, info][..], parent, &end].concat()
+}
+
+#[test]
+fn a_block_builds_on_none_of_its_own_client_that_is_not_before_it() {
+    for info in [0x84, 0x44, 0x04] {
+        let taken = |of: (u8, u8)| check(&building_on(info, of)).is_ok();
+        assert!(taken((26, 4)) && taken((26, 0)), "{info}");
+        assert!(taken((27, 5)) && taken((25, 99)), "{info}");
+        assert!(
+            !taken((26, 5)) && !taken((26, 6)) && !taken((26, 99)),
+            "{info}"
+        );
+    }
+    // With both origins, the second of which is later; in the second block of an update.
+    let both = [1, 1, 26, 5, 0xc4, 26, 4, 26, 5, 1, b'x', 0];
+    assert_eq!(check(&both), Err(Rejected::Malformed));
+    let second = |clock| {
+        [
+            1, 2, 26, 5, 0x84, 26, 4, 1, b'x', 0x84, 26, clock, 1, b'y', 0,
+        ]
+    };
+    assert!(check(&second(5)).is_ok());
+    assert_eq!(check(&second(6)), Err(Rejected::Malformed));
+}
+
 /// A copy with a few bytes changed, cut, doubled, or swapped for another update's.
 fn mutate(update: &[u8], other: &[u8], random: &mut Random) -> Vec<u8> {
     let mut bytes = update.to_vec();

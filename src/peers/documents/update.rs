@@ -207,15 +207,15 @@ fn read_item<'a>(
     block: &mut Block<'a>,
 ) -> Result<(), BadUpdate> {
     if info & HAS_ORIGIN != 0 {
-        block.origin = Some(read_id(reader)?);
+        block.origin = Some(read_earlier(reader, block.id)?);
     }
     if info & HAS_RIGHT_ORIGIN != 0 {
-        block.right_origin = Some(read_id(reader)?);
+        block.right_origin = Some(read_earlier(reader, block.id)?);
     }
     if info & (HAS_ORIGIN | HAS_RIGHT_ORIGIN) == 0 {
         match reader.number()? {
             1 => drop(reader.text()?),
-            0 => block.parent = Some(read_id(reader)?),
+            0 => block.parent = Some(read_earlier(reader, block.id)?),
             _ => return Err(BadUpdate),
         }
         if info & HAS_PARENT_SUB != 0 {
@@ -283,11 +283,14 @@ fn read_content<'a>(
     Ok(())
 }
 
-fn read_id(reader: &mut Reader<'_>) -> Result<Id, BadUpdate> {
+/// What a block builds on: of its own client, something before it. Yjs waits for what other clients have not sent; of
+/// the block's own it takes for granted that it is there, and throws in each editor if it is not.
+fn read_earlier(reader: &mut Reader<'_>, of: Id) -> Result<Id, BadUpdate> {
     let (client, clock) = (reader.number()?, reader.number()?);
-    match clock <= MAX_CLOCK {
-        true => Ok(Id { client, clock }),
-        false => Err(BadUpdate),
+    let is_later = client == of.client && clock >= of.clock;
+    match clock > MAX_CLOCK || is_later {
+        true => Err(BadUpdate),
+        false => Ok(Id { client, clock }),
     }
 }
 
