@@ -19,6 +19,8 @@ const HEAL = 500;
 const HOPE = 10_000;
 /** What was typed and has no answer for so long may have got lost. */
 const PATIENCE = 5_000;
+/** A note's content that was sent so long ago, and of which nothing was said, is kept. */
+const KEPT = 5_000;
 /** The state is asked for again after so long, then twice as long, and so on. */
 const AGAIN = 100;
 /** Of a larger update what was deleted is left out: an editor keeps it, to undo that. */
@@ -55,6 +57,8 @@ export class SiskinProvider extends Emitter {
   #typed = 0;
   #saving = 0;
   #stale = false;
+  /** Why the server can't keep the content that was sent last. */
+  #unkept = null;
   #told = "unavailable";
   /** Which of the note's documents ours is, as the server counts them; undefined where it doesn't. */
   #epoch;
@@ -146,6 +150,7 @@ export class SiskinProvider extends Emitter {
 
   #offline() {
     if (this.synced) this.#settled = this.#isSettled();
+    if (this.#unkept) [this.#unkept, this.#stale] = [null, true];
     if (this.status !== "denied") this.#become("offline");
     const others = [...this.awareness.getStates().keys()].filter((id) => id !== this.doc.clientID);
     this.#protocol.removeAwarenessStates(this.awareness, others, this);
@@ -169,7 +174,7 @@ export class SiskinProvider extends Emitter {
     const old = this.#take(theirs, has) || ended;
     const missing = this.#lackedBy(theirs, has);
     if (!missing) this.#isSaved();
-    this.#become(this.#refused ? "unsaved" : "synced");
+    this.#settle();
     if ((missing || this.#stale) && !old) this.#saveLater();
     if (has.length <= NOTHING) await this.#seed((ended ? null : missing) ?? this.#firstContent());
     else if (missing) this.#offer(missing);
@@ -187,7 +192,7 @@ export class SiskinProvider extends Emitter {
     if (epoch === undefined || before === undefined || epoch === before) return false;
     const data = this.#options.content?.(this.doc);
     if (data) this.#client.socket.emit("ydoc:document:update", { document_id: this.id, data, epoch: before });
-    [this.#pending, this.#refused, this.reason, this.#tries, this.#stale] = [[], null, null, 0, false];
+    [this.#pending, this.#refused, this.reason, this.#tries, this.#stale, this.#unkept] = [[], null, null, 0, false, null];
     this.#stop("save");
     this.doc.transact(() => this.doc.share.forEach(empty), this);
     this.emit("ended");
@@ -308,10 +313,24 @@ export class SiskinProvider extends Emitter {
     else this.#send(this.#Y.mergeUpdates(updates));
   }
 
-  /** What can't be taken at the moment may be a note's content alone, for which there is no other answer. */
+  /** What can't be taken may be a note's content alone, for which there is no other answer. */
   #isTold(reason) {
     this.#told = reason ?? "unavailable";
-    if (reason === "unavailable") this.#timers.save ??= setTimeout(() => this.#save(), HOPE);
+    if (this.synced) this.#unkept = this.#told;
+    this.#stop("kept");
+    if (!this.#sending && this.status === "synced") this.#settle();
+    if (reason === "unavailable" || reason === "denied") this.#timers.save ??= setTimeout(() => this.#save(), HOPE);
+  }
+
+  #isKept() {
+    this.#unkept = null;
+    if (this.status === "unsaved" && !this.#sending) this.#settle();
+  }
+
+  /** All that was sent is answered, for better or worse. */
+  #settle() {
+    if (!this.#refused) this.reason = this.#unkept;
+    this.#become(this.#refused || this.#unkept ? "unsaved" : "synced");
   }
 
   async #save() {
@@ -323,7 +342,9 @@ export class SiskinProvider extends Emitter {
     const payload = { document_id: this.id, data: this.#options.content(this.doc) };
     const lost = await this.#client.tell("ydoc:document:update", payload).then(() => false, () => true);
     this.#saving -= 1;
-    if (!lost || this.#destroyed) return;
+    if (this.#destroyed) return;
+    this.#stop("kept");
+    if (!lost) return void (this.#timers.kept = setTimeout(() => this.#isKept(), KEPT));
     this.#stale = true;
     if (this.synced) this.#saveLater();
   }
@@ -356,7 +377,7 @@ export class SiskinProvider extends Emitter {
     const refused = !answer.length ? "denied" : taken?.stored === false ? taken.reason : taken === null && first ? this.#told : null;
     if (refused) return this.#isRefused(refused, size, first);
     this.#isSaved();
-    this.#become("synced");
+    this.#settle();
     return taken;
   }
 
@@ -369,6 +390,8 @@ export class SiskinProvider extends Emitter {
 
   /** The server did not take an update, and nothing that builds on it will count. */
   async #isRefused(reason, size, first = false) {
+    // What was told meanwhile was about this.
+    this.#unkept = null;
     // Who typed nothing has nothing to lose: what others deleted is not news to anybody. But who may not even begin may not write.
     if (reason === "denied" && !this.#changedHere && !first) return;
     if (reason === "denied") return this.#become((await this.#isOpen()) ? "readonly" : "denied");
