@@ -128,6 +128,14 @@ impl Core {
         self.hub.emit(&Target::sid(sid), "error", &args);
     }
 
+    /// The same about what it brought of a document; `reason` is a word for its program.
+    pub fn send_document_error(&self, sid: Sid, document_id: &str, reason: &str, message: &str) {
+        let (id, message) = (json!(document_id), json!(message));
+        let error = format!(r#"{{"message":{message},"document_id":{id},"reason":"{reason}"}}"#);
+        let args = Args::from_json(error);
+        self.hub.emit(&Target::sid(sid), "error", &args);
+    }
+
     /// Counts that a socket has reached a limit, and returns the level for a line about it: one client must not fill
     /// the log.
     pub fn limit_reached(&self, sid: Sid, limit: &'static str, level: Level) -> Level {

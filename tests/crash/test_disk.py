@@ -6,6 +6,7 @@ import pathlib
 import queue
 import resource
 import subprocess
+import time
 
 import pytest
 import requests
@@ -15,6 +16,8 @@ from image import NAME
 from siskin import BINARY, Siskin, wait_for
 
 NOTE = {"document_id": "note:n"}
+# A Yjs update: the first client writes "a" in the text named "text".
+TYPED = [1, 1, 1, 0, 4, 1, 4, *b"text", 1, *b"a", 0]
 
 
 class Browser:
@@ -41,6 +44,15 @@ class Browser:
     def write(self, text):
         """A change of the note, saved a moment later."""
         self.io.emit("ydoc:document:update", {**NOTE, "data": {"content": {"md": text}}})
+
+    def type(self):
+        """A change of its document alone."""
+        self.io.emit("ydoc:document:update", {**NOTE, "update": TYPED})
+
+    def told(self):
+        """Why what was brought of the note can't be taken, as often as it was said since this was asked last."""
+        heard = [self.heard.get_nowait() for _ in range(self.heard.qsize())]
+        return [data[0]["reason"] for name, *data in heard if name == "error" and data[0]["document_id"] == "note:n"]
 
     def close(self):
         self.io.disconnect()
@@ -151,6 +163,43 @@ def test_a_full_disk_is_told_and_lived_through(start, disks):
     siskin = start(folder)
     filler = []
     survives_a_full_disk(siskin, start, lambda: filler.append(fill(folder)), lambda: filler.pop().unlink())
+    siskin.stop()
+
+
+def test_editors_are_told_once_that_what_they_bring_is_not_on_disk(start, disks):
+    folder = disks(small(32))
+    siskin = start(folder)
+    prepare(siskin)
+    grant = lambda user, permission: {"principal_type": "user", "principal_id": user, "permission": permission}
+    siskin.api("PATCH", "/notes/n", {"access_grants": [grant("bob", "write"), grant("cat", "read")]})
+    ann, bob, cat = (start.browse(siskin, user) for user in ("ann", "bob", "cat"))
+    filler = fill(folder)
+    problem(put_large(siskin), 507)
+    told = lambda: [ann.told(), bob.told(), cat.told()]
+    # The document alone; it is tried again meanwhile, and nobody hears of that.
+    ann.type()
+    time.sleep(12)
+    assert told() == [["unavailable"], ["unavailable"], []]
+    # The note's content. Bob was told.
+    ann.write("while it was full")
+    time.sleep(12)
+    assert told() == [["unavailable"], [], []]
+    filler.unlink()
+    wait_for(lambda: ready(siskin) == (200, ""), 40, "readiness")
+    text = lambda: siskin.api("GET", "/notes/n").json()["data"]["content"]["md"]
+    wait_for(lambda: text() == "while it was full", 40, "the save")
+    time.sleep(6)
+    # The next time all are told anew.
+    filler = fill(folder)
+    problem(put_large(siskin), 507)
+    ann.write("full again")
+    time.sleep(8)
+    assert told() == [["unavailable"], ["unavailable"], []]
+    filler.unlink()
+    wait_for(lambda: ready(siskin) == (200, ""), 40, "readiness")
+    for browser in (ann, bob, cat):
+        browser.close()
+    everything_is_there(siskin, "full again", "before")
     siskin.stop()
 
 

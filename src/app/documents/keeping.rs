@@ -8,8 +8,12 @@ use crate::peers::documents::QUIET;
 use crate::socket::Args;
 use serde_json::value::RawValue;
 use smol::Timer;
+use std::collections::BTreeSet;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// What could not be written is looked at again after this.
+const RETRY: Duration = Duration::from_secs(5);
 
 impl Documents {
     /// A document that was kept says what its note says: its editors work on the saved content.
@@ -22,27 +26,57 @@ impl Documents {
     }
 
     /// Keeps what has changed, should no save of the note do so: those who only send updates have it on disk, too.
+    /// Should the disk take nothing, its editors are told, until it does.
     pub(super) fn keep_later(&'static self, document: &Document) {
         if document.note().is_none() || self.core.directory.local().is_none() {
             return;
         }
         let keep = || async {
-            while let Some(due) = self.next_due() {
+            // What the store has taken, and may not be on disk.
+            let mut taken = BTreeSet::new();
+            while let Some(due) = self.next_due(&taken) {
                 // Another one may be due before that.
                 Timer::at(due.min(Instant::now() + QUIET)).await;
-                let now = Instant::now();
-                for (id, _) in self.behind().filter(|(_, due)| *due <= now) {
-                    self.core.documents.keep(&id).await;
+                self.keep_due(&mut taken).await;
+                if !self.are_on_disk(&mut taken).await {
+                    Timer::after(RETRY).await;
                 }
-                // The store says what is wrong with it.
-                let _ = self.core.directory.durable().await;
             }
         };
         self.keeping.start(&self.following, "keeps documents", keep);
     }
 
-    fn next_due(&self) -> Option<Instant> {
-        self.behind().map(|(_, due)| due).min()
+    /// When something is to be done next: at once where it is not known yet whether it is on disk.
+    fn next_due(&self, taken: &BTreeSet<Rc<str>>) -> Option<Instant> {
+        let at_once = taken.first().map(|_| Instant::now());
+        self.behind().map(|(_, due)| due).chain(at_once).min()
+    }
+
+    /// Hands to the store what is due.
+    async fn keep_due(&self, taken: &mut BTreeSet<Rc<str>>) {
+        let now = Instant::now();
+        for (id, _) in self.behind().filter(|(_, due)| *due <= now) {
+            match (self.core.documents.keep(&id).await, note_of_document(&id)) {
+                (false, Some(note_id)) => self.notes.not_written(note_id),
+                _ => drop(taken.insert(id)),
+            }
+        }
+    }
+
+    /// Whether what the store has taken is on disk, which then is known. Else its editors are told, and the store tries again;
+    /// what is wrong with it is said by itself.
+    async fn are_on_disk(&self, taken: &mut BTreeSet<Rc<str>>) -> bool {
+        let written = taken.is_empty() || self.core.directory.durable().await.is_ok();
+        for note_id in taken.iter().filter_map(|id| note_of_document(id)) {
+            match written {
+                true => self.notes.written(note_id),
+                false => self.notes.not_written(note_id),
+            }
+        }
+        if written {
+            taken.clear();
+        }
+        written
     }
 
     /// Documents that are not kept yet, and when they are to be. The next save of its note keeps one, if it is not put off for

@@ -294,8 +294,11 @@ impl Documents {
             None => Args::none(),
         };
         self.keep_later(document);
-        if let (Some(note_id), Some(fields)) = (document.note(), update.fields) {
-            self.notes.save_later(from, note_id, fields).await;
+        if let Some(note_id) = document.note() {
+            self.notes.brought(note_id, from.sid);
+            if let Some(fields) = update.fields {
+                self.notes.save_later(from, note_id, fields).await;
+            }
         }
         Ok(answer)
     }

@@ -1,11 +1,10 @@
 //! What the sender of a change is told: that it could not be taken, in the event `error` and in the ack.
 
-use super::broadcast::text;
 use super::name::Document;
 use super::{Documents, Fault, Sender};
 use crate::peers::documents::Rejected;
 use crate::peers::documents::update::Contents;
-use crate::socket::{Args, Sid, Target};
+use crate::socket::{Args, Sid};
 use log::Level;
 
 /// Why an update is not stored, as clients are told.
@@ -53,7 +52,8 @@ impl Documents {
             _ => return Err(fault),
         };
         log::debug!("{sid} may not change {:?}: {fault:?}", document.id);
-        self.tell(sid, document, reason, message);
+        self.core
+            .send_document_error(sid, &document.id, reason, message);
         Ok(match kind {
             Kind::Fields => return Err(fault),
             Kind::First => Args::from_json("null"),
@@ -121,15 +121,8 @@ impl Documents {
                 (UNAVAILABLE, "The document can't be changed at the moment")
             }
         };
-        self.tell(sid, document, reason, message);
+        core.send_document_error(sid, id, reason, message);
         not_stored(reason)
-    }
-
-    fn tell(&self, sid: Sid, document: &Document, reason: &str, message: &str) {
-        let (id, message) = (text(&document.id), text(message));
-        let json = format!(r#"{{"message":{message},"document_id":{id},"reason":"{reason}"}}"#);
-        let args = Args::from_json(json);
-        self.core.hub.emit(&Target::sid(sid), "error", &args);
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! - [`note`]: one note as a state machine
 //! - [`change`]: what one author has changed
+//! - [`telling`]: editors who are told that what they brought can't be written
 //!
 //! What is to be saved is never dropped: not by a later change that brings no content, not by everybody leaving, not by a
 //! directory that is away for a while, not by SIGTERM. One task saves a note while it is dirty; all others tell it.
@@ -10,6 +11,7 @@ mod change;
 #[cfg(test)]
 mod model_tests;
 mod note;
+mod telling;
 
 use super::core::{Core, Fault, Sender};
 use crate::directory::{Access, Echo, Emptying, MAX_FIELDS_BYTES, Refusal, is_empty_content};
@@ -258,7 +260,8 @@ impl Notes {
         let why = match self.write(note_id, change).await {
             Ok(()) => return,
             Err(Refusal::Unavailable(why)) => {
-                return log::debug!("note {note_id:?} is not saved yet: {why}");
+                log::debug!("note {note_id:?} is not saved yet: {why}");
+                return self.not_written(note_id);
             }
             Err(Refusal::Denied(why)) => why,
         };

@@ -43,6 +43,8 @@ pub const ACCESS_HOLDS: Duration = Duration::from_secs(2);
 struct Editor {
     access: Access,
     since: Option<Instant>,
+    /// Was told that what it brought can't be written at the moment, and has brought nothing since.
+    told: bool,
 }
 
 /// What is to be done next.
@@ -109,7 +111,15 @@ impl Note {
     /// A session opened the note.
     pub fn open(&mut self, sid: Sid, access: Access, now: Instant) {
         let since = Some(now);
-        self.editors.insert(sid, Editor { access, since });
+        let told = false;
+        self.editors.insert(
+            sid,
+            Editor {
+                access,
+                since,
+                told,
+            },
+        );
     }
 
     /// A session closed the note. What it changed is saved all the same.
@@ -127,11 +137,34 @@ impl Note {
     /// What the session may do, as was just answered.
     pub fn set_access(&mut self, sid: Sid, access: Access, now: Instant) {
         if let Some(editor) = self.editors.get_mut(&sid) {
-            *editor = Editor {
-                access,
-                since: Some(now),
-            };
+            editor.access = access;
+            editor.since = Some(now);
         }
+    }
+
+    /// The session has brought something.
+    pub fn brought(&mut self, sid: Sid) {
+        if let Some(editor) = self.editors.get_mut(&sid) {
+            editor.told = false;
+        }
+    }
+
+    /// What its editors brought is written.
+    pub fn written(&mut self) {
+        self.editors
+            .values_mut()
+            .for_each(|editor| editor.told = false);
+    }
+
+    /// It can't be written at the moment: who is to be told, that is who may write and does not know.
+    pub fn not_written(&mut self) -> Vec<Sid> {
+        let unaware = |editor: &mut Editor| {
+            editor.access >= Access::Write && !std::mem::replace(&mut editor.told, true)
+        };
+        let editors = self.editors.iter_mut();
+        editors
+            .filter_map(|(sid, editor)| unaware(editor).then_some(*sid))
+            .collect()
     }
 
     /// Nobody has it open and everything is saved: it can be forgotten.
@@ -246,6 +279,7 @@ impl Note {
     /// The change in flight is saved, at this time of the directory's: what it saved is not saved again by an older one.
     pub fn saved(&mut self, at: Option<u64>) {
         if let Some(saved) = self.in_flight.take() {
+            self.written();
             self.overtaken.clear();
             self.last_save = at.map(|at| LastSave::new(&saved, at));
             for older in &mut self.waiting {

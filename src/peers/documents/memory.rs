@@ -275,15 +275,15 @@ impl Memory {
         Ok((kept.size.get() > 0).then(|| (state, kept.version.get())))
     }
 
-    /// Keeps beside its note what is not kept yet of a document.
-    pub async fn keep(&self, id: &str) {
+    /// Keeps beside its note what is not kept yet of a document. `false`: the store does not take it now.
+    pub async fn keep(&self, id: &str) -> bool {
         let kept = self.documents.borrow().get(id).map(|d| d.kept.clone());
-        if let Some(kept) = kept
-            && let Some(on_disk) = &kept.on_disk
-        {
-            let _order = kept.order.lock().await;
-            on_disk.keep(&kept.history).await;
-        }
+        let Some(kept) = kept else { return true };
+        let Some(on_disk) = &kept.on_disk else {
+            return true;
+        };
+        let _order = kept.order.lock().await;
+        on_disk.keep(&kept.history).await
     }
 
     /// The documents of which something is not kept yet, and when it is to be: soon, and at the latest.

@@ -124,12 +124,12 @@ impl SharedDocuments {
     }
 
     /// Hands what is not kept yet of a note's document to the local directory: it is on disk together with what is saved
-    /// next.
-    pub async fn keep(&self, id: &str) {
+    /// next. `false`: it is not taken now, and is to be handed over again.
+    pub async fn keep(&self, id: &str) -> bool {
         match self {
             Self::Memory(memory) => memory.keep(id).await,
             #[cfg(feature = "redis")]
-            Self::Redis(_) => {}
+            Self::Redis(_) => true,
         }
     }
 

@@ -199,10 +199,10 @@ impl OnDisk {
         }
     }
 
-    /// Keeps what is not kept yet: it reaches the disk with the store's next commit. What the store refuses waits on.
-    pub async fn keep(&self, history: &Arc<Mutex<History>>) {
+    /// Keeps what is not kept yet: it reaches the disk with the store's next commit. What the store refuses waits on: `false`.
+    pub async fn keep(&self, history: &Arc<Mutex<History>>) -> bool {
         if !self.loaded.get() || self.due.get().is_none() {
-            return;
+            return true;
         }
         let added = self.added.get() + self.waiting.borrow().len();
         let whole = self.anew.get()
@@ -219,10 +219,11 @@ impl OnDisk {
         if let Err(fault) = kept {
             let again = Instant::now() + RETRY;
             self.due.set(Some((again, again)));
-            return log::debug!(
+            log::debug!(
                 "the document of note {:?} is not kept yet: {fault}",
                 self.note_id
             );
+            return false;
         }
         self.next.set(number + 1);
         if whole || number == 0 {
@@ -236,6 +237,7 @@ impl OnDisk {
         *self.waiting.borrow_mut() = Vec::new();
         self.anew.set(false);
         self.due.set(None);
+        true
     }
 
     /// The same, and waits until it is on disk.
