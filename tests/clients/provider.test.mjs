@@ -214,6 +214,21 @@ test("what is on its way for long is not shown as saved", async (t) => {
   await says(bob, "a!");
 });
 
+test("a note's content that is not kept is shown as unsaved, until it is", { timeout: 60_000 }, async (t) => {
+  await makeNote(siskin, "heavy");
+  let weight = "x".repeat(9 << 20);
+  const heavy = (doc) => ({ content: { md: doc.getText("text").toString(), html: weight, json: null } });
+  const ann = await open(t, "ann", "note:heavy", { content: heavy });
+  ann.text.insert(0, "a");
+  await waitFor(() => ann.provider.status === "unsaved", { what: "not saved" });
+  assert.equal(ann.provider.reason, "too large");
+  weight = "";
+  ann.text.insert(1, "b");
+  await isSaved("heavy", "ab");
+  await waitFor(() => ann.provider.status === "synced", { what: "saved" });
+  assert.equal(ann.provider.reason, null);
+});
+
 test("a note's content that is lost with the connection is sent again", async (t) => {
   const [ann, , cable] = await openTwo(t, "lost");
   const { socket } = ann.client;

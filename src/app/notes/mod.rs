@@ -176,7 +176,9 @@ impl Notes {
             "{sid} brings more to save of note {note_id:?} than may wait"
         );
         let why = "The note is too large to be saved";
-        self.core.send_error(sid, why);
+        let document = document_of_note(note_id);
+        self.core
+            .send_document_error(sid, &document, "too large", why);
     }
 
     /// `false`: too much waits.
@@ -270,7 +272,9 @@ impl Notes {
         let level = self.core.level(sid, why, Level::Warn);
         log::log!(level, "note {note_id:?} is not saved for {user}: {why}");
         let why = format!("The note was not saved: {why}");
-        self.core.send_error(sid, &why);
+        let document = document_of_note(note_id);
+        self.core
+            .send_document_error(sid, &document, "denied", &why);
     }
 
     /// Hands a change to the directory, and nobody hears what the directory emits about it.

@@ -224,9 +224,9 @@ export declare class SiskinProvider {
   readonly status: ProviderStatus;
   readonly synced: boolean;
   /**
-   * Why what was typed is not saved (status `unsaved`): `too large`, there is no room in the document; `unavailable`, at the
-   * moment; `incomplete`, something before it was lost and is being sent again; `unanswered`, the connection stalls, or is slow for
-   * that much; `malformed`.
+   * Why what was typed is not saved (status `unsaved`): `too large`, there is no room in the document or the note;
+   * `unavailable`, at the moment; `denied`, the note may not be written any more; `incomplete`, something before it was
+   * lost and is being sent again; `unanswered`, the connection stalls, or is slow for that much; `malformed`.
    */
   readonly reason: string | null;
   /** y-protocols' Awareness of the document. */
