@@ -113,7 +113,9 @@ class Round {
     await editor.connect();
     editor.hold();
     const joined = editor.join();
-    setTimeout(() => editor.release(), 200 + this.below(1500));
+    const pause = 200 + this.below(1500);
+    const held = waitFor(() => editor.held.length, { what: "the state" });
+    held.catch(() => {}).then(() => setTimeout(() => editor.release(), pause));
     joined.catch(() => {}).then(() => this.slow.delete(editor));
   }
 
