@@ -18,8 +18,8 @@ pub use content::is_empty as is_empty_content;
 pub use event::{MessageEvent, NotAnEvent, type_of};
 pub use local::Change;
 pub use types::{
-    Access, ChannelIds, Echo, Emptying, Identity, MAX_FIELDS_BYTES, NoteView, Refusal, Saved, User,
-    is_saved_chat,
+    Access, ChannelIds, Echo, Emptying, Identity, LEFT_OUT, MAX_FIELDS_BYTES, NoteView, Refusal,
+    Saved, User, is_saved_chat,
 };
 
 use crate::token::Claims;

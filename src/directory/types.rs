@@ -87,6 +87,9 @@ pub struct NoteView {
 /// whatever one of them adds, the note can be saved.
 pub const MAX_FIELDS_BYTES: usize = 1 << 20;
 
+/// Why a change is denied of which the content is saved.
+pub const LEFT_OUT: &str = "what it has beside its content has no room; the content is saved";
+
 /// What a field takes beside its name and its value, in bytes, about.
 pub const FIELD_OVERHEAD: usize = 128;
 

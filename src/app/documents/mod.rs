@@ -294,11 +294,8 @@ impl Documents {
             None => Args::none(),
         };
         self.keep_later(document);
-        if let Some(note_id) = document.note() {
-            self.notes.brought(note_id, from.sid);
-            if let Some(fields) = update.fields {
-                self.notes.save_later(from, note_id, fields).await;
-            }
+        if let (Some(note_id), Some(fields)) = (document.note(), update.fields) {
+            self.notes.save_later(from, note_id, fields).await;
         }
         Ok(answer)
     }
@@ -341,6 +338,9 @@ impl Documents {
             Ok(contents) if contents.is_empty() => Args::none(),
             Ok(contents) => {
                 broadcast.emit_here();
+                if let Some(note_id) = document.note() {
+                    self.notes.brought(note_id, from.sid, false);
+                }
                 if !with_content {
                     self.ask_for_content(from.sid, document);
                 }

@@ -19,7 +19,11 @@ impl Documents {
             }
         }
         for sid in self.core.hub.members(&document.room) {
-            if !self.may_read(sid, note_id).await {
+            let access = self.access(sid, note_id).await;
+            if access.is_some_and(|access| access < Access::Write) {
+                self.notes.may_not_write(note_id, sid);
+            }
+            if access == Some(Access::None) {
                 self.put_out(sid, &document).await;
             }
         }
@@ -48,11 +52,13 @@ impl Documents {
 
     /// Whether a signed-in session may read the note. Who can't be judged now may stay.
     async fn may_read(&self, sid: Sid, note_id: &str) -> bool {
-        let Some(who) = self.core.pools.sessions.who(sid) else {
-            return true;
-        };
-        let note = self.core.directory.note(&who, note_id).await;
-        let access = note.map(|note| note.map_or(Access::None, |note| note.access));
-        access != Ok(Access::None)
+        self.access(sid, note_id).await != Some(Access::None)
+    }
+
+    /// What a signed-in session may do with the note, if it can be judged now.
+    async fn access(&self, sid: Sid, note_id: &str) -> Option<Access> {
+        let who = self.core.pools.sessions.who(sid)?;
+        let note = self.core.directory.note(&who, note_id).await.ok()?;
+        Some(note.map_or(Access::None, |note| note.access))
     }
 }

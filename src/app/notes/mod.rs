@@ -14,7 +14,9 @@ mod note;
 mod telling;
 
 use super::core::{Core, Fault, Sender};
-use crate::directory::{Access, Echo, Emptying, MAX_FIELDS_BYTES, Refusal, is_empty_content};
+use crate::directory::{
+    Access, Echo, Emptying, LEFT_OUT, MAX_FIELDS_BYTES, Refusal, is_empty_content,
+};
 use crate::ground::names::document_of_note;
 use crate::ground::rooms;
 use crate::ground::tasks::{Bell, Tasks, within};
@@ -24,7 +26,7 @@ pub use change::Fields;
 use change::{CONTENT, Change};
 use futures_lite::future::{or, poll_once};
 use log::Level;
-use note::{Next, Note};
+use note::{Next, Note, SAID};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -138,6 +140,9 @@ impl Notes {
     /// Saves these fields as their author's, a moment after the author's last change. Other instances that are about to save
     /// the note don't: this is newer.
     pub async fn save_later(&'static self, from: &Sender, note_id: &str, fields: Fields) {
+        if fields.0.contains_key(CONTENT) {
+            self.brought(note_id, from.sid, true);
+        }
         let mut change = Change::new(from.who.clone(), from.sid, fields, Instant::now());
         if self.is_too_much_beside(note_id, &change) {
             self.refuse(from.sid, note_id);
@@ -271,10 +276,13 @@ impl Notes {
         let (sid, user) = (change.sid, &change.author.user.id);
         let level = self.core.level(sid, why, Level::Warn);
         log::log!(level, "note {note_id:?} is not saved for {user}: {why}");
+        let is_saved = why == LEFT_OUT;
         let why = format!("The note was not saved: {why}");
-        let document = document_of_note(note_id);
-        self.core
-            .send_document_error(sid, &document, "denied", &why);
+        match is_saved {
+            // But for what it has beside its content.
+            true => self.core.send_error(sid, &why),
+            false => self.refused(note_id, sid, &why),
+        }
     }
 
     /// Hands a change to the directory, and nobody hears what the directory emits about it.
@@ -415,7 +423,10 @@ impl Notes {
     }
 
     /// Somebody is about to change the note from outside: what its editors did before is saved before.
+    /// The content of an update comes a moment after that.
     pub async fn save_before_outside(&self, note_id: &str) {
+        let said = self.wait(note_id, |note| !note.is_owed(Instant::now()));
+        within(SAID, said).await;
         if within(PATIENCE, self.save_now(note_id)).await != Some(true) {
             log::warn!("note {note_id:?} changes before its editors' last change is saved");
         }

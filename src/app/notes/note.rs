@@ -36,6 +36,10 @@ pub const QUIET: Duration = Duration::from_millis(500);
 pub const LONGEST: Duration = Duration::from_secs(30);
 /// Between two attempts to save while the directory is away.
 pub const RETRY: Duration = Duration::from_secs(5);
+/// A program sends the content so long after the update that it goes with, at most;
+pub const SAID: Duration = Duration::from_secs(1);
+/// one that has not sent any for so long is none of those that do.
+const NEVER_SAID: Duration = Duration::from_secs(10);
 /// How long an answer about somebody's access holds. Changes made here end it at once.
 pub const ACCESS_HOLDS: Duration = Duration::from_secs(2);
 
@@ -43,6 +47,8 @@ pub const ACCESS_HOLDS: Duration = Duration::from_secs(2);
 struct Editor {
     access: Access,
     since: Option<Instant>,
+    /// Since when, and until when, it sent updates of the document without the content that they make.
+    owes: Option<(Instant, Instant)>,
     /// Was told that what it brought can't be written at the moment, and has brought nothing since.
     told: bool,
 }
@@ -111,15 +117,13 @@ impl Note {
     /// A session opened the note.
     pub fn open(&mut self, sid: Sid, access: Access, now: Instant) {
         let since = Some(now);
-        let told = false;
-        self.editors.insert(
-            sid,
-            Editor {
-                access,
-                since,
-                told,
-            },
-        );
+        let editor = Editor {
+            access,
+            since,
+            owes: None,
+            told: false,
+        };
+        self.editors.insert(sid, editor);
     }
 
     /// A session closed the note. What it changed is saved all the same.
@@ -142,11 +146,26 @@ impl Note {
         }
     }
 
-    /// The session has brought something.
-    pub fn brought(&mut self, sid: Sid) {
+    /// The session has brought something: an update of the document, or the content that its updates make.
+    pub fn brought(&mut self, sid: Sid, content: bool, now: Instant) {
         if let Some(editor) = self.editors.get_mut(&sid) {
             editor.told = false;
+            let first = editor.owes.map_or(now, |(first, _)| first);
+            editor.owes = (!content).then_some((first, now));
         }
+    }
+
+    /// Whether the content of something that the session brought has not come.
+    pub fn owes(&self, sid: Sid) -> bool {
+        let editor = self.editors.get(&sid);
+        editor.is_some_and(|editor| editor.owes.is_some())
+    }
+
+    /// Whether content is about to come. Who has sent none for long sends none at all.
+    pub fn is_owed(&self, now: Instant) -> bool {
+        let owed = |(first, last)| now < last + SAID && last < first + NEVER_SAID;
+        let mut owes = self.editors.values().filter_map(|editor| editor.owes);
+        owes.any(owed)
     }
 
     /// What its editors brought is written.

@@ -4,13 +4,31 @@
 //! or when something was written meanwhile.
 
 use super::Notes;
+use super::note::Note;
 use crate::ground::names::document_of_note;
 use crate::socket::Sid;
+use std::time::Instant;
 
 impl Notes {
-    /// A session has brought something of the note.
-    pub fn brought(&self, note_id: &str, sid: Sid) {
-        self.with(note_id, |note| note.brought(sid));
+    /// A session has brought an update of the note's document, or the content that its updates make.
+    pub fn brought(&self, note_id: &str, sid: Sid, content: bool) {
+        self.with(note_id, |note| note.brought(sid, content, Instant::now()));
+    }
+
+    /// A session may not write the note any more: it is told if what it brought before is not all saved, since its content, which
+    /// comes after the updates that make it, is not taken now.
+    pub fn may_not_write(&self, note_id: &str, sid: Sid) {
+        let owes = |note: &Note| note.owes(sid);
+        if self.notes.borrow().get(note_id).is_some_and(owes) {
+            let why = "The note was not saved: no write access to the note";
+            self.refused(note_id, sid, why);
+        }
+    }
+
+    /// What a session brought is not saved, and never will be.
+    pub fn refused(&self, note_id: &str, sid: Sid, why: &str) {
+        let document = document_of_note(note_id);
+        self.core.send_document_error(sid, &document, "denied", why);
     }
 
     /// What editors of the note brought is on disk.

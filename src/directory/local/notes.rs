@@ -19,7 +19,7 @@ use super::records::{
 };
 use crate::directory::content;
 use crate::directory::types::{
-    Access, Emptying, FIELD_OVERHEAD, Identity, MAX_FIELDS_BYTES, NoteView, Refusal,
+    Access, Emptying, FIELD_OVERHEAD, Identity, LEFT_OUT, MAX_FIELDS_BYTES, NoteView, Refusal,
 };
 use crate::ground::clock::since_epoch;
 use crate::store::{Batch, StoreError, Table, key};
@@ -121,7 +121,7 @@ impl Local {
         self.save(note_id, Some(&before), &mut note, &saving)?;
         self.store.durable().await?;
         match left_out {
-            true => denied("what it has beside its content has no room; the content is saved"),
+            true => denied(LEFT_OUT),
             false => Ok(()),
         }
     }
