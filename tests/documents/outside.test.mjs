@@ -57,3 +57,51 @@ test("a save that is refused names its document", async (t) => {
   await waitFor(() => ann.told.length, { what: "the refusal" });
   assert.deepEqual(ann.told, [[`note:${id}`, "denied"]]);
 });
+
+const texts = async (id) => (await siskin.api("GET", `/notes/${id}/versions`)).versions.map((version) => version.data.content?.md);
+
+for (const how of ["patched", "restored"]) {
+  test(`content that comes late does not go over what was ${how}, and becomes a version`, async (t) => {
+    const id = await makeNote(siskin, how, { data: content("OUTSIDE") });
+    await siskin.api("PATCH", `/notes/${id}`, { data: content("") });
+    const ann = await editor(t, "ann", id);
+    ann.text.insert(0, "typed");
+    await ann.settled();
+    if (how === "patched") await siskin.api("PATCH", `/notes/${id}`, { data: content("OUTSIDE") });
+    else await siskin.api("POST", `/notes/${id}/versions/1/restore`);
+    for (let round = 0; round < 2; round += 1) {
+      await ann.ask("ydoc:document:update", { document_id: `note:${id}`, data: content("typed") });
+      await sleep(900);
+      assert.equal(await savedText(siskin, id), "OUTSIDE");
+      assert.deepEqual(await texts(id), ["OUTSIDE", "", "typed"]);
+    }
+    // What is written from now on is newer.
+    ann.text.insert(5, " on");
+    await ann.ask("ydoc:document:update", { document_id: `note:${id}`, data: content("typed on") });
+    await waitFor(async () => (await savedText(siskin, id)) === "typed on", { what: "the save" });
+  });
+}
+
+test("what was written over the first words of an empty note is what stands there when all have gone", async (t) => {
+  const id = await makeNote(siskin, "first");
+  const ann = await editor(t, "ann", id);
+  ann.text.insert(0, "typed");
+  await ann.settled();
+  await siskin.api("PATCH", `/notes/${id}`, { data: content("OUTSIDE") });
+  await sleep(1500);
+  ann.close();
+  await sleep(500);
+  const late = await editor(t, "ann", id, Own);
+  await waitFor(() => late.text.toString() === "OUTSIDE", { what: "what stands there" });
+  assert.equal(await savedText(siskin, id), "OUTSIDE");
+});
+
+test("a title does not keep from being saved what was typed before it", async (t) => {
+  const id = await makeNote(siskin, "titled");
+  const ann = await editor(t, "ann", id);
+  ann.text.insert(0, "typed");
+  await ann.settled();
+  await siskin.api("PATCH", `/notes/${id}`, { title: "T" });
+  await ann.ask("ydoc:document:update", { document_id: `note:${id}`, data: content("typed") });
+  await waitFor(async () => (await savedText(siskin, id)) === "typed", { what: "the save" });
+});

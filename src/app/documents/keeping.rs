@@ -104,6 +104,28 @@ impl Documents {
         update.epoch.is_some_and(is_other)
     }
 
+    /// The content of an edit may come when somebody outside has overwritten it: that becomes a version.
+    ///
+    /// # Errors
+    /// It can't be kept.
+    pub(super) async fn keep_overwritten(
+        &self,
+        from: &Sender,
+        document: &Document,
+        update: &mut Update,
+    ) -> Result<(), Fault> {
+        let overwritten = |note_id: &&str| self.notes.is_overwritten(note_id);
+        if let Some(note_id) = document.note().filter(overwritten)
+            && update.has_content()
+        {
+            self.notes.brought(note_id, from.sid, true);
+            self.keep_version(from, document, update.fields.clone())
+                .await?;
+            update.drop_content();
+        }
+        Ok(())
+    }
+
     /// What was saved outside wins; what the sender had of a document that has ended becomes a version of the note, unless it is
     /// known.
     ///

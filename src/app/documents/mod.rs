@@ -58,6 +58,11 @@ pub struct Update {
 }
 
 impl Update {
+    fn has_content(&self) -> bool {
+        let fields = self.fields.as_ref();
+        fields.is_some_and(|fields| fields.has_content())
+    }
+
     /// Its content is not saved.
     fn drop_content(&mut self) {
         if let Some(fields) = &mut self.fields {
@@ -281,7 +286,7 @@ impl Documents {
             update.drop_content();
             self.show_update(from.sid, document, "[0,0]");
         }
-        let answer = match update.bytes {
+        let answer = match update.bytes.take() {
             Some(bytes) if update.initialize => match self.seed(from, document, &bytes).await {
                 // Somebody else was first: nothing of this is saved.
                 Err(theirs) => return Ok(theirs),
@@ -294,6 +299,7 @@ impl Documents {
             None => Args::none(),
         };
         self.keep_later(document);
+        self.keep_overwritten(from, document, &mut update).await?;
         if let (Some(note_id), Some(fields)) = (document.note(), update.fields) {
             self.notes.save_later(from, note_id, fields).await;
         }

@@ -52,6 +52,10 @@ impl<'de> Visitor<'de> for FieldsVisitor {
 }
 
 impl Fields {
+    pub fn has_content(&self) -> bool {
+        self.0.contains_key(CONTENT)
+    }
+
     pub fn drop_content(&mut self) {
         self.0.remove(CONTENT);
     }

@@ -376,6 +376,10 @@ impl Notes {
                 note.written_outside(fields, None, Instant::now())
             });
         }
+        let local = self.core.directory.local();
+        if local.is_some_and(|local| local.is_document_outdated(note_id)) {
+            self.with(note_id, Note::overwritten);
+        }
     }
 
     /// An event was emitted to sockets here: `events:note` of a directory that emits itself tells that somebody outside
@@ -430,6 +434,8 @@ impl Notes {
         if within(PATIENCE, self.save_now(note_id)).await != Some(true) {
             log::warn!("note {note_id:?} changes before its editors' last change is saved");
         }
+        // So that it is known which note the document belonged to.
+        self.core.documents.keep(&document_of_note(note_id)).await;
     }
 
     /// The notes of which something is not saved yet.

@@ -78,6 +78,8 @@ pub struct Note {
     /// Whether what the editors work on is known to come from the saved content (see [`Emptying`]).
     based: bool,
     editors: HashMap<Sid, Editor>,
+    /// Nobody has changed the document since somebody outside wrote something else over its content.
+    overwritten: bool,
     waiting: VecDeque<Change>,
     in_flight: Option<Rc<Change>>,
     /// What somebody outside wrote while it was.
@@ -153,6 +155,17 @@ impl Note {
             let first = editor.owes.map_or(now, |(first, _)| first);
             editor.owes = (!content).then_some((first, now));
         }
+        self.overwritten &= content;
+    }
+
+    /// Somebody outside wrote something else than the document says.
+    pub fn overwritten(&mut self) {
+        self.overwritten = true;
+    }
+
+    /// Whether the document says what was overwritten, and nothing that its editors have written since.
+    pub fn is_overwritten(&self) -> bool {
+        self.overwritten
     }
 
     /// Whether the content of something that the session brought has not come.

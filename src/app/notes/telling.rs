@@ -15,6 +15,12 @@ impl Notes {
         self.with(note_id, |note| note.brought(sid, content, Instant::now()));
     }
 
+    /// Whether what editors show is what somebody outside has overwritten, and nothing that they have written since.
+    pub fn is_overwritten(&self, note_id: &str) -> bool {
+        let notes = self.notes.borrow();
+        notes.get(note_id).is_some_and(Note::is_overwritten)
+    }
+
     /// A session may not write the note any more: it is told if what it brought before is not all saved, since its content, which
     /// comes after the updates that make it, is not taken now.
     pub fn may_not_write(&self, note_id: &str, sid: Sid) {

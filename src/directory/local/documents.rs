@@ -80,6 +80,14 @@ impl Local {
         })
     }
 
+    /// Whether a note's document is kept, and somebody else has written the note since its editors did.
+    pub fn is_document_outdated(&self, note_id: &str) -> bool {
+        let (head, note) = (self.head(note_id), self.record(Table::Notes, note_id));
+        let of = head.ok().flatten().map(|head| head.of);
+        let at = note.ok().flatten().map(|note| updated_at(&note));
+        of.is_some_and(|of| Some(of) != at)
+    }
+
     /// Adds a record to a note's document; `whole`: in place of all others. It reaches the disk together with what is saved
     /// of the note right after it.
     pub fn keep_document(
