@@ -59,7 +59,7 @@ test("a refused update is answered with its reason, and so is its first content"
 /** An update of one letter that builds on something of its own client, 26: `info` says by what. */
 const buildingOn = (info, clock) => [1, 1, 26, 0, info, ...(info & 0xc0 ? [] : [0]), 26, clock, 1, 120, 0];
 
-test("a change that would make Yjs throw in each editor reaches none: one that builds on itself", async (t) => {
+test("a change that would make Yjs throw in each editor reaches none: one that builds on itself, a document in it without options", async (t) => {
   const [ann, bob] = [await editor(t, "ann", "self"), await editor(t, "bob", "self", Own)];
   const heard = [];
   bob.client.socket.on("ydoc:document:update", ({ update }) => heard.push(update));
@@ -70,7 +70,13 @@ test("a change that would make Yjs throw in each editor reaches none: one that b
     assert.deepEqual(await ann.ask("ydoc:document:update", payload), { stored: false, reason: "malformed" }, `${update}`);
     assert.equal(await ann.ask("ydoc:document:update", { ...payload, initialize: true }), null);
   }
-  assert.equal(ann.errors.length, 12);
+  // Options of a document in this one that are none, or would take its name or a function's place.
+  const options = [[126], [127], [125, 5], [118, 1, 4, ...Buffer.from("guid"), 126], [118, 1, 8, ...Buffer.from("gcFilter"), 120]];
+  for (const option of options) {
+    const update = [1, 1, 26, 0, 9, 1, 1, 120, 1, 103, ...option, 0];
+    assert.deepEqual(await ann.ask("ydoc:document:update", { document_id: "self", update }), { stored: false, reason: "malformed" }, `${update}`);
+  }
+  assert.equal(ann.errors.length, 12 + options.length);
   ann.text.insert(0, "typed");
   await says(bob, "typed");
   assert.equal(heard.length, 1);

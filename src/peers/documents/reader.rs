@@ -3,6 +3,9 @@
 /// Numbers are at most what JavaScript counts exactly.
 const MAX_SAFE: u64 = (1 << 53) - 1;
 
+/// The first byte of a value that is an object.
+pub const OBJECT: u8 = 118;
+
 /// How deep arrays and maps may be nested in a value.
 const MAX_VALUE_DEPTH: usize = 64;
 
@@ -90,7 +93,7 @@ impl<'a> Reader<'a> {
             123 | 122 => drop(self.take(8)?),
             119 => drop(self.text()?),
             116 => drop(self.bytes()?),
-            118 if depth > 0 => {
+            OBJECT if depth > 0 => {
                 for _ in 0..self.count(2)? {
                     self.text()?;
                     self.value_within(depth - 1)?;

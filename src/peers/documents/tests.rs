@@ -225,6 +225,20 @@ fn a_block_builds_on_none_of_its_own_client_that_is_not_before_it() {
     assert_eq!(check(&second(6)), Err(Rejected::Malformed));
 }
 
+#[test]
+fn a_document_inside_has_options_that_yjs_takes() {
+    let taken = |options: &[u8]| {
+        let update = [&[1, 1, 26, 0, 9, 1, 1, b't', 1, b'g'], options, &[0]].concat();
+        check(&update).is_ok()
+    };
+    let named = |name: &str| [&[118, 1, name.len() as u8], name.as_bytes(), &[120]].concat();
+    assert!(taken(&[118, 0]));
+    assert!(taken(&named("autoLoad")) && taken(&named("gc")) && taken(&named("meta")));
+    assert!(!taken(&named("guid")) && !taken(&named("gcFilter")));
+    // Null, undefined, a number, an array.
+    assert!(!taken(&[126]) && !taken(&[127]) && !taken(&[125, 5]) && !taken(&[117, 0]));
+}
+
 /// A copy with a few bytes changed, cut, doubled, or swapped for another update's.
 fn mutate(update: &[u8], other: &[u8], random: &mut Random) -> Vec<u8> {
     let mut bytes = update.to_vec();

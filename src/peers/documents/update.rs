@@ -5,7 +5,7 @@
 //! suggests. Left out of the format is what editors don't produce and yrs reads otherwise than Yjs writes it: JSON content (replaced
 //! by values in 2020) and XML hooks.
 
-use super::reader::{BadUpdate, Reader};
+use super::reader::{BadUpdate, OBJECT, Reader};
 use std::collections::BTreeSet;
 
 /// The last clock of a client. Implementations compute with signed 32 bits.
@@ -274,7 +274,7 @@ fn read_content<'a>(
         // A document inside of this one: its name and its options. yrs makes one of it.
         9 => {
             reader.text()?;
-            reader.value()?;
+            read_options(reader)?;
             block.visible = true;
             block.weight = SUBDOCUMENT;
         }
@@ -292,6 +292,21 @@ fn read_earlier(reader: &mut Reader<'_>, of: Id) -> Result<Id, BadUpdate> {
         true => Err(BadUpdate),
         false => Ok(Id { client, clock }),
     }
+}
+
+/// The options of a document inside of this one: an object, or Yjs throws in each editor. So it does when it takes these two of
+/// them, which no editor writes, for the document's name and for a function.
+fn read_options(reader: &mut Reader<'_>) -> Result<(), BadUpdate> {
+    if reader.byte()? != OBJECT {
+        return Err(BadUpdate);
+    }
+    for _ in 0..reader.count(2)? {
+        if matches!(reader.text()?, "guid" | "gcFilter") {
+            return Err(BadUpdate);
+        }
+        reader.value()?;
+    }
+    Ok(())
 }
 
 /// JSON as text; serde_json itself refuses what is nested too deep.
