@@ -4,7 +4,7 @@ use super::Work;
 use super::payload::DocumentId;
 use crate::app::House;
 use crate::app::core::{Fault, Sender};
-use crate::app::documents::{Document, Kind, Opening, Update};
+use crate::app::documents::{Document, Kind, Opening, Unreadable, Update};
 use crate::app::notes::Fields;
 use crate::ground::json;
 use crate::ground::tasks::aside;
@@ -130,7 +130,10 @@ pub fn update(house: &'static House, from: Sender, args: &Args<'_>) -> Work {
         Ok(update) => {
             Work::later(async move { house.documents.update(&from, &document, update).await })
         }
-        Err(fault) => Work::refuse(fault),
+        Err(part) => {
+            let (documents, kind) = (house.documents, change.kind());
+            Work::Now(Ok(documents.refuse_unreadable(&from, &document, kind, part)))
+        }
     }
 }
 
@@ -150,11 +153,15 @@ pub fn large_update(house: &'static House, from: Sender, args: Args<'static>) ->
             return documents.refuse_sender(&from, &document, kind, fault);
         }
         let read = move || {
-            let change: Change<'_> = args.object().ok_or(Fault::Payload)?;
-            change.read(args.attachments())
+            let change: Change<'_> = args.object()?;
+            Some((change.kind(), change.read(args.attachments())))
         };
-        let update = aside(read).await?;
-        house.documents.update(&from, &document, update).await
+        let (kind, read) = aside(read).await.ok_or(Fault::Payload)?;
+        let documents = house.documents;
+        match read {
+            Ok(update) => documents.update(&from, &document, update).await,
+            Err(part) => Ok(documents.refuse_unreadable(&from, &document, kind, part)),
+        }
     })
 }
 
@@ -167,27 +174,31 @@ impl Change<'_> {
         }
     }
 
-    fn read(&self, attachments: &[Vec<u8>]) -> Result<Update, Fault> {
+    fn read(&self, attachments: &[Vec<u8>]) -> Result<Update, Unreadable> {
         let bytes = match self.update {
             None => None,
-            Some(raw) => Some(read_bytes(raw.get(), attachments).ok_or(Fault::Payload)?),
+            Some(raw) => Some(read_bytes(raw.get(), attachments).ok_or(Unreadable::Update)?),
         };
         Ok(Update {
             bytes: bytes.filter(|bytes| !bytes.is_empty()),
             initialize: self.initialize == Some(true),
             epoch: self.epoch,
-            fields: fields(self.data).map_err(|_| Fault::Payload)?,
+            fields: fields(self.data)?,
         })
     }
 }
 
-/// The fields of an update's `data`, to be stored, so without half characters; none when there is nothing in it. `Err`: it is
-/// not an object.
-fn fields(data: Option<&RawValue>) -> Result<Option<Fields>, serde_json::Error> {
-    let fields: Option<Fields> = match data {
-        Some(data) => serde_json::from_str(&json::mend(data.get()))?,
-        None => None,
+/// The fields of an update's `data`, to be stored, so without half characters; none when there is nothing in it.
+fn fields(data: Option<&RawValue>) -> Result<Option<Fields>, Unreadable> {
+    let Some(data) = data.map(RawValue::get) else {
+        return Ok(None);
     };
+    let fields: Option<Fields> =
+        serde_json::from_str(&json::mend(data)).map_err(|_| match data.starts_with('{') {
+            // It is JSON, so nothing else can be wrong with it.
+            true => Unreadable::ManyFields,
+            false => Unreadable::Fields,
+        })?;
     Ok(fields.filter(|fields| !fields.0.is_empty()))
 }
 

@@ -31,6 +31,9 @@ NO_BYTES = [
     '{"_placeholder":true,"num":0}', '{"_placeholder":true,"num":-1}', '{"_placeholder":1,"num":0}', '{"_placeholder":true}',
 ]  # fmt: skip
 NO_UPDATE = ["[9,9,9]", "[255,255,255,255]", "[1,1,7,0]", "[0]", "[0,0,0]", str([1, 255, 255, 255, 127]), str(list(range(256)))]
+# One letter; and data with more fields than it may have.
+UPDATE = "[1,1,7,0,4,1,1,116,1,120,0]"
+MANY_FIELDS = json.dumps({f"field{number}": 1 for number in range(257)})
 NO_AUTH = [
     *NO_OBJECT, '["TOKEN"]', "{}", '{"token":["TOKEN"]}', '{"token":{"token":"TOKEN"}}', '{"token":""}', '{"token":"TOKENx"}', '{"token":"a.b.c"}',
     '{"token":"ANOTHER"}', '{"token":"TOKEN","token":"TOKEN"}', '{"Token":"TOKEN"}', f'{{"token":"{"x" * 50_000}"}}',
@@ -65,21 +68,34 @@ ROWS = {
         {"document_id": '"note:n1"', "update": "[0,0]"},
         {
             "document_id": NO_ID + NO_NAME,
-            "update": NO_BYTES,
-            "data": ["true", "1", '"text"', "[]", "[1]", '[{"content":{}}]'],
             "initialize": ["1", '"true"', "[]", "{}"],
         },
     ),
-    "ydoc:document:update none": ({"document_id": '"note:n1"', "initialize": "false"}, {"update": NO_UPDATE}),
+    "ydoc:document:update none": ({"document_id": '"note:n1"', "initialize": "false"}, {"update": NO_BYTES + NO_UPDATE}),
+    "ydoc:document:update data": (
+        {"document_id": '"note:n1"', "update": UPDATE},
+        {"data": ["true", "1", '"text"', "[]", "[1]", '[{"content":{}}]']},
+    ),
+    "ydoc:document:update many": ({"document_id": '"note:n1"', "update": UPDATE}, {"data": [MANY_FIELDS]}),
     "ydoc:document:leave": ({"document_id": '"note:n1"'}, {"document_id": NO_ID + NO_NAME}),
     "ydoc:awareness:update": (
         {"document_id": '"note:n1"', "update": "[1]"},
         {"document_id": NO_ID + NO_NAME, "update": [ABSENT, "null", *NO_BYTES, str([1] * 65_537)]},
     ),
 }  # fmt: skip
-ANSWERED = {"events:chat typing": [False], "events:chat join": [False], "ydoc:document:update none": [{"stored": False, "reason": "malformed"}]}
+REFUSED = {
+    "ydoc:document:update none": ("malformed", "The change is no update of a document"),
+    "ydoc:document:update data": ("malformed", "What is to be saved is no object"),
+    "ydoc:document:update many": ("too large", "What is to be saved has too many fields"),
+}
+ANSWERED = {
+    "events:chat typing": [False],
+    "events:chat join": [False],
+    **{row: [{"stored": False, "reason": reason}] for row, (reason, _) in REFUSED.items()},
+}
 # What the sender of such an update is told.
-TOLD = {"ydoc:document:update none": [["error", {"message": "The change is no update of a document", "document_id": "note:n1", "reason": "malformed"}]]}
+TOLD = {row: [["error", {"message": message, "document_id": "note:n1", "reason": reason}]] for row, (reason, message) in REFUSED.items()}
+
 
 
 def text(fields):

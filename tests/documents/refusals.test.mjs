@@ -83,6 +83,28 @@ test("a change that would make Yjs throw in each editor reaches none: one that b
   await says(await editor(t, "cleo", "self"), "typed");
 });
 
+test("a change whose fields can't be saved is refused, with the update that comes with them", async (t) => {
+  await makeNote(siskin, "fields", { writers: ["bob"] });
+  const [ann, bob] = [await editor(t, "ann", "note:fields"), await editor(t, "bob", "note:fields")];
+  const told = [];
+  ann.socket.on("error", ({ document_id, reason }) => told.push([document_id, reason].join()));
+  const many = (count) => Object.fromEntries(Array.from({ length: count }, (_, number) => [`field${number}`, 1]));
+  const update = [1, 1, 26, 0, 4, 1, 4, ...Buffer.from("text"), 1, 120, 0];
+  const ask = (payload) => ann.ask("ydoc:document:update", { document_id: "note:fields", ...payload });
+  const cases = [[many(257), "too large"], [many(50_000), "too large"], [[1], "malformed"], ["text", "malformed"]];
+  for (const [data, reason] of cases) {
+    assert.deepEqual(await ask({ data }), { stored: false, reason });
+    assert.deepEqual(await ask({ update, data }), { stored: false, reason });
+    assert.equal(await ask({ update, data, initialize: true }), null);
+  }
+  assert.deepEqual(await ask({ update: "text" }), { stored: false, reason: "malformed" });
+  const reasons = [...cases.flatMap(([, reason]) => [reason, reason, reason]), "malformed"];
+  assert.deepEqual(told, reasons.map((reason) => `note:fields,${reason}`));
+  assert.equal(bob.text.toString(), "");
+  assert.equal(await ask({ update, data: many(255) }), undefined);
+  await says(bob, "x");
+});
+
 const HUGE = "x".repeat(3_000_000);
 
 test("our provider says that a huge paste is not saved, and is in step again when it is undone", { timeout: 120_000 }, async (t) => {

@@ -35,7 +35,7 @@ use crate::socket::{Args, Sid};
 use broadcast::{Broadcast, text, to_others};
 use gaps::Gaps;
 pub use name::Document;
-pub use refusals::Kind;
+pub use refusals::{Kind, Unreadable};
 use serde_json::json;
 use states::{Extra, States};
 

@@ -16,6 +16,8 @@ const DENIED: &str = "denied";
 /// It is kept, and counts once what it builds on has come.
 const INCOMPLETE: &str = "incomplete";
 
+const NO_UPDATE: &str = "The change is no update of a document";
+
 /// What was sent.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -25,6 +27,17 @@ pub enum Kind {
     Change,
     /// An update, as the first content: its ack is the state, or null.
     First,
+}
+
+/// What of a change can't be read.
+#[derive(Clone, Copy)]
+pub enum Unreadable {
+    /// The update is no bytes.
+    Update,
+    /// What is to be saved is no object.
+    Fields,
+    /// What is to be saved has more fields than it may.
+    ManyFields,
 }
 
 impl Documents {
@@ -96,7 +109,7 @@ impl Documents {
             Rejected::Malformed => {
                 let level = core.limit_reached(sid, "document update", Level::Info);
                 log::log!(level, "{sid} sent an update of {id:?} that is none");
-                (MALFORMED, "The change is no update of a document")
+                (MALFORMED, NO_UPDATE)
             }
             Rejected::TooLarge => {
                 let level = core.limit_reached(sid, "bytes of a document", Level::Info);
@@ -123,6 +136,32 @@ impl Documents {
         };
         core.send_document_error(sid, id, reason, message);
         not_stored(reason)
+    }
+
+    /// A part of the change can't be read, and nothing of it is taken. Returns the ack.
+    pub fn refuse_unreadable(
+        &self,
+        from: &Sender,
+        document: &Document,
+        kind: Kind,
+        part: Unreadable,
+    ) -> Args<'static> {
+        let (core, id, sid) = (self.core, &document.id, from.sid);
+        let (reason, message) = match part {
+            Unreadable::Update => (MALFORMED, NO_UPDATE),
+            Unreadable::Fields => (MALFORMED, "What is to be saved is no object"),
+            Unreadable::ManyFields => (TOO_LARGE, "What is to be saved has too many fields"),
+        };
+        let level = core.limit_reached(sid, "document update", Level::Info);
+        log::log!(
+            level,
+            "{sid} sent a change of {id:?} that is none: {message}"
+        );
+        core.send_document_error(sid, id, reason, message);
+        match kind {
+            Kind::First => Args::from_json("null"),
+            _ => not_stored(reason),
+        }
     }
 }
 
