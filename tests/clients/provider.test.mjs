@@ -359,3 +359,25 @@ test("what was typed survives a crash of the server, in the document and in the 
   ann.text.insert(0, "As ");
   await waitFor(async () => (await savedText(own, "crash")) === "As before and meanwhile", { what: "the save" });
 });
+
+test("what can't be saved for what it is, is shown as not saved until it can be", async (t) => {
+  await makeNote(siskin, "unsavable", { writers: ["bob"] });
+  const many = Object.fromEntries(Array.from({ length: 300 }, (_, number) => [`field${number}`, 1]));
+  let made = (saved) => ({ ...saved, ...many });
+  const ann = await open(t, "ann", "note:unsavable", { content: (doc) => made(content(doc)) });
+  const bob = await open(t, "bob", "note:unsavable");
+  const shows = (status, reason) => waitFor(() => ann.provider.status === status && ann.provider.reason === reason, { what: `${status} ${reason}` });
+  ann.text.insert(0, "one");
+  await shows("unsaved", "too large");
+  // Its document is stored, and what follows, too: that does not count as saved.
+  ann.text.insert(3, " two");
+  await says(bob, "one two");
+  assert.equal(ann.provider.status, "unsaved");
+  made = () => "text";
+  ann.text.insert(7, " three");
+  await shows("unsaved", "malformed");
+  made = (saved) => saved;
+  ann.text.insert(13, " four");
+  await shows("synced", null);
+  await waitFor(async () => (await savedText(siskin, "unsavable")) === "one two three four", { what: "the save" });
+});

@@ -318,7 +318,7 @@ export class SiskinProvider extends Emitter {
     this.#told = reason ?? "unavailable";
     if (this.synced) this.#unkept = this.#told;
     this.#stop("kept");
-    if (!this.#sending && this.status === "synced") this.#settle();
+    if (!this.#sending && this.synced && this.status !== "readonly") this.#settle();
     if (reason === "unavailable" || reason === "denied") this.#timers.save ??= setTimeout(() => this.#save(), HOPE);
   }
 
@@ -340,11 +340,13 @@ export class SiskinProvider extends Emitter {
     this.#stale = false;
     this.#saving += 1;
     const payload = { document_id: this.id, data: this.#options.content(this.doc) };
-    const lost = await this.#client.tell("ydoc:document:update", payload).then(() => false, () => true);
+    const answer = await this.#client.tell("ydoc:document:update", payload).catch(() => null);
     this.#saving -= 1;
     if (this.#destroyed) return;
     this.#stop("kept");
-    if (!lost) return void (this.#timers.kept = setTimeout(() => this.#isKept(), KEPT));
+    // It is no object, or has too many fields, as was told before: the next one may be another.
+    if (answer?.[0]?.stored === false) return;
+    if (answer) return void (this.#timers.kept = setTimeout(() => this.#isKept(), KEPT));
     this.#stale = true;
     if (this.synced) this.#saveLater();
   }
