@@ -319,7 +319,8 @@ export class SiskinProvider extends Emitter {
     if (this.synced) this.#unkept = this.#told;
     this.#stop("kept");
     if (!this.#sending && this.synced && this.status !== "readonly") this.#settle();
-    if (reason === "unavailable" || reason === "denied") this.#timers.save ??= setTimeout(() => this.#save(), HOPE);
+    const passes = reason === "unavailable" || (reason === "denied" && this.status !== "readonly");
+    if (passes) this.#timers.save ??= setTimeout(() => this.#save(), HOPE);
   }
 
   #isKept() {
@@ -338,8 +339,8 @@ export class SiskinProvider extends Emitter {
     if (!this.#timers.save || !this.synced || this.#refused || !this.#options.content) return;
     this.#timers.save = undefined;
     this.#stale = false;
-    this.#saving += 1;
     const payload = { document_id: this.id, data: this.#options.content(this.doc) };
+    this.#saving += 1;
     const answer = await this.#client.tell("ydoc:document:update", payload).catch(() => null);
     this.#saving -= 1;
     if (this.#destroyed) return;
