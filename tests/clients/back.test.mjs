@@ -38,7 +38,11 @@ const says = (chat_id, content, at = siskin) =>
 /** Ends what may come back, so that nothing does. */
 const forget = async (user) => {
   const away = async () => Number((await (await fetch(`${siskin.url}/metrics`)).text()).match(/^siskin_away_sessions (\d+)/m)[1]);
-  await waitFor(away, { what: "somebody away" });
+  // A ping that has no answer tells it at the latest.
+  await waitFor(away, { seconds: 90, what: "somebody away" }).catch(async (error) => {
+    const sessions = await Promise.all(["", "?gone=true"].map((which) => siskin.api("GET", `/sessions${which}`)));
+    throw new Error(`${error.message}: ${JSON.stringify(sessions)}`);
+  });
   await siskin.api("DELETE", `/users/${user}/sessions`);
 };
 
