@@ -23,6 +23,11 @@ use std::time::Duration;
 const EACH: f32 = 1.0 / 8.0;
 const BYTES: f32 = 65536.0;
 
+/// Why something of a document or its note is not taken, as clients are told.
+pub const TOO_LARGE: &str = "too large";
+pub const UNAVAILABLE: &str = "unavailable";
+pub const DENIED: &str = "denied";
+
 /// The handles that every part may need. Made once, never dropped.
 pub struct Core {
     pub config: Rc<Config>,

@@ -2,17 +2,15 @@
 
 use super::name::Document;
 use super::{Documents, Fault, Sender};
+use crate::app::core::{DENIED, TOO_LARGE, UNAVAILABLE};
 use crate::peers::documents::Rejected;
 use crate::peers::documents::update::Contents;
 use crate::socket::{Args, Sid};
 use log::Level;
 
-/// Why an update is not stored, as clients are told.
+/// Further reasons why an update is not stored, as clients are told.
 const MALFORMED: &str = "malformed";
-const TOO_LARGE: &str = "too large";
-const UNAVAILABLE: &str = "unavailable";
 const NO_ROOM: &str = "no room";
-const DENIED: &str = "denied";
 /// It is kept, and counts once what it builds on has come.
 const INCOMPLETE: &str = "incomplete";
 

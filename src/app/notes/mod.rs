@@ -13,7 +13,7 @@ mod model_tests;
 mod note;
 mod telling;
 
-use super::core::{Core, Fault, Sender};
+use super::core::{Core, DENIED, Fault, Sender, TOO_LARGE};
 use crate::directory::{
     Access, Echo, Emptying, LEFT_OUT, MAX_FIELDS_BYTES, Refusal, is_empty_content,
 };
@@ -43,7 +43,7 @@ const MAX_DATA_BYTES: usize = 8 << 20;
 const MAX_DIRTY_BYTES: usize = 32 << 20;
 
 /// Does a note's content, as JSON, show nothing?
-pub fn shows_nothing(content: &str) -> bool {
+fn shows_nothing(content: &str) -> bool {
     let content = crate::ground::json::owned(content);
     content.is_ok_and(|content| is_empty_content(Some(&content)))
 }
@@ -181,9 +181,7 @@ impl Notes {
             "{sid} brings more to save of note {note_id:?} than may wait"
         );
         let why = "The note is too large to be saved";
-        let document = document_of_note(note_id);
-        self.core
-            .send_document_error(sid, &document, "too large", why);
+        self.tell(note_id, sid, TOO_LARGE, why);
     }
 
     /// `false`: too much waits.
@@ -281,7 +279,7 @@ impl Notes {
         match is_saved {
             // But for what it has beside its content.
             true => self.core.send_error(sid, &why),
-            false => self.refused(note_id, sid, &why),
+            false => self.tell(note_id, sid, DENIED, &why),
         }
     }
 

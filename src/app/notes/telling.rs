@@ -5,6 +5,7 @@
 
 use super::Notes;
 use super::note::Note;
+use crate::app::core::{DENIED, UNAVAILABLE};
 use crate::ground::names::document_of_note;
 use crate::socket::Sid;
 use std::time::Instant;
@@ -27,14 +28,14 @@ impl Notes {
         let owes = |note: &Note| note.owes(sid);
         if self.notes.borrow().get(note_id).is_some_and(owes) {
             let why = "The note was not saved: no write access to the note";
-            self.refused(note_id, sid, why);
+            self.tell(note_id, sid, DENIED, why);
         }
     }
 
-    /// What a session brought is not saved, and never will be.
-    pub fn refused(&self, note_id: &str, sid: Sid, why: &str) {
+    /// A session is told what became of what it brought; `reason` is a word for its program.
+    pub fn tell(&self, note_id: &str, sid: Sid, reason: &str, why: &str) {
         let document = document_of_note(note_id);
-        self.core.send_document_error(sid, &document, "denied", why);
+        self.core.send_document_error(sid, &document, reason, why);
     }
 
     /// What editors of the note brought is on disk.
@@ -46,11 +47,9 @@ impl Notes {
     pub fn not_written(&self, note_id: &str) {
         let mut unaware = Vec::new();
         self.with(note_id, |note| unaware = note.not_written());
-        let document = document_of_note(note_id);
         for sid in unaware {
             let why = "The note can't be saved at the moment";
-            self.core
-                .send_document_error(sid, &document, "unavailable", why);
+            self.tell(note_id, sid, UNAVAILABLE, why);
         }
     }
 }
