@@ -6,6 +6,7 @@ import { importModule } from "../clients/module.mjs";
 import { sleep, startSiskin, waitFor } from "../harness.mjs";
 import { Editor, makeNote, savedText } from "./editor.mjs";
 import { Own } from "./own.mjs";
+import { Tab } from "./page.mjs";
 
 let siskin, module;
 before(async () => {
@@ -104,4 +105,71 @@ test("a title does not keep from being saved what was typed before it", async (t
   await siskin.api("PATCH", `/notes/${id}`, { title: "T" });
   await ann.ask("ydoc:document:update", { document_id: `note:${id}`, data: content("typed") });
   await waitFor(async () => (await savedText(siskin, id)) === "typed", { what: "the save" });
+});
+
+const grants = (user, permission) => ({ access_grants: user ? [{ principal_type: "user", principal_id: user, permission }] : [] });
+/** Gives and takes rights. */
+const give = (id, user, permission) => siskin.api("PATCH", `/notes/${id}`, grants(user, permission));
+const is = (editor, status) => waitFor(() => editor.provider.status === status, { seconds: 3, what: `${editor.user} ${status}` });
+
+test("who may write again is asked at once for what was refused", async (t) => {
+  const id = await makeNote(siskin, "write-again", { writers: ["bob"], data: content("x") });
+  const [ann, bob] = [await editor(t, "ann", id, Own), await editor(t, "bob", id, Own)];
+  await waitFor(() => bob.text.toString() === "x" && bob.saved, { what: "the text" });
+  const page = await editor(t, "bob", id, Tab);
+  await give(id, "bob", "read");
+  bob.text.insert(0, "typed ");
+  page.text.insert(1, "!");
+  await is(bob, "readonly");
+  await page.settled();
+  const seen = [];
+  bob.provider.on("status", (status) => seen.push(status));
+  await give(id, "bob", "read");
+  await sleep(300);
+  assert.deepEqual(seen, []);
+  await give(id, "bob", "write");
+  await waitFor(() => ann.text.toString() === "typed x!", { seconds: 3, what: "what was typed" });
+  assert.deepEqual(seen, ["synced"]);
+  await waitFor(async () => (await savedText(siskin, id)) === "typed x!", { what: "the save" });
+});
+
+test("who may read again goes on at once, with what was typed meanwhile", async (t) => {
+  const id = await makeNote(siskin, "read-again", { writers: ["bob"], data: content("x") });
+  const [ann, bob] = [await editor(t, "ann", id, Own), await editor(t, "bob", id, Own)];
+  await waitFor(() => bob.text.toString() === "x" && bob.saved, { what: "the text" });
+  const page = await editor(t, "bob", id, Tab);
+  await waitFor(() => page.text.toString() === "x", { what: "the text" });
+  await give(id);
+  bob.text.insert(0, "typed ");
+  await is(bob, "denied");
+  ann.text.insert(1, "!");
+  await sleep(300);
+  assert.equal(page.text.toString(), "x");
+  await give(id, "bob", "read");
+  await is(bob, "readonly");
+  for (const one of [bob, page]) await waitFor(() => one.text.toString().endsWith("x!"), { seconds: 3, what: "the others' text" });
+  await give(id, "bob", "write");
+  for (const one of [ann, bob, page]) await waitFor(() => one.text.toString() === "typed x!", { seconds: 3, what: "what was typed" });
+  assert.ok(bob.saved);
+});
+
+test("who had no access when they came is let in as soon as they have it, unless they have left", async (t) => {
+  const id = await makeNote(siskin, "let-in", { data: content("x") });
+  const [bob, cleo, dan] = ["bob", "cleo", "dan"].map((user) => new Own(module, siskin, user, `note:${id}`));
+  for (const one of [bob, cleo, dan]) {
+    t.after(() => one.close());
+    one.synced = () => is(one, "denied");
+    await one.open();
+  }
+  const heard = [];
+  cleo.client.socket.on("ydoc:document:state", (state) => heard.push(state));
+  cleo.provider.destroy();
+  await sleep(100);
+  const access_grants = ["bob", "cleo"].map((user) => ({ principal_type: "user", principal_id: user, permission: "write" }));
+  await siskin.api("PATCH", `/notes/${id}`, { access_grants });
+  await is(bob, "synced");
+  assert.equal(bob.text.toString(), "x");
+  bob.text.insert(1, "!");
+  await waitFor(async () => (await savedText(siskin, id)) === "x!", { what: "the save" });
+  assert.deepEqual([heard, dan.provider.status], [[], "denied"]);
 });

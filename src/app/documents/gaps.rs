@@ -10,6 +10,7 @@ use super::{Documents, Kind};
 use crate::app::core::Sender;
 use crate::ground::rooms;
 use crate::ground::tasks::Tasks;
+use crate::peers::documents::MAX_OPEN;
 use crate::peers::documents::bytes::{ints, read_bytes};
 use crate::peers::documents::update::Id;
 use crate::peers::documents::vector::Vector;
@@ -56,6 +57,8 @@ pub(super) struct Editor {
     lacks: Option<Id>,
     /// It has it open no more, and has not said so: it may not read it any more.
     put_out: bool,
+    /// It would open it, and may not: it is opened for it as soon as it may, as for one that says what it has or does not.
+    waits: Option<bool>,
     /// It was told of a gap: its next update may be all it has.
     told: bool,
     /// What it was asked for last in vain, and when.
@@ -113,6 +116,7 @@ impl Gaps {
             lacks: None,
             told: false,
             put_out: false,
+            waits: None,
             vain: None,
             owed: None,
             collecting: false,
@@ -138,9 +142,36 @@ impl Gaps {
     }
 
     /// The session lost its access: it is told so when it goes on.
-    pub fn put_out(&self, sid: Sid, document: &Document) {
-        self.opened(sid, document, Some(&Vector::default()), false);
+    pub fn put_out(&self, sid: Sid, document: &Document, syncs: bool) {
+        self.closed(sid, document);
+        self.waits(sid, document, syncs);
         self.with(sid, &document.id, |editor| editor.put_out = true);
+    }
+
+    /// The session may not open the document now.
+    pub fn waits(&self, sid: Sid, document: &Document, syncs: bool) {
+        let known = self.sessions.borrow().get(&sid).map_or(0, Vec::len);
+        if known < MAX_OPEN && self.syncs(sid, document).is_none() {
+            self.opened(sid, document, Some(&Vector::default()), false);
+            self.with(sid, &document.id, |editor| editor.waits = Some(syncs));
+        }
+    }
+
+    /// Those who may not open the document, or could not until now, and what they understand.
+    pub fn waiting(&self, document: &Document) -> Vec<(Sid, bool)> {
+        let sessions = self.sessions.borrow();
+        let waits = |open: &Vec<Editor>| {
+            let editor = open.iter().find(|editor| editor.id == document.id);
+            editor.and_then(|editor| editor.waits)
+        };
+        let all = sessions.iter();
+        all.filter_map(|(sid, open)| Some((*sid, waits(open)?)))
+            .collect()
+    }
+
+    /// Whether the session says what it has of the document; `None` if it has nothing to do with that.
+    pub fn syncs(&self, sid: Sid, document: &Document) -> Option<bool> {
+        self.with(sid, &document.id, |editor| editor.syncs)
     }
 
     pub fn was_put_out(&self, sid: Sid, document: &Document) -> bool {

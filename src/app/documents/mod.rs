@@ -143,7 +143,11 @@ impl Documents {
         opening: &Opening,
     ) -> Result<(), Fault> {
         let Sender { sid, who } = from;
-        let view = self.view(from, document).await?;
+        let view = self.view(from, document).await;
+        if let Err(Fault::Denied(_)) = view {
+            self.gaps.waits(*sid, document, opening.vector.is_some());
+        }
+        let view = view?;
         match self
             .core
             .documents
@@ -449,7 +453,11 @@ impl Documents {
     /// # Errors
     /// The sender does not have it open.
     pub async fn close(&self, from: &Sender, document: &Document) -> Result<(), Fault> {
-        self.check_open(from.sid, document)?;
+        if let Err(fault) = self.check_open(from.sid, document) {
+            // It does not want to open it any more.
+            self.gaps.closed(from.sid, document);
+            return Err(fault);
+        }
         self.close_for(from.sid, document, Left::Done).await;
         let left = json!({ "document_id": document.id, "user_id": from.who.user.id });
         let (core, args) = (self.core, Args::one(&left));

@@ -1,14 +1,17 @@
-//! A note that a backend changed or removed: who has it open learns of it, and leaves if they may not read it any more.
+//! A note that a backend changed or removed: who has it open learns of it, and leaves if they may not read it any more. Who
+//! may again goes on at once.
 
-use super::{Document, Documents, Left};
+use super::{Document, Documents, Left, Opening};
+use crate::app::core::Sender;
 use crate::directory::Access;
 use crate::ground::rooms;
+use crate::peers::documents::vector::Vector;
 use crate::socket::{Args, Sid, Target};
 use serde_json::{Map, Value};
 
 impl Documents {
     /// A backend changed the note: content, title, who may do what.
-    pub async fn note_changed(&self, note_id: &str, note: &Map<String, Value>) {
+    pub async fn note_changed(&'static self, note_id: &str, note: &Map<String, Value>) {
         self.notes.changed_outside(note_id);
         let document = Document::of_note(note_id);
         let listening = rooms::of_note(note_id);
@@ -23,10 +26,15 @@ impl Documents {
             if access.is_some_and(|access| access < Access::Write) {
                 self.notes.may_not_write(note_id, sid);
             }
-            if access == Some(Access::None) {
-                self.put_out(sid, &document).await;
+            match access {
+                Some(Access::None) => self.put_out(sid, &document).await,
+                Some(access) if self.notes.learns_to_write(note_id, sid, access) => {
+                    self.ask_again(sid, &document).await;
+                }
+                _ => {}
             }
         }
+        self.let_in(&document);
         let (target, args) = (Target::room(&listening), Args::one(note));
         self.core.peers.emit(&target, "events:note", &args);
     }
@@ -44,9 +52,42 @@ impl Documents {
     }
 
     async fn put_out(&self, sid: Sid, document: &Document) {
+        let syncs = self.gaps.syncs(sid, document) == Some(true);
         self.close_for(sid, document, Left::Gone).await;
         if self.core.hub.is_connected(sid) {
-            self.gaps.put_out(sid, document);
+            self.gaps.put_out(sid, document, syncs);
+        }
+    }
+
+    /// A session may write from now on: it is asked for what it could not write.
+    async fn ask_again(&self, sid: Sid, document: &Document) {
+        let Some(vector) = self.core.documents.vector(&document.id).await else {
+            return;
+        };
+        // A page that is told that there is nothing would begin it.
+        if !vector.is_empty() || self.gaps.syncs(sid, document) == Some(true) {
+            self.tell_of_gap(sid, document, &vector.encode());
+        }
+    }
+
+    /// Opens the document for those who may not have been able to, as if they asked again.
+    fn let_in(&'static self, document: &Document) {
+        for (sid, syncs) in self.gaps.waiting(document) {
+            let Some(who) = self.core.pools.sessions.who(sid) else {
+                continue;
+            };
+            let (from, document) = (Sender { sid, who }, Document::new(&document.id));
+            self.following.spawn("lets somebody in", async move {
+                // What they have of it counts, should it be another one than they had.
+                let opening = Opening {
+                    vector: syncs.then(Vector::default),
+                    epoch: syncs.then_some(0),
+                    ..Opening::default()
+                };
+                if let Err(fault) = self.open(&from, &document, &opening, false).await {
+                    log::debug!("{sid} is not let into {:?}: {fault:?}", document.id);
+                }
+            });
         }
     }
 

@@ -123,7 +123,7 @@ impl Notes {
             None => {
                 let access = self.core.directory.note_access(&from.who, note_id).await?;
                 self.with(note_id, |note| {
-                    note.set_access(from.sid, access, Instant::now());
+                    let _ = note.set_access(from.sid, access, Instant::now());
                 });
                 access
             }

@@ -140,12 +140,11 @@ impl Note {
         fresh.then_some(editor.access)
     }
 
-    /// What the session may do, as was just answered.
-    pub fn set_access(&mut self, sid: Sid, access: Access, now: Instant) {
-        if let Some(editor) = self.editors.get_mut(&sid) {
-            editor.access = access;
-            editor.since = Some(now);
-        }
+    /// What the session may do, as was just answered. Returns what it could do before.
+    pub fn set_access(&mut self, sid: Sid, access: Access, now: Instant) -> Option<Access> {
+        let editor = self.editors.get_mut(&sid)?;
+        editor.since = Some(now);
+        Some(std::mem::replace(&mut editor.access, access))
     }
 
     /// The session has brought something: an update of the document, or the content that its updates make.

@@ -6,6 +6,7 @@
 use super::Notes;
 use super::note::Note;
 use crate::app::core::{DENIED, UNAVAILABLE};
+use crate::directory::Access;
 use crate::ground::names::document_of_note;
 use crate::socket::Sid;
 use std::time::Instant;
@@ -30,6 +31,15 @@ impl Notes {
             let why = "The note was not saved: no write access to the note";
             self.tell(note_id, sid, DENIED, why);
         }
+    }
+
+    /// A session that has the note open may do this from now on. Whether it may write, and could not.
+    pub fn learns_to_write(&self, note_id: &str, sid: Sid, access: Access) -> bool {
+        let mut before = None;
+        self.with(note_id, |note| {
+            before = note.set_access(sid, access, Instant::now());
+        });
+        access >= Access::Write && before.is_some_and(|before| before < Access::Write)
     }
 
     /// A session is told what became of what it brought; `reason` is a word for its program.
