@@ -50,8 +50,8 @@ pub async fn patch(request: ApiRequest) -> ApiResult {
 pub async fn delete(request: ApiRequest) -> ApiResult {
     let local = request.local()?;
     local.delete_note(request.name())?;
-    local.durable().await?;
     request.house.documents.note_removed(request.name()).await;
+    local.durable().await?;
     Ok(Reply::done())
 }
 

@@ -4,14 +4,19 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import * as Y from "yjs";
+import { importModule } from "../clients/module.mjs";
 import { sleep, startSiskin, waitFor } from "../harness.mjs";
 import { Editor, makeNote, savedText } from "./editor.mjs";
+import { Own } from "./own.mjs";
 import { Tab } from "./page.mjs";
 
 const RUNS = Number(process.env.SISKIN_RUNS ?? 2);
 
-let siskin;
-before(async () => (siskin = await startSiskin()));
+let siskin, module;
+before(async () => {
+  siskin = await startSiskin();
+  module = await importModule(siskin);
+});
 after(() => siskin.close());
 
 const content = (md) => ({ content: { md, html: `<p>${md}</p>`, json: null } });
@@ -148,6 +153,75 @@ describe("a note that was written outside", () => {
     plain.join();
     for (const editor of [plain, cleo]) await shows(editor, "outside");
   });
+});
+
+describe("a note that is removed and made again", () => {
+  const remake = async (id, text) => {
+    await siskin.api("DELETE", `/notes/${id}`);
+    await makeNote(siskin, id, { writers: ["bob", "cleo"], data: content(text) });
+  };
+
+  for (const Kind of [Tab, Own]) {
+    const open = async (t, id, user) => {
+      const editor = Kind === Own ? new Own(module, siskin, user, `note:${id}`) : new Tab(siskin, user, `note:${id}`, { dataEvery: 1 });
+      t.after(() => editor.close());
+      await editor.open();
+      return editor;
+    };
+    const began = async (t, text) => {
+      const id = await makeNote(siskin, `made-again-${(notes += 1)}`, { writers: ["bob", "cleo"], data: content("first") });
+      const ann = await open(t, id, "ann");
+      await shows(ann, "first");
+      ann.text.insert(5, text);
+      await isSaved(id, `first${text}`);
+      return { id, ann };
+    };
+
+    for (const crash of [false, true])
+      test(`who was away has the new one${crash ? ", after a crash, too" : ""}: ${Kind.name}`, { timeout: 60_000 }, async (t) => {
+        const { id, ann } = await began(t, " old");
+        await ann.cut();
+        ann.text.insert(0, "offline ");
+        await closed();
+        await remake(id, "new");
+        if (crash) {
+          await siskin.kill();
+          await siskin.start();
+        }
+        const cleo = await open(t, id, "cleo");
+        await shows(cleo, "new");
+        await ann.back();
+        for (const editor of [ann, cleo]) await shows(editor, "new");
+        ann.text.insert(3, "er");
+        for (const editor of [ann, cleo]) await shows(editor, "newer");
+        await isSaved(id, "newer");
+        assert.ok((await versions(id)).includes("offline first old"), await versions(id));
+      });
+
+    test(`who has it open goes on with the new one: ${Kind.name}`, { timeout: 60_000 }, async (t) => {
+      const { id, ann } = await began(t, " old");
+      const bob = await open(t, id, "bob");
+      await shows(bob, "first old");
+      await remake(id, "new");
+      for (const editor of [ann, bob]) await shows(editor, "new");
+      bob.text.insert(3, "er");
+      for (const editor of [ann, bob]) await shows(editor, "newer");
+      await isSaved(id, "newer");
+    });
+
+    test(`nothing of it was on the disk yet: ${Kind.name}`, { timeout: 60_000 }, async (t) => {
+      const id = await makeNote(siskin, `made-again-${(notes += 1)}`, { writers: ["bob"], data: {} });
+      const ann = await open(t, id, "ann");
+      const bob = await open(t, id, "bob");
+      ann.text.insert(0, "typed");
+      await shows(bob, "typed");
+      await bob.cut();
+      await remake(id, "new");
+      await shows(ann, "new");
+      await bob.back();
+      for (const editor of [ann, bob]) await shows(editor, "new");
+    });
+  }
 });
 
 test("a page that was cut off finds the document again, though others were done with it and somebody else came", { timeout: 60_000 }, async (t) => {

@@ -42,7 +42,10 @@ impl Documents {
     /// A backend removed the note.
     pub async fn note_removed(&self, note_id: &str) {
         self.notes.discard(note_id);
+        self.notes.changed_outside(note_id);
         let document = Document::of_note(note_id);
+        // While they have it open: it is known then that there is somebody who has it.
+        self.core.documents.end(&document.id).await;
         for sid in self.core.hub.members(&document.room) {
             self.put_out(sid, &document).await;
         }

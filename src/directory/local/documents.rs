@@ -3,10 +3,14 @@
 //!
 //! A document has a head and records, each bytes that whoever keeps them understands. The head says which state of the
 //! note they belong to, by its `updated_at`: a note that somebody else has written since is not what its document says any
-//! more. Then the document has ended, and its next one has a higher epoch.
+//! more. Then the document has ended, and its next one has a higher epoch. So it is with a note that is removed, should another one be
+//! made with its id: what is left of the documents of the last [`REMOVED`] such notes stays.
 
 use super::records::{Local, Record};
 use crate::store::{Batch, StoreError, Table, key};
+
+/// Notes that are gone, and of whose documents is known that they have ended.
+const REMOVED: usize = 100;
 
 /// What is kept of a document.
 #[derive(Debug, Default, PartialEq)]
@@ -31,7 +35,7 @@ impl KeptDocument {
 }
 
 /// What a document is kept with.
-struct Head {
+pub(super) struct Head {
     epoch: u64,
     /// `updated_at` of the note that it belongs to.
     of: i64,
@@ -138,6 +142,9 @@ impl Local {
         let mut batch = Batch::new();
         self.forget_records(&mut batch, note_id)?;
         Head { epoch, of, ended }.put(&mut batch, note_id);
+        if note.is_none() {
+            self.document_outlives(&mut batch, note_id)?;
+        }
         let place = key(note_id, &format!("{number:020}"));
         batch.put(Table::Documents, place, record);
         self.store.write(batch)
@@ -178,11 +185,34 @@ impl Local {
     }
 
     /// Nothing stays of a note's document.
-    pub(super) fn delete_document(
+    pub fn forget_document(&self, note_id: &str) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        self.delete_document(&mut batch, note_id)?;
+        self.store.write(batch)
+    }
+
+    /// The note is removed, its document is known as one of the last; nothing stays of those before them.
+    pub(super) fn document_outlives(
         &self,
         batch: &mut Batch,
         note_id: &str,
     ) -> Result<(), StoreError> {
+        // No note has an empty id, and no id has this character.
+        let place = key("", "");
+        let removed = self.store.get(Table::Documents, &place)?;
+        let removed = String::from_utf8(removed.unwrap_or_default()).unwrap_or_default();
+        let others = removed.split('\0').filter(|id| *id != note_id);
+        let mut ids: Vec<&str> = others.chain([note_id]).collect();
+        for id in ids.drain(..ids.len().saturating_sub(REMOVED)) {
+            if self.record(Table::Notes, id)?.is_none() {
+                self.delete_document(batch, id)?;
+            }
+        }
+        batch.put(Table::Documents, place, ids.join("\0"));
+        Ok(())
+    }
+
+    fn delete_document(&self, batch: &mut Batch, note_id: &str) -> Result<(), StoreError> {
         self.forget_records(batch, note_id)?;
         if self.head(note_id)?.is_some() {
             batch.delete(Table::Documents, key(note_id, ""));
@@ -199,7 +229,7 @@ impl Local {
         Ok(())
     }
 
-    fn head(&self, note_id: &str) -> Result<Option<Head>, StoreError> {
+    pub(super) fn head(&self, note_id: &str) -> Result<Option<Head>, StoreError> {
         let head = self.store.get(Table::Documents, &key(note_id, ""))?;
         Ok(head.as_deref().and_then(Head::read))
     }

@@ -235,7 +235,7 @@ impl Local {
         Ok(note)
     }
 
-    /// Removes the note and its versions.
+    /// Removes the note and its versions. Its document ends in a step of its own.
     pub fn delete_note(&self, id: &str) -> Result<(), RecordError> {
         if self.record(Table::Notes, id)?.is_none() {
             return Err(RecordError::Missing("no such note"));
@@ -245,7 +245,9 @@ impl Local {
         for number in self.seconds(Table::Versions, id)? {
             batch.delete(Table::Versions, key(id, &number));
         }
-        self.delete_document(&mut batch, id)?;
+        if self.head(id)?.is_some() {
+            self.document_outlives(&mut batch, id)?;
+        }
         Ok(self.store.write(batch)?)
     }
 

@@ -157,7 +157,39 @@ fn a_document_lasts_until_somebody_else_writes_its_note() {
         local.keep_document("n", 0, vec![9], false).unwrap();
         local.delete_note("n").unwrap();
         note(local, json!({"content": {"md": "anew"}}));
+        let ended = local.document("n").unwrap();
+        assert!(ended.outdated, "made again");
+        assert_eq!(kept(local), (3, vec![vec![9]]));
+        local.forget_document("n").unwrap();
         assert_eq!(kept(local), (0, vec![]));
+    });
+}
+
+#[test]
+fn what_is_left_of_the_documents_of_removed_notes_is_bounded() {
+    with_local(false, async |local, _| {
+        let make = |id: &str| {
+            let note = json!({"user_id": "o", "data": {}});
+            local.put_note(id, record(note)).unwrap();
+        };
+        let remove = |id: &str| {
+            make(id);
+            local.keep_document(id, 0, vec![1], false).unwrap();
+            local.delete_note(id).unwrap();
+            local.bury_document(id, 1, 1, vec![2], vec![]).unwrap();
+        };
+        remove("again");
+        make("again");
+        for n in 0..100 {
+            remove(&format!("n{n}"));
+        }
+        let left = |id: &str| local.document(id).unwrap().records;
+        assert_eq!(left("n0"), [[2]], "the oldest of a hundred");
+        assert_eq!(left("again"), [[2]], "of a note that was made again");
+        remove("n0");
+        remove("one more");
+        assert_eq!(left("n0"), [[2]], "removed once more");
+        assert!(left("n1").is_empty(), "of one before the last hundred");
     });
 }
 

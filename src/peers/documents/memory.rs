@@ -1,7 +1,8 @@
 //! Documents of an instance that is alone, kept in memory; those of the local directory's notes beside them, too.
 
-use super::bury::{bury, is_of_ended};
-use super::history::{EMPTY, History, LIGHT, Rejected, check};
+mod ended;
+
+use super::history::{EMPTY, History, Rejected};
 use super::on_disk::OnDisk;
 use super::open::{Entered, Open};
 use super::update::Contents;
@@ -93,57 +94,6 @@ impl Kept {
             history.is_ok_and(|history| on_disk.is_buried(&history))
         };
         on_disk.is_some_and(is_buried)
-    }
-}
-
-/// What has ended.
-impl Memory {
-    /// What somebody may have of a document that has ended, of which this one holds what is left.
-    pub fn ended(&self, id: &str) -> Vector {
-        let documents = self.documents.borrow();
-        let on_disk = documents.get(id).and_then(|d| d.kept.on_disk.as_ref());
-        on_disk.map_or_else(Vector::default, |on_disk| on_disk.ended())
-    }
-
-    /// Whether an update is of the one that has ended, by somebody who does not know that.
-    pub async fn is_of_ended(&self, id: &str, update: &[u8]) -> bool {
-        let kept = self.kept(id);
-        let Some(on_disk) = &kept.on_disk else {
-            return false;
-        };
-        let (large, ended, update) = (update.len() > LIGHT, on_disk.ended(), update.to_vec());
-        let look = move || is_of_ended(&update, &ended).unwrap_or(false);
-        aside_if(large, look).await
-    }
-
-    /// What nobody knows yet of such an update is stored with all of it deleted, which is returned.
-    pub async fn bury(&self, id: &str, update: &[u8]) -> Result<Vec<u8>, Rejected> {
-        let kept = self.kept(id);
-        let _order = self.turn(&kept).await?;
-        let (large, update) = (update.len() > LIGHT, update.to_vec());
-        let known = kept.with(|_| false, |h| h.vector().clone()).await;
-        let look = move || {
-            check(&update)?;
-            let news = known.rest_of(&update).and_then(|news| bury(&news));
-            let news = news.map_err(|_| Rejected::Malformed)?;
-            let ended = Vector::ends_of(&news);
-            Ok::<_, Rejected>((news, ended))
-        };
-        let (news, ended) = aside_if(large, look).await?;
-        let appended = self.try_append(&kept, &news).await;
-        self.changed(id, &kept, appended)?;
-        if let Some(on_disk) = &kept.on_disk {
-            on_disk.bury(&ended, &kept.history).await;
-        }
-        Ok(news)
-    }
-
-    /// All that is stored.
-    pub async fn remains(&self, id: &str) -> Result<Vec<u8>, Rejected> {
-        let kept = self.kept(id);
-        let _order = self.turn(&kept).await?;
-        let read = |history: &mut History| history.state().to_vec();
-        Ok(kept.with(|history| history.takes_long(0), read).await)
     }
 }
 
@@ -366,21 +316,17 @@ impl Memory {
             match awaited {
                 None => return false,
                 Some(false) => on_disk.end(),
-                Some(true) if is_half_full() => {
-                    let end = |history: &mut History| {
-                        let all = history.vector().clone();
-                        history.bury();
-                        all
-                    };
-                    let all = kept.with(|_| true, end).await;
-                    on_disk.end_known(&all, &kept.history).await;
-                    self.new_version(&kept);
-                    self.count(&kept);
-                }
+                Some(true) if is_half_full() => self.end_known(&kept, on_disk).await,
                 Some(true) => {}
             }
         }
+        self.forget_unused(id, &kept)
+    }
+
+    /// Whether nobody has it open; then it is not in memory any more.
+    fn forget_unused(&self, id: &str, kept: &Kept) -> bool {
         let mut documents = self.documents.borrow_mut();
+        let unused = |document: &&Stored| document.users.is_empty();
         if documents.get(id).filter(unused).is_none() {
             return false;
         }

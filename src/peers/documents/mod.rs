@@ -372,6 +372,16 @@ impl SharedDocuments {
         }
     }
 
+    /// The document's note is gone: it has ended for whoever has it.
+    pub async fn end(&self, id: &str) {
+        match self {
+            Self::Memory(memory) => memory.end(id).await,
+            // Who was cut off has it for a day.
+            #[cfg(feature = "redis")]
+            Self::Redis(_) => {}
+        }
+    }
+
     /// A session of an instance that died has nothing open any more.
     pub async fn evict(&self, sid: &str) {
         #[cfg(not(feature = "redis"))]

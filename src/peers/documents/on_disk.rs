@@ -251,6 +251,14 @@ impl OnDisk {
         }
     }
 
+    /// Its note is gone, and nobody has anything of it.
+    pub fn forget(&self) {
+        if let Err(fault) = self.local.forget_document(&self.note_id) {
+            let note_id = &self.note_id;
+            log::debug!("the document of note {note_id:?} is not forgotten: {fault}");
+        }
+    }
+
     /// Nobody comes back to it: nothing of it is kept.
     pub fn end(&self) {
         if self.loaded.get()
