@@ -2,6 +2,8 @@
 
 import assert from "node:assert/strict";
 import test, { after, before } from "node:test";
+import { io } from "socket.io-client";
+import * as Y from "yjs";
 import { importModule } from "../clients/module.mjs";
 import { sleep, startSiskin, waitFor } from "../harness.mjs";
 import { Editor, makeNote, savedText } from "./editor.mjs";
@@ -172,4 +174,43 @@ test("who had no access when they came is let in as soon as they have it, unless
   bob.text.insert(1, "!");
   await waitFor(async () => (await savedText(siskin, id)) === "x!", { what: "the save" });
   assert.deepEqual([heard, dan.provider.status], [[], "denied"]);
+});
+
+test("who is back before the server has closed what they left has it open, and is told what becomes of it", { timeout: 60_000 }, async (t) => {
+  const id = await makeNote(siskin, "back", { writers: ["bob"] });
+  const ann = await editor(t, "ann", id);
+  const auth = { token: siskin.token("bob"), recover: true };
+  const bob = io(siskin.url, { path: "/ws/socket.io", transports: ["websocket"], auth, forceNew: true, reconnection: false });
+  t.after(() => bob.disconnect());
+  const told = [];
+  bob.on("error", ({ reason }) => told.push(reason));
+  const ask = (event, payload) => bob.timeout(30_000).emitWithAck(event, { document_id: `note:${id}`, ...payload });
+  await new Promise((resolve) => bob.once("connect", resolve));
+  await ask("user-join", { auth });
+  await ask("ydoc:document:join");
+  for (let i = 0; i < 90_000; i += 10_000)
+    ann.doc.transact(() => {
+      for (let j = i; j < i + 10_000; j += 1) ann.text.insert(j % 2 ? j : 0, "x");
+    });
+  await ann.settled();
+  // All of that is merged, while closing the document has to wait.
+  const { id: sid } = bob;
+  const gone = new Promise((resolve) => bob.once("disconnect", resolve));
+  let busy = true;
+  ann.ask("ydoc:document:state", { document_id: `note:${id}` }).then(() => (busy = false));
+  bob.io.engine.close();
+  await gone;
+  bob.connect();
+  await new Promise((resolve) => bob.once("connect", resolve));
+  assert.deepEqual([bob.recovered, bob.id], [true, sid]);
+  const joined = ask("ydoc:document:join");
+  await bob.timeout(30_000).emitWithAck("user-join", { auth });
+  assert.ok(busy, "the document is busy");
+  await joined;
+  const doc = new Y.Doc();
+  doc.getText("text").insert(0, "typed");
+  await ask("ydoc:document:update", { update: Array.from(Y.encodeStateAsUpdate(doc)) });
+  await makeNote(siskin, id);
+  await waitFor(() => told.length, { seconds: 5, what: "the word" });
+  assert.deepEqual(told, ["denied"]);
 });
