@@ -1,7 +1,7 @@
 //! `ydoc:*`: documents that several edit at once.
 
-use super::Work;
 use super::payload::DocumentId;
+use super::{EventResult, Work};
 use crate::app::House;
 use crate::app::core::{Fault, Sender};
 use crate::app::documents::{Document, Kind, Opening, Unreadable, Update};
@@ -23,6 +23,14 @@ const MAX_AWARENESS_BYTES: usize = 64 << 10;
 #[derive(Deserialize)]
 struct Named {
     document_id: DocumentId,
+}
+
+/// What is left of a change of which another field is wrong.
+#[derive(Deserialize)]
+struct Begins<'a> {
+    document_id: DocumentId,
+    #[serde(borrow)]
+    initialize: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -118,7 +126,7 @@ fn read_vector(json: Option<&RawValue>, args: &Args<'_>) -> Option<Vector> {
 /// `ydoc:document:update`: a change; with `data`, to be saved.
 pub fn update(house: &'static House, from: Sender, args: &Args<'_>) -> Work {
     let Some(change) = args.object::<Change<'_>>() else {
-        return Work::refuse(Fault::Payload);
+        return Work::Now(refuse_change(house, &from, args));
     };
     // Before anything that takes as long as the payload is large.
     let document = Document::new(&change.document_id);
@@ -135,6 +143,19 @@ pub fn update(house: &'static House, from: Sender, args: &Args<'_>) -> Work {
             Work::Now(Ok(documents.refuse_unreadable(&from, &document, kind, part)))
         }
     }
+}
+
+/// A change of which a field is wrong that it could do without: whoever has the document open is told so by its name.
+fn refuse_change(house: &'static House, from: &Sender, args: &Args<'_>) -> EventResult {
+    let begins: Option<Begins<'_>> = args.object();
+    let begins = begins.ok_or(Fault::Payload)?;
+    let (document, documents) = (Document::new(&begins.document_id), house.documents);
+    documents.check_open(from.sid, &document)?;
+    let kind = match begins.initialize.map(RawValue::get) {
+        None | Some("false") => Kind::Change,
+        Some(_) => Kind::First,
+    };
+    Ok(documents.refuse_unreadable(from, &document, kind, Unreadable::Change))
 }
 
 /// The same, if it takes longer to read than a turn may: read beside our thread, once it is known to be of a member.
@@ -156,8 +177,9 @@ pub fn large_update(house: &'static House, from: Sender, args: Args<'static>) ->
             let change: Change<'_> = args.object()?;
             Some((change.kind(), change.read(args.attachments())))
         };
-        let (kind, read) = aside(read).await.ok_or(Fault::Payload)?;
         let documents = house.documents;
+        let read = aside(read).await;
+        let (kind, read) = read.unwrap_or((Kind::Change, Err(Unreadable::Change)));
         match read {
             Ok(update) => documents.update(&from, &document, update).await,
             Err(part) => Ok(documents.refuse_unreadable(&from, &document, kind, part)),

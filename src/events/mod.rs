@@ -421,6 +421,13 @@ fn finish(house: &House, sid: Sid, event: &str, ack: Option<u64>, answer: EventR
             let level = house.core.limit_reached(sid, limit, Level::Info);
             log::log!(level, "{event} of {sid} is refused: {limit}");
         }
-        Err(fault) => log::debug!("{event} of {sid} is ignored: {fault:?}"),
+        Err(fault) => {
+            // An editor would wait for what does not come.
+            if fault == Fault::Payload && event.starts_with("ydoc:") {
+                let why = "An event of a document is not understood";
+                house.core.send_error(sid, why);
+            }
+            log::debug!("{event} of {sid} is ignored: {fault:?}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 """Every field of every payload of the contract, spoilt by a member: somebody who may do all that the good payload asks for.
 
 Bob is in Ann's channel, has her chat and her note open, may write both. Of what he spoils nothing happens: Ann hears nothing, he
-hears nothing but that an update is none, all that the backend can see is as before, he stays connected, and the log says each once, for who looks closely.
+hears nothing but that an event of a document is none, all that the backend can see is as before, he stays connected, and the log says each once, for who looks closely.
 """
 
 import contextlib
@@ -66,10 +66,15 @@ ROWS = {
     "ydoc:document:state": ({"document_id": '"note:n1"'}, {"document_id": NO_ID + NO_NAME}),
     "ydoc:document:update": (
         {"document_id": '"note:n1"', "update": "[0,0]"},
-        {
-            "document_id": NO_ID + NO_NAME,
-            "initialize": ["1", '"true"', "[]", "{}"],
-        },
+        {"document_id": NO_ID + NO_NAME},
+    ),
+    "ydoc:document:update first": (
+        {"document_id": '"note:n1"', "update": "[0,0]"},
+        {"initialize": ["1", '"true"', "[]", "{}"]},
+    ),
+    "ydoc:document:update epoch": (
+        {"document_id": '"note:n1"', "update": UPDATE},
+        {"epoch": ["-1", "1.5", '"1"', "[]", "{}", "true"]},
     ),
     "ydoc:document:update none": ({"document_id": '"note:n1"', "initialize": "false"}, {"update": NO_BYTES + NO_UPDATE}),
     "ydoc:document:update data": (
@@ -84,6 +89,8 @@ ROWS = {
     ),
 }  # fmt: skip
 REFUSED = {
+    "ydoc:document:update first": ("malformed", "The change is not understood"),
+    "ydoc:document:update epoch": ("malformed", "The change is not understood"),
     "ydoc:document:update none": ("malformed", "The change is no update of a document"),
     "ydoc:document:update data": ("malformed", "What is to be saved is no object"),
     "ydoc:document:update many": ("too large", "What is to be saved has too many fields"),
@@ -92,9 +99,12 @@ ANSWERED = {
     "events:chat typing": [False],
     "events:chat join": [False],
     **{row: [{"stored": False, "reason": reason}] for row, (reason, _) in REFUSED.items()},
+    "ydoc:document:update first": [None],
 }
 # What the sender of such an update is told.
 TOLD = {row: [["error", {"message": message, "document_id": "note:n1", "reason": reason}]] for row, (reason, message) in REFUSED.items()}
+# What the sender of another event of a document is told: it may be about any.
+TOLD |= {row: [["error", {"message": "An event of a document is not understood"}]] for row in ROWS if row.startswith("ydoc:") and row not in REFUSED}
 
 
 

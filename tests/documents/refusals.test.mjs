@@ -188,3 +188,36 @@ test("2,600 quick inserts arrive, more slowly than they are made", { timeout: 12
   await says(await editor(t, "cleo", "quick"), all);
   await waitFor(() => siskin.log().includes("is read more slowly"), { what: "word of it in the log" });
 });
+
+test("a document that has as many blocks as it may, and was emptied, says what helps: it takes more once everybody has closed it", { timeout: 120_000 }, async (t) => {
+  const id = await makeNote(siskin, "many-blocks");
+  const ann = await editor(t, "ann", `note:${id}`);
+  const told = [];
+  ann.socket.on("error", ({ reason, message }) => told.push([reason, message]));
+  for (let i = 0; i < 100_000; i += 10_000)
+    ann.doc.transact(() => {
+      for (let j = i; j < i + 10_000; j += 1) ann.text.insert(j % 2 ? j : 0, "x");
+    });
+  ann.text.delete(0, ann.text.length);
+  await ann.settled();
+  ann.send([0, 0], { data: ann.data() });
+  ann.text.insert(0, "more");
+  await waitFor(() => told.length, { what: "the refusal" });
+  assert.deepEqual(told[0], ["too large", "The document is too large. It may take more once everybody has closed it"]);
+  await waitFor(async () => (await savedText(siskin, id)) === "", { what: "the save" });
+  await ann.ask("ydoc:document:leave", { document_id: `note:${id}` });
+  const late = await editor(t, "ann", `note:${id}`);
+  late.text.insert(0, "more");
+  await late.settled();
+  late.send([0, 0], { data: late.data() });
+  await waitFor(async () => (await savedText(siskin, id)) === "more", { what: "the save" });
+  assert.deepEqual(late.errors, []);
+});
+
+test("a Y.XmlHook, which yrs does not read as Yjs writes it, is refused by name", async (t) => {
+  const ann = await editor(t, "ann", "hook");
+  const doc = new Y.Doc();
+  doc.getXmlFragment("x").insert(0, [new Y.XmlHook("name")]);
+  const answer = await ann.ask("ydoc:document:update", { document_id: "hook", update: Array.from(Y.encodeStateAsUpdate(doc)) });
+  assert.deepEqual(answer, { stored: false, reason: "malformed" });
+});

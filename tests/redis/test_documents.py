@@ -118,7 +118,7 @@ def test_a_long_list_is_squashed_and_a_full_document_is_full(start, reference):
     assert reference.redis.llen(reference.document("board", "updates")) == 2
     reference.redis.set(reference.document("board", "size"), 2 << 20)
     ann.update(typed(8, 5))
-    refused = {"message": "The document is too large", "document_id": "board", "reason": "too large"}
+    refused = {"message": "The document is too large. It may take more once everybody has closed it", "document_id": "board", "reason": "too large"}
     assert ann.named("error") == [refused]
     assert reference.redis.llen(reference.document("board", "updates")) == 2
 

@@ -36,6 +36,8 @@ pub enum Unreadable {
     Fields,
     /// What is to be saved has more fields than it may.
     ManyFields,
+    /// Something beside those is of another type than it may be.
+    Change,
 }
 
 impl Documents {
@@ -115,7 +117,10 @@ impl Documents {
                     level,
                     "{sid} sent an update of {id:?} that it has no room for"
                 );
-                (TOO_LARGE, "The document is too large")
+                (
+                    TOO_LARGE,
+                    "The document is too large. It may take more once everybody has closed it",
+                )
             }
             Rejected::NoRoom => {
                 crate::metrics::refused("bytes of all documents");
@@ -148,6 +153,7 @@ impl Documents {
         let (reason, message) = match part {
             Unreadable::Update => (MALFORMED, NO_UPDATE),
             Unreadable::Fields => (MALFORMED, "What is to be saved is no object"),
+            Unreadable::Change => (MALFORMED, "The change is not understood"),
             Unreadable::ManyFields => (TOO_LARGE, "What is to be saved has too many fields"),
         };
         let level = core.limit_reached(sid, "document update", Level::Info);

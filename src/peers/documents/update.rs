@@ -3,7 +3,7 @@
 //! It comes before yrs, which takes lengths at their word: five bytes that announce 2^27 clients make it reserve
 //! gigabytes, and clocks that overflow make it panic. What gets past here costs yrs no more than its size
 //! suggests. Left out of the format is what editors don't produce and yrs reads otherwise than Yjs writes it: JSON content (replaced
-//! by values in 2020) and XML hooks.
+//! by values in 2020) and XML hooks, whose name yrs takes for the next block.
 
 use super::reader::{BadUpdate, OBJECT, Reader};
 use std::collections::BTreeSet;
