@@ -1,6 +1,7 @@
 //! Documents that several edit at once. Those named `note:{id}` are notes, and are saved.
 //!
 //! - [`name`]: a document's one name
+//! - [`append`]: a change
 //! - [`broadcast`]: what those who have it open hear of it
 //! - [`following`]: what other instances did unheard
 //! - [`gaps`]: what a document lacks and its senders have
@@ -11,6 +12,7 @@
 //! - [`keeping`]: what is kept of a note's document
 //! - [`outside`]: a note that a backend changed or removed
 
+mod append;
 mod broadcast;
 mod ended;
 mod following;
@@ -25,10 +27,9 @@ mod states;
 use super::core::{Core, Fault, Sender};
 use super::notes::{Fields, Notes};
 use crate::directory::{Access, NoteView};
-use crate::ground::tasks::{Single, Tasks, aside, aside_if};
+use crate::ground::tasks::{Single, Tasks, aside_if};
 pub use crate::peers::documents::Left;
 use crate::peers::documents::bytes::ints;
-use crate::peers::documents::lean::lean;
 use crate::peers::documents::vector::Vector;
 use crate::peers::documents::{Away, LIGHT, Seed};
 use crate::socket::{Args, Sid};
@@ -41,9 +42,6 @@ use states::{Extra, States};
 
 /// Nobody can reach the documents now.
 const AWAY: Fault = Fault::Unavailable("the documents can't be reached");
-
-/// Longer updates may hold what is stored: that is left out.
-const SHORT: usize = 512;
 
 /// A change that a client sent.
 pub struct Update {
@@ -321,43 +319,6 @@ impl Documents {
             }
         }
         Ok(())
-    }
-
-    async fn append(
-        &'static self,
-        from: &Sender,
-        document: &Document,
-        mut update: Vec<u8>,
-        with_content: bool,
-    ) -> Args<'static> {
-        let documents = &self.core.documents;
-        if update.len() > LIGHT {
-            update = aside(move || lean(&update).unwrap_or(update)).await;
-        }
-        // Who was told of a gap, or comes back, may send all they have.
-        let told = self.gaps.was_told(from.sid, document);
-        if (told || update.len() > SHORT)
-            && let Some(news) = documents.news_of(&document.id, &update).await
-        {
-            update = news;
-        }
-        let broadcast = Broadcast::new(&self.core.peers, from, document, &update);
-        broadcast.prepare().await;
-        let outgoing = || broadcast.outgoing();
-        match documents.append(&document.id, &update, &outgoing).await {
-            Ok(contents) if contents.is_empty() => Args::none(),
-            Ok(contents) => {
-                broadcast.emit_here();
-                if let Some(note_id) = document.note() {
-                    self.notes.brought(note_id, from.sid, false);
-                }
-                if !with_content {
-                    self.ask_for_content(from.sid, document);
-                }
-                self.answer_stored(from.sid, document, &contents)
-            }
-            Err(rejected) => self.refuse(from, document, rejected, Kind::Change),
-        }
     }
 
     /// The document's first content. `Ok` with what to answer when it was the first, or could not be; `Err` with

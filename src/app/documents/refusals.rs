@@ -130,7 +130,7 @@ impl Documents {
             }
             // Nobody else gets to see what is not stored: whoever opens the document later would miss it for good, and
             // with it all that builds on it. The sender still has it, and is asked for it when it can be stored.
-            Rejected::Away => {
+            Rejected::Away | Rejected::Unmended => {
                 crate::metrics::refused("documents unavailable");
                 log::debug!("{sid} sent an update of {id:?} that can't be stored now");
                 self.owes(from, document, kind);

@@ -6,11 +6,8 @@
 use super::compact::compact;
 use super::lean::lean;
 use super::reader::{BadUpdate, put_number};
-use super::update::{deletions, walk};
+use super::update::{Range, deletions, walk};
 use super::vector::Vector;
-
-/// A range of clocks of a client.
-type Range = (u64, u64, u64);
 
 /// A checked update with all of it deleted.
 pub fn bury(update: &[u8]) -> Result<Vec<u8>, BadUpdate> {
@@ -55,7 +52,7 @@ pub fn is_of_ended(update: &[u8], ended: &Vector) -> Result<bool, BadUpdate> {
 }
 
 /// Writes ranges as the deletions of an update.
-fn put_deletions(out: &mut Vec<u8>, mut ranges: Vec<Range>) {
+pub(super) fn put_deletions(out: &mut Vec<u8>, mut ranges: Vec<Range>) {
     ranges.sort_unstable();
     ranges.dedup_by(|next, last| {
         let joins = next.0 == last.0 && next.1 <= last.1 + last.2;

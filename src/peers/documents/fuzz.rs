@@ -1,10 +1,22 @@
 //! What random bytes must not upset: updates, and a document made of them.
 
 use super::bury::{bury, is_of_ended};
-use super::history::{History, check};
+use super::history::{History, Rejected, check};
 use super::vector::{Vector, deletes_more};
 use yrs::Update;
 use yrs::updates::decoder::Decode;
+
+/// Stores what others would get of an update, which is returned.
+pub fn append(history: &mut History, update: &[u8]) -> Result<Vec<u8>, Rejected> {
+    match history.append_mended(update) {
+        Err(Rejected::Unmended) => {}
+        taken => return taken.map(|_| update.to_vec()),
+    }
+    let news = history.news_of(update).expect("what is checked has news");
+    let again = history.append_news(&news);
+    assert_ne!(again, Err(Rejected::Unmended), "{update:?}");
+    again.map(|_| news)
+}
 
 /// What is taken yrs reads, too, and what is made of all that can be taken again. Each update begins with its length, two bytes.
 pub fn updates(mut data: &[u8]) {
@@ -13,8 +25,8 @@ pub fn updates(mut data: &[u8]) {
         let length = usize::from(u16::from_le_bytes([*low, *high])).min(rest.len());
         let (update, after) = rest.split_at(length);
         data = after;
-        if history.append(update).is_ok() {
-            Update::decode_v1(update).expect("what is checked is read");
+        if let Ok(mended) = append(&mut history, update) {
+            Update::decode_v1(&mended).expect("what is checked is read");
         }
     }
     let state = history.state().to_vec();

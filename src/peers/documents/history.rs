@@ -6,6 +6,7 @@
 use super::bury::bury;
 use super::compact::{Compacted, compact};
 use super::lean::lean;
+use super::mend::{joined, mended, with_waiting};
 use super::update::{Contents, inspect};
 use super::vector::{Vector, deletes_more};
 #[cfg(feature = "redis")]
@@ -45,6 +46,8 @@ pub const LIGHT: usize = 8 << 10;
 pub enum Rejected {
     /// It is not an update.
     Malformed,
+    /// Yjs would throw at it as it is: its news is to be stored.
+    Unmended,
     /// The document would be larger than it may be.
     TooLarge,
     /// All documents together would be larger than they may be.
@@ -68,7 +71,28 @@ pub struct History {
 impl History {
     /// Stores an update. Returns what it holds; one that changes nothing is not stored.
     pub fn append(&mut self, update: &[u8]) -> Result<Contents, Rejected> {
-        let mut contents = check(update)?;
+        let contents = check(update)?;
+        self.store(update, contents)
+    }
+
+    /// The same of one that others are to get: only if Yjs takes it.
+    pub fn append_mended(&mut self, update: &[u8]) -> Result<Contents, Rejected> {
+        match self.vector.is_awaited(update) {
+            true => check(update).and(Err(Rejected::Unmended)),
+            false => self.append_news(update),
+        }
+    }
+
+    /// The same of all the news of one.
+    pub fn append_news(&mut self, update: &[u8]) -> Result<Contents, Rejected> {
+        let contents = check(update)?;
+        match self.vector.is_unmended(update) {
+            true => Err(Rejected::Unmended),
+            false => self.store(update, contents),
+        }
+    }
+
+    fn store(&mut self, update: &[u8], mut contents: Contents) -> Result<Contents, Rejected> {
         if contents.is_empty() {
             return Ok(contents);
         }
@@ -78,11 +102,15 @@ impl History {
         if !self.has_room(update.len(), contents.weight()) {
             return Err(Rejected::TooLarge);
         }
-        self.push(update, contents.weight());
+        let before = self.vector.missing().map(|_| self.vector.clone());
+        contents.missing = self.vector.take(update);
+        match before.and_then(|known| self.joined(&known, update)) {
+            Some(all) => self.replace_from(0, &all),
+            None => self.push(update, contents.weight()),
+        }
         // That is room again once it is squashed.
         self.fresh +=
             usize::try_from(contents.deleted).map_or(WORTH_SQUASHING, |n| n.min(WORTH_SQUASHING));
-        contents.missing = self.vector.take(update);
         if self.vector.is_old() {
             self.vector = Vector::of(self.state());
             contents.missing = contents.missing.filter(|id| !self.vector.has(*id));
@@ -91,6 +119,16 @@ impl History {
             self.squash_from(self.small_ones());
         }
         Ok(contents)
+    }
+
+    /// All there is with an update for which something waited, or which is in its place.
+    fn joined(&mut self, known: &Vector, update: &[u8]) -> Option<Compacted> {
+        if !self.vector.is_old() {
+            return None;
+        }
+        let all = joined(known, self.state(), update)?;
+        let is_all = self.ends.len() < 2;
+        merge(vec![&all]).filter(|_| is_all)
     }
 
     /// Everything as one update; the list is that one update afterwards.
@@ -127,7 +165,12 @@ impl History {
     /// What of an update is news, if it is one.
     pub fn news_of(&mut self, update: &[u8]) -> Option<Vec<u8>> {
         check(update).ok()?;
-        let rest = self.vector.rest_of(update).ok()?;
+        let mut rest = self.vector.rest_of(update).ok()?;
+        if self.vector.is_awaited(&rest) {
+            let known = self.vector.clone();
+            rest = with_waiting(&known, self.state(), &rest)?;
+        }
+        let rest = mended(&self.vector, rest).ok()?;
         news(rest, || self.state().to_vec())
     }
 
@@ -199,7 +242,6 @@ impl History {
         if self.ends.len() <= first + 1 {
             return;
         }
-        let from = self.start(first);
         let updates = (first..self.ends.len()).filter_map(|index| {
             self.bytes
                 .get(self.start(index)..self.ends.get(index).map_or(0, |end| *end as usize))
@@ -211,7 +253,11 @@ impl History {
             );
             return;
         };
-        self.bytes.truncate(from);
+        self.replace_from(first, &merged);
+    }
+
+    fn replace_from(&mut self, first: usize, merged: &Compacted) {
+        self.bytes.truncate(self.start(first));
         self.bytes.extend_from_slice(&merged.bytes);
         self.bytes.shrink_to_fit();
         self.ends.truncate(first);
@@ -277,8 +323,11 @@ pub fn merge(updates: Vec<&[u8]>) -> Option<Compacted> {
         merged = some.map(merge_updates_v1).collect::<Result<_, _>>().ok()?;
     }
     let merged = merged.first()?;
-    match merged.len() > FULL {
-        true => compact(&lean(merged).ok()?).ok(),
-        false => compact(merged).ok(),
-    }
+    let merged = match merged.len() > FULL {
+        true => compact(&lean(merged).ok()?),
+        false => compact(merged),
+    };
+    let Compacted { bytes, blocks } = merged.ok()?;
+    let bytes = mended(&Vector::default(), bytes).ok()?;
+    Some(Compacted { bytes, blocks })
 }

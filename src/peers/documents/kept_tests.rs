@@ -90,7 +90,10 @@ fn a_crash_costs_what_was_not_kept_and_the_first_content_is_kept_at_once() {
         let all = doc
             .transact()
             .encode_state_as_update_v1(&StateVector::default());
-        memory.append(NOTE, &all).await.unwrap();
+        let unmended = memory.append(NOTE, &all).await;
+        assert_eq!(unmended, Err(Rejected::Unmended));
+        let news = memory.news_of(NOTE, &all).await.unwrap();
+        memory.append(NOTE, &news).await.unwrap();
         memory.keep(NOTE).await;
         assert!(memory.behind().is_empty());
         local.durable().await.unwrap();

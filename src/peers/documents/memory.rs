@@ -22,6 +22,9 @@ use std::time::Instant;
 /// What a document takes beside its updates, in bytes, about.
 const OVERHEAD: usize = 512;
 
+type Appended = Result<Contents, Rejected>;
+type Append = fn(&mut History, &[u8]) -> Appended;
+
 /// A document that somebody has open, or that is not saved yet.
 #[derive(Default)]
 struct Stored {
@@ -88,12 +91,10 @@ impl Kept {
 
     /// Whether there is nothing but what is left of one that has ended. The caller holds the order.
     fn is_buried(&self) -> bool {
-        let on_disk = self.on_disk.as_deref();
-        let is_buried = |on_disk: &OnDisk| {
+        self.on_disk.as_deref().is_some_and(|on_disk| {
             let history = self.history.lock();
             history.is_ok_and(|history| on_disk.is_buried(&history))
-        };
-        on_disk.is_some_and(is_buried)
+        })
     }
 }
 
@@ -164,19 +165,27 @@ impl Memory {
 
 /// Changing.
 impl Memory {
-    pub async fn append(&self, id: &str, update: &[u8]) -> Result<Contents, Rejected> {
+    pub async fn append(&self, id: &str, update: &[u8]) -> Appended {
+        self.append_by(History::append_mended, id, update).await
+    }
+
+    pub async fn append_news(&self, id: &str, update: &[u8]) -> Appended {
+        self.append_by(History::append_news, id, update).await
+    }
+
+    async fn append_by(&self, how: Append, id: &str, update: &[u8]) -> Appended {
         let kept = self.kept(id);
         let _order = kept.order.lock().await;
-        let appended = self.try_append(&kept, update).await;
+        let appended = self.try_append(&kept, update, how).await;
         self.changed(id, &kept, appended)
     }
 
-    async fn try_append(&self, kept: &Kept, update: &[u8]) -> Result<Contents, Rejected> {
+    async fn try_append(&self, kept: &Kept, update: &[u8], how: Append) -> Appended {
         self.load(kept).await?;
         self.make_room(update.len())?;
         let (length, bytes) = (update.len(), update.to_vec());
         let takes_long = |history: &History| history.takes_long(length);
-        let append = move |history: &mut History| history.append(&bytes);
+        let append = move |history: &mut History| how(history, &bytes);
         let contents = kept.with(takes_long, append).await?;
         if let Some(on_disk) = kept.on_disk.as_ref().filter(|_| !contents.is_empty()) {
             on_disk.add(update);
@@ -202,7 +211,7 @@ impl Memory {
         if let Some(state) = kept.with(|history| history.takes_long(0), read).await {
             return Ok(Seed::Lost(state));
         }
-        let contents = self.try_append(kept, update).await?;
+        let contents = self.try_append(kept, update, History::append).await?;
         if let Some(on_disk) = kept.on_disk.as_ref().filter(|_| !contents.is_empty()) {
             on_disk.keep_now(&kept.history).await;
         }
@@ -283,17 +292,13 @@ impl Memory {
 
     pub fn size(&self, id: &str) -> usize {
         let documents = self.documents.borrow();
-        documents
-            .get(id)
-            .map_or(0, |document| document.kept.size.get())
+        documents.get(id).map_or(0, |d| d.kept.size.get())
     }
 
     /// What its state was when it was read last, if it is still that.
     pub fn version(&self, id: &str) -> Option<Version> {
         let documents = self.documents.borrow();
-        documents
-            .get(id)
-            .map(|document| document.kept.version.get())
+        documents.get(id).map(|d| d.kept.version.get())
     }
 
     /// Its note's document ends with it, unless somebody may come back with what they have of it; then, too, if the next one
@@ -427,12 +432,7 @@ impl Memory {
     }
 
     /// It may have changed. One that nobody has open, and into which nothing came, is none.
-    fn changed<T>(
-        &self,
-        id: &str,
-        kept: &Kept,
-        changed: Result<T, Rejected>,
-    ) -> Result<T, Rejected> {
+    fn changed<T, E>(&self, id: &str, kept: &Kept, changed: Result<T, E>) -> Result<T, E> {
         self.new_version(kept);
         self.count(kept);
         let mut documents = self.documents.borrow_mut();

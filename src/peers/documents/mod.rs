@@ -10,6 +10,7 @@
 //! - [`compact`]: fewer blocks that say the same
 //! - [`bury`]: what is left of a document that has ended
 //! - [`lean`]: an update without what it deletes itself
+//! - [`cut`], [`mend`]: an update without what Yjs would throw at
 //! - [`bytes`]: updates as JSON
 //!
 //! Nothing here knows what a document is for or who may see it. Every question may have to wait, since documents of several
@@ -22,6 +23,7 @@
 mod bury;
 pub mod bytes;
 mod compact;
+mod cut;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod history;
@@ -31,6 +33,9 @@ mod in_redis;
 mod kept_tests;
 pub mod lean;
 mod memory;
+mod mend;
+#[cfg(test)]
+mod mend_tests;
 mod on_disk;
 mod open;
 mod reader;
@@ -255,7 +260,8 @@ impl SharedDocuments {
         }
     }
 
-    /// Stores an update; returns what it holds. Other instances are told in the same step, so that whoever dies leaves
+    /// Stores an update, if Yjs takes it as it is; returns what it holds. `is_news`: it is what [`SharedDocuments::news_of`] left of
+    /// one. Other instances are told in the same step, so that whoever dies leaves
     /// nothing stored that they were not told; `tell` makes what they are told, once the update is known to be one.
     /// Whoever asks first is answered first, so that what is passed on to this
     /// instance's sessions right after the answer comes in the order in which it is stored.
@@ -263,12 +269,14 @@ impl SharedDocuments {
         &self,
         id: &str,
         update: &[u8],
+        is_news: bool,
         tell: Tell<'_>,
     ) -> Result<Contents, Rejected> {
         match self {
+            Self::Memory(memory) if is_news => memory.append_news(id, update).await,
             Self::Memory(memory) => memory.append(id, update).await,
             #[cfg(feature = "redis")]
-            Self::Redis(redis) => redis.append(id, update, tell).await,
+            Self::Redis(redis) => redis.append(id, update, is_news, tell).await,
         }
     }
 
@@ -308,7 +316,8 @@ impl SharedDocuments {
         }
     }
 
-    /// What of an update is news: without the blocks that are stored, and empty if all of it is. `None` when nobody can tell.
+    /// What of an update is news, as Yjs takes it: without the blocks that are stored, with those that waited for it, and empty if
+    /// all of it is stored. `None` when nobody can tell.
     pub async fn news_of(&self, id: &str, update: &[u8]) -> Option<Vec<u8>> {
         match self {
             Self::Memory(memory) => memory.news_of(id, update).await,

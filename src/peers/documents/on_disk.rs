@@ -4,6 +4,7 @@
 //! [`MOST_RECORDS`], or when they are more than what was there before, all are replaced by the merged state.
 
 use super::history::{History, Rejected};
+use super::mend::mended;
 use super::reader::{Reader, put_bytes};
 use super::vector::Vector;
 use crate::directory::local::{KeptDocument, Local};
@@ -295,8 +296,11 @@ fn read(history: &mut History, record: &[u8]) -> usize {
         let Ok(update) = reader.bytes() else {
             return bad + 1;
         };
+        let appended = mended(&Vector::default(), update.to_vec())
+            .map_err(|_| Rejected::Malformed)
+            .and_then(|update| history.append(&update));
         bad += usize::from(matches!(
-            history.append(update),
+            appended,
             Err(Rejected::Malformed | Rejected::TooLarge)
         ));
     }

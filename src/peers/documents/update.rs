@@ -11,13 +11,13 @@ use std::collections::BTreeSet;
 /// The last clock of a client. Implementations compute with signed 32 bits.
 const MAX_CLOCK: u64 = i32::MAX as u64;
 
-const HAS_ORIGIN: u8 = 0x80;
+pub(super) const HAS_ORIGIN: u8 = 0x80;
 const HAS_RIGHT_ORIGIN: u8 = 0x40;
 const HAS_PARENT_SUB: u8 = 0x20;
 /// The part of a block's first byte that says what is in it.
-const KIND: u8 = 0x1f;
-const KIND_GC: u8 = 0;
-const KIND_DELETED: u8 = 1;
+pub(super) const KIND: u8 = 0x1f;
+pub(super) const KIND_GC: u8 = 0;
+pub(super) const KIND_DELETED: u8 = 1;
 const KIND_SKIP: u8 = 10;
 
 /// Blocks that cost as much as a document inside of a document.
@@ -57,6 +57,9 @@ pub struct Id {
     pub clock: u64,
 }
 
+/// A range of clocks of a client: the first, and how many.
+pub type Range = (u64, u64, u64);
+
 /// One block of an update.
 #[derive(Clone, Copy, Debug)]
 pub struct Block<'a> {
@@ -71,6 +74,8 @@ pub struct Block<'a> {
     pub head: usize,
     /// What is in it is a value: nothing else stands in that.
     pub leaf: bool,
+    /// It says itself that it is an entry of a map.
+    pub entry: bool,
     /// Nothing: those who wrote it don't have what stands here either.
     pub skip: bool,
     pub origin: Option<Id>,
@@ -88,6 +93,11 @@ impl Block<'_> {
     pub fn is_known(&self) -> bool {
         let kind = self.bytes.first().map_or(KIND_GC, |info| info & KIND);
         !matches!(kind, KIND_GC | KIND_DELETED | KIND_SKIP)
+    }
+
+    /// Whether there are several values or letters in it.
+    pub fn has_several(&self) -> bool {
+        self.leaf && self.len > 1
     }
 
     /// Its last clock.
@@ -184,6 +194,7 @@ pub fn read_block<'a>(reader: &mut Reader<'a>, id: Id) -> Result<Block<'a>, BadU
         from: start,
         head: 0,
         leaf: false,
+        entry: false,
         skip: info == KIND_SKIP,
         origin: None,
         right_origin: None,
@@ -220,6 +231,7 @@ fn read_item<'a>(
         }
         if info & HAS_PARENT_SUB != 0 {
             reader.text()?;
+            block.entry = true;
         }
     }
     block.head = block.from.len() - reader.rest().len();

@@ -1,9 +1,11 @@
 //! What is there of a document without a gap: for each client the clock before which everything has come, with all that it
 //! builds on. So an update shows by itself whether something is missing before it.
 
+use super::cut::put_rest;
 use super::reader::{BadUpdate, Reader, put_number};
-use super::update::{Block, Id, deletions, read_block, walk};
-use std::collections::BTreeMap;
+use super::update::{Block, Id, Range, deletions, read_block, walk};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The clocks, and what is missing.
 #[derive(Clone, Debug, Default)]
@@ -11,8 +13,14 @@ pub struct Vector {
     clocks: BTreeMap<u64, u64>,
     /// By client the first thing that something builds on and that has not come.
     missing: BTreeMap<u64, u64>,
-    /// Something of that has come.
+    /// Clients of which something is stored and not here.
+    waiting: BTreeSet<u64>,
+    /// Something of what is missing has come, or something else in place of what waits.
     old: bool,
+    /// What is in maps: where it begins, and the clock after it.
+    entries: Arc<BTreeMap<(u64, u64), u64>>,
+    /// While an update is taken: entries of it that have several values.
+    several: Vec<Range>,
 }
 
 /// The blocks of one client that can't be taken yet: the first of them, and how many come after it.
@@ -74,6 +82,10 @@ impl Vector {
         self.join(&other);
         self.old = false;
         self.missing = other.missing;
+        self.waiting = other.waiting;
+        for (id, end) in other.entries.iter() {
+            self.add_entry(*id, *end);
+        }
         let known = &self.clocks;
         let there = |client: &u64| known.get(client).copied().unwrap_or(0);
         self.missing.retain(|client, clock| *clock >= there(client));
@@ -112,6 +124,12 @@ impl Vector {
     /// Takes a checked update: as far as nothing before it is missing. If something is, returns what it was found by: of this
     /// update, whatever others lack.
     pub fn take(&mut self, update: &[u8]) -> Option<Id> {
+        let lacked = self.take_all(update);
+        self.several = Vec::new();
+        lacked
+    }
+
+    fn take_all(&mut self, update: &[u8]) -> Option<Id> {
         let mut stalled: Vec<Stalled<'_>> = Vec::new();
         let rest = walk(
             update,
@@ -183,6 +201,7 @@ impl Vector {
                     None => {
                         found = found.or(Some(lacked));
                         self.misses(lacked);
+                        self.waiting.insert(id.client);
                         if let Some(one) = stalled.get_mut(index) {
                             one.state = State::Over;
                         }
@@ -193,8 +212,14 @@ impl Vector {
         found
     }
 
-    /// The rest of an update: what is not here yet, with all its deletions.
+    /// The rest of an update: what is not here yet, with all its deletions. Of a block of which something is here the rest is left, as
+    /// Yjs itself writes it.
     pub fn rest_of(&self, update: &[u8]) -> Result<Vec<u8>, BadUpdate> {
+        self.rest_within(update, None)
+    }
+
+    /// The same, without the blocks that another one does not have.
+    pub fn rest_within(&self, update: &[u8], all: Option<&Self>) -> Result<Vec<u8>, BadUpdate> {
         // Of each client's: the first block that is kept, how many there are, and where they end.
         let mut kept: Vec<(Block<'_>, u64, usize)> = Vec::new();
         let deletions = walk(
@@ -203,6 +228,7 @@ impl Vector {
             |block| {
                 let end = block.from.len() - block.bytes.len();
                 match kept.last_mut() {
+                    _ if all.is_some_and(|all| !all.has(block.id)) => {}
                     Some((first, count, last)) if first.id.client == block.id.client => {
                         (*count, *last) = (*count + 1, end);
                     }
@@ -214,11 +240,18 @@ impl Vector {
         let mut rest = Vec::new();
         put_number(&mut rest, kept.len() as u64);
         for (first, count, end) in kept {
+            let id = first.id;
+            let clock = self.clocks.get(&id.client).copied().unwrap_or(0);
             put_number(&mut rest, count);
-            put_number(&mut rest, first.id.client);
-            put_number(&mut rest, first.id.clock);
+            put_number(&mut rest, id.client);
+            put_number(&mut rest, id.clock.max(clock));
+            let mut start = 0;
+            if clock > id.clock {
+                put_rest(&mut rest, &first, clock)?;
+                start = first.bytes.len();
+            }
             let len = first.from.len() - end;
-            rest.extend_from_slice(first.from.get(..len).ok_or(BadUpdate)?);
+            rest.extend_from_slice(first.from.get(start..len).ok_or(BadUpdate)?);
         }
         rest.extend_from_slice(deletions);
         Ok(rest)
@@ -245,10 +278,82 @@ impl Vector {
     }
 
     fn add(&mut self, block: &Block<'_>) {
+        if !self.has(block.id) && self.is_entry(block) {
+            let Id { client, clock } = block.id;
+            self.add_entry((client, clock), clock + block.len);
+            if block.has_several() {
+                self.several.push((client, clock, block.len - 1));
+            }
+        }
         let clock = self.clocks.entry(block.id.client).or_default();
         *clock = (*clock).max(block.last().clock + 1);
         let awaited = self.missing.get(&block.id.client);
         self.old |= awaited.is_some_and(|awaited| awaited < clock);
+        self.old |= self.waiting.contains(&block.id.client);
+    }
+
+    /// Whether a block is an entry of a map, by itself or as what stands beside it.
+    fn is_entry(&self, block: &Block<'_>) -> bool {
+        let beside = block.origin.or(block.right_origin);
+        let beside = beside.filter(|_| !self.entries.is_empty());
+        let is_one = |id: Id| {
+            let mut before = self.entries.range(..=(id.client, id.clock));
+            let last = before.next_back();
+            last.is_some_and(|((client, _), end)| *client == id.client && id.clock < *end)
+        };
+        block.entry || beside.is_some_and(is_one)
+    }
+
+    fn add_entry(&mut self, (client, start): (u64, u64), end: u64) {
+        let entries = Arc::make_mut(&mut self.entries);
+        match entries.range_mut(..=(client, start)).next_back() {
+            Some(((of, _), last)) if *of == client && start <= *last => *last = end.max(*last),
+            _ => drop(entries.insert((client, start), end)),
+        }
+    }
+
+    /// Whether a checked update is to be mended before Yjs gets it: something of it is here already, or must be deleted.
+    pub fn is_unmended(&self, update: &[u8]) -> bool {
+        let mut known = false;
+        let _ = walk(update, || {}, |block| known |= self.has(block.id));
+        known || !self.stale_entries(update).is_empty()
+    }
+
+    /// Whether something waits for what a checked update brings.
+    pub fn is_awaited(&self, update: &[u8]) -> bool {
+        if self.missing.is_empty() {
+            return false;
+        }
+        let mut after = self.clone();
+        after.take(update);
+        after.old
+    }
+
+    /// What of a checked update must be deleted: of each entry of a map that has several values all but the last, where it does not
+    /// say so itself.
+    pub fn stale_entries(&self, update: &[u8]) -> Vec<Range> {
+        let (mut entry, mut several) = (false, false);
+        let rest = walk(
+            update,
+            || {},
+            |block| {
+                entry |= self.is_entry(&block);
+                several |= block.has_several();
+            },
+        );
+        let Ok(rest) = rest else { return Vec::new() };
+        if !(entry && several) {
+            return Vec::new();
+        }
+        let mut after = self.clone();
+        after.take_all(update);
+        let mut stale = after.several;
+        let _ = deletions(rest, |client, clock, len| {
+            let is_within =
+                |of: &Range| of.0 == client && of.1 >= clock && of.1 + of.2 <= clock + len;
+            stale.retain(|range| !is_within(range));
+        });
+        stale
     }
 
     /// Something builds on this, which is not here.

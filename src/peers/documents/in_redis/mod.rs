@@ -108,11 +108,15 @@ impl InRedis {
         self: &Rc<Self>,
         id: &str,
         update: &[u8],
+        is_news: bool,
         tell: Tell<'_>,
     ) -> Result<Contents, Rejected> {
         let mut contents = check_aside(update).await?;
         if contents.is_empty() {
             return Ok(contents);
+        }
+        if self.is_unmended(id, update, is_news).await {
+            return Err(Rejected::Unmended);
         }
         self.make_room(id, contents.weight()).await?;
         let new = New {

@@ -1,8 +1,9 @@
 //! What of a document is there without a gap, as far as this instance was told.
 
-use super::InRedis;
+use super::{InRedis, Known};
 use crate::ground::tasks::aside_if;
 use crate::peers::documents::history::{EMPTY, LIGHT, check, news};
+use crate::peers::documents::mend::{mended, with_waiting};
 use crate::peers::documents::update::Id;
 use crate::peers::documents::vector::Vector;
 
@@ -63,10 +64,18 @@ impl InRedis {
 
     pub async fn news_of(&self, id: &str, update: &[u8]) -> Option<Vec<u8>> {
         let (vector, update) = (self.vector(id).await?, update.to_vec());
-        let large = update.len() > LIGHT;
+        let large = update.len() > LIGHT || vector.missing().is_some();
+        let stored = match vector.missing() {
+            Some(_) => self.bytes(id).await.ok()?,
+            None => None,
+        };
         let rest = aside_if(large, move || {
             check(&update).ok()?;
-            vector.rest_of(&update).ok()
+            let mut rest = vector.rest_of(&update).ok()?;
+            if let Some(stored) = stored.filter(|_| vector.is_awaited(&rest)) {
+                rest = with_waiting(&vector, &stored, &rest)?;
+            }
+            mended(&vector, rest).ok()
         });
         let rest = rest.await?;
         if rest.first() != Some(&0) || rest == EMPTY {
@@ -75,6 +84,20 @@ impl InRedis {
         let state = self.bytes(id).await.ok()?;
         let state = state.unwrap_or_else(|| EMPTY.to_vec());
         aside_if(state.len() > LIGHT, move || news(rest, || state)).await
+    }
+
+    /// Whether Yjs would throw at a checked update as it is. Of a large one it was looked for before.
+    pub(super) async fn is_unmended(&self, id: &str, update: &[u8], is_news: bool) -> bool {
+        if update.len() > LIGHT {
+            return false;
+        }
+        let is_known = |known: &Known| known.vector.is_some();
+        if !self.known.borrow().get(id).is_some_and(is_known) {
+            self.read_vector(id).await;
+        }
+        let known = self.known.borrow();
+        let vector = known.get(id).and_then(|known| known.vector.as_ref());
+        vector.is_some_and(|v| v.is_unmended(update) || !is_news && v.is_awaited(update))
     }
 
     fn known_vector(&self, id: &str) -> Option<Vector> {

@@ -40,7 +40,7 @@ impl Memory {
             Ok::<_, Rejected>((news, ended))
         };
         let (news, ended) = aside_if(large, look).await?;
-        let appended = self.try_append(&kept, &news).await;
+        let appended = self.try_append(&kept, &news, History::append).await;
         self.changed(id, &kept, appended)?;
         if let Some(on_disk) = &kept.on_disk {
             on_disk.bury(&ended, &kept.history).await;

@@ -1,0 +1,156 @@
+// What one writer sends makes Yjs throw in nobody else's page, now or when they come later; and what editors write, however it overlaps
+// what is known, is taken.
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import * as Y from "yjs";
+import { startRedis } from "../browser/redis.mjs";
+import { startSiskin, waitFor } from "../harness.mjs";
+import { Editor } from "./editor.mjs";
+
+const houses = {};
+const end = [];
+before(async () => {
+  const redis = await startRedis({ after: (step) => end.unshift(step) });
+  const shared = { WEBSOCKET_MANAGER: "redis", WEBSOCKET_REDIS_URL: redis.url };
+  for (const [name, env] of Object.entries({ alone: {}, shared })) {
+    houses[name] = await startSiskin({ env });
+    end.unshift(() => houses[name].close());
+  }
+});
+after(async () => {
+  for (const step of end) await step();
+});
+
+async function editor(t, house, user, id) {
+  const made = new Editor(houses[house], user, id);
+  t.after(() => made.close());
+  await made.open();
+  made.heard = [];
+  made.socket.on("ydoc:document:update", ({ update }) => made.heard.push(Y.decodeUpdate(Uint8Array.from(update))));
+  return made;
+}
+
+/** Sends updates that it does not take itself. */
+async function sender(t, house, id) {
+  const eve = await editor(t, house, "eve", id);
+  eve.socket.off("ydoc:document:update");
+  return async (...updates) => {
+    for (const update of updates) {
+      const answer = await eve.ask("ydoc:document:update", { document_id: id, update: Array.from(update) });
+      assert.ok(!answer || answer.reason === "incomplete", JSON.stringify(answer));
+    }
+  };
+}
+
+const shows = (editor, text) => waitFor(() => editor.text.toString() === text, { what: `${text} at ${editor.user}` });
+const letters = (text) => [text.length, ...Buffer.from(text)];
+// A map in the map "m", by client 26, whose name there is one letter.
+const map = [1, 1, 26, 0, 39, 1, 1, 109, 1, 110, 1, 0];
+const mapDeleted = [1, 26, 1, 0, 1];
+
+const HOSTILE = {
+  "something else in place of what is known": [
+    [1, 1, 7, 0, 0, 2, 0],
+    [1, 1, 7, 0, 4, 1, 1, 116, ...letters("abc"), 0],
+  ],
+  "something else in place of what waits": [
+    [1, 1, 7, 2, 4, 1, 1, 116, ...letters("abcd"), 0],
+    [1, 1, 7, 0, 0, 4, 0],
+  ],
+  "an entry of a map with several letters, and something between them": [
+    [1, 3, 26, 0, 39, 1, 1, 109, 1, 110, 1, 36, 0, 26, 0, 1, 107, ...letters("abcd"), 132, 26, 2, ...letters("x"), ...mapDeleted],
+  ],
+  "the same behind another entry": [
+    map,
+    [1, 2, 26, 1, 40, 0, 26, 0, 1, 107, 1, 126, 136, 26, 1, 3, 126, 120, 121, 0],
+    [1, 1, 27, 0, 136, 26, 2, 1, 120, ...mapDeleted],
+  ],
+  "the same, and the other entry comes last": [
+    map,
+    [1, 1, 27, 0, 132, 26, 1, ...letters("abc"), 0],
+    [1, 1, 26, 1, 40, 0, 26, 0, 1, 107, 1, 126, 0],
+    [1, 1, 28, 0, 132, 27, 0, ...letters("x"), ...mapDeleted],
+  ],
+};
+
+for (const house of ["alone", "shared"])
+  describe(house, () => {
+    for (const [what, updates] of Object.entries(HOSTILE))
+      test(`nobody else's page throws at ${what}`, async (t) => {
+        assert.throws(() => {
+          const doc = new Y.Doc();
+          for (const update of updates) Y.applyUpdate(doc, Uint8Array.from(update));
+        });
+        const id = what.replaceAll(" ", "-");
+        const [ann, bob] = [await editor(t, house, "ann", id), await editor(t, house, "bob", id)];
+        const send = await sender(t, house, id);
+        await send(...updates);
+        // Yjs that threw tells nobody of changes any more.
+        ann.text.insert(0, "typed");
+        await shows(bob, "typed");
+        bob.text.insert(5, " on");
+        await shows(ann, "typed on");
+        await shows(await editor(t, house, "cleo", id), "typed on");
+      });
+
+    test("of what is known in part the rest is passed on, whatever is in it", async (t) => {
+      const id = "parts";
+      const ann = await editor(t, house, "ann", id);
+      const send = await sender(t, house, id);
+      const doc = new Y.Doc();
+      doc.clientID = 5;
+      const says = ({ doc }) => JSON.stringify([doc.getText("text"), doc.getText("gone"), doc.getArray("list"), doc.getArray("within")]);
+      const [text, gone, list, within] = [doc.getText("text"), doc.getText("gone"), doc.getArray("list"), doc.getArray("within")];
+      const steps = [
+        [() => text.insert(0, "a😀"), () => text.insert(3, "b😀")],
+        [() => text.insert(1, "c"), () => text.insert(2, "de")],
+        [() => list.push([1, "x", null]), () => list.push([true, { a: [1] }])],
+        [() => gone.insert(0, "a"), () => gone.insert(1, "b") ?? gone.delete(0, 2)],
+        [() => within.push([Y.Array.from([1])]), () => within.get(0).push([2]) ?? within.delete(0)],
+      ];
+      for (const [first, second] of steps) {
+        const [before, heard] = [Y.encodeStateVector(doc), ann.heard.length];
+        first();
+        const known = Y.getState(doc.store, 5);
+        await send(Y.encodeStateAsUpdate(doc, before));
+        second();
+        // All of it, of which the last block is known to its half.
+        await send(Y.encodeStateAsUpdate(doc));
+        await waitFor(() => ann.heard.length === heard + 2, { what: "the rest" });
+        assert.equal(ann.heard.at(-1).structs[0].id.clock, known);
+        assert.equal(says(ann), says({ doc }));
+      }
+      assert.equal(says(await editor(t, house, "cleo", id)), says({ doc }));
+    });
+
+    test("what an undo brings back at once shows the last, and nothing gets between", async (t) => {
+      const id = "undone";
+      const [ann, bob] = [await editor(t, house, "ann", id), await editor(t, house, "bob", id)];
+      const [here, there] = [ann, bob].map(({ doc }) => doc.getMap("m"));
+      const both = (value) => waitFor(() => [here, there].every((map) => map.get("n")?.get("k") === value), { what: `${value}` });
+      here.set("n", new Y.Map());
+      await waitFor(() => there.has("n"), { what: "the map" });
+      const undo = new Y.UndoManager(here, { captureTimeout: 1_000_000 });
+      for (const value of [1, 2]) {
+        there.get("n").set("k", value);
+        await both(value);
+        here.get("n").delete("k");
+        await both(undefined);
+      }
+      const at = Y.getState(ann.doc.store, ann.doc.clientID);
+      undo.undo();
+      await both(2);
+      // It was one block of two values.
+      const [block] = bob.heard.at(-1).structs;
+      assert.deepEqual([block.id.clock, block.length, block.content.arr], [at, 2, [1, 2]]);
+      const send = await sender(t, house, id);
+      const number = (value) => (value < 128 ? [value] : [128 + (value % 128), ...number(Math.floor(value / 128))]);
+      await send([1, 1, 28, 0, 136, ...number(ann.doc.clientID), at, 1, 120, 0]);
+      there.delete("n");
+      ann.text.insert(0, "typed");
+      bob.text.insert(0, "on");
+      await waitFor(() => [ann, bob].every(({ text }) => text.length === 7), { what: "both texts" });
+      await shows(await editor(t, house, "cleo", id), ann.text.toString());
+    });
+  });
