@@ -60,14 +60,17 @@ class Writer:
     def __init__(self, writer, reader):
         self.writer, self.reader = writer, reader
         self.stored = self.refused = 0
+        self.goes, self.writing = False, None
 
     async def open(self):
         for client in (self.writer, self.reader):
             await client.io.call("ydoc:document:join", {"document_id": "board"}, timeout=20)
+        self.goes = True
+        self.writing = asyncio.ensure_future(self.write())
 
     async def write(self):
         """What is refused, which its sender is told, is sent again."""
-        while True:
+        while self.goes:
             update = list(typed(7, self.stored))
             await self.writer.io.call("ydoc:document:update", {"document_id": "board", "update": update}, timeout=30)
             errors = len(self.writer.events("error"))
@@ -77,6 +80,11 @@ class Writer:
     async def goes_on(self):
         stored = self.stored
         await until(lambda: self.stored > stored + 20, 30, "updates")
+
+    async def stop(self):
+        """Ends with the answer. A task that is cancelled when an answer comes goes on: asyncio's wait_for takes the answer for it."""
+        self.goes = False
+        await self.writing
 
     async def check(self):
         """What was acknowledged is stored, and has reached the other one in order; what is new was not stored by mistake."""
@@ -171,7 +179,6 @@ def test_slots_move_under_load(start_siskin, cluster, reference):
             first = here.sockets[0]
             document = Writer(first, here.sockets[1])
             await document.open()
-            writing = asyncio.ensure_future(document.write())
             beating = asyncio.ensure_future(beat(here.sockets[2]))
             await document.goes_on()
             began = time.monotonic()
@@ -184,8 +191,8 @@ def test_slots_move_under_load(start_siskin, cluster, reference):
             await back(here, began, "slots moved")
             assert here.missed() == 0, "a slot that moves is no reason to lose an event"
             await document.goes_on()
-            for task in (writing, beating):
-                task.cancel()
+            beating.cancel()
+            await document.stop()
             await until(lambda: set(reference.pool("session_pool")) == {client.sid for client in here.sockets}, what="session pool")
             assert not await document.check() and document.refused == 0
             for api in here.apis:
@@ -208,7 +215,6 @@ def test_a_replica_takes_over_under_load(start_siskin, cluster, reference):
         async with load(start_siskin, **at(lost)) as here:
             document = Writer(*here.sockets[:2])
             await document.open()
-            writing = asyncio.ensure_future(document.write())
             await until(lambda: len(reference.pool("session_pool")) == 10, what="session pool")
             await document.goes_on()
             began = time.monotonic()
@@ -223,7 +229,7 @@ def test_a_replica_takes_over_under_load(start_siskin, cluster, reference):
             living = {client.sid for client in here.sockets} | {new.sid}
             await until(lambda: set(reference.pool("session_pool")) == living, what="session pool at the new master")
             await document.goes_on()
-            writing.cancel()
+            await document.stop()
             await document.check()
             await new.close()
             for api in here.apis:
