@@ -253,6 +253,10 @@ pub fn awareness(house: &'static House, from: Sender, args: &Args<'_>) -> Work {
     let document = Document::new(&document_id);
     match house.documents.pass_awareness(&from, &document, &update) {
         Ok(()) => Work::done(),
+        Err(_) if house.joins.waits(from.sid, &document.room) => {
+            house.documents.show_early(from.sid, &document, &update);
+            Work::done()
+        }
         Err(fault) => Work::refuse(fault),
     }
 }

@@ -97,3 +97,20 @@ test("what somebody else wrote meanwhile is a version, if the old text takes its
     assert.ok((await versions()).includes("outside"), `${kind}: ${await versions()}`);
   }
 });
+
+test("a page that waits long to come in is asked for what it deleted offline", { timeout: 60_000 }, async (t) => {
+  const { id, open } = await scene(t);
+  const ann = await open("ann");
+  await shows(ann, "first");
+  const bob = await open("bob");
+  await shows(bob, "first");
+  bob.text.insert(5, " word");
+  await shows(ann, "first word");
+  await ann.cut();
+  ann.text.delete(5, 5);
+  // As that of an instance that was killed in the middle of a change: the page shows its cursor, and hears nothing for longer than its next event waits.
+  await inRedis("SET", `open-webui:ydoc:documents:note:${id}:lock`, "killed", "NX", "PX", "7000");
+  await ann.back();
+  for (const editor of [ann, bob]) await shows(editor, "first");
+  await isSaved(id, "first");
+});

@@ -32,12 +32,19 @@ const AGAIN: [Duration; 3] = [
 const REST: Duration = Duration::from_secs(60);
 /// A document of so many bytes is asked for whenever a page comes: it may have been edited while it was away.
 const SMALL: usize = 64 << 10;
+/// The largest cursor that is remembered of who waits to open a document.
+const MOST_EARLY: usize = 1 << 10;
 
 /// Those who have documents open here.
 pub struct Gaps {
     sessions: RefCell<HashMap<Sid, Vec<Editor>>>,
+    /// What sessions showed of their cursors while they waited to open a document.
+    early: RefCell<HashMap<Sid, Vec<Early>>>,
     pub(super) asking: Tasks,
 }
+
+/// A document, and the cursor that is shown in it.
+type Early = (String, Vec<u8>);
 
 /// A session with one document.
 pub(super) struct Editor {
@@ -96,6 +103,7 @@ impl Gaps {
     pub fn new(asking: Tasks) -> Self {
         Self {
             sessions: RefCell::default(),
+            early: RefCell::default(),
             asking,
         }
     }
@@ -139,6 +147,27 @@ impl Gaps {
     /// The session is gone.
     pub fn forget(&self, sid: Sid) {
         self.sessions.borrow_mut().remove(&sid);
+        self.early.borrow_mut().remove(&sid);
+    }
+
+    fn is_early(&self, sid: Sid, document: &Document, cursor: &[u8]) {
+        let mut early = self.early.borrow_mut();
+        let cursors = early.entry(sid).or_default();
+        cursors.retain(|(id, _)| *id != document.id);
+        if cursors.len() < MAX_OPEN && cursor.len() <= MOST_EARLY {
+            cursors.push((document.id.clone(), cursor.to_vec()));
+        }
+    }
+
+    fn was_early(&self, sid: Sid, document: &Document) -> Option<Vec<u8>> {
+        let mut early = self.early.borrow_mut();
+        let cursors = early.get_mut(&sid)?;
+        let at = cursors.iter().position(|(id, _)| *id == document.id)?;
+        let (_, cursor) = cursors.swap_remove(at);
+        if cursors.is_empty() {
+            early.remove(&sid);
+        }
+        Some(cursor)
     }
 
     /// The session lost its access: it is told so when it goes on.
@@ -294,6 +323,18 @@ impl Documents {
         true
     }
 
+    /// A session waits to open a document, and shows its cursor; a page does that once, so it counts when it is in.
+    pub fn show_early(&self, sid: Sid, document: &Document, cursor: &[u8]) {
+        self.gaps.is_early(sid, document, cursor);
+    }
+
+    /// It is in.
+    pub(super) fn greet_early(&'static self, from: &Sender, document: &Document) {
+        if let Some(cursor) = self.gaps.was_early(from.sid, document) {
+            self.pass_awareness(from, document, &cursor).ok();
+        }
+    }
+
     /// A session shows its cursor. The first time, if it is a page that may have been edited while it was away, it is asked.
     pub(super) fn greeted(&'static self, from: &Sender, document: &Document, cursor: &[u8]) {
         let sid = from.sid;
@@ -318,11 +359,11 @@ impl Documents {
             }
             _ => return,
         }
-        let document = Document::new(&document.id);
+        let (from, document) = (from.clone(), Document::new(&document.id));
         self.gaps.asking.spawn("greets a page", async move {
             let id = &document.id;
             let Some(vector) = self.core.documents.vector(id).await else {
-                return;
+                return self.owes(&from, &document, Kind::Change);
             };
             let told = vector.encode();
             let away = page.moved || vector.knows(page.client);

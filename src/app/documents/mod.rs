@@ -128,6 +128,9 @@ impl Documents {
         first: bool,
     ) -> Result<(), Fault> {
         let opened = self.try_open(from, document, opening).await;
+        if opened.is_ok() {
+            self.greet_early(from, document);
+        }
         if let (true, Err(Fault::Unavailable(_) | Fault::Full(_))) = (first, &opened) {
             self.core.send_error(from.sid, "Failed to join document");
         }
