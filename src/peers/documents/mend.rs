@@ -24,11 +24,12 @@ pub fn mended(known: &Vector, update: Vec<u8>) -> Result<Vec<u8>, BadUpdate> {
 /// An update for which something stored waits, with that.
 pub fn with_waiting(known: &Vector, stored: &[u8], update: &[u8]) -> Option<Vec<u8>> {
     let whole = joined(known, stored, update)?;
-    let mut news = known.rest_within(&whole, Some(&Vector::of(&whole))).ok()?;
+    let all = Vector::of(&whole);
+    let mut news = known.rest_within(&whole, Some(&all)).ok()?;
     let deletions = walk(&news, || {}, |_| {}).ok()?.len();
     news.truncate(news.len() - deletions);
     news.push(0);
-    merge_updates_v1([&news, update]).ok()
+    merge_updates_v1([news, all.rest_of(update).ok()?]).ok()
 }
 
 /// What is stored, together with an update. What waits in the place of something that the update brings gives way, as it does in
@@ -36,9 +37,13 @@ pub fn with_waiting(known: &Vector, stored: &[u8], update: &[u8]) -> Option<Vec<
 pub fn joined(known: &Vector, stored: &[u8], update: &[u8]) -> Option<Vec<u8>> {
     let mut after = known.clone();
     after.take(update);
-    let there = Vector::default().rest_within(stored, Some(known)).ok()?;
-    let waits = after.rest_of(stored).ok()?;
-    merge_updates_v1([&there[..], update, &waits]).ok()
+    let (nothing, part) = (Vector::default(), Vector::rest_within);
+    let there = part(&nothing, stored, Some(known)).ok()?;
+    let taken = part(&nothing, update, Some(&after)).ok()?;
+    let waited = after.rest_of(stored).ok()?;
+    let all = merge_updates_v1([&there, &taken, &waited]).ok()?;
+    let waits = Vector::of(&all).rest_of(update).ok()?;
+    merge_updates_v1([all, waits]).ok()
 }
 
 fn delete(update: &[u8], mut ranges: Vec<Range>) -> Result<Vec<u8>, BadUpdate> {
