@@ -30,7 +30,7 @@ FEATURES = {
     "sessions that come back": ["socket::recovery", "app::recovery", "app::gone"],
     "documents that repair themselves": [
         *(f"app::documents::{part}" for part in ("ended", "following", "gaps", "keeping", "outside", "owed", "refusals")),
-        *(f"peers::documents::{part}" for part in ("bury", "compact", "history", "lean", "on_disk", "vector")),
+        *(f"peers::documents::{part}" for part in ("bury", "compact", "cut", "depth", "history", "lean", "mend", "on_disk", "vector")),
     ],
     "other documents": ["app::documents", "peers::documents", "events::document"],
     "one epoll and its budgets": ["ground::net", "engine::turn", "engine::allowance", "engine::budget", "app::limit", "app::news", "events::late"],

@@ -94,6 +94,38 @@ for (const house of ["alone", "shared"])
         await shows(await editor(t, house, "cleo", id), "typed on");
       });
 
+    test("nothing stands so deep in others that Yjs can't delete it", async (t) => {
+      const id = "deep";
+      const [ann, eve] = [await editor(t, house, "ann", id), await editor(t, house, "eve", id)];
+      const nest = async (client, pieces) => {
+        const doc = new Y.Doc();
+        doc.clientID = client;
+        let list = doc.getArray("a");
+        const answers = [];
+        for (let piece = 0; piece < pieces; piece++) {
+          const before = Y.encodeStateVector(doc);
+          doc.transact(() => {
+            for (let depth = 0; depth < 4800 / pieces; depth++) {
+              const within = new Y.Array();
+              list.insert(0, [within]);
+              list = within;
+            }
+          });
+          const update = Array.from(Y.encodeStateAsUpdate(doc, before));
+          answers.push((await eve.ask("ydoc:document:update", { document_id: id, update }))?.reason);
+        }
+        return answers;
+      };
+      assert.deepEqual(await nest(7, 1), ["malformed"]);
+      assert.deepEqual((await nest(8, 12)).slice(0, 2), [undefined, "malformed"]);
+      await waitFor(() => ann.doc.getArray("a").length === 1, { what: "what is not too deep" });
+      ann.doc.getArray("a").delete(0);
+      ann.text.insert(0, "typed");
+      const cleo = await editor(t, house, "cleo", id);
+      await shows(cleo, "typed");
+      assert.equal(cleo.doc.getArray("a").length, 0);
+    });
+
     test("of what is known in part the rest is passed on, whatever is in it", async (t) => {
       const id = "parts";
       const ann = await editor(t, house, "ann", id);

@@ -5,6 +5,7 @@
 
 use super::bury::bury;
 use super::compact::{Compacted, compact};
+use super::depth::{MAX_DEPTH, depth};
 use super::lean::lean;
 use super::mend::{joined, mended, with_waiting};
 use super::update::{Contents, inspect};
@@ -88,8 +89,26 @@ impl History {
         let contents = check(update)?;
         match self.vector.is_unmended(update) {
             true => Err(Rejected::Unmended),
-            false => self.store(update, contents),
+            false => {
+                self.check_depth(update)?;
+                self.store(update, contents)
+            }
         }
+    }
+
+    /// The same of the first content.
+    pub fn append_first(&mut self, update: &[u8]) -> Result<Contents, Rejected> {
+        let contents = check(update)?;
+        self.check_depth(update)?;
+        self.store(update, contents)
+    }
+
+    fn check_depth(&mut self, update: &[u8]) -> Result<(), Rejected> {
+        if self.vector.may_be_deep(update) {
+            let depth = depth_with(self.state(), update)?;
+            self.vector.is_deep(depth);
+        }
+        Ok(())
     }
 
     fn store(&mut self, update: &[u8], mut contents: Contents) -> Result<Contents, Rejected> {
@@ -188,6 +207,11 @@ impl History {
         update > LIGHT || (merges && self.size() > LIGHT)
     }
 
+    /// Whether all of a large document is looked at to store an update.
+    pub fn may_be_deep(&self, update: &[u8]) -> bool {
+        self.size() > LIGHT && self.vector.may_be_deep(update)
+    }
+
     /// Updates in the list.
     #[cfg(test)]
     pub fn len(&self) -> usize {
@@ -277,6 +301,14 @@ pub fn news(rest: Vec<u8>, state: impl FnOnce() -> Vec<u8>) -> Option<Vec<u8>> {
         true => Some(EMPTY.to_vec()),
         false => Some(rest),
     }
+}
+
+/// How deep things stand in each other with another update; more than they may is no update.
+pub fn depth_with(stored: &[u8], update: &[u8]) -> Result<usize, Rejected> {
+    let whole = merge_updates_v1([stored, update]).map_err(|_| Rejected::Malformed)?;
+    Some(depth(&whole))
+        .filter(|depth| *depth <= MAX_DEPTH)
+        .ok_or(Rejected::Malformed)
 }
 
 /// What the update holds, if it is one that yrs can be shown.

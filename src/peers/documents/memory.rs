@@ -184,7 +184,8 @@ impl Memory {
         self.load(kept).await?;
         self.make_room(update.len())?;
         let (length, bytes) = (update.len(), update.to_vec());
-        let takes_long = |history: &History| history.takes_long(length);
+        let takes_long =
+            |history: &History| history.takes_long(length) || history.may_be_deep(update);
         let append = move |history: &mut History| how(history, &bytes);
         let contents = kept.with(takes_long, append).await?;
         if let Some(on_disk) = kept.on_disk.as_ref().filter(|_| !contents.is_empty()) {
@@ -211,7 +212,7 @@ impl Memory {
         if let Some(state) = kept.with(|history| history.takes_long(0), read).await {
             return Ok(Seed::Lost(state));
         }
-        let contents = self.try_append(kept, update, History::append).await?;
+        let contents = self.try_append(kept, update, History::append_first).await?;
         if let Some(on_disk) = kept.on_disk.as_ref().filter(|_| !contents.is_empty()) {
             on_disk.keep_now(&kept.history).await;
         }

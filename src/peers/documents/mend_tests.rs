@@ -1,7 +1,9 @@
 //! What Yjs would throw at: it never reaches others as it is.
 
+use super::depth::depth;
 use super::fuzz;
-use super::history::{History, check};
+use super::history::{History, Rejected, check};
+use super::reader::put_number;
 use super::tests::{read, session};
 use super::vector::Vector;
 
@@ -139,4 +141,62 @@ fn what_waits_for_an_update_comes_with_it_behind_what_is_there_then() {
     let news = append(&mut history, &both);
     assert_eq!(news, [2, 1, 8, 5, 0, 1, 2, 7, 0, 1, 1, 1, b't', 2, 0, 2, 0]);
     assert_eq!(history.vector().missing().map(|id| id.client), Some(8));
+}
+
+/// Lists in lists in the list "a", by client 7: behind so many that are there, or of another one, so many.
+fn nested(of: Option<(u64, u64)>, more: u64) -> Vec<u8> {
+    let mut update = vec![1];
+    put_number(&mut update, more);
+    put_number(&mut update, of.map_or(7, |(client, _)| client + 1));
+    update.push(0);
+    for clock in 0..more {
+        let (client, parent) = match (clock.checked_sub(1), of) {
+            (Some(before), _) => (of.map_or(7, |(client, _)| client + 1), before),
+            (None, Some(of)) => of,
+            (None, None) => {
+                update.extend([7, 1, 1, b'a', 0]);
+                continue;
+            }
+        };
+        update.extend([7, 0]);
+        put_number(&mut update, client);
+        put_number(&mut update, parent);
+        update.push(0);
+    }
+    update.push(0);
+    update
+}
+
+#[test]
+fn things_stand_in_each_other_as_deep_as_yjs_deletes_them() {
+    let mut history = History::default();
+    assert_eq!(depth(&nested(None, 300)), 299);
+    append(&mut history, &nested(None, 300));
+    let more = nested(Some((7, 299)), 300);
+    assert_eq!(history.append_mended(&more), Err(Rejected::Malformed));
+    assert_eq!(
+        History::default().append_first(&nested(None, 600)),
+        Err(Rejected::Malformed)
+    );
+    append(&mut history, &nested(Some((7, 299)), 200));
+    // Behind something that stands there.
+    let text = [1, 1, 30, 0, 4, 0, 8, 199, 1, 1, b'x', 0];
+    append(&mut history, &text);
+    let behind = |client: u8, of: [u8; 2]| [1, 1, client, 0, 0x87, of[0], of[1], 0, 0];
+    append(&mut history, &behind(31, [30, 0]));
+    let within = [1, 2, 32, 0, 7, 0, 31, 0, 0, 7, 0, 32, 0, 0, 0];
+    assert_eq!(history.append_mended(&within), Err(Rejected::Malformed));
+    // Many beside each other are not deep, and what waits in a circle is none.
+    for client in 40..100 {
+        let beside = [
+            &[1, 20, client, 0][..],
+            &[7, 1, 1, b'a', 0].repeat(20),
+            &[0],
+        ]
+        .concat();
+        append(&mut history, &beside);
+    }
+    let circle = [2, 1, 2, 0, 7, 0, 1, 0, 0, 1, 1, 0, 7, 0, 2, 0, 0, 0];
+    append(&mut history, &circle);
+    assert!(history.append_mended(&within).is_err());
 }

@@ -10,7 +10,7 @@
 //! - [`compact`]: fewer blocks that say the same
 //! - [`bury`]: what is left of a document that has ended
 //! - [`lean`]: an update without what it deletes itself
-//! - [`cut`], [`mend`]: an update without what Yjs would throw at
+//! - [`cut`], [`mend`], [`depth`]: an update without what Yjs would throw at
 //! - [`bytes`]: updates as JSON
 //!
 //! Nothing here knows what a document is for or who may see it. Every question may have to wait, since documents of several
@@ -24,6 +24,7 @@ mod bury;
 pub mod bytes;
 mod compact;
 mod cut;
+mod depth;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod history;

@@ -18,6 +18,7 @@ const HAS_PARENT_SUB: u8 = 0x20;
 pub(super) const KIND: u8 = 0x1f;
 pub(super) const KIND_GC: u8 = 0;
 pub(super) const KIND_DELETED: u8 = 1;
+const KIND_TYPE: u8 = 7;
 const KIND_SKIP: u8 = 10;
 
 /// Blocks that cost as much as a document inside of a document.
@@ -93,6 +94,13 @@ impl Block<'_> {
     pub fn is_known(&self) -> bool {
         let kind = self.bytes.first().map_or(KIND_GC, |info| info & KIND);
         !matches!(kind, KIND_GC | KIND_DELETED | KIND_SKIP)
+    }
+
+    /// Whether others may stand in it.
+    pub fn has_others(&self) -> bool {
+        self.bytes
+            .first()
+            .is_some_and(|info| info & KIND == KIND_TYPE)
     }
 
     /// Whether there are several values or letters in it.
@@ -268,7 +276,7 @@ fn read_content<'a>(
             reader.text()?;
             read_json(reader)?;
         }
-        7 => match reader.byte()? {
+        KIND_TYPE => match reader.byte()? {
             // An XML element and its name.
             3 => drop(reader.text()?),
             // Array, map, text, XML fragment, XML text.

@@ -2,6 +2,7 @@
 //! builds on. So an update shows by itself whether something is missing before it.
 
 use super::cut::put_rest;
+use super::depth::MAX_DEPTH;
 use super::reader::{BadUpdate, Reader, put_number};
 use super::update::{Block, Id, Range, deletions, read_block, walk};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,8 @@ pub struct Vector {
     old: bool,
     /// What is in maps: where it begins, and the clock after it.
     entries: Arc<BTreeMap<(u64, u64), u64>>,
+    /// So many things that others stand in may have come since it was looked how deep they stand in each other.
+    unlooked: usize,
     /// While an update is taken: entries of it that have several values.
     several: Vec<Range>,
 }
@@ -82,6 +85,7 @@ impl Vector {
         self.join(&other);
         self.old = false;
         self.missing = other.missing;
+        self.unlooked = self.unlooked.max(other.unlooked);
         self.waiting = other.waiting;
         for (id, end) in other.entries.iter() {
             self.add_entry(*id, *end);
@@ -278,6 +282,7 @@ impl Vector {
     }
 
     fn add(&mut self, block: &Block<'_>) {
+        self.unlooked += usize::from(block.has_others());
         if !self.has(block.id) && self.is_entry(block) {
             let Id { client, clock } = block.id;
             self.add_entry((client, clock), clock + block.len);
@@ -317,6 +322,22 @@ impl Vector {
         let mut known = false;
         let _ = walk(update, || {}, |block| known |= self.has(block.id));
         known || !self.stale_entries(update).is_empty()
+    }
+
+    /// Whether things may stand too deep in each other with a checked update.
+    pub fn may_be_deep(&self, update: &[u8]) -> bool {
+        let mut new = 0;
+        let _ = walk(
+            update,
+            || {},
+            |block| new += usize::from(block.has_others()),
+        );
+        new > 0 && self.unlooked + new > MAX_DEPTH
+    }
+
+    /// It was looked how deep things stand in each other.
+    pub fn is_deep(&mut self, depth: usize) {
+        self.unlooked = depth;
     }
 
     /// Whether something waits for what a checked update brings.

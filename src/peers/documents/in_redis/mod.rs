@@ -118,6 +118,7 @@ impl InRedis {
         if self.is_unmended(id, update, is_news).await {
             return Err(Rejected::Unmended);
         }
+        self.check_depth(id, update).await?;
         self.make_room(id, contents.weight()).await?;
         let new = New {
             update,
@@ -154,6 +155,7 @@ impl InRedis {
             Ok(contents) => contents,
         };
         if !contents.is_empty() {
+            self.check_depth(id, update).await?;
             let new = New {
                 update,
                 blocks: contents.weight(),

@@ -2,7 +2,7 @@
 
 use super::{InRedis, Known};
 use crate::ground::tasks::aside_if;
-use crate::peers::documents::history::{EMPTY, LIGHT, check, news};
+use crate::peers::documents::history::{EMPTY, LIGHT, Rejected, check, depth_with, news};
 use crate::peers::documents::mend::{mended, with_waiting};
 use crate::peers::documents::update::Id;
 use crate::peers::documents::vector::Vector;
@@ -98,6 +98,26 @@ impl InRedis {
         let known = self.known.borrow();
         let vector = known.get(id).and_then(|known| known.vector.as_ref());
         vector.is_some_and(|v| v.is_unmended(update) || !is_news && v.is_awaited(update))
+    }
+
+    /// Whether things stand too deep in each other with a checked update.
+    pub(super) async fn check_depth(&self, id: &str, update: &[u8]) -> Result<(), Rejected> {
+        let may_be_deep = {
+            let known = self.known.borrow();
+            let vector = known.get(id).and_then(|known| known.vector.as_ref());
+            vector.unwrap_or(&Vector::default()).may_be_deep(update)
+        };
+        if may_be_deep {
+            let stored = self.bytes(id).await?.unwrap_or_else(|| EMPTY.to_vec());
+            let (large, update) = (stored.len() > LIGHT, update.to_vec());
+            let depth = aside_if(large, move || depth_with(&stored, &update)).await?;
+            self.with_known(id, |known| {
+                if let Some(vector) = &mut known.vector {
+                    vector.is_deep(depth);
+                }
+            });
+        }
+        Ok(())
     }
 
     fn known_vector(&self, id: &str) -> Option<Vector> {
