@@ -167,7 +167,7 @@ impl Directory {
     ) -> Result<(), Refusal> {
         match self {
             Self::Local(local) => local.keep_version(who, note_id, data).await,
-            Self::OpenWebui(_) => Err(Refusal::Denied("only the local directory keeps versions")),
+            Self::OpenWebui(webui) => webui.keep_version(who, note_id, data).await,
         }
     }
 

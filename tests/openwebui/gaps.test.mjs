@@ -2,6 +2,7 @@
 // and with an update lost on its way. On two instances, once each; SISKIN_RUNS sets how often, and on one instance, too, while
 // siskin's requests take 0, 300 and 600 ms.
 
+import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { launch } from "../browser/browser.mjs";
 import { waitFor } from "../harness.mjs";
@@ -10,12 +11,14 @@ import { startHouse } from "./real.mjs";
 
 const RUNS = Number(process.env.SISKIN_RUNS ?? 1);
 
-let browser, houses, slow, root, ann, bob;
+let browser, houses, forgetful, slow, root, ann, bob;
 const end = [];
 before(async () => {
   let house;
   [browser, house] = await Promise.all([launch(), startHouse({ after: (step) => end.unshift(step) })]);
   houses = [house, await house.another()];
+  // Where a page that comes back hears of no event that it missed: as after hours.
+  forgetful = await Promise.all([1, 2].map(() => house.another({ env: { SISKIN_RECOVERY: "off" } })));
   slow = (run) => (house.delay = [0, 300, 600][run % 3]);
   root = await house.webui.signUp("root");
   [ann, bob] = [await house.webui.signUp("ann"), await house.webui.signUp("bob")];
@@ -78,7 +81,7 @@ async function open(t, [house, other]) {
     return { ...opened, line };
   };
   const [a, b] = await Promise.all([editor(house, ann), editor(other, bob)]);
-  return { a, b, agree: (text) => agreeOn(house, root, note, text, a, b) };
+  return { note, a, b, agree: (text) => agreeOn(house, root, note, text, a, b) };
 }
 
 const orders = {
@@ -116,5 +119,25 @@ for (const place of process.env.SISKIN_RUNS ? ["one instance", "two instances"] 
       await agree("before xyz");
       for (const { page } of [a, b]) await page.close();
     }
+  });
+}
+
+for (const [who, back] of Object.entries({ "who wrote offline is back first": orders.first, "a fresh page is there before": null })) {
+  test(`what was written over REST while both pages were cut off wins, and what one had unsaved is a version of the note: ${who}`, { timeout: 120_000 }, async (t) => {
+    const { note, a, b, agree } = await open(t, forgetful);
+    for (const { line } of [a, b]) await line.cut();
+    await a.type(0, [" offline"], 0);
+    const closed = async () => (await Promise.all(forgetful.map(({ siskin }) => siskin.api("GET", "/status")))).every(({ documents }) => documents === 0);
+    await waitFor(closed, { what: "a closed document" });
+    const [house] = forgetful;
+    const json = { type: "doc", content: [{ type: "paragraph", content: [{ type: "text", text: "outside" }] }] };
+    await house.webui.api(root, "POST", `/notes/${note}/update`, { data: { content: { md: "outside", html: "<p>outside</p>", json } } });
+    if (!back) await openNote(t, browser, house, root, note, "outside");
+    await (back ?? orders.first)(a, b);
+    await agree("outside");
+    await b.type(0, ["!"], 0);
+    await agree("outside!");
+    const versions = async () => ((await house.webui.api(root, "GET", `/notes/${note}`)).data.versions ?? []).map(({ md }) => md.trim());
+    await waitFor(async () => (await versions()).includes("before offline"), { what: "the version" }).catch(async () => assert.fail(`${await versions()}`));
   });
 }

@@ -80,7 +80,7 @@ describe("whoever was cut off comes back after a fresh page", { concurrency: 1 }
   }
 });
 
-test("what somebody else wrote meanwhile is a version, if the old text takes its place", { timeout: 120_000 }, async (t) => {
+test("what somebody else wrote meanwhile wins, and what was typed offline is a version", { timeout: 120_000 }, async (t) => {
   for (const kind of ["page", "provider"]) {
     const { id, open } = await scene(t);
     const ann = await open("ann", kind);
@@ -88,13 +88,15 @@ test("what somebody else wrote meanwhile is a version, if the old text takes its
     ann.text.insert(5, "!");
     await isSaved(id, "first!");
     await ann.cut();
+    ann.text.insert(6, "!");
     await closed(id);
     await siskin.api("PATCH", `/notes/${id}`, { data: content("outside") });
     await ann.back();
+    await shows(ann, "outside");
     const versions = async () => (await siskin.api("GET", `/notes/${id}/versions`)).versions.map(({ data }) => data.content.md);
-    ann.text.insert(6, "!");
-    await isSaved(id, "first!!");
-    assert.ok((await versions()).includes("outside"), `${kind}: ${await versions()}`);
+    await waitFor(async () => (await versions()).includes("first!!"), { what: "the version" });
+    ann.text.insert(7, "!");
+    await isSaved(id, "outside!");
   }
 });
 

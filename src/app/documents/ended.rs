@@ -7,16 +7,17 @@
 //! content, which becomes a version of the note, should it not be known; what it wrote offline ends as well; and then it is shown
 //! what is there, in which its own text is deleted. Was nobody here, its editor is empty then, and begins with what is saved.
 
-use super::broadcast::Broadcast;
-use super::gaps::Old;
+use super::broadcast::{Broadcast, text};
+use super::gaps::{Editor, Old};
 use super::states::Extra;
 use super::{AWAY, Documents, Kind, Opening, Update};
 use crate::app::core::{Fault, Sender};
 use crate::app::documents::Document;
+use crate::directory::NoteView;
 use crate::ground::tasks::aside_if;
 use crate::peers::documents::bytes::ints;
-use crate::peers::documents::{Away, EMPTY, LIGHT};
-use crate::socket::Args;
+use crate::peers::documents::{Away, EMPTY, LIGHT, Rejected};
+use crate::socket::{Args, Target};
 use smol::Timer;
 use std::time::Duration;
 
@@ -81,6 +82,7 @@ impl Documents {
         let old = self.gaps.old(from.sid, document);
         let bytes = match &update.bytes {
             _ if old == Old::No => return None,
+            _ if old == Old::GoesOn => return self.take_going_on(from, document, update).await,
             Some(bytes) if !update.initialize => bytes,
             // A fresh page gets what is there in the ack.
             Some(_) => {
@@ -113,18 +115,13 @@ impl Documents {
             update.drop_content();
             return None;
         }
-        let buried = self.core.documents.bury(&document.id, bytes).await;
-        match buried {
-            Ok(buried) if buried != EMPTY => {
-                let broadcast = Broadcast::new(&self.core.peers, from, document, &buried);
-                broadcast.prepare().await;
-                broadcast.emit_here();
-            }
-            Ok(_) => {}
-            Err(rejected) => {
-                self.show(from, document).await;
-                return Some(Ok(self.refuse(from, document, rejected, Kind::Change)));
-            }
+        if self.core.directory.emits_itself() && self.goes_on(from, document).await {
+            update.drop_content();
+            return None;
+        }
+        if let Err(rejected) = self.bury(from, document, bytes).await {
+            self.show(from, document).await;
+            return Some(Ok(self.refuse(from, document, rejected, Kind::Change)));
         }
         self.keep_later(document);
         if let Some(fields) = update.fields.take() {
@@ -141,6 +138,80 @@ impl Documents {
         Some(Ok(Args::none()))
     }
 
+    /// Whether the document of the sender goes on, since there is no other one.
+    async fn goes_on(&'static self, from: &Sender, document: &Document) -> bool {
+        // Others may save what they show before the sender has heard of it.
+        let view = self.view(from, document).await;
+        let Ok(Some(NoteView { content, .. })) = view else {
+            return false;
+        };
+        let goes_on = self.core.documents.revive(&document.id).await;
+        if goes_on {
+            self.gaps.has(from.sid, document, Old::GoesOn);
+            let hears = |editor: &mut Editor| editor.written = Some(content);
+            self.gaps.with(from.sid, &document.id, hears);
+            self.show_update(from.sid, document, "[0,0]");
+            self.show_after(CONTENT, from, document, Old::GoesOn);
+        }
+        goes_on
+    }
+
+    /// A change of who is about to hear what was written: what it showed until then is a version, and not saved.
+    async fn take_going_on(
+        &self,
+        from: &Sender,
+        document: &Document,
+        update: &mut Update,
+    ) -> Option<Result<Args<'static>, Fault>> {
+        if !update.has_content() {
+            return None;
+        }
+        let fields = update.fields.clone();
+        update.drop_content();
+        self.show(from, document).await;
+        let kept = self.keep_version(from, document, fields).await;
+        kept.err().map(Err)
+    }
+
+    /// Tells a page what was written, as Open WebUI does.
+    fn tell_written(&self, from: &Sender, document: &Document) {
+        let written = |editor: &mut Editor| editor.written.take();
+        let written = self.gaps.with(from.sid, &document.id, written).flatten();
+        if let Some((note_id, content)) = document.note().zip(written) {
+            let id = text(note_id);
+            let json = format!(r#"{{"id":{id},"data":{{"content":{content}}}}}"#);
+            let target = Target::sid(from.sid);
+            let hub = &self.core.hub;
+            hub.emit(&target, "events:note", &Args::from_json(json));
+        }
+    }
+
+    /// What is of a document that has ended is deleted for all who may build on it.
+    async fn bury(
+        &self,
+        from: &Sender,
+        document: &Document,
+        update: &[u8],
+    ) -> Result<(), Rejected> {
+        let documents = &self.core.documents;
+        // What is known to be deleted is said to nobody: who comes back at the same moment has not said what they had.
+        let news = documents.news_of(&document.id, update).await;
+        let news = news.as_deref().unwrap_or(update);
+        if news == EMPTY {
+            return Ok(());
+        }
+        let buried = documents.bury(&document.id, news).await?;
+        if buried != EMPTY {
+            let broadcast = Broadcast::new(&self.core.peers, from, document, &buried);
+            broadcast.prepare().await;
+            let outgoing = || broadcast.outgoing();
+            let added = documents.add_buried(&document.id, &buried, &outgoing);
+            added.await?;
+            broadcast.emit_here();
+        }
+        Ok(())
+    }
+
     /// Shows what is there to who was asked: what it had is deleted in that.
     async fn show(&self, from: &Sender, document: &Document) {
         self.show_and(from, document, Old::No).await;
@@ -148,10 +219,12 @@ impl Documents {
 
     /// The same; afterwards it is one that has this.
     async fn show_and(&self, from: &Sender, document: &Document, then: Old) {
-        if self.gaps.has(from.sid, document, then) == Old::No {
-            return;
-        }
-        if let Err(fault) = self.try_show(from, document).await {
+        let shown = match self.gaps.has(from.sid, document, then) {
+            Old::No => return,
+            Old::GoesOn => return self.tell_written(from, document),
+            _ => self.try_show(from, document).await,
+        };
+        if let Err(fault) = shown {
             log::debug!("{} is not shown {:?}: {fault:?}", from.sid, document.id);
         }
     }

@@ -79,6 +79,8 @@ pub(super) struct Editor {
     state: Told,
     /// It may have a document that has ended.
     old: Old,
+    /// What it is to hear was written, should that document go on.
+    pub(super) written: Option<Box<RawValue>>,
 }
 
 /// What is known of who opens a document of which an earlier one has ended.
@@ -97,6 +99,8 @@ pub enum Old {
     Known,
     /// It was shown this one before it answered: it may be a page that has read the earlier one.
     Shown,
+    /// It has the earlier one, which goes on with it, and was asked for its content before it hears what was written.
+    GoesOn,
 }
 
 impl Gaps {
@@ -131,6 +135,7 @@ impl Gaps {
             tries: 0,
             state: Told::default(),
             old: Old::No,
+            written: None,
         });
     }
 

@@ -1,7 +1,7 @@
 //! What is kept of a note's document beside the note, and what becomes of those who come back with another one.
 
-use super::{Document, Documents, Update};
-use crate::app::core::{Fault, Sender};
+use super::{AWAY, Document, Documents, Update};
+use crate::app::core::{Core, Fault, Sender};
 use crate::app::notes::Fields;
 use crate::ground::names::note_of_document;
 use crate::peers::documents::QUIET;
@@ -139,8 +139,14 @@ impl Documents {
     ) -> Result<Args<'static>, Fault> {
         if let Some((note_id, fields)) = document.note().zip(fields) {
             let data = RawValue::from_string(fields.json()).map_err(|_| Fault::Payload)?;
-            let directory = &self.core.directory;
-            directory.keep_version(&from.who, note_id, &data).await?;
+            let Core {
+                directory,
+                documents,
+                ..
+            } = self.core;
+            let keep = async || directory.keep_version(&from.who, note_id, &data).await;
+            // Versions may be read and written as a whole.
+            documents.in_turn(&document.id, keep).await.ok_or(AWAY)??;
         }
         Ok(Args::none())
     }

@@ -38,7 +38,7 @@ use gaps::Gaps;
 pub use name::Document;
 pub use refusals::{Kind, Unreadable};
 use serde_json::json;
-use states::{Extra, States};
+use states::States;
 
 /// Nobody can reach the documents now.
 const AWAY: Fault = Fault::Unavailable("the documents can't be reached");
@@ -201,54 +201,6 @@ impl Documents {
         }
     }
 
-    async fn send_state_and_content(
-        &'static self,
-        from: &Sender,
-        document: &Document,
-        before: Option<NoteView>,
-        opening: &Opening,
-    ) -> Result<(), Fault> {
-        let theirs = opening.vector.as_ref();
-        let (mut state, mut ours) = self.state_for(document, theirs).await?;
-        self.follow_restored(document);
-        let writes = before.as_ref().is_some_and(|v| v.access >= Access::Write);
-        let asks = self.asks_first(document, opening, writes);
-        if asks {
-            state = None;
-        }
-        // The document may have been saved and cleared while we came in: then what was saved before is old.
-        let view = match state {
-            None => self.view(from, document).await?,
-            Some(_) => before,
-        };
-        let content = view.map(|view| view.content);
-        if state.is_none()
-            && let Some((note_id, content)) = document.note().zip(content.as_ref())
-            && self
-                .core
-                .documents
-                .restore(&document.id, content.get())
-                .await
-        {
-            self.notes.set_based(note_id);
-            (state, ours) = self.state_for(document, theirs).await?;
-        }
-        let content = content.as_ref().map_or("null", |content| content.get());
-        let extra = Extra {
-            content: Some(content),
-            vector: ours,
-            epoch: opening
-                .epoch
-                .and_then(|_| self.core.documents.epoch(&document.id)),
-        };
-        let state = self.states.event(self.core, document, state, extra);
-        self.send_state(from, document, &state.await)?;
-        if asks {
-            self.was_asked(from, document, content == "null");
-        }
-        Ok(())
-    }
-
     /// Whether a socket has the document open.
     ///
     /// # Errors
@@ -292,7 +244,7 @@ impl Documents {
             self.show_update(from.sid, document, "[0,0]");
         }
         let answer = match update.bytes.take() {
-            Some(bytes) if update.initialize => match self.seed(from, document, &bytes).await {
+            Some(bytes) if update.initialize => match self.seed(from, document, bytes).await {
                 // Somebody else was first: nothing of this is saved.
                 Err(theirs) => return Ok(theirs),
                 Ok(answer) => answer,
@@ -330,13 +282,14 @@ impl Documents {
         &'static self,
         from: &Sender,
         document: &Document,
-        update: &[u8],
+        update: Vec<u8>,
     ) -> Result<Args<'static>, Args<'static>> {
-        let broadcast = Broadcast::new(&self.core.peers, from, document, update);
+        let documents = &self.core.documents;
+        let update = documents.with_remains(&document.id, update).await;
+        let broadcast = Broadcast::new(&self.core.peers, from, document, &update);
         broadcast.prepare().await;
         let outgoing = || broadcast.outgoing();
-        let documents = &self.core.documents;
-        match documents.seed(&document.id, update, &outgoing).await {
+        match documents.seed(&document.id, &update, &outgoing).await {
             Ok(Seed::Lost(state)) => Err(as_args(state).await),
             Ok(Seed::Won(contents)) => {
                 // Who came with something may have it from before somebody else wrote the note.
@@ -350,7 +303,7 @@ impl Documents {
                     true => documents.remains(&document.id).await,
                     false => None,
                 };
-                let all = all.as_deref().unwrap_or(update);
+                let all = all.as_deref().unwrap_or(&update);
                 if !contents.is_empty() {
                     if ended {
                         let broadcast = Broadcast::new(&self.core.peers, from, document, all);

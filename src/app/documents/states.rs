@@ -3,8 +3,9 @@
 
 use super::broadcast::text;
 use super::name::Document;
-use super::{AWAY, Documents};
+use super::{AWAY, Documents, Opening};
 use crate::app::core::{Core, Fault, Sender};
+use crate::directory::{Access, NoteView};
 use crate::ground::tasks::{LARGE, aside_if};
 use crate::peers::documents::bytes::ints;
 use crate::peers::documents::vector::Vector;
@@ -178,6 +179,55 @@ impl States {
 
 /// Sending it.
 impl Documents {
+    /// To who opens the document: what is there, and what is saved.
+    pub(super) async fn send_state_and_content(
+        &'static self,
+        from: &Sender,
+        document: &Document,
+        before: Option<NoteView>,
+        opening: &Opening,
+    ) -> Result<(), Fault> {
+        let theirs = opening.vector.as_ref();
+        let (mut state, mut ours) = self.state_for(document, theirs).await?;
+        self.follow_restored(document);
+        let writes = before.as_ref().is_some_and(|v| v.access >= Access::Write);
+        // The document may have been saved and cleared while we came in: then what was saved before is old.
+        let view = match state {
+            None => self.view(from, document).await?,
+            Some(_) => before,
+        };
+        let mut content = view.map(|view| view.content);
+        if state.is_none()
+            && let Some((note_id, content)) = document.note().zip(content.as_ref())
+            && self
+                .core
+                .documents
+                .restore(&document.id, content.get())
+                .await
+        {
+            self.notes.set_based(note_id);
+            (state, ours) = self.state_for(document, theirs).await?;
+        }
+        let asks = self.asks_first(document, opening, writes);
+        if asks && state.take().is_some() {
+            content = self.view(from, document).await?.map(|view| view.content);
+        }
+        let content = content.as_ref().map_or("null", |content| content.get());
+        let extra = Extra {
+            content: Some(content),
+            vector: ours,
+            epoch: opening
+                .epoch
+                .and_then(|_| self.core.documents.epoch(&document.id)),
+        };
+        let state = self.states.event(self.core, document, state, extra);
+        self.send_state(from, document, &state.await)?;
+        if asks {
+            self.was_asked(from, document, content == "null");
+        }
+        Ok(())
+    }
+
     /// The state, for who says what they have: without that, and with what is stored without a gap.
     pub(super) async fn state_for(
         &self,

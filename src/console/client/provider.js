@@ -208,7 +208,7 @@ export class SiskinProvider extends Emitter {
     const Y = this.#Y;
     const known = Y.decodeStateVector(has);
     const ours = Y.decodeStateVector(Y.encodeStateVector(this.doc));
-    const old = this.#epoch === undefined && this.#settled && known.size > 0 && ours.size > 0 && ![...ours.keys()].some((client) => known.has(client));
+    const old = this.#settled && known.size > 0 && ours.size > 0 && ![...ours.keys()].some((client) => known.has(client));
     if (known.size) this.#settled = false;
     if (old) this.doc.transact(() => this.doc.share.forEach(empty), this);
     this.#apply(theirs);

@@ -15,6 +15,9 @@ use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+/// Versions of a note: to as many one is added.
+const MOST_VERSIONS: usize = 100;
+
 #[derive(Deserialize)]
 struct Note {
     id: String,
@@ -64,6 +67,10 @@ impl OpenWebui {
     }
 
     async fn fetch(&self, who: &Identity, note_id: &str) -> Result<Option<NoteView>, Refusal> {
+        self.fetch_note(who, note_id).await?.map(view).transpose()
+    }
+
+    async fn fetch_note(&self, who: &Identity, note_id: &str) -> Result<Option<Note>, Refusal> {
         if !is_uuid(note_id) {
             return Ok(None);
         }
@@ -73,7 +80,7 @@ impl OpenWebui {
             .send_anyway(UpstreamRequest::get(&path, &who.token))
             .await?
         {
-            Outcome::Success(body) => view(self.rest.parse(&path, &body)?, note_id).map(Some),
+            Outcome::Success(body) => its(self.rest.parse(&path, &body)?, note_id).map(Some),
             Outcome::TooLarge => Err(Refusal::Denied("the note is too large")),
             Outcome::Refused(_) => Ok(None),
         }
@@ -123,6 +130,24 @@ impl OpenWebui {
                 _ => "no write access to the note",
             })),
         }
+    }
+
+    /// Keeps what an editor had of the note when somebody else changed it where the page keeps versions.
+    pub(in crate::directory) async fn keep_version(
+        &self,
+        who: &Identity,
+        note_id: &str,
+        data: &RawValue,
+    ) -> Result<(), Refusal> {
+        let note = self.fetch_note(who, note_id).await?;
+        let note = note.ok_or(Refusal::Denied("no such note"))?;
+        if let Some(versions) = versions_with(&note, data)
+            && let Ok(versions) = RawValue::from_string(versions)
+        {
+            self.save_note(who, note_id, &versions, Emptying::Allow)
+                .await?;
+        }
+        Ok(())
     }
 
     /// Whoever has saved it may write it, and who may not is asked for anew.
@@ -194,10 +219,33 @@ fn empties(data: &RawValue) -> bool {
     content.is_some() && is_empty(content)
 }
 
-fn view(note: Note, note_id: &str) -> Result<NoteView, Refusal> {
-    if !note.id.eq_ignore_ascii_case(note_id) {
-        return Err(Refusal::Denied("Open WebUI answered with another note"));
+fn its(note: Note, note_id: &str) -> Result<Note, Refusal> {
+    match note.id.eq_ignore_ascii_case(note_id) {
+        true => Ok(note),
+        false => Err(Refusal::Denied("Open WebUI answered with another note")),
     }
+}
+
+/// The versions of a note with one more: what was in `data`. `None`, if that is known or shows nothing, or they are too many.
+fn versions_with(note: &Note, data: &RawValue) -> Option<String> {
+    let known = |name: &str| json::owned::<Value>(note.data.as_ref()?.get(name)?.get()).ok();
+    let content = json::owned::<Value>(data.get())
+        .ok()?
+        .get_mut("content")?
+        .take();
+    let mut versions = match known("versions") {
+        Some(Value::Array(versions)) => versions,
+        _ => Vec::new(),
+    };
+    let is_known = known("content").as_ref() == Some(&content) || versions.contains(&content);
+    if is_empty(Some(&content)) || is_known || versions.len() >= MOST_VERSIONS {
+        return None;
+    }
+    versions.push(content);
+    Some(format!(r#"{{"versions":{}}}"#, Value::Array(versions)))
+}
+
+fn view(note: Note) -> Result<NoteView, Refusal> {
     let content = note.data.and_then(|mut data| data.remove("content"));
     Ok(NoteView {
         access: match note.write_access {
@@ -215,15 +263,35 @@ mod tests {
     #[test]
     fn a_note_is_read_as_open_webui_answers_it() {
         let json = r#"{"id":"A1","user_id":"u","title":"T","data":{"content":{"md":"x"},"files":null},"write_access":true,"meta":null}"#;
-        let note = view(serde_json::from_str(json).unwrap(), "a1").unwrap();
+        let view = |json, id| its(serde_json::from_str(json).unwrap(), id).and_then(view);
+        let note = view(json, "a1").unwrap();
         assert_eq!(
             (note.access, note.content.get()),
             (Access::Write, r#"{"md":"x"}"#)
         );
         let json = r#"{"id":"a1","user_id":"u","title":"T","data":null}"#;
-        let note = view(serde_json::from_str(json).unwrap(), "a1").unwrap();
+        let note = view(json, "a1").unwrap();
         assert_eq!((note.access, note.content.get()), (Access::Read, "null"));
-        assert!(view(serde_json::from_str(json).unwrap(), "b2").is_err());
+        assert!(view(json, "b2").is_err());
+    }
+
+    #[test]
+    fn what_an_editor_had_is_one_version_more() {
+        let with = |data: &str, had: &str| {
+            let json = format!(r#"{{"id":"a1","data":{data}}}"#);
+            let data = RawValue::from_string(format!(r#"{{"content":{had}}}"#)).unwrap();
+            versions_with(&serde_json::from_str(&json).unwrap(), &data)
+        };
+        let (data, had) = (
+            r#"{"content":{"md":"now"},"versions":[{"md":"1"}]}"#,
+            r#"{"md":"2"}"#,
+        );
+        let both = Some(r#"{"versions":[{"md":"1"},{"md":"2"}]}"#.to_owned());
+        assert_eq!(with(data, had), both);
+        assert!(with("null", had).is_some() && with(r#"{"versions":null}"#, had).is_some());
+        for known in [r#"{"md":"now"}"#, r#"{"md":"1"}"#, r#"{"md":" "}"#] {
+            assert_eq!(with(data, known), None, "{known}");
+        }
     }
 
     #[test]

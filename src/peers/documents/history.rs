@@ -31,7 +31,7 @@ const WORTH_SQUASHING: usize = MAX_BYTES / 16;
 const FULL: usize = MAX_BYTES / 2;
 
 /// Bytes of what is left of a document that has ended: what is more is forgotten, and so is who comes back with it.
-const MOST_BURIED: usize = MAX_BYTES / 8;
+pub const MOST_BURIED: usize = MAX_BYTES / 8;
 
 /// Updates that are merged at a time. The cost of a merge grows with the square of their number.
 const MERGE_AT_ONCE: usize = 16;

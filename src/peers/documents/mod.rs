@@ -148,13 +148,13 @@ impl SharedDocuments {
         }
     }
 
-    /// How many documents its note had before this one; `None` where that is not known. It never changes while somebody has it
-    /// open.
+    /// Which of its note's documents it is: how many there were before, or with Redis when it was begun; `None` where that is not
+    /// known. It never changes while somebody has it open.
     pub fn epoch(&self, id: &str) -> Option<u64> {
         match self {
             Self::Memory(memory) => memory.epoch(id),
             #[cfg(feature = "redis")]
-            Self::Redis(_) => None,
+            Self::Redis(redis) => redis.epoch(id),
         }
     }
 
@@ -163,7 +163,7 @@ impl SharedDocuments {
         match self {
             Self::Memory(memory) => memory.ended(id).len(),
             #[cfg(feature = "redis")]
-            Self::Redis(_) => 0,
+            Self::Redis(redis) => redis.ended(id).len(),
         }
     }
 
@@ -172,7 +172,7 @@ impl SharedDocuments {
         match self {
             Self::Memory(memory) => memory.ended(id).knows(client),
             #[cfg(feature = "redis")]
-            Self::Redis(_) => false,
+            Self::Redis(redis) => redis.ended(id).knows(client),
         }
     }
 
@@ -181,16 +181,58 @@ impl SharedDocuments {
         match self {
             Self::Memory(memory) => memory.is_of_ended(id, update).await,
             #[cfg(feature = "redis")]
-            Self::Redis(_) => false,
+            Self::Redis(redis) => redis.is_of_ended(id, update).await,
         }
     }
 
-    /// Such an update has ended, too: it is stored with all of it deleted, which is returned.
+    /// Such an update has ended, too: what is left of it, that all of it is deleted. It is stored then, where others need
+    /// not be told: see [`SharedDocuments::add_buried`].
     pub async fn bury(&self, id: &str, update: &[u8]) -> Result<Vec<u8>, Rejected> {
         match self {
             Self::Memory(memory) => memory.bury(id, update).await,
             #[cfg(feature = "redis")]
-            Self::Redis(_) => Err(Rejected::Away),
+            Self::Redis(redis) => redis.bury(id, update).await,
+        }
+    }
+
+    /// The one that has ended goes on after all, if no other one has begun. Whether it does.
+    pub async fn revive(&self, id: &str) -> bool {
+        match self {
+            Self::Memory(_) => false,
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.revive(id).await,
+        }
+    }
+
+    /// Stores what is left of such an update, and tells others as [`SharedDocuments::append`] does.
+    pub async fn add_buried(
+        &self,
+        id: &str,
+        buried: &[u8],
+        tell: Tell<'_>,
+    ) -> Result<(), Rejected> {
+        match self {
+            Self::Memory(_) => Ok(()),
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.add_buried(id, buried, tell).await,
+        }
+    }
+
+    /// Does something for the document while no other instance does; `None` when nobody can tell.
+    pub async fn in_turn<T>(&self, id: &str, work: impl AsyncFn() -> T) -> Option<T> {
+        match self {
+            Self::Memory(_) => Some(work().await),
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.in_turn(id, work).await,
+        }
+    }
+
+    /// What is stored as a document's first content: with what is left of the one before it, where that is not stored already.
+    pub async fn with_remains(&self, id: &str, first: Vec<u8>) -> Vec<u8> {
+        match self {
+            Self::Memory(_) => first,
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.with_remains(id, first).await,
         }
     }
 
@@ -199,7 +241,7 @@ impl SharedDocuments {
         match self {
             Self::Memory(memory) => memory.remains(id).await.ok(),
             #[cfg(feature = "redis")]
-            Self::Redis(_) => None,
+            Self::Redis(redis) => redis.remains(id).await,
         }
     }
 

@@ -3,17 +3,23 @@
 //!
 //! A hash of siskin's own beside the reference's keys: what the note says that the document belongs to, whether somebody was cut
 //! off, and the updates once nobody has it open. Does the note say something else when it is opened, somebody else wrote it, and
-//! that wins.
+//! that wins: the document has ended. Then it says which clocks that one had, by which whoever comes back with it is known,
+//! and what is left of it, with which the next one begins; and it has another epoch, the time when a document was begun.
 
 use super::InRedis;
-use super::scripts::{KEEP, REMOVE, RESTORE, SET};
+use super::scripts::{KEEP, REMOVE, RENEW, RESTORE, SET};
+use super::squash::{is_large, merge_stored};
 use crate::ground::names::note_of_document;
-use crate::ground::tasks::{LARGE, aside};
+use crate::ground::tasks::{LARGE, aside, aside_if};
+use crate::peers::documents::bury::bury;
+use crate::peers::documents::history::MOST_BURIED;
+use crate::peers::documents::vector::Vector;
 use crate::peers::shared::lease::Lease;
 use crate::peers::shared::locks::Trouble;
 use crate::peers::shared::print;
 use crate::redis::CommandError;
-use redis::Cmd;
+use redis::{Cmd, Value};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How long it is kept after its last change, in seconds.
 const LIFETIME: &str = "86400";
@@ -22,6 +28,57 @@ const KEPT: &str = "kept";
 const CONTENT: &str = "content";
 const CUT_OFF: &str = "cut_off";
 const UPDATES: &str = "updates";
+const ENDED: &str = "ended";
+const EPOCH: &str = "epoch";
+const REMAINS: &str = "remains";
+
+/// What is known of the documents that a note had before this one.
+#[derive(Clone, Default)]
+pub(super) struct Before {
+    /// What somebody may have of them.
+    pub ended: Vector,
+    /// Which one this is; `None`: it was not begun here.
+    pub epoch: Option<u64>,
+    /// What is left of them, which the next one begins with; not there once that has begun.
+    pub remains: Option<Vec<u8>>,
+}
+
+impl Before {
+    /// Reads the answer to [`InRedis::ask_before`].
+    pub fn read(answer: &Value) -> Self {
+        let (ended, epoch): (Option<Vec<u8>>, _) =
+            redis::from_redis_value_ref(answer).unwrap_or_default();
+        let ended = ended.and_then(|ended| Vector::decode(&ended).ok());
+        Self {
+            ended: ended.unwrap_or_default(),
+            epoch,
+            remains: None,
+        }
+    }
+
+    /// The one that is stored in these lines has ended, too.
+    async fn end(&mut self, lines: Vec<u8>) {
+        let lines: Vec<Vec<u8>> = lines.split(|b| *b == b'\n').map(<[u8]>::to_vec).collect();
+        let (large, remains) = (is_large(&lines), self.remains.take());
+        let end = move || {
+            let merged = merge_stored(remains.as_deref(), &lines).0?.bytes;
+            let remains = bury(&merged).ok().filter(|left| left.len() <= MOST_BURIED);
+            Some((Vector::ends_of(&merged), remains))
+        };
+        if let Some((ended, remains)) = aside_if(large, end).await {
+            self.ended.join(&ended);
+            self.remains = remains;
+        }
+        self.next();
+    }
+
+    /// Another one begins.
+    fn next(&mut self) {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = since.map_or(0, |since| since.as_millis() as u64);
+        self.epoch = Some(now.max(self.epoch.unwrap_or(0) + 1));
+    }
+}
 
 impl InRedis {
     /// The note says this, and its document, too.
@@ -57,14 +114,60 @@ impl InRedis {
         self.redis.query(get)
     }
 
+    /// Asks for what is known of the documents before this one, and for it to be known for longer.
+    pub(super) fn ask_before(&self, id: &str) -> [Cmd; 2] {
+        let (mut get, mut expire) = (redis::cmd("HMGET"), redis::cmd("EXPIRE"));
+        get.arg(self.key(id, KEPT)).arg(ENDED).arg(EPOCH);
+        expire.arg(self.key(id, KEPT)).arg(LIFETIME);
+        [get, expire]
+    }
+
+    async fn before(&self, id: &str) -> Result<Before, CommandError> {
+        let [get, _] = self.ask_before(id);
+        let mut before = Before::read(&self.redis.query(get).await?);
+        if !before.ended.is_empty() {
+            before.remains = self.kept(id, REMAINS).await?;
+        }
+        Ok(before)
+    }
+
+    /// Nothing is kept but this.
+    async fn renew(
+        &self,
+        lease: &Lease,
+        id: &str,
+        content: Option<&str>,
+        before: &Before,
+    ) -> Result<(), Trouble> {
+        let (ended, epoch) = (before.ended.encode(), before.epoch.map(|n| n.to_string()));
+        let fields = [
+            (CONTENT, content.map(str::as_bytes)),
+            (EPOCH, epoch.as_deref().map(str::as_bytes)),
+            (ENDED, (!before.ended.is_empty()).then_some(&ended[..])),
+            (REMAINS, before.remains.as_deref()),
+        ];
+        let mut args = vec![LIFETIME.as_bytes()];
+        for (field, value) in fields {
+            if let Some(value) = value {
+                args.extend([field.as_bytes(), value]);
+            }
+        }
+        self.step(lease, &RENEW, id, KEPT, &args).await?;
+        Ok(())
+    }
+
     /// It is about to be cleared.
     pub(super) async fn keep_updates(&self, lease: &Lease, id: &str) -> Result<(), Trouble> {
         if note_of_document(id).is_none() {
             return Ok(());
         }
         if self.kept(id, CUT_OFF).await?.is_none() {
-            self.step(lease, &REMOVE, id, KEPT, &[]).await?;
-            return Ok(());
+            let before = self.before(id).await?;
+            if before.ended.is_empty() {
+                self.step(lease, &REMOVE, id, KEPT, &[]).await?;
+                return Ok(());
+            }
+            return self.renew(lease, id, None, &before).await;
         }
         // Somebody else may have cleared it just now.
         let updates = self.read(id, -1).await?.join(&b'\n');
@@ -76,35 +179,72 @@ impl InRedis {
     }
 
     /// Whoever opens a note with this content has found no document: the one that was kept is there again if it belongs to that.
-    /// Returns whether it is.
+    /// Returns whether it is. If it does not, it has ended.
     pub async fn restore(&self, id: &str, content: &str) -> bool {
         let Some(print) = print_of(content).await else {
             return false;
         };
         let restore = async |lease: &Lease| {
+            let mut before = self.before(id).await?;
             let same = self.kept(id, CONTENT).await?.as_deref() == Some(print.as_bytes());
             if self.len(id).await? > 0 {
-                return Ok(same);
+                before.remains = None;
+                return Ok((same, before));
             }
-            if same && let Some(updates) = self.kept(id, UPDATES).await? {
+            let updates = self.kept(id, UPDATES).await?;
+            if same && let Some(updates) = updates {
                 let numbers = updates.iter().filter(|byte| matches!(byte, b',' | b'\n'));
                 let size = (numbers.count() + 1).to_string();
                 self.step(lease, &SET, id, "size", &[size.as_bytes()])
                     .await?;
                 self.step(lease, &RESTORE, id, "updates", &[&updates])
                     .await?;
-                return Ok(true);
+                before.remains = None;
+                return Ok((true, before));
             }
-            self.step(lease, &REMOVE, id, KEPT, &[]).await?;
-            let args = [CONTENT.as_bytes(), print.as_bytes(), LIFETIME.as_bytes()];
-            self.step(lease, &KEEP, id, KEPT, &args).await?;
-            Ok(false)
+            match updates {
+                Some(updates) => before.end(updates).await,
+                // Somebody may have begun with it, and come back before anything was stored.
+                None if before.epoch.is_some() => {}
+                None => before.next(),
+            }
+            self.renew(lease, id, Some(&print), &before).await?;
+            Ok((false, before))
         };
         let restored = self.locks.with(&self.locks.of_document(id), restore).await;
-        restored.unwrap_or_else(|fault| {
-            log::debug!("what was kept of {id:?} is not known: {fault}");
-            false
-        })
+        self.is_kept(id, restored)
+    }
+
+    /// Nothing is stored: the one that has ended goes on. Whether it does.
+    pub async fn revive(&self, id: &str) -> bool {
+        let revive = async |lease: &Lease| {
+            let mut before = self.before(id).await?;
+            let none = self.len(id).await? == 0;
+            if none {
+                let epoch = before.epoch;
+                before = Before {
+                    epoch,
+                    ..Before::default()
+                };
+                self.renew(lease, id, None, &before).await?;
+            }
+            Ok((none, before))
+        };
+        let revived = self.locks.with(&self.locks.of_document(id), revive).await;
+        self.is_kept(id, revived)
+    }
+
+    fn is_kept(&self, id: &str, kept: Result<(bool, Before), CommandError>) -> bool {
+        match kept {
+            Ok((kept, before)) => {
+                self.with_known(id, |known| known.before = before);
+                kept
+            }
+            Err(fault) => {
+                log::debug!("what was kept of {id:?} is not known: {fault}");
+                false
+            }
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 //! half of the list in one step, and only if that half is still what was read. An update is published in the step that
 //! stores it.
 
+mod ended;
 mod kept;
 mod merged;
 mod scripts;
@@ -29,6 +30,7 @@ use crate::peers::shared::locks::{Locks, Trouble};
 use crate::peers::shared::tasks::SaveTasks;
 use crate::redis::{CommandError, Redis, Script};
 use crate::socket::Sid;
+use kept::Before;
 use merged::Merged;
 use scripts::{PUSH, REMOVE, RESERVE};
 use smol::lock::Mutex as Order;
@@ -52,6 +54,7 @@ struct Known {
     bad: usize,
     /// Held by whoever reads its state: others may then have the same.
     reading: Rc<Order<()>>,
+    before: Before,
 }
 
 /// The documents.

@@ -35,6 +35,15 @@ return redis.call('EXPIRE', KEYS[1], ARGV[4])
 "
 ));
 
+/// Replaces a hash that is there for a while. `ARGV`: the seconds, and each field with its value.
+pub(super) static RENEW: Script = Script::new(fenced!(
+    r"
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], unpack(ARGV, 3))
+return redis.call('EXPIRE', KEYS[1], ARGV[2])
+"
+));
+
 /// Makes a list of lines.
 pub(super) static RESTORE: Script = Script::new(fenced!(
     r"for line in string.gmatch(ARGV[2], '[^\n]+') do redis.call('RPUSH', KEYS[1], line) end return 1"

@@ -1,6 +1,8 @@
 //! Who has a document open.
 
 use super::InRedis;
+use super::kept::Before;
+use crate::ground::names::note_of_document;
 use crate::peers::documents::open::Entered;
 use crate::peers::documents::{Away, Left};
 use crate::peers::shared::first_refusal;
@@ -20,18 +22,22 @@ impl InRedis {
         }
         let key = self.locks.of_document(id);
         let add = async |_: &Lease| {
-            let added = self
-                .redis
-                .pipeline(self.membership("SADD", id, sid.as_str()).into())
-                .await?;
-            Ok(first_refusal(added)?)
+            let mut add: Vec<Cmd> = self.membership("SADD", id, sid.as_str()).into();
+            if note_of_document(id).is_some() {
+                add.extend(self.ask_before(id));
+            }
+            let added = self.redis.pipeline(add).await?;
+            let before = added.get(2).map(Before::read);
+            first_refusal(added)?;
+            Ok(before.unwrap_or_default())
         };
         match self.locks.with(&key, add).await {
-            Ok(()) => {
+            Ok(before) => {
                 self.away.set(false);
                 if let Entered::Now(id) = entered {
                     self.known.borrow_mut().entry(id).or_default();
                 }
+                self.with_known(id, |known| known.before = before);
                 self.owed.borrow_mut().remove(&(id.into(), Some(sid)));
                 Ok(true)
             }
