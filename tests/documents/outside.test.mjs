@@ -170,7 +170,7 @@ test("who had no access when they came is let in as soon as they have it, unless
   const access_grants = ["bob", "cleo"].map((user) => ({ principal_type: "user", principal_id: user, permission: "write" }));
   await siskin.api("PATCH", `/notes/${id}`, { access_grants });
   await is(bob, "synced");
-  assert.equal(bob.text.toString(), "x");
+  await waitFor(() => bob.text.toString() === "x", { seconds: 3, what: "the text" });
   bob.text.insert(1, "!");
   await waitFor(async () => (await savedText(siskin, id)) === "x!", { what: "the save" });
   assert.deepEqual([heard, dan.provider.status], [[], "denied"]);
