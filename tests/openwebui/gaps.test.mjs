@@ -3,12 +3,15 @@
 // siskin's requests take 0, 300 and 600 ms.
 
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { after, before, test } from "node:test";
+import { promisify } from "node:util";
 import { launch } from "../browser/browser.mjs";
 import { waitFor } from "../harness.mjs";
 import { agreeOn, newNote, openNote } from "./notes.mjs";
 import { startHouse } from "./real.mjs";
 
+const run = promisify(execFile);
 const RUNS = Number(process.env.SISKIN_RUNS ?? 1);
 
 let browser, houses, forgetful, slow, root, ann, bob;
@@ -127,7 +130,9 @@ for (const [who, back] of Object.entries({ "who wrote offline is back first": or
     const { note, a, b, agree } = await open(t, forgetful);
     for (const { line } of [a, b]) await line.cut();
     await a.type(0, [" offline"], 0);
-    const closed = async () => (await Promise.all(forgetful.map(({ siskin }) => siskin.api("GET", "/status")))).every(({ documents }) => documents === 0);
+    // What was typed before is saved, and nobody has it open any more.
+    const updates = ["EXISTS", `open-webui:ydoc:documents:note:${note}:updates`];
+    const closed = async () => (await run("redis-cli", ["-u", forgetful[0].redis.url, ...updates])).stdout.trim() === "0";
     await waitFor(closed, { what: "a closed document" });
     const [house] = forgetful;
     const json = { type: "doc", content: [{ type: "paragraph", content: [{ type: "text", text: "outside" }] }] };
