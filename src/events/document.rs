@@ -87,6 +87,7 @@ pub fn join(house: &'static House, from: Sender, args: &Args<'_>) -> Work {
         color: color.unwrap_or_else(|| "#000000".to_owned()),
         vector: read_vector(vector, args),
         epoch,
+        page: false,
     });
     Work::join(document.room.clone(), move |first| {
         let (from, document, opening) = (from.clone(), document.clone(), opening.clone());

@@ -222,6 +222,68 @@ describe("a note that is removed and made again", () => {
       for (const editor of [ann, bob]) await shows(editor, "new");
     });
   }
+
+  test("what others write into the new one before our provider has its state stays", { timeout: 60_000 }, async (t) => {
+    const id = await makeNote(siskin, `made-again-${(notes += 1)}`, { writers: ["bob"], data: content("first") });
+    const open = async (user) => {
+      const editor = new Own(module, siskin, user, `note:${id}`);
+      t.after(() => editor.close());
+      return editor.open();
+    };
+    const [ann, bob] = [await open("ann"), await open("bob")];
+    for (const editor of [ann, bob]) await shows(editor, "first");
+    // The state is late.
+    const { socket } = ann.client;
+    const held = [];
+    socket.onevent = (packet) => {
+      if (packet.data[0] === "ydoc:document:state") held.push(packet);
+      else Object.getPrototypeOf(socket).onevent.call(socket, packet);
+    };
+    await remake(id, "new");
+    await shows(bob, "new");
+    bob.text.insert(3, "er");
+    await waitFor(() => held.length, { what: "the state" });
+    await sleep(300);
+    delete socket.onevent;
+    held.forEach((packet) => socket.onevent(packet));
+    for (const editor of [ann, bob]) await shows(editor, "newer");
+    await sleep(500);
+    for (const editor of [ann, bob]) await shows(editor, "newer");
+    await isSaved(id, "newer");
+  });
+
+  test("what a page types before it is asked, and before it has what it is shown, ends with the old one", { timeout: 60_000 }, async (t) => {
+    const id = await makeNote(siskin, `made-again-${(notes += 1)}`, { writers: ["bob"], data: content("first") });
+    const open = async (user) => {
+      const tab = new Tab(siskin, user, `note:${id}`, { dataEvery: 1 });
+      t.after(() => tab.close());
+      await tab.open();
+      await shows(tab, "first");
+      return tab;
+    };
+    const [ann, bob] = [await open("ann"), await open("bob")];
+    await bob.leave();
+    ann.hold();
+    await remake(id, "new");
+    await waitFor(() => ann.held.length, { what: "the question" });
+    for (const letter of " one") ann.text.insert(ann.text.length, letter);
+    await sleep(200);
+    ann.release();
+    ann.hold();
+    await waitFor(async () => (await versions(id)).includes("first one"), { what: "the version" });
+    await waitFor(() => ann.held.length, { what: "what is there" });
+    for (const letter of "two ") ann.text.insert(0, letter);
+    await sleep(200);
+    ann.release();
+    await shows(ann, "new");
+    const late = new Tab(siskin, "bob", `note:${id}`, { dataEvery: 1 });
+    t.after(() => late.close());
+    await late.open();
+    for (const editor of [ann, late]) await shows(editor, "new");
+    ann.text.insert(3, "er");
+    for (const editor of [ann, late]) await shows(editor, "newer");
+    await isSaved(id, "newer");
+  });
 });
 
 test("a page that was cut off finds the document again, though others were done with it and somebody else came", { timeout: 60_000 }, async (t) => {

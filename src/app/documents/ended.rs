@@ -9,14 +9,15 @@
 
 use super::broadcast::{Broadcast, text};
 use super::gaps::{Editor, Old};
+use super::refusals::not_stored;
 use super::states::Extra;
 use super::{AWAY, Documents, Kind, Opening, Update};
-use crate::app::core::{Fault, Sender};
+use crate::app::core::{Fault, Sender, UNAVAILABLE};
 use crate::app::documents::Document;
 use crate::directory::NoteView;
 use crate::ground::tasks::aside_if;
 use crate::peers::documents::bytes::ints;
-use crate::peers::documents::{Away, EMPTY, LIGHT, Rejected};
+use crate::peers::documents::{Away, EMPTY, LIGHT, Part, Rejected};
 use crate::socket::{Args, Target};
 use smol::Timer;
 use std::time::Duration;
@@ -55,7 +56,7 @@ impl Documents {
         let (from, document) = (from.clone(), Document::new(&document.id));
         self.gaps.asking.spawn("shows a document", async move {
             if self.gaps.old(from.sid, &document) == Old::AskedInVain {
-                self.show_and(&from, &document, Old::Shown).await;
+                self.show(&from, &document, Old::Shown).await;
             }
         });
     }
@@ -67,7 +68,12 @@ impl Documents {
         self.gaps.asking.spawn("shows a document", async move {
             Timer::after(pause).await;
             if self.gaps.old(from.sid, &document) == while_ {
-                self.show(&from, &document).await;
+                let then = match while_ {
+                    Old::Known => Old::Left,
+                    // Its answer may come all the same.
+                    _ => Old::Shown,
+                };
+                self.show(&from, &document, then).await;
             }
         });
     }
@@ -79,7 +85,11 @@ impl Documents {
         document: &Document,
         update: &mut Update,
     ) -> Option<Result<Args<'static>, Fault>> {
-        let old = self.gaps.old(from.sid, document);
+        let mut old = self.gaps.old(from.sid, document);
+        if old == Old::Left && self.gaps.has_state(from.sid, document, &self.core.hub) {
+            old = Old::No;
+            self.gaps.has(from.sid, document, old);
+        }
         let bytes = match &update.bytes {
             _ if old == Old::No => return None,
             _ if old == Old::GoesOn => return self.take_going_on(from, document, update).await,
@@ -89,12 +99,12 @@ impl Documents {
                 self.gaps.has(from.sid, document, Old::No);
                 return None;
             }
-            None if old == Old::Shown => return None,
+            None if matches!(old, Old::Shown | Old::Left) => return None,
             None if old == Old::Known => {
                 let kept = self
                     .keep_version(from, document, update.fields.take())
                     .await;
-                self.show(from, document).await;
+                self.show(from, document, Old::Left).await;
                 return Some(kept);
             }
             // It shows what it had, or nothing yet.
@@ -103,34 +113,48 @@ impl Documents {
                 return None;
             }
         };
-        if matches!(old, Old::Asked | Old::AskedInVain) {
+        let is_asked = matches!(old, Old::Asked | Old::AskedInVain);
+        if is_asked {
             self.gaps.has(from.sid, document, Old::Answered);
         }
-        if old != Old::Known && !self.core.documents.is_of_ended(&document.id, bytes).await {
-            if old == Old::Shown {
+        let part = match old {
+            // What was typed before it has what it was shown ends with what it was typed into.
+            Old::Known | Old::Left => Part::OfEnded,
+            _ => self.core.documents.part_of_ended(&document.id, bytes).await,
+        };
+        match part {
+            Part::OfEnded => {}
+            // Its answer is still to come, with this in it, and tells into what it was typed.
+            Part::Builds if is_asked => {
+                self.gaps.has(from.sid, document, old);
+                self.show_after(ANSWER, from, document, old);
+                self.owes(from, document, Kind::Change);
+                return Some(Ok(not_stored(UNAVAILABLE)));
+            }
+            _ if old == Old::Shown => return None,
+            // It has what is here, or something new: its content is asked for once it has both.
+            _ => {
+                self.show(from, document, Old::No).await;
+                update.drop_content();
                 return None;
             }
-            // It has what is here, or something new: its content is asked for once it has both.
-            self.show(from, document).await;
-            update.drop_content();
-            return None;
         }
         if self.core.directory.emits_itself() && self.goes_on(from, document).await {
             update.drop_content();
             return None;
         }
         if let Err(rejected) = self.bury(from, document, bytes).await {
-            self.show(from, document).await;
+            self.show(from, document, Old::Left).await;
             return Some(Ok(self.refuse(from, document, rejected, Kind::Change)));
         }
         self.keep_later(document);
         if let Some(fields) = update.fields.take() {
             let kept = self.keep_version(from, document, Some(fields)).await;
-            self.show(from, document).await;
+            self.show(from, document, Old::Left).await;
             return Some(kept);
         }
-        if old == Old::Shown {
-            self.show(from, document).await;
+        if matches!(old, Old::Shown | Old::Left) {
+            self.show(from, document, Old::Left).await;
         } else if self.gaps.has(from.sid, document, Old::Known) == Old::Answered {
             self.show_update(from.sid, document, "[0,0]");
             self.show_after(CONTENT, from, document, Old::Known);
@@ -168,7 +192,7 @@ impl Documents {
         }
         let fields = update.fields.clone();
         update.drop_content();
-        self.show(from, document).await;
+        self.show(from, document, Old::No).await;
         let kept = self.keep_version(from, document, fields).await;
         kept.err().map(Err)
     }
@@ -212,19 +236,15 @@ impl Documents {
         Ok(())
     }
 
-    /// Shows what is there to who was asked: what it had is deleted in that.
-    async fn show(&self, from: &Sender, document: &Document) {
-        self.show_and(from, document, Old::No).await;
-    }
-
-    /// The same; afterwards it is one that has this.
-    async fn show_and(&self, from: &Sender, document: &Document, then: Old) {
+    /// Shows what is there to who was asked: what it had is deleted in that. Afterwards it is one that has this.
+    async fn show(&self, from: &Sender, document: &Document, then: Old) {
         let shown = match self.gaps.has(from.sid, document, then) {
             Old::No => return,
             Old::GoesOn => return self.tell_written(from, document),
             _ => self.try_show(from, document).await,
         };
         if let Err(fault) = shown {
+            self.gaps.has(from.sid, document, Old::No);
             log::debug!("{} is not shown {:?}: {fault:?}", from.sid, document.id);
         }
     }

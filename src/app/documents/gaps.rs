@@ -14,7 +14,7 @@ use crate::peers::documents::MAX_OPEN;
 use crate::peers::documents::bytes::{ints, read_bytes};
 use crate::peers::documents::update::Id;
 use crate::peers::documents::vector::Vector;
-use crate::socket::{Args, Mark, Sid, Target, To};
+use crate::socket::{Args, Hub, Mark, Sid, Target, To};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use smol::Timer;
@@ -65,7 +65,7 @@ pub(super) struct Editor {
     /// It has it open no more, and has not said so: it may not read it any more.
     put_out: bool,
     /// It would open it, and may not: it is opened for it as soon as it may, as for one that says what it has or does not.
-    waits: Option<bool>,
+    waits: Option<Program>,
     /// It was told of a gap: its next update may be all it has.
     told: bool,
     /// What it was asked for last in vain, and when.
@@ -81,6 +81,15 @@ pub(super) struct Editor {
     old: Old,
     /// What it is to hear was written, should that document go on.
     pub(super) written: Option<Box<RawValue>>,
+}
+
+/// What is known of a session's program.
+#[derive(Clone, Copy, Default)]
+pub struct Program {
+    /// It says what it has.
+    pub syncs: bool,
+    /// It is a page of Open WebUI.
+    pub page: bool,
 }
 
 /// What is known of who opens a document of which an earlier one has ended.
@@ -101,6 +110,8 @@ pub enum Old {
     Shown,
     /// It has the earlier one, which goes on with it, and was asked for its content before it hears what was written.
     GoesOn,
+    /// It had the earlier one, and was shown this one, which may be on its way.
+    Left,
 }
 
 impl Gaps {
@@ -113,7 +124,14 @@ impl Gaps {
     }
 
     /// `theirs`: what it has, if it says so. `writes`: it may have something that the document lacks.
-    pub fn opened(&self, sid: Sid, document: &Document, theirs: Option<&Vector>, writes: bool) {
+    pub fn opened(
+        &self,
+        sid: Sid,
+        document: &Document,
+        theirs: Option<&Vector>,
+        page: bool,
+        writes: bool,
+    ) {
         let syncs = theirs.is_some();
         self.closed(sid, document);
         let mut sessions = self.sessions.borrow_mut();
@@ -122,7 +140,7 @@ impl Gaps {
             syncs,
             brings: theirs.is_some_and(|theirs| !theirs.is_empty()),
             greeted: syncs || !writes,
-            page: false,
+            page,
             state_ends: None,
             asked: false,
             lacks: None,
@@ -176,23 +194,23 @@ impl Gaps {
     }
 
     /// The session lost its access: it is told so when it goes on.
-    pub fn put_out(&self, sid: Sid, document: &Document, syncs: bool) {
+    pub fn put_out(&self, sid: Sid, document: &Document, program: Program) {
         self.closed(sid, document);
-        self.waits(sid, document, syncs);
+        self.waits(sid, document, program);
         self.with(sid, &document.id, |editor| editor.put_out = true);
     }
 
     /// The session may not open the document now.
-    pub fn waits(&self, sid: Sid, document: &Document, syncs: bool) {
+    pub fn waits(&self, sid: Sid, document: &Document, program: Program) {
         let known = self.sessions.borrow().get(&sid).map_or(0, Vec::len);
-        if known < MAX_OPEN && self.syncs(sid, document).is_none() {
-            self.opened(sid, document, Some(&Vector::default()), false);
-            self.with(sid, &document.id, |editor| editor.waits = Some(syncs));
+        if known < MAX_OPEN && self.program(sid, document).is_none() {
+            self.opened(sid, document, Some(&Vector::default()), false, false);
+            self.with(sid, &document.id, |editor| editor.waits = Some(program));
         }
     }
 
-    /// Those who may not open the document, or could not until now, and what they understand.
-    pub fn waiting(&self, document: &Document) -> Vec<(Sid, bool)> {
+    /// Those who may not open the document, or could not until now.
+    pub fn waiting(&self, document: &Document) -> Vec<(Sid, Program)> {
         let sessions = self.sessions.borrow();
         let waits = |open: &Vec<Editor>| {
             let editor = open.iter().find(|editor| editor.id == document.id);
@@ -203,9 +221,12 @@ impl Gaps {
             .collect()
     }
 
-    /// Whether the session says what it has of the document; `None` if it has nothing to do with that.
-    pub fn syncs(&self, sid: Sid, document: &Document) -> Option<bool> {
-        self.with(sid, &document.id, |editor| editor.syncs)
+    /// What the session is; `None` if it has nothing to do with the document.
+    pub fn program(&self, sid: Sid, document: &Document) -> Option<Program> {
+        self.with(sid, &document.id, |editor| Program {
+            syncs: editor.syncs,
+            page: editor.page,
+        })
     }
 
     pub fn was_put_out(&self, sid: Sid, document: &Document) -> bool {
@@ -261,8 +282,19 @@ impl Gaps {
 
     /// What the session has is known to be this; returns what was known before.
     pub fn has(&self, sid: Sid, document: &Document, old: Old) -> Old {
-        let set = |editor: &mut Editor| std::mem::replace(&mut editor.old, old);
+        let set = |editor: &mut Editor| {
+            if old == Old::Left {
+                editor.state_ends = None;
+            }
+            std::mem::replace(&mut editor.old, old)
+        };
         self.with(sid, &document.id, set).unwrap_or_default()
+    }
+
+    /// Whether the session is known to have the last state that it was sent.
+    pub fn has_state(&self, sid: Sid, document: &Document, hub: &Hub) -> bool {
+        let ends = self.with(sid, &document.id, |editor| editor.state_ends);
+        ends.flatten().is_some_and(|mark| hub.has_passed(sid, mark))
     }
 
     /// What is known of what the session has.
@@ -378,17 +410,18 @@ impl Documents {
         });
     }
 
-    /// A state was sent to the session, which says what it shows whenever it hears of a change, if it is a page.
+    /// A state was sent to the session, which says what it shows whenever it hears of a change, if it is a page; or which had a document
+    /// that has ended.
     pub(super) fn mark_state(&self, sid: Sid, document: &Document) {
-        let is_page = self.gaps.with(sid, &document.id, |editor| editor.page);
-        if is_page == Some(true) {
+        let marks = |editor: &mut Editor| editor.page || editor.old == Old::Left;
+        if self.gaps.with(sid, &document.id, marks) == Some(true) {
             let mark = self.core.hub.mark(sid);
             self.gaps
                 .with(sid, &document.id, |editor| editor.state_ends = mark);
         }
     }
 
-    /// Whether the session is a page that may not have the state yet.
+    /// Whether the session is a page, or had another document, and may not have the state yet.
     pub(super) fn lacks_state(&self, sid: Sid, document: &Document) -> bool {
         let ends = self
             .gaps

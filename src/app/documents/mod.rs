@@ -34,7 +34,7 @@ use crate::peers::documents::vector::Vector;
 use crate::peers::documents::{Away, LIGHT, Seed};
 use crate::socket::{Args, Sid};
 use broadcast::{Broadcast, text, to_others};
-use gaps::Gaps;
+use gaps::{Gaps, Program};
 pub use name::Document;
 pub use refusals::{Kind, Unreadable};
 use serde_json::json;
@@ -87,6 +87,18 @@ pub struct Opening {
     pub vector: Option<Vector>,
     /// The epoch of what they have, or 0, if they come back with it should they lose the connection.
     pub epoch: Option<u64>,
+    /// They are known to be a page of Open WebUI.
+    pub page: bool,
+}
+
+impl Opening {
+    /// What is known of their program.
+    pub fn program(&self) -> Program {
+        Program {
+            syncs: self.vector.is_some(),
+            page: self.page,
+        }
+    }
 }
 
 /// The documents that sessions of this instance have open.
@@ -146,7 +158,7 @@ impl Documents {
         let Sender { sid, who } = from;
         let view = self.view(from, document).await;
         if let Err(Fault::Denied(_)) = view {
-            self.gaps.waits(*sid, document, opening.vector.is_some());
+            self.gaps.waits(*sid, document, opening.program());
         }
         let view = view?;
         match self
@@ -170,8 +182,9 @@ impl Documents {
         let writes = view
             .as_ref()
             .is_none_or(|view| view.access >= Access::Write);
+        let theirs = opening.vector.as_ref();
         self.gaps
-            .opened(*sid, document, opening.vector.as_ref(), writes);
+            .opened(*sid, document, theirs, opening.page, writes);
         let sent = self.send_state_and_content(from, document, view, opening);
         let sent = sent.await;
         // It was asked again, and is not the sender's any more.

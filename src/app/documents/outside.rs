@@ -1,6 +1,7 @@
 //! A note that a backend changed or removed: who has it open learns of it, and leaves if they may not read it any more. Who
 //! may again goes on at once.
 
+use super::refusals::REMOVED;
 use super::{Document, Documents, Left, Opening};
 use crate::app::core::Sender;
 use crate::directory::Access;
@@ -49,16 +50,22 @@ impl Documents {
         for sid in self.core.hub.members(&document.room) {
             self.put_out(sid, &document).await;
         }
+        // Whatever they hear of the document later is of another one.
+        for (sid, _) in self.gaps.waiting(&document) {
+            let why = "The note was removed";
+            self.core
+                .send_document_error(sid, &document.id, REMOVED, why);
+        }
         for room in [&rooms::of_note(note_id), &document.room] {
             self.core.peers.close_room(room);
         }
     }
 
     async fn put_out(&self, sid: Sid, document: &Document) {
-        let syncs = self.gaps.syncs(sid, document) == Some(true);
+        let program = self.gaps.program(sid, document).unwrap_or_default();
         self.close_for(sid, document, Left::Gone).await;
         if self.core.hub.is_connected(sid) {
-            self.gaps.put_out(sid, document, syncs);
+            self.gaps.put_out(sid, document, program);
         }
     }
 
@@ -68,14 +75,15 @@ impl Documents {
             return;
         };
         // A page that is told that there is nothing would begin it.
-        if !vector.is_empty() || self.gaps.syncs(sid, document) == Some(true) {
+        let program = self.gaps.program(sid, document);
+        if !vector.is_empty() || program.is_some_and(|program| program.syncs) {
             self.tell_of_gap(sid, document, &vector.encode());
         }
     }
 
     /// Opens the document for those who may not have been able to, as if they asked again.
     fn let_in(&'static self, document: &Document) {
-        for (sid, syncs) in self.gaps.waiting(document) {
+        for (sid, program) in self.gaps.waiting(document) {
             let Some(who) = self.core.pools.sessions.who(sid) else {
                 continue;
             };
@@ -83,8 +91,9 @@ impl Documents {
             self.following.spawn("lets somebody in", async move {
                 // What they have of it counts, should it be another one than they had.
                 let opening = Opening {
-                    vector: syncs.then(Vector::default),
-                    epoch: syncs.then_some(0),
+                    vector: program.syncs.then(Vector::default),
+                    epoch: program.syncs.then_some(0),
+                    page: program.page,
                     ..Opening::default()
                 };
                 if let Err(fault) = self.open(&from, &document, &opening, false).await {

@@ -11,6 +11,8 @@ use log::Level;
 /// Further reasons why an update is not stored, as clients are told.
 const MALFORMED: &str = "malformed";
 const NO_ROOM: &str = "no room";
+/// Its note is gone.
+pub(super) const REMOVED: &str = "removed";
 /// It is kept, and counts once what it builds on has come.
 const INCOMPLETE: &str = "incomplete";
 
@@ -170,6 +172,6 @@ impl Documents {
 }
 
 /// The ack of an update that is not stored.
-fn not_stored(reason: &str) -> Args<'static> {
+pub(super) fn not_stored(reason: &str) -> Args<'static> {
     Args::from_json(format!(r#"{{"stored":false,"reason":"{reason}"}}"#))
 }

@@ -49,6 +49,8 @@ export class SiskinProvider extends Emitter {
   /** Whether the server answers every update; how often the state was asked for in vain. */
   #answers = false;
   #tries = 0;
+  /** What others wrote, and came before the state. */
+  #early = [];
   /** The state was asked for, and has not come. */
   #asked = false;
   /** Whether somebody typed here; why the last update was refused. */
@@ -103,7 +105,7 @@ export class SiskinProvider extends Emitter {
       this.#stops.push(() => socket.off(name, listener));
     };
     here("ydoc:document:state", (event) => this.#state(event));
-    here("ydoc:document:update", ({ update }) => (this.#apply(update), this.#heard()));
+    here("ydoc:document:update", ({ update }) => (this.synced ? (this.#apply(update), this.#heard()) : this.#early.push(update)));
     here("ydoc:awareness:update", ({ update }) => this.#see(bytes(update)));
     here("error", ({ reason }) => this.#isTold(reason));
     here("ydoc:user:joined", (event) => (this.emit("joined", event), this.#greet()));
@@ -151,6 +153,7 @@ export class SiskinProvider extends Emitter {
   #offline() {
     if (this.synced) this.#settled = this.#isSettled();
     if (this.#unkept) [this.#unkept, this.#stale] = [null, true];
+    this.#early = [];
     if (this.status !== "denied") this.#become("offline");
     const others = [...this.awareness.getStates().keys()].filter((id) => id !== this.doc.clientID);
     this.#protocol.removeAwarenessStates(this.awareness, others, this);
@@ -212,6 +215,7 @@ export class SiskinProvider extends Emitter {
     if (known.size) this.#settled = false;
     if (old) this.doc.transact(() => this.doc.share.forEach(empty), this);
     this.#apply(theirs);
+    this.#early.splice(0).forEach((update) => this.#apply(update));
     return old;
   }
 
@@ -315,6 +319,8 @@ export class SiskinProvider extends Emitter {
 
   /** What can't be taken may be a note's content alone, for which there is no other answer. */
   #isTold(reason) {
+    // The state comes should it be made again.
+    if (reason === "removed") return this.#become("denied");
     this.#told = reason ?? "unavailable";
     if (this.synced) this.#unkept = this.#told;
     this.#stop("kept");
@@ -339,7 +345,7 @@ export class SiskinProvider extends Emitter {
     if (!this.#timers.save || !this.synced || this.#refused || !this.#options.content) return;
     this.#timers.save = undefined;
     this.#stale = false;
-    const payload = { document_id: this.id, data: this.#options.content(this.doc) };
+    const payload = { document_id: this.id, data: this.#options.content(this.doc), epoch: this.#epoch };
     this.#saving += 1;
     const answer = await this.#client.tell("ydoc:document:update", payload).catch(() => null);
     this.#saving -= 1;
@@ -354,7 +360,8 @@ export class SiskinProvider extends Emitter {
 
   /** Sends an update, and learns whether it was taken. Resolves to the answer. */
   async #send(update, more = {}) {
-    const payload = { document_id: this.id, update: Array.from(update), ...more };
+    // Should the document end while this is on its way, it is none of the next one.
+    const payload = { document_id: this.id, update: Array.from(update), epoch: this.#epoch, ...more };
     const answered = (answer) => this.#isAnswered(answer, update.length, more.initialize);
     this.#sending += 1;
     const late = setTimeout(() => this.#isLate(), PATIENCE);

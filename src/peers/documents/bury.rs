@@ -6,7 +6,7 @@
 use super::compact::compact;
 use super::lean::lean;
 use super::reader::{BadUpdate, put_number};
-use super::update::{Range, deletions, walk};
+use super::update::{Id, Range, deletions, walk};
 use super::vector::Vector;
 
 /// A checked update with all of it deleted.
@@ -28,27 +28,49 @@ pub fn bury(update: &[u8]) -> Result<Vec<u8>, BadUpdate> {
     lean(&buried)
 }
 
-/// Whether something of an update is of a document that has ended, and its sender does not know that: it deletes none of it.
-pub fn is_of_ended(update: &[u8], ended: &Vector) -> Result<bool, BadUpdate> {
+/// What an update has to do with a document that has ended; what is greater counts for all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// It stands for itself.
+    Nothing,
+    /// It builds on something else, which may be of that.
+    Builds,
+    /// Something in it is of that, and is deleted.
+    Knows,
+    /// Something in it is of that, and is not deleted: its sender does not know that it has ended.
+    OfEnded,
+}
+
+pub fn part_of_ended(update: &[u8], ended: &Vector) -> Result<Part, BadUpdate> {
     let mut gone: Vec<Range> = Vec::new();
     let rest = walk(update, || {}, |_| {})?;
     deletions(rest, |client, clock, len| gone.push((client, clock, len)))?;
     gone.sort_unstable();
-    let is_gone = |client, clock| {
-        let after = gone.partition_point(|(c, start, _)| (*c, *start) <= (client, clock));
+    let is_gone = |id: Id| {
+        let after = gone.partition_point(|(c, start, _)| (*c, *start) <= (id.client, id.clock));
         let range = after.checked_sub(1).and_then(|at| gone.get(at));
-        range.is_some_and(|(c, start, len)| *c == client && clock < start + len)
+        range.is_some_and(|(c, start, len)| *c == id.client && id.clock < start + len)
     };
-    let mut found = false;
+    let (mut part, mut last) = (Part::Nothing, None);
     walk(
         update,
         || {},
         |block| {
-            found |=
-                block.is_known() && ended.has(block.id) && !is_gone(block.id.client, block.id.clock)
+            let Id { client, clock } = block.id;
+            let begins = last.replace(client) != Some(client);
+            let mut others = [block.origin, block.right_origin, block.parent].into_iter();
+            let builds =
+                (begins && clock > 0) || others.any(|id| id.is_some_and(|id| id.client != client));
+            let is_known = block.is_known() && !is_gone(block.id);
+            part = part.max(match ended.has(block.id) {
+                true if is_known => Part::OfEnded,
+                true => Part::Knows,
+                false if builds => Part::Builds,
+                false => Part::Nothing,
+            });
         },
     )?;
-    Ok(found)
+    Ok(part)
 }
 
 /// Writes ranges as the deletions of an update.

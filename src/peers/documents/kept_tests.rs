@@ -1,5 +1,6 @@
 //! Documents of notes that are kept in the store: what is there after a crash, what it costs, and how much memory they take.
 
+use super::bury::Part;
 use super::history::Rejected;
 use super::memory::Memory;
 use super::reader::{put_bytes, put_number};
@@ -181,10 +182,13 @@ fn what_is_left_of_a_document_that_has_ended_is_nothing_until_the_next_one_begin
                 assert!(memory.vector(NOTE).await.unwrap().is_empty());
                 assert!(!memory.was_restored(NOTE));
             }
-            assert!(!memory.ended(NOTE).is_empty() && memory.is_of_ended(NOTE, &first).await);
+            assert!(
+                !memory.ended(NOTE).is_empty()
+                    && memory.part_of_ended(NOTE, &first).await == Part::OfEnded
+            );
             let buried = memory.bury(NOTE, &offline).await.unwrap();
             let seed = write(&editor(if crash { 9 } else { 8 }), next);
-            assert!(!memory.is_of_ended(NOTE, &seed).await);
+            assert_eq!(memory.part_of_ended(NOTE, &seed).await, Part::Nothing);
             memory.append(NOTE, &seed).await.unwrap();
             let remains = memory.remains(NOTE).await.unwrap();
             let seen = read(&[all[0], all[1], &buried, &remains]);
@@ -316,7 +320,10 @@ fn one_that_is_half_full_ends_though_somebody_may_come_back_with_it() {
         assert!(memory.join(NOTE, sid, true));
         assert!(memory.state(NOTE).await.unwrap().is_none());
         assert_eq!(memory.epoch(NOTE), Some(1));
-        assert!(!memory.ended(NOTE).is_empty() && memory.is_of_ended(NOTE, &text).await);
+        assert!(
+            !memory.ended(NOTE).is_empty()
+                && memory.part_of_ended(NOTE, &text).await == Part::OfEnded
+        );
         let first = write(&editor(8), "saved");
         assert!(matches!(
             memory.seed(NOTE, &first).await.unwrap(),

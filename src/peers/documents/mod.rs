@@ -50,6 +50,7 @@ mod vector_tests;
 use crate::directory::local::Local;
 use crate::peers::outgoing::Outgoing;
 use crate::socket::Sid;
+pub use bury::Part;
 pub use history::{EMPTY, LIGHT, Rejected};
 #[cfg(feature = "redis")]
 pub use in_redis::InRedis;
@@ -176,12 +177,12 @@ impl SharedDocuments {
         }
     }
 
-    /// Whether an update is of the one that has ended, by somebody who does not know that.
-    pub async fn is_of_ended(&self, id: &str, update: &[u8]) -> bool {
+    /// What an update has to do with the one that has ended.
+    pub async fn part_of_ended(&self, id: &str, update: &[u8]) -> Part {
         match self {
-            Self::Memory(memory) => memory.is_of_ended(id, update).await,
+            Self::Memory(memory) => memory.part_of_ended(id, update).await,
             #[cfg(feature = "redis")]
-            Self::Redis(redis) => redis.is_of_ended(id, update).await,
+            Self::Redis(redis) => redis.part_of_ended(id, update).await,
         }
     }
 

@@ -1,6 +1,6 @@
 //! The vector against yrs: what is there without a gap, and what of an update is news.
 
-use super::bury::{bury, is_of_ended};
+use super::bury::{Part, bury, part_of_ended};
 use super::history::{EMPTY, History, Rejected, check, merge};
 use super::lean::lean;
 use super::tests::{editor, read, session};
@@ -185,8 +185,9 @@ fn what_has_ended_is_deleted_in_every_document_that_had_it() {
         assert_eq!(ours(&ended), yrs_has(known));
         // Whoever has it is seen, and whoever was told is not.
         let left = history.state().to_vec();
-        assert!(is_of_ended(&all, &ended).unwrap());
-        assert!(!is_of_ended(&merge(vec![&all, &left]).unwrap().bytes, &ended).unwrap());
+        assert_eq!(part_of_ended(&all, &ended), Ok(Part::OfEnded));
+        let both = merge(vec![&all, &left]).unwrap().bytes;
+        assert_eq!(part_of_ended(&both, &ended), Ok(Part::Knows));
         // The document that follows it is there alone, also for who has the old one.
         let next = editor(77);
         let text = next.get_or_insert_text("t");
@@ -194,7 +195,7 @@ fn what_has_ended_is_deleted_in_every_document_that_had_it() {
         let seeded = next
             .transact()
             .encode_state_as_update_v1(&StateVector::default());
-        assert!(!is_of_ended(&seeded, &ended).unwrap());
+        assert_eq!(part_of_ended(&seeded, &ended), Ok(Part::Nothing));
         history.append(&seeded).unwrap();
         assert_eq!(read(&[history.state()]), "next");
         assert_eq!(read(&[&all, history.state()]), "next");

@@ -4,7 +4,7 @@
 use super::InRedis;
 use crate::ground::names::note_of_document;
 use crate::ground::tasks::aside_if;
-use crate::peers::documents::bury::{bury, is_of_ended};
+use crate::peers::documents::bury::{Part, bury, part_of_ended};
 use crate::peers::documents::history::{EMPTY, LIGHT, check, check_aside, merge, news};
 use crate::peers::documents::vector::Vector;
 use crate::peers::documents::{Away, Rejected, Tell};
@@ -25,9 +25,9 @@ impl InRedis {
         ended.unwrap_or_default()
     }
 
-    pub async fn is_of_ended(&self, id: &str, update: &[u8]) -> bool {
+    pub async fn part_of_ended(&self, id: &str, update: &[u8]) -> Part {
         let (large, update, ended) = (update.len() > LIGHT, update.to_vec(), self.ended(id));
-        let look = move || is_of_ended(&update, &ended).unwrap_or(false);
+        let look = move || part_of_ended(&update, &ended).unwrap_or(Part::Nothing);
         aside_if(large, look).await
     }
 

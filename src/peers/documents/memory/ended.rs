@@ -1,6 +1,6 @@
 //! Documents of notes that have ended, and who may still have them.
 
-use super::super::bury::{bury, is_of_ended};
+use super::super::bury::{Part, bury, part_of_ended};
 use super::super::history::{History, LIGHT, Rejected, check};
 use super::super::on_disk::OnDisk;
 use super::super::vector::Vector;
@@ -15,14 +15,14 @@ impl Memory {
         on_disk.map_or_else(Vector::default, |on_disk| on_disk.ended())
     }
 
-    /// Whether an update is of the one that has ended, by somebody who does not know that.
-    pub async fn is_of_ended(&self, id: &str, update: &[u8]) -> bool {
+    /// What an update has to do with the one that has ended.
+    pub async fn part_of_ended(&self, id: &str, update: &[u8]) -> Part {
         let kept = self.kept(id);
         let Some(on_disk) = &kept.on_disk else {
-            return false;
+            return Part::Nothing;
         };
         let (large, ended, update) = (update.len() > LIGHT, on_disk.ended(), update.to_vec());
-        let look = move || is_of_ended(&update, &ended).unwrap_or(false);
+        let look = move || part_of_ended(&update, &ended).unwrap_or(Part::Nothing);
         aside_if(large, look).await
     }
 
