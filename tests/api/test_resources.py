@@ -182,6 +182,8 @@ def test_what_a_backend_may_name_a_client_may_use(siskin, browse):
         # What is refused is not answered; what comes after it is.
         assert ann.io.call("events:chat", {"chat_id": "none", "data": {"type": "join"}}, timeout=10) is False
         assert answers == []
+        # But for a document's: its editor would wait.
+        assert ann.next() == ("error", {"message": "An event of a document is not understood"})
         ann.silent()
 
 

@@ -22,6 +22,7 @@ class House:
         self.upstream = upstream
         self.one, self.two = (Siskin(SISKIN_DIRECTORY=upstream.url, SISKIN_LOG="debug", **shared) for _ in range(2))
         self.redis = redis.Redis(port=self.server.port)
+        wait_for(lambda: self.redis.pubsub_numsub("socketio") == [(b"socketio", 2)], what="two instances that listen")
 
     def pool(self):
         return {sid.decode(): json.loads(entry) for sid, entry in self.redis.hgetall("open-webui:session_pool").items()}
