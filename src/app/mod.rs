@@ -125,6 +125,10 @@ impl House {
             self.sessions.follow_restarts().await;
         });
         self.documents.follow();
+        if self.core.directory.emits_itself() {
+            let peers = &self.core.peers;
+            peers.set_writer(|note_id| self.notes.writer(note_id));
+        }
     }
 
     /// The socket is gone, and with it what it had open. `lost`: so is its connection, for no reason of its own.

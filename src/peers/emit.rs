@@ -58,6 +58,15 @@ impl Peers {
         }
     }
 
+    /// From now on one of those who edit a note puts in it what somebody outside wrote: this says who may, by the note's id.
+    pub fn set_writer(&self, writer: impl Fn(&str) -> Option<Sid> + 'static) {
+        match self {
+            Self::Alone(_) => drop(writer),
+            #[cfg(feature = "redis")]
+            Self::Redis(peers) => peers.backplane.set_writer(writer),
+        }
+    }
+
     /// Whether a client has heard over Redis what comes to its socket that is set apart. Else it is told now, and not by Redis.
     pub fn has_heard(&self, client: Sid, event: &str, args: &Args<'_>) -> bool {
         match self {

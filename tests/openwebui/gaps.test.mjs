@@ -7,7 +7,7 @@ import { execFile } from "node:child_process";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
 import { launch } from "../browser/browser.mjs";
-import { waitFor } from "../harness.mjs";
+import { sleep, waitFor } from "../harness.mjs";
 import { agreeOn, newNote, openNote } from "./notes.mjs";
 import { startHouse } from "./real.mjs";
 
@@ -125,6 +125,25 @@ for (const place of process.env.SISKIN_RUNS ? ["one instance", "two instances"] 
   });
 }
 
+/** The note as somebody outside writes it. */
+const writeOutside = ([house], note) => {
+  const json = { type: "doc", content: [{ type: "paragraph", content: [{ type: "text", text: "outside" }] }] };
+  return house.webui.api(root, "POST", `/notes/${note}/update`, { data: { content: { md: "outside", html: "<p>outside</p>", json } } });
+};
+
+test("what was written over REST stands there once for two pages at two instances", { timeout: 120_000 * RUNS }, async (t) => {
+  for (let run = 0; run < RUNS; run += 1) {
+    slow(run);
+    const { note, a, b, agree } = await open(t, houses);
+    await writeOutside(houses, note);
+    await agree("outside");
+    await sleep(2000);
+    await a.type(0, ["!"], 0);
+    await agree("outside!");
+    for (const { page } of [a, b]) await page.close();
+  }
+});
+
 for (const [who, back] of Object.entries({ "who wrote offline is back first": orders.first, "a fresh page is there before": null })) {
   test(`what was written over REST while both pages were cut off wins, and what one had unsaved is a version of the note: ${who}`, { timeout: 120_000 }, async (t) => {
     const { note, a, b, agree } = await open(t, forgetful);
@@ -135,8 +154,7 @@ for (const [who, back] of Object.entries({ "who wrote offline is back first": or
     const closed = async () => (await run("redis-cli", ["-u", forgetful[0].redis.url, ...updates])).stdout.trim() === "0";
     await waitFor(closed, { what: "a closed document" });
     const [house] = forgetful;
-    const json = { type: "doc", content: [{ type: "paragraph", content: [{ type: "text", text: "outside" }] }] };
-    await house.webui.api(root, "POST", `/notes/${note}/update`, { data: { content: { md: "outside", html: "<p>outside</p>", json } } });
+    await writeOutside(forgetful, note);
     if (!back) await openNote(t, browser, house, root, note, "outside");
     await (back ?? orders.first)(a, b);
     await agree("outside");

@@ -64,6 +64,21 @@ test("what is written outside while somebody types reaches the page and stays", 
   );
 });
 
+test("what is written outside stands there once, for two who have the note open", async (t) => {
+  for (const delay of [0, 300, 600]) {
+    const note = await makeNote("first");
+    house.delay = delay;
+    const [a, b] = await Promise.all([editor(t, ann, note, "first"), editor(t, bob, note, "first")]);
+    await api(root, "POST", `/notes/${note}/update`, OUTSIDE);
+    await agree(note, "outside", a, b);
+    await sleep(3000);
+    await agree(note, "outside", a, b);
+    await b.type(0, [" and", " on"], 700);
+    await agree(note, "outside and on", a, b);
+    for (const { page } of [a, b]) await page.close();
+  }
+});
+
 test("what is written outside stays though a save was on its way and its editor leaves", async (t) => {
   const note = await makeNote("first");
   house.delay = 600;

@@ -380,6 +380,11 @@ impl Notes {
         }
     }
 
+    /// Somebody who has the note open here and may write it.
+    pub fn writer(&self, note_id: &str) -> Option<Sid> {
+        self.notes.borrow().get(note_id)?.writer()
+    }
+
     /// An event was emitted to sockets here: `events:note` of a directory that emits itself tells that somebody outside
     /// wrote the note.
     pub fn emitted(&'static self, target: &Target<'_>, event: &str, args: &Args<'_>) {

@@ -147,6 +147,15 @@ impl Note {
         Some(std::mem::replace(&mut editor.access, access))
     }
 
+    /// Somebody who may write it, the same as long as they have it open.
+    pub fn writer(&self) -> Option<Sid> {
+        let writers = self
+            .editors
+            .iter()
+            .filter(|(_, editor)| editor.access >= Access::Write);
+        writers.map(|(sid, _)| *sid).min()
+    }
+
     /// The session has brought something: an update of the document, or the content that its updates make.
     pub fn brought(&mut self, sid: Sid, content: bool, now: Instant) {
         if let Some(editor) = self.editors.get_mut(&sid) {

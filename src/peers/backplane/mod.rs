@@ -16,6 +16,7 @@ mod moving;
 mod publisher;
 mod saves;
 mod wire;
+mod written;
 
 use super::outgoing::Outgoing;
 use super::pools::streams::Streams;
@@ -26,7 +27,7 @@ use crate::redis::Redis;
 use crate::socket::{Args, CallError, Hub, Made, Sid, Step, Target, To};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,7 @@ pub(super) use moving::Moves;
 use publisher::Publisher;
 pub use wire::Notice;
 use wire::{Emit, PeerMessage};
+use written::Writer;
 
 /// The channel of all instances.
 pub(super) const CHANNEL: &str = "socketio";
@@ -57,6 +59,7 @@ pub struct Backplane {
     /// As what Open WebUI told of a note last.
     note_event: Cell<&'static str>,
     forgetting: Single,
+    writer: OnceCell<Writer>,
     users: Heard,
     answered: Heard,
     moves: Rc<Moves>,
@@ -90,6 +93,7 @@ impl Backplane {
             saves: Cell::new(0),
             note_event: Cell::new("events:note"),
             forgetting: Single::default(),
+            writer: OnceCell::new(),
             users: Heard::default(),
             answered: Heard::default(),
             moves,

@@ -6,6 +6,7 @@ use super::wire::{Emit, Notice};
 use crate::directory::Echo;
 use crate::ground::rooms;
 use crate::socket::{Args, Target};
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -71,7 +72,7 @@ impl Backplane {
     }
 
     /// An event came from outside. `None`: it is about a note, and is let go later or never.
-    pub(super) fn without_echoes<'a>(&self, mut emit: Emit<'a>) -> Option<Emit<'a>> {
+    pub(super) fn without_echoes<'a>(self: &Rc<Self>, mut emit: Emit<'a>) -> Option<Emit<'a>> {
         let event = rooms::note_event(&emit.event).filter(|_| emit.reply.is_none());
         let note_id = match emit.rooms.as_deref() {
             Some([room]) => rooms::note(room),
@@ -83,6 +84,8 @@ impl Backplane {
         self.note_event.set(event);
         match self.echoes.judge(note_id, emit.args, Instant::now()) {
             Verdict::Pass(args) => {
+                let told = self.tell_editors(note_id, event, &args);
+                emit.except.extend(told.map(Cow::Owned));
                 emit.args = args;
                 Some(emit)
             }
@@ -90,10 +93,14 @@ impl Backplane {
         }
     }
 
-    fn let_go(&self, note_id: &str, args: &Args<'_>) {
+    fn let_go(self: &Rc<Self>, note_id: &str, args: &Args<'_>) {
         let room = rooms::of_note(note_id);
         let event = self.note_event.get();
-        self.hub.emit(&Target::room(&room), event, args);
+        let told = self.tell_editors(note_id, event, args);
+        let except = told.as_slice().iter().map(String::as_str);
+        let except: Vec<&str> = except.collect();
+        self.hub
+            .emit(&Target::room(&room).but(&except), event, args);
     }
 
     /// Forgets what is old, until there is nothing: whoever died in a save never ends it.
