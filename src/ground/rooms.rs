@@ -48,9 +48,12 @@ pub fn note(room: &str) -> Option<&str> {
     room.strip_prefix("note:")
 }
 
-/// The event by which those in a note's room hear of its changes; Open WebUI before 0.11 calls it otherwise.
+/// The event by which those in a note's room hear of its changes.
+pub const NOTE_EVENT: &str = "events:note";
+
+/// That event, also as Open WebUI before 0.11 calls it.
 pub fn note_event(name: &str) -> Option<&'static str> {
-    ["events:note", "note-events"]
+    [NOTE_EVENT, "note-events"]
         .into_iter()
         .find(|known| *known == name)
 }

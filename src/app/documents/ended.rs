@@ -15,6 +15,7 @@ use super::{AWAY, Documents, Kind, Opening, Update};
 use crate::app::core::{Fault, Sender, UNAVAILABLE};
 use crate::app::documents::Document;
 use crate::directory::NoteView;
+use crate::ground::rooms;
 use crate::ground::tasks::aside_if;
 use crate::peers::documents::bytes::ints;
 use crate::peers::documents::{Away, EMPTY, LIGHT, Part, Rejected};
@@ -206,7 +207,7 @@ impl Documents {
             let json = format!(r#"{{"id":{id},"data":{{"content":{content}}}}}"#);
             let target = Target::sid(from.sid);
             let hub = &self.core.hub;
-            hub.emit(&target, "events:note", &Args::from_json(json));
+            hub.emit(&target, rooms::NOTE_EVENT, &Args::from_json(json));
         }
     }
 

@@ -37,7 +37,7 @@ impl Documents {
         }
         self.let_in(&document);
         let (target, args) = (Target::room(&listening), Args::one(note));
-        self.core.peers.emit(&target, "events:note", &args);
+        self.core.peers.emit(&target, rooms::NOTE_EVENT, &args);
     }
 
     /// A backend removed the note.

@@ -21,6 +21,7 @@ mod written;
 use super::outgoing::Outgoing;
 use super::pools::streams::Streams;
 use crate::ground::json;
+use crate::ground::rooms;
 use crate::ground::tasks::{Executor, LARGE, Single, Tasks, aside, within};
 use crate::metrics::{self, Counter};
 use crate::redis::Redis;
@@ -91,7 +92,7 @@ impl Backplane {
             calls: Rc::default(),
             echoes: Echoes::default(),
             saves: Cell::new(0),
-            note_event: Cell::new("events:note"),
+            note_event: Cell::new(rooms::NOTE_EVENT),
             forgetting: Single::default(),
             writer: OnceCell::new(),
             users: Heard::default(),

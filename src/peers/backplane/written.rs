@@ -5,17 +5,14 @@
 
 use super::Backplane;
 use crate::ground::names::document_of_note;
-use crate::ground::rooms;
+use crate::ground::{json, rooms};
 use crate::redis::CommandError;
 use crate::socket::{Args, Object, Sid, Target};
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// What Open WebUI tells of a note, since 0.11.
-const EVENT: &str = "events:note";
 /// After this long nobody has a page that could put it in the document.
 const NOBODY: Duration = Duration::from_secs(1);
 /// Seconds for which is known that one has it.
@@ -24,17 +21,13 @@ const KNOWN: &str = "60";
 /// A session that edits a note and may write it.
 pub(super) type Writer = Box<dyn Fn(&str) -> Option<Sid>>;
 
+type Fields = BTreeMap<String, Box<RawValue>>;
+
 /// A note with its content.
 struct Written {
     at: u64,
     /// The event without the content.
     rest: Args<'static>,
-}
-
-#[derive(Deserialize)]
-struct Data {
-    data: Option<BTreeMap<String, Box<RawValue>>>,
-    updated_at: u64,
 }
 
 impl Backplane {
@@ -51,7 +44,7 @@ impl Backplane {
         args: &Args<'_>,
     ) -> Option<String> {
         // A page of before 0.11, which calls it otherwise, leaves the content alone.
-        let writer = self.writer.get().filter(|_| event == EVENT)?;
+        let writer = self.writer.get().filter(|_| event == rooms::NOTE_EVENT)?;
         let written = Written::read(args)?;
         let room = rooms::of_document(&document_of_note(note_id));
         let (this, one) = (self.clone(), writer(note_id));
@@ -102,14 +95,14 @@ impl Backplane {
 
 impl Written {
     fn read(args: &Args<'_>) -> Option<Self> {
-        let Object(Data { data, updated_at }) = args.first()?;
-        let mut data = data?;
+        let Object(mut note) = args.first::<Object<Fields>>()?;
+        let at = json::text(note.get("updated_at")?.get()).ok()?;
+        let mut data: Fields = json::text(note.get("data")?.get()).ok()?;
         data.remove("content")
             .filter(|content| content.get() != "null")?;
-        let Object(mut note) = args.first::<Object<BTreeMap<String, Box<RawValue>>>>()?;
         note.insert("data".into(), serde_json::value::to_raw_value(&data).ok()?);
         Some(Self {
-            at: updated_at,
+            at,
             rest: Args::one(&note),
         })
     }

@@ -319,13 +319,25 @@ impl Vector {
 
     /// Whether a checked update is to be mended before Yjs gets it: something of it is here already, or must be deleted.
     pub fn is_unmended(&self, update: &[u8]) -> bool {
-        let mut known = false;
-        let _ = walk(update, || {}, |block| known |= self.has(block.id));
-        known || !self.stale_entries(update).is_empty()
+        let (mut known, mut entry, mut several) = (false, false, false);
+        let _ = walk(
+            update,
+            || {},
+            |block| {
+                known |= self.has(block.id);
+                entry |= self.is_entry(&block);
+                several |= block.has_several();
+            },
+        );
+        known || entry && several && !self.stale_entries(update).is_empty()
     }
 
     /// Whether things may stand too deep in each other with a checked update.
     pub fn may_be_deep(&self, update: &[u8]) -> bool {
+        // Each of them takes a byte at least: most updates needn't be looked at.
+        if self.unlooked + update.len() <= MAX_DEPTH {
+            return false;
+        }
         let mut new = 0;
         let _ = walk(
             update,
