@@ -438,7 +438,7 @@ impl Peers {
         match self {
             Self::Alone(_) => {}
             #[cfg(feature = "redis")]
-            Self::Redis(peers) => peers.shared.begin_task(item).await,
+            Self::Redis(peers) => Box::pin(peers.shared.begin_task(item)).await,
         }
     }
 

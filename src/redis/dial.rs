@@ -4,7 +4,7 @@ use super::address::{Address, Endpoint};
 use super::stream::Stream;
 use crate::ground::net;
 use crate::ground::tasks::within;
-use redis::aio::MultiplexedConnection;
+use redis::aio::{ConnectionLike as _, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, RedisError, Value};
 use smol::net::TcpStream;
 use std::future::Future;
@@ -98,7 +98,7 @@ pub async fn log_in(
             .map_err(failed)?;
     let mut driver: Driver = Box::pin(driver);
     let ping = async {
-        match connection.send_packed_command(&redis::cmd("PING")).await {
+        match connection.req_packed_command(&redis::cmd("PING")).await {
             // It says so when it can't serve yet: LOADING, MASTERDOWN.
             Ok(Value::ServerError(e)) => Err(describe(&e.into())),
             Ok(_) => Ok(()),

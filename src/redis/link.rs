@@ -38,7 +38,7 @@ impl Link {
     pub async fn send(&self, command: &Cmd, deadline: Instant) -> Result<Value, RedisError> {
         match self {
             Self::One(node) => node.send(command, deadline).await,
-            Self::Cluster(cluster) => cluster.send(command, deadline).await,
+            Self::Cluster(cluster) => Box::pin(cluster.send(command, deadline)).await,
         }
     }
 
@@ -50,7 +50,7 @@ impl Link {
     ) -> Result<Vec<Value>, RedisError> {
         match self {
             Self::One(node) => node.send_all(commands, deadline).await,
-            Self::Cluster(cluster) => cluster.send_all(&commands, deadline).await,
+            Self::Cluster(cluster) => Box::pin(cluster.send_all(&commands, deadline)).await,
         }
     }
 
@@ -62,7 +62,7 @@ impl Link {
     ) -> Result<Vec<Value>, RedisError> {
         match self {
             Self::One(node) => Ok(vec![node.send(command, deadline).await?]),
-            Self::Cluster(cluster) => cluster.send_everywhere(command, deadline).await,
+            Self::Cluster(cluster) => Box::pin(cluster.send_everywhere(command, deadline)).await,
         }
     }
 
@@ -70,7 +70,7 @@ impl Link {
     pub async fn send_apart(&self, command: &Cmd, deadline: Instant) -> Result<Value, RedisError> {
         match self {
             Self::One(node) => node.send(command, deadline).await,
-            Self::Cluster(cluster) => cluster.send_apart(command, deadline).await,
+            Self::Cluster(cluster) => Box::pin(cluster.send_apart(command, deadline)).await,
         }
     }
 

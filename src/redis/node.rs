@@ -85,7 +85,8 @@ impl Node {
     /// One command. A refusal of the server's is a value.
     pub async fn send(&self, command: &Cmd, deadline: Instant) -> Result<Value, RedisError> {
         let mut connection = self.connection.clone();
-        self.by(deadline, connection.send_packed_command(command))
+        // Boxed there: all that may ask Redis would be as large.
+        self.by(deadline, connection.req_packed_command(command))
             .await
     }
 
@@ -153,7 +154,7 @@ async fn health(
     loop {
         smol::Timer::after(interval).await;
         let ping = redis::cmd("PING");
-        let answer = within(timeout, connection.send_packed_command(&ping)).await;
+        let answer = within(timeout, connection.req_packed_command(&ping)).await;
         if !matches!(answer, Some(Ok(_))) {
             return LATE.into();
         }

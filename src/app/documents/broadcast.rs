@@ -4,7 +4,7 @@ use super::name::Document;
 use crate::app::core::{Core, Sender};
 use crate::ground::tasks::aside;
 use crate::peers::documents::LIGHT;
-use crate::peers::documents::bytes::ints;
+use crate::peers::documents::bytes::{ints, ints_between};
 use crate::peers::{Outgoing, Peers};
 use crate::socket::{Args, Frame, Target, plain_event};
 use serde::Serialize;
@@ -51,7 +51,7 @@ impl<'a> Broadcast<'a> {
             let write = move || plain_event(UPDATE, [&head, &ints(&update), &tail]);
             let _ = self.frame.set(aside(write).await.into());
         } else {
-            let json = aside(move || head + &ints(&update) + &tail).await;
+            let json = aside(move || ints_between(&head, &update, &tail)).await;
             let _ = self.args.set(Args::from_json(json));
         }
     }
@@ -67,7 +67,7 @@ impl<'a> Broadcast<'a> {
     fn args(&self) -> &Args<'static> {
         self.args.get_or_init(|| {
             let (head, tail) = self.around();
-            Args::from_json(head + &ints(self.update) + &tail)
+            Args::from_json(ints_between(&head, self.update, &tail))
         })
     }
 

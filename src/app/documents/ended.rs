@@ -79,20 +79,25 @@ impl Documents {
         });
     }
 
+    /// What the sender of a change has of one that has ended.
+    pub(super) fn has_of_ended(&self, from: &Sender, document: &Document) -> Old {
+        let old = self.gaps.old(from.sid, document);
+        if old == Old::Left && self.gaps.has_state(from.sid, document, &self.core.hub) {
+            self.gaps.has(from.sid, document, Old::No);
+            return Old::No;
+        }
+        old
+    }
+
     /// A change by who was asked what they have: `None` when it is one of this document.
     pub(super) async fn take_of_ended(
         &'static self,
         from: &Sender,
         document: &Document,
+        old: Old,
         update: &mut Update,
     ) -> Option<Result<Args<'static>, Fault>> {
-        let mut old = self.gaps.old(from.sid, document);
-        if old == Old::Left && self.gaps.has_state(from.sid, document, &self.core.hub) {
-            old = Old::No;
-            self.gaps.has(from.sid, document, old);
-        }
         let bytes = match &update.bytes {
-            _ if old == Old::No => return None,
             _ if old == Old::GoesOn => return self.take_going_on(from, document, update).await,
             Some(bytes) if !update.initialize => bytes,
             // A fresh page gets what is there in the ack.

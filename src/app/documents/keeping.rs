@@ -119,8 +119,8 @@ impl Documents {
             && update.has_content()
         {
             self.notes.brought(note_id, from.sid, true);
-            self.keep_version(from, document, update.fields.clone())
-                .await?;
+            let kept = self.keep_version(from, document, update.fields.clone());
+            Box::pin(kept).await?;
             update.drop_content();
         }
         Ok(())

@@ -34,7 +34,7 @@ use crate::peers::documents::vector::Vector;
 use crate::peers::documents::{Away, LIGHT, Seed};
 use crate::socket::{Args, Sid};
 use broadcast::{Broadcast, text, to_others};
-use gaps::{Gaps, Program};
+use gaps::{Gaps, Old, Program};
 pub use name::Document;
 pub use refusals::{Kind, Unreadable};
 use serde_json::json;
@@ -245,10 +245,14 @@ impl Documents {
             return self.refuse_sender(from, document, update.kind(), fault);
         }
         if self.is_outdated(document, &update) {
-            return self.keep_version(from, document, update.fields).await;
+            return Box::pin(self.keep_version(from, document, update.fields)).await;
         }
-        if let Some(answer) = self.take_of_ended(from, document, &mut update).await {
-            return answer;
+        let old = self.has_of_ended(from, document);
+        if old != Old::No {
+            let taken = self.take_of_ended(from, document, old, &mut update);
+            if let Some(answer) = Box::pin(taken).await {
+                return answer;
+            }
         }
         if early {
             // It hears what others write before it has the state, on a slow link long before, and says then what it shows. That

@@ -41,7 +41,8 @@ impl Rest {
     /// Sends a request even then.
     pub async fn send_anyway(&self, request: UpstreamRequest<'_>) -> Result<Outcome, Refusal> {
         let path = request.path;
-        let response = match self.exchange(&request).await {
+        // Boxed: all that may ask Open WebUI would be as large.
+        let response = match Box::pin(self.exchange(&request)).await {
             Ok(response) => response,
             Err(error) => return Err(self.failed(UpstreamError(format!("{path}: {error}")))),
         };

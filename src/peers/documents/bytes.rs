@@ -48,7 +48,14 @@ pub fn read_ints(json: &[u8]) -> Option<Vec<u8>> {
 
 /// Bytes as a JSON array of numbers.
 pub fn ints(bytes: &[u8]) -> String {
-    let mut json = String::with_capacity(4 * bytes.len() + 2);
+    ints_between("", bytes, "")
+}
+
+/// The same with something before and after it.
+pub fn ints_between(before: &str, bytes: &[u8], after: &str) -> String {
+    let around = before.len() + after.len();
+    let mut json = String::with_capacity(around + 4 * bytes.len() + 2);
+    json.push_str(before);
     json.push('[');
     for (index, byte) in bytes.iter().enumerate() {
         if index > 0 {
@@ -64,6 +71,7 @@ pub fn ints(bytes: &[u8]) -> String {
         json.push(char::from(b'0' + ones));
     }
     json.push(']');
+    json.push_str(after);
     json
 }
 

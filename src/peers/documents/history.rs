@@ -12,7 +12,8 @@ use super::update::{Contents, inspect};
 use super::vector::{Vector, deletes_more};
 #[cfg(feature = "redis")]
 use crate::ground::tasks::{Aside, aside};
-use yrs::merge_updates_v1;
+use yrs::updates::decoder::Decode as _;
+use yrs::{Update, merge_updates_v1};
 
 /// The largest document, in bytes of its updates (contract, limits).
 pub const MAX_BYTES: usize = 2 << 20;
@@ -326,9 +327,10 @@ pub fn look_at(update: &[u8]) -> Result<Contents, Rejected> {
 /// What the update holds, if yrs takes it, too.
 pub fn check(update: &[u8]) -> Result<Contents, Rejected> {
     let contents = look_at(update)?;
-    match merge_updates_v1([update]) {
-        Ok(_) => Ok(contents),
-        Err(_) => Err(Rejected::Malformed),
+    // Of text and deletions alone nothing is left that it could not take.
+    match contents.rich && Update::decode_v1(update).is_err() {
+        true => Err(Rejected::Malformed),
+        false => Ok(contents),
     }
 }
 

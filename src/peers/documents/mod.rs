@@ -108,7 +108,8 @@ impl From<Away> for Rejected {
 /// Makes what tells other instances of an update, if there are any.
 pub type Tell<'a> = &'a dyn Fn() -> Option<Outgoing>;
 
-/// All documents.
+/// All documents. What has to ask Redis is boxed: an event about a document in memory would take as many bytes as the longest way
+/// over Redis.
 pub enum SharedDocuments {
     Memory(Memory),
     #[cfg(feature = "redis")]
@@ -182,7 +183,7 @@ impl SharedDocuments {
         match self {
             Self::Memory(memory) => memory.part_of_ended(id, update).await,
             #[cfg(feature = "redis")]
-            Self::Redis(redis) => redis.part_of_ended(id, update).await,
+            Self::Redis(redis) => Box::pin(redis.part_of_ended(id, update)).await,
         }
     }
 
@@ -192,7 +193,7 @@ impl SharedDocuments {
         match self {
             Self::Memory(memory) => memory.bury(id, update).await,
             #[cfg(feature = "redis")]
-            Self::Redis(redis) => redis.bury(id, update).await,
+            Self::Redis(redis) => Box::pin(redis.bury(id, update)).await,
         }
     }
 
@@ -201,7 +202,7 @@ impl SharedDocuments {
         match self {
             Self::Memory(_) => false,
             #[cfg(feature = "redis")]
-            Self::Redis(redis) => redis.revive(id).await,
+            Self::Redis(redis) => Box::pin(redis.revive(id)).await,
         }
     }
 
@@ -215,7 +216,7 @@ impl SharedDocuments {
         match self {
             Self::Memory(_) => Ok(()),
             #[cfg(feature = "redis")]
-            Self::Redis(redis) => redis.add_buried(id, buried, tell).await,
+            Self::Redis(redis) => Box::pin(redis.add_buried(id, buried, tell)).await,
         }
     }
 
@@ -224,7 +225,7 @@ impl SharedDocuments {
         match self {
             Self::Memory(_) => Some(work().await),
             #[cfg(feature = "redis")]
-            Self::Redis(redis) => redis.in_turn(id, work).await,
+            Self::Redis(redis) => Box::pin(redis.in_turn(id, work)).await,
         }
     }
 
@@ -242,7 +243,7 @@ impl SharedDocuments {
         match self {
             Self::Memory(memory) => memory.remains(id).await.ok(),
             #[cfg(feature = "redis")]
-            Self::Redis(redis) => redis.remains(id).await,
+            Self::Redis(redis) => Box::pin(redis.remains(id)).await,
         }
     }
 
@@ -264,7 +265,7 @@ impl SharedDocuments {
         match self {
             Self::Memory(memory) => Ok(memory.join(id, sid, returns)),
             #[cfg(feature = "redis")]
-            Self::Redis(redis) => redis.join(id, sid).await,
+            Self::Redis(redis) => Box::pin(redis.join(id, sid)).await,
         }
     }
 
@@ -320,7 +321,7 @@ impl SharedDocuments {
             Self::Memory(memory) if is_news => memory.append_news(id, update).await,
             Self::Memory(memory) => memory.append(id, update).await,
             #[cfg(feature = "redis")]
-            Self::Redis(redis) => redis.append(id, update, is_news, tell).await,
+            Self::Redis(redis) => Box::pin(redis.append(id, update, is_news, tell)).await,
         }
     }
 
@@ -329,7 +330,7 @@ impl SharedDocuments {
         match self {
             Self::Memory(memory) => memory.seed(id, update).await,
             #[cfg(feature = "redis")]
-            Self::Redis(redis) => redis.seed(id, update, tell).await,
+            Self::Redis(redis) => Box::pin(redis.seed(id, update, tell)).await,
         }
     }
 
@@ -347,7 +348,7 @@ impl SharedDocuments {
                 }))
             }
             #[cfg(feature = "redis")]
-            Self::Redis(redis) => redis.state(id).await,
+            Self::Redis(redis) => Box::pin(redis.state(id)).await,
         }
     }
 
@@ -366,7 +367,7 @@ impl SharedDocuments {
         match self {
             Self::Memory(memory) => memory.news_of(id, update).await,
             #[cfg(feature = "redis")]
-            Self::Redis(redis) => redis.news_of(id, update).await,
+            Self::Redis(redis) => Box::pin(redis.news_of(id, update)).await,
         }
     }
 
@@ -375,7 +376,7 @@ impl SharedDocuments {
         match self {
             Self::Memory(memory) => memory.vector(id).await,
             #[cfg(feature = "redis")]
-            Self::Redis(redis) => redis.vector(id).await,
+            Self::Redis(redis) => Box::pin(redis.vector(id)).await,
         }
     }
 
@@ -421,7 +422,7 @@ impl SharedDocuments {
         match self {
             Self::Memory(memory) => memory.clear_unused(id).await,
             #[cfg(feature = "redis")]
-            Self::Redis(redis) => redis.clear_unused(id).await,
+            Self::Redis(redis) => Box::pin(redis.clear_unused(id)).await,
         }
     }
 
@@ -442,7 +443,7 @@ impl SharedDocuments {
         match self {
             Self::Memory(_) => {}
             #[cfg(feature = "redis")]
-            Self::Redis(redis) => redis.evict(sid).await,
+            Self::Redis(redis) => Box::pin(redis.evict(sid)).await,
         }
     }
 

@@ -35,6 +35,8 @@ pub struct Contents {
     pub deleted: u64,
     /// Whether it inserts something that can be seen: text, an embedded thing.
     pub visible: bool,
+    /// There is something else in it than text and deletions.
+    pub rich: bool,
     /// What it builds on and the document does not have, once it is stored.
     pub missing: Option<Id>,
 }
@@ -129,6 +131,7 @@ pub fn inspect(bytes: &[u8]) -> Result<Contents, BadUpdate> {
         |block| {
             contents.blocks += block.weight;
             contents.visible |= block.visible;
+            contents.rich |= block.is_known() && block.text.is_none();
         },
     )?;
     deletions(rest, |_, _, len| {
@@ -146,11 +149,12 @@ pub fn walk<'a>(
 ) -> Result<&'a [u8], BadUpdate> {
     let mut reader = Reader::new(bytes);
     let mut clients = BTreeSet::new();
-    for _ in 0..reader.count(3)? {
+    let sections = reader.count(3)?;
+    for _ in 0..sections {
         let blocks = reader.count(2)?;
         let client = reader.number()?;
         let mut clock = reader.number()?;
-        if blocks == 0 || !clients.insert(client) {
+        if blocks == 0 || sections > 1 && !clients.insert(client) {
             return Err(BadUpdate);
         }
         section();
@@ -170,9 +174,10 @@ pub fn walk<'a>(
 pub fn deletions(bytes: &[u8], mut range: impl FnMut(u64, u64, u64)) -> Result<(), BadUpdate> {
     let mut reader = Reader::new(bytes);
     let mut clients = BTreeSet::new();
-    for _ in 0..reader.count(2)? {
+    let sections = reader.count(2)?;
+    for _ in 0..sections {
         let client = reader.number()?;
-        if !clients.insert(client) {
+        if sections > 1 && !clients.insert(client) {
             return Err(BadUpdate);
         }
         let mut end = 0;
