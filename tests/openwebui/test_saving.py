@@ -143,6 +143,22 @@ def test_connections_that_carried_a_save_are_not_kept_for_ever(house):
     asyncio.run(play())
 
 
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["nobody", "somebody-elsewhere"])
+def test_what_waits_when_its_author_leaves_gives_way_to_what_is_written_outside(house, elsewhere):
+    async def play():
+        ann = await writer(house.one, "ann")
+        bob = await writer(house.two, "bob") if elsewhere else None
+        await types(ann, "typed")
+        await ann.io.disconnect()
+        await asyncio.to_thread(house.upstream.tell, {"id": NOTE, "updated_at": 99, "data": {"content": {"md": "outside"}}})
+        await asyncio.sleep(3 * MOMENT)
+        assert house.upstream.saves == []
+        if bob:
+            await bob.io.disconnect()
+
+    asyncio.run(play())
+
+
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
 def test_what_came_before_the_end_is_saved_though_it_waits(house, transport):
     """A save is in flight; somebody's change waits to hear whether she may write, others of hers behind it. SIGTERM comes before all of that is answered."""
