@@ -58,6 +58,9 @@ pub type EventResult = Result<Args<'static>, Fault>;
 /// Tries to join; told whether it is the first time.
 pub type Attempt = dyn Fn(bool) -> Trial<Args<'static>>;
 
+/// Bytes of what goes on with an event: for a few KiB the allocator asks the system, each time.
+const LARGEST: usize = 2 << 10;
+
 /// What a handler returns.
 pub enum Work {
     /// It is done.
@@ -72,7 +75,8 @@ pub enum Work {
 }
 
 impl Work {
-    pub fn later(future: impl Future<Output = EventResult> + 'static) -> Self {
+    pub fn later<F: Future<Output = EventResult> + 'static>(future: F) -> Self {
+        const { assert!(size_of::<F>() <= LARGEST, "box what is rarely needed") }
         Self::Later(Box::pin(future))
     }
 
