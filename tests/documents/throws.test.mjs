@@ -13,10 +13,11 @@ const end = [];
 before(async () => {
   const redis = await startRedis({ after: (step) => end.unshift(step) });
   const shared = { WEBSOCKET_MANAGER: "redis", WEBSOCKET_REDIS_URL: redis.url };
-  for (const [name, env] of Object.entries({ alone: {}, shared })) {
+  for (const [name, env] of Object.entries({ alone: {}, shared, other: shared })) {
     houses[name] = await startSiskin({ env });
     end.unshift(() => houses[name].close());
   }
+  for (const name of ["shared", "other"]) await waitFor(async () => (await fetch(`${houses[name].url}/ready`)).ok, { what: "Redis" });
 });
 after(async () => {
   for (const step of end) await step();
@@ -186,3 +187,21 @@ for (const house of ["alone", "shared"])
       await shows(await editor(t, house, "cleo", id), ann.text.toString());
     });
   });
+
+test("nobody's page throws, whichever instance is sent what another one has taken in place of what waits", async (t) => {
+  const id = "in-place-of-what-waits";
+  const [ann, bob] = [await editor(t, "shared", "ann", id), await editor(t, "other", "bob", id)];
+  // What waits builds on something that never comes, and something else on that.
+  const waits = [2, 2, 8, 0, 132, 9, 5, ...letters("a"), 132, 9, 15, ...letters("xx"), 2, 7, 0, 4, 1, 1, 116, ...letters("k"), 4, 0, 8, 0, ...letters("b"), 0];
+  const instead = [1, 1, 8, 0, 4, 1, 1, 116, ...letters("abcd"), 0];
+  await (await sender(t, "shared", id))(waits, instead);
+  await waitFor(() => bob.heard.length === 2, { what: "both at bob" });
+  await (await sender(t, "other", id))([1, 1, 7, 1, 4, 1, 1, 116, ...letters("xyz"), 0]);
+  ann.text.insert(0, "typed");
+  await shows(bob, "typed");
+  bob.text.insert(5, " on");
+  await shows(ann, "typed on");
+  const cleo = await editor(t, "other", "cleo", id);
+  await shows(cleo, "typed on");
+  assert.equal(cleo.doc.getText("t").toString(), bob.doc.getText("t").toString());
+});

@@ -61,7 +61,9 @@ impl Before {
         let lines: Vec<Vec<u8>> = lines.split(|b| *b == b'\n').map(<[u8]>::to_vec).collect();
         let (large, remains) = (is_large(&lines), self.remains.take());
         let end = move || {
-            let merged = merge_stored(remains.as_deref(), &lines).0?.bytes;
+            let remains = remains.map(|left| (Vector::of(&left), left));
+            let before = remains.as_ref().map(|(vector, left)| (&left[..], vector));
+            let merged = merge_stored(before, &lines).0?.bytes;
             let remains = bury(&merged).ok().filter(|left| left.len() <= MOST_BURIED);
             Some((Vector::ends_of(&merged), remains))
         };

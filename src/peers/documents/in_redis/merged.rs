@@ -103,10 +103,10 @@ impl InRedis {
     ) -> Option<Rc<Merged>> {
         let count = known.as_ref().map_or(0, |known| known.count) + rest.len();
         let mark = rest.last().map(|last| mark(last)).unwrap_or_default();
-        let before = known.map(|known| known.state.clone());
+        let before = known.map(|known| (known.state.clone(), known.vector.clone()));
         let large = before.is_some() || is_large(&rest);
         let merge = move || {
-            let before = before.as_ref().map(|before| before.as_slice());
+            let before = before.as_ref().map(|(state, v)| (state.as_slice(), v));
             let (merged, bad) = merge_stored(before, &rest);
             let merged = merged.map(|Compacted { bytes, blocks }| {
                 let vector = Vector::of(&bytes);

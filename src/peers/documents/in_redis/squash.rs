@@ -8,11 +8,18 @@ use crate::peers::documents::Away;
 use crate::peers::documents::bytes::{ints, read_ints};
 use crate::peers::documents::compact::Compacted;
 use crate::peers::documents::history::{LIGHT, SQUASH_AT, check, look_at, merge};
+use crate::peers::documents::mend::joined;
+use crate::peers::documents::vector::Vector;
 use crate::peers::shared::lease::Lease;
 use crate::redis::CommandError;
 use data_encoding::HEXLOWER;
 use sha1::{Digest as _, Sha1};
+use std::borrow::Cow;
 use std::rc::Rc;
+
+/// How often all before an update is merged, since something that waited may have to give way to it: who closes gap after gap does not cost
+/// a merge for each.
+const MOST_JOINS: usize = 16;
 
 /// A full document is squashed whole to make room when it has more updates than this, so that whoever keeps writing into a
 /// full one does not cost a merge each time.
@@ -102,22 +109,52 @@ pub(super) fn is_large(stored: &[Vec<u8>]) -> bool {
     stored.iter().map(Vec::len).sum::<usize>() > LIGHT
 }
 
+/// What was made of the first updates, and what of it is there without a gap.
+type Before<'a> = (&'a [u8], &'a Vector);
+
 /// One update of those that are one, and of what was made of those before them; and how many are none: another process may
 /// have stored anything, so yrs is shown only what it would be shown of a client.
 pub(super) fn merge_stored(
-    before: Option<&[u8]>,
+    before: Option<Before<'_>>,
     stored: &[Vec<u8>],
 ) -> (Option<Compacted>, usize) {
     let mut updates: Vec<Vec<u8>> = stored.iter().filter_map(|json| read_ints(json)).collect();
-    let all = |updates: &[Vec<u8>]| {
-        let updates = updates.iter().map(Vec::as_slice);
-        merge(before.into_iter().chain(updates).collect())
-    };
     updates.retain(|update| look_at(update).is_ok());
-    let mut merged = all(&updates);
+    let mut merged = merge_in_order(before, &updates);
     if merged.is_none() {
         updates.retain(|update| check(update).is_ok());
-        merged = all(&updates);
+        merged = merge_in_order(before, &updates);
     }
     (merged, stored.len() - updates.len())
+}
+
+/// Editors have taken them one after another: what waited over a gap gave way to what came in its place.
+fn merge_in_order(before: Option<Before<'_>>, updates: &[Vec<u8>]) -> Option<Compacted> {
+    let mut parts: Vec<Cow<'_, [u8]>> = Vec::new();
+    let mut vector = Vector::default();
+    if let Some((before, known)) = before {
+        parts.push(before.into());
+        vector.clone_from(known);
+    }
+    let mut joins = 0;
+    for update in updates {
+        let gap = vector.missing().filter(|_| joins < MOST_JOINS);
+        let known = gap.map(|_| vector.clone());
+        vector.take(update);
+        let came = known.filter(|_| vector.is_old());
+        let all = came.and_then(|known| joined(&known, &merge_all(&parts)?.bytes, update));
+        match all {
+            Some(all) => {
+                vector = Vector::of(&all);
+                parts = vec![all.into()];
+                joins += 1;
+            }
+            None => parts.push(update.into()),
+        }
+    }
+    merge_all(&parts)
+}
+
+fn merge_all(parts: &[Cow<'_, [u8]>]) -> Option<Compacted> {
+    merge(parts.iter().map(|part| &**part).collect())
 }
