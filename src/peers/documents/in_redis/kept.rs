@@ -43,17 +43,46 @@ pub(super) struct Before {
     pub remains: Option<Vec<u8>>,
 }
 
+/// All that is kept of a document.
+struct Kept {
+    content: Option<Vec<u8>>,
+    updates: Option<Vec<u8>>,
+    before: Before,
+}
+
+impl Kept {
+    /// The fields that are asked for, in their order.
+    const FIELDS: [&str; 5] = [CONTENT, UPDATES, ENDED, EPOCH, REMAINS];
+
+    fn of((content, updates, ended, epoch, remains): Fields) -> Self {
+        Self {
+            content,
+            updates,
+            before: Before {
+                remains: remains.filter(|_| ended.is_some()),
+                ..Before::of(ended, epoch)
+            },
+        }
+    }
+}
+
+type Field = Option<Vec<u8>>;
+type Fields = (Field, Field, Field, Option<u64>, Field);
+
 impl Before {
-    /// Reads the answer to [`InRedis::ask_before`].
-    pub fn read(answer: &Value) -> Self {
-        let (ended, epoch): (Option<Vec<u8>>, _) =
-            redis::from_redis_value_ref(answer).unwrap_or_default();
+    fn of(ended: Field, epoch: Option<u64>) -> Self {
         let ended = ended.and_then(|ended| Vector::decode(&ended).ok());
         Self {
             ended: ended.unwrap_or_default(),
             epoch,
             remains: None,
         }
+    }
+
+    /// Reads the answer to [`InRedis::ask_before`].
+    pub fn read(answer: &Value) -> Self {
+        let (ended, epoch) = redis::from_redis_value_ref(answer).unwrap_or_default();
+        Self::of(ended, epoch)
     }
 
     /// The one that is stored in these lines has ended, too.
@@ -124,6 +153,17 @@ impl InRedis {
         [get, expire]
     }
 
+    /// All of it, and how many updates are stored.
+    async fn all_kept(&self, id: &str) -> Result<(Kept, usize), CommandError> {
+        let (mut get, mut len) = (redis::cmd("HMGET"), redis::cmd("LLEN"));
+        get.arg(self.key(id, KEPT)).arg(&Kept::FIELDS);
+        len.arg(self.key(id, "updates"));
+        let answers = self.redis.pipeline(vec![get, len]).await?;
+        let read: Result<(Fields, usize), _> = redis::from_redis_value(Value::Array(answers));
+        let (fields, len) = read.map_err(|e| CommandError::Refused(e.to_string()))?;
+        Ok((Kept::of(fields), len))
+    }
+
     async fn before(&self, id: &str) -> Result<Before, CommandError> {
         let [get, _] = self.ask_before(id);
         let mut before = Before::read(&self.redis.query(get).await?);
@@ -187,13 +227,17 @@ impl InRedis {
             return false;
         };
         let restore = async |lease: &Lease| {
-            let mut before = self.before(id).await?;
-            let same = self.kept(id, CONTENT).await?.as_deref() == Some(print.as_bytes());
-            if self.len(id).await? > 0 {
+            let (kept, len) = self.all_kept(id).await?;
+            let Kept {
+                content,
+                updates,
+                mut before,
+            } = kept;
+            let same = content.as_deref() == Some(print.as_bytes());
+            if len > 0 {
                 before.remains = None;
                 return Ok((same, before));
             }
-            let updates = self.kept(id, UPDATES).await?;
             if same && let Some(updates) = updates {
                 let numbers = updates.iter().filter(|byte| matches!(byte, b',' | b'\n'));
                 let size = (numbers.count() + 1).to_string();
