@@ -20,6 +20,7 @@ pub mod look;
 mod moving;
 mod outgoing;
 pub mod pools;
+mod removed;
 mod restart;
 #[cfg(feature = "redis")]
 mod shared;

@@ -15,5 +15,19 @@ impl Documents {
                 }
             }
         });
+        self.following.spawn("follows removed notes", async move {
+            loop {
+                for (note_id, epoch) in self.core.peers.removed_notes().await {
+                    self.note_removed_elsewhere(&note_id, epoch).await;
+                }
+            }
+        });
+        self.following.spawn("follows ended documents", async move {
+            loop {
+                for id in self.core.documents.outdated().await {
+                    self.open_anew(&Document::new(&id)).await;
+                }
+            }
+        });
     }
 }

@@ -39,6 +39,8 @@ pub use name::Document;
 pub use refusals::{Kind, Unreadable};
 use serde_json::json;
 use states::States;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 /// Nobody can reach the documents now.
 const AWAY: Fault = Fault::Unavailable("the documents can't be reached");
@@ -107,6 +109,8 @@ pub struct Documents {
     notes: &'static Notes,
     states: States,
     gaps: Gaps,
+    /// Notes that another instance removed, and that nobody has opened here since.
+    removed_elsewhere: RefCell<BTreeSet<String>>,
     /// Closing what sockets left behind when they went, and following other instances.
     closing: Tasks,
     following: Tasks,
@@ -122,6 +126,7 @@ impl Documents {
             notes,
             states: States::default(),
             gaps: Gaps::new(Tasks::new(core.executor)),
+            removed_elsewhere: RefCell::default(),
             closing: Tasks::new(core.executor),
             following: Tasks::new(core.executor),
             keeping: Single::default(),
@@ -176,6 +181,7 @@ impl Documents {
             return Err(fault);
         }
         if let (Some(note_id), Some(view)) = (document.note(), &view) {
+            self.removed_elsewhere.borrow_mut().remove(note_id);
             let (access, content) = (view.access, &view.content);
             self.notes.opened(note_id, *sid, access, content);
         }

@@ -9,6 +9,13 @@ use crate::ground::rooms;
 use crate::peers::documents::vector::Vector;
 use crate::socket::{Args, Sid, Target};
 use serde_json::{Map, Value};
+use smol::Timer;
+use std::time::Duration;
+
+/// How long after an attempt to end a document the next one comes.
+const RETRY: Duration = Duration::from_secs(1);
+/// Notes that others have removed, and that may still be removed here.
+const MOST_REMOVED: usize = 1_000;
 
 impl Documents {
     /// A backend changed the note: content, title, who may do what.
@@ -41,24 +48,88 @@ impl Documents {
     }
 
     /// A backend removed the note.
-    pub async fn note_removed(&self, note_id: &str) {
+    pub async fn note_removed(&'static self, note_id: &str) {
         self.notes.discard(note_id);
         self.notes.changed_outside(note_id);
         let document = Document::of_note(note_id);
+        // Another instance, where it was removed before, may have it anew.
+        let has_ended = self.removed_elsewhere.borrow_mut().remove(note_id);
         // While they have it open: it is known then that there is somebody who has it.
-        self.core.documents.end(&document.id).await;
-        for sid in self.core.hub.members(&document.room) {
+        if !has_ended && !self.end(&document).await {
+            self.end_later(&document);
+        }
+        for sid in self.core.documents.here(&document.id) {
             self.put_out(sid, &document).await;
         }
-        // Whatever they hear of the document later is of another one.
         for (sid, _) in self.gaps.waiting(&document) {
-            let why = "The note was removed";
-            self.core
-                .send_document_error(sid, &document.id, REMOVED, why);
+            self.tell_removed(sid, &document);
         }
+        self.close_rooms(note_id, &document);
+    }
+
+    /// A backend removed the note of another instance: its document has ended, and the next one has this epoch. What was typed here is
+    /// saved all the same, since the directory here may still have the note.
+    pub(super) async fn note_removed_elsewhere(&self, note_id: &str, epoch: u64) {
+        let document = Document::of_note(note_id);
+        let ours = self.core.documents.epoch(&document.id);
+        if ours.is_some_and(|ours| ours >= epoch) {
+            return;
+        }
+        self.notes.changed_outside(note_id);
+        for sid in self.core.documents.here(&document.id) {
+            self.put_out(sid, &document).await;
+            self.tell_removed(sid, &document);
+        }
+        self.close_rooms(note_id, &document);
+        let mut known = self.removed_elsewhere.borrow_mut();
+        if known.len() < MOST_REMOVED {
+            known.insert(note_id.to_owned());
+        }
+    }
+
+    /// Those here: other instances close theirs, unless the note is there anew when they hear of it.
+    fn close_rooms(&self, note_id: &str, document: &Document) {
         for room in [&rooms::of_note(note_id), &document.room] {
-            self.core.peers.close_room(room);
+            self.core.hub.close_room("/", room);
         }
+    }
+
+    /// Whatever it hears of the document later is of another one.
+    fn tell_removed(&self, sid: Sid, document: &Document) {
+        let why = "The note was removed";
+        self.core
+            .send_document_error(sid, &document.id, REMOVED, why);
+    }
+
+    /// It ends, and others are told; not before, since they would take who comes meanwhile for one who has the next one. `false`:
+    /// that can't be said now.
+    async fn end(&self, document: &Document) -> bool {
+        let next = self.core.documents.end(&document.id).await;
+        if let Some((note_id, epoch)) = document.note().zip(next) {
+            self.core.peers.note_removed(note_id, epoch);
+        }
+        next.is_some()
+    }
+
+    fn end_later(&'static self, document: &Document) {
+        let document = Document::new(&document.id);
+        self.following.spawn("ends a document", async move {
+            let is_known = |note_id| self.removed_elsewhere.borrow().contains(note_id);
+            loop {
+                Timer::after(RETRY).await;
+                if document.note().is_some_and(is_known) || self.end(&document).await {
+                    break self.open_anew(&document).await;
+                }
+            }
+        });
+    }
+
+    /// Who has the document open has one that has ended: it is opened for them anew, if they may read it.
+    pub(super) async fn open_anew(&'static self, document: &Document) {
+        for sid in self.core.documents.here(&document.id) {
+            self.put_out(sid, document).await;
+        }
+        self.let_in(document);
     }
 
     async fn put_out(&self, sid: Sid, document: &Document) {

@@ -1,4 +1,5 @@
-//! What other instances told by its name, until somebody has taken it: users whose rights have changed, answers that have ended.
+//! What other instances told by its name, until somebody has taken it: users whose rights have changed, answers that have ended, notes that
+//! were removed.
 
 use crate::ground::tasks::Bell;
 use std::cell::RefCell;

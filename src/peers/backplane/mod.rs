@@ -63,6 +63,7 @@ pub struct Backplane {
     writer: OnceCell<Writer>,
     users: Heard,
     answered: Heard,
+    removed: Heard,
     moves: Rc<Moves>,
     /// Our clients' relays.
     apart: Apart,
@@ -97,6 +98,7 @@ impl Backplane {
             writer: OnceCell::new(),
             users: Heard::default(),
             answered: Heard::default(),
+            removed: Heard::default(),
             moves,
             apart: Apart::default(),
             room_channels,
@@ -313,6 +315,11 @@ impl Backplane {
     /// Answers that have come to their end, as [`Notice::Answered`] names them.
     pub fn answered(&self) -> impl Future<Output = Vec<String>> {
         self.answered.taken()
+    }
+
+    /// Notes that were removed, each after the epoch of its next document and a line end.
+    pub fn removed(&self) -> impl Future<Output = Vec<String>> {
+        self.removed.taken()
     }
 
     fn publish(&self, message: String) {

@@ -46,6 +46,7 @@ impl Backplane {
         match notice {
             Notice::Changed { user } => self.users.add(user),
             Notice::Answered { answer } => self.answered.add(answer),
+            Notice::Removed { note, epoch } => self.removed.add(&format!("{epoch}\n{note}")),
             Notice::Saving { note, id } => {
                 self.echoes.begin(note, (host.into(), *id), Instant::now());
                 self.keep_forgetting();

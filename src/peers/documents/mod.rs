@@ -56,6 +56,7 @@ pub use history::{EMPTY, LIGHT, Rejected};
 pub use in_redis::InRedis;
 use memory::Memory;
 pub use on_disk::QUIET;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -287,6 +288,15 @@ impl SharedDocuments {
         }
     }
 
+    /// The sessions of this instance that have it open.
+    pub fn here(&self, id: &str) -> Vec<Sid> {
+        match self {
+            Self::Memory(memory) => memory.users(id),
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.here(id),
+        }
+    }
+
     /// What the session has open. Known at once: each instance knows it of its own sessions.
     pub fn of(&self, sid: Sid) -> Vec<Rc<str>> {
         match self {
@@ -426,13 +436,25 @@ impl SharedDocuments {
         }
     }
 
-    /// The document's note is gone: it has ended for whoever has it.
-    pub async fn end(&self, id: &str) {
+    /// The document's note is gone: it has ended for whoever has it. Returns the next one's epoch: who has one before that has one
+    /// that has ended. `None` when that can't be said now.
+    pub async fn end(&self, id: &str) -> Option<u64> {
         match self {
-            Self::Memory(memory) => memory.end(id).await,
-            // Who was cut off has it for a day.
+            Self::Memory(memory) => {
+                memory.end(id).await;
+                Some(0)
+            }
             #[cfg(feature = "redis")]
-            Self::Redis(_) => {}
+            Self::Redis(redis) => Box::pin(redis.end(id)).await,
+        }
+    }
+
+    /// The documents that sessions here have open though another instance has ended them a while ago, as was found when they were changed.
+    pub async fn outdated(&self) -> BTreeSet<Rc<str>> {
+        match self {
+            Self::Memory(_) => std::future::pending().await,
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => redis.outdated().await,
         }
     }
 

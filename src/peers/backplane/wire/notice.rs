@@ -26,6 +26,12 @@ pub enum Notice<'a> {
         #[serde(borrow)]
         user: Cow<'a, str>,
     },
+    /// This note was removed, and its document has ended: the next one has this epoch.
+    Removed {
+        #[serde(borrow)]
+        note: Cow<'a, str>,
+        epoch: u64,
+    },
     /// The request that streamed this answer has ended: chat, line end, message.
     Answered {
         #[serde(borrow)]

@@ -4,11 +4,12 @@
 //! A hash of siskin's own beside the reference's keys: what the note says that the document belongs to, whether somebody was cut
 //! off, and the updates once nobody has it open. Does the note say something else when it is opened, somebody else wrote it, and
 //! that wins: the document has ended. Then it says which clocks that one had, by which whoever comes back with it is known,
-//! and what is left of it, with which the next one begins; and it has another epoch, the time when a document was begun.
+//! and what is left of it, with which the next one begins; and it has another epoch, the time when a document was begun. The
+//! same when the note is removed.
 
-use super::InRedis;
 use super::scripts::{KEEP, REMOVE, RENEW, RESTORE, SET};
 use super::squash::{is_large, merge_stored};
+use super::{InRedis, Known};
 use crate::ground::names::note_of_document;
 use crate::ground::tasks::{LARGE, aside, aside_if};
 use crate::peers::documents::bury::bury;
@@ -46,17 +47,19 @@ pub(super) struct Before {
 /// All that is kept of a document.
 struct Kept {
     content: Option<Vec<u8>>,
+    cut_off: bool,
     updates: Option<Vec<u8>>,
     before: Before,
 }
 
 impl Kept {
     /// The fields that are asked for, in their order.
-    const FIELDS: [&str; 5] = [CONTENT, UPDATES, ENDED, EPOCH, REMAINS];
+    const FIELDS: [&str; 6] = [CONTENT, CUT_OFF, UPDATES, ENDED, EPOCH, REMAINS];
 
-    fn of((content, updates, ended, epoch, remains): Fields) -> Self {
+    fn of((content, cut_off, updates, ended, epoch, remains): Fields) -> Self {
         Self {
             content,
+            cut_off: cut_off.is_some(),
             updates,
             before: Before {
                 remains: remains.filter(|_| ended.is_some()),
@@ -67,7 +70,7 @@ impl Kept {
 }
 
 type Field = Option<Vec<u8>>;
-type Fields = (Field, Field, Field, Option<u64>, Field);
+type Fields = (Field, Field, Field, Field, Option<u64>, Field);
 
 impl Before {
     fn of(ended: Field, epoch: Option<u64>) -> Self {
@@ -232,6 +235,7 @@ impl InRedis {
                 content,
                 updates,
                 mut before,
+                ..
             } = kept;
             let same = content.as_deref() == Some(print.as_bytes());
             if len > 0 {
@@ -259,6 +263,64 @@ impl InRedis {
         };
         let restored = self.locks.with(&self.locks.of_document(id), restore).await;
         self.is_kept(id, restored)
+    }
+
+    /// Its note is gone: it ends, and whoever comes back with it is known. Returns the next one's epoch; `None` when Redis
+    /// can't be told.
+    pub async fn end(&self, id: &str) -> Option<u64> {
+        let end = async |lease: &Lease| {
+            let (kept, len) = self.all_kept(id).await?;
+            let (mut before, mut updates) = (kept.before, kept.updates);
+            if len > 0 {
+                updates = Some(self.read(id, -1).await?.join(&b'\n'));
+            }
+            let mut users = redis::cmd("SCARD");
+            users.arg(self.key(id, "users"));
+            let is_open = self.redis.query::<usize>(users).await? > 0;
+            let is_known = is_open || kept.cut_off || !before.ended.is_empty();
+            match updates {
+                Some(updates) => before.end(updates).await,
+                None => before.next(),
+            }
+            match is_known || len > 0 {
+                true => self.renew(lease, id, None, &before).await?,
+                // Nobody has anything of it.
+                false => {
+                    self.step(lease, &REMOVE, id, KEPT, &[]).await?;
+                }
+            }
+            self.step(lease, &REMOVE, id, "updates", &[]).await?;
+            self.step(lease, &REMOVE, id, "size", &[]).await?;
+            Ok(before)
+        };
+        match self.locks.with(&self.locks.of_document(id), end).await {
+            Ok(before) => {
+                let next = before.epoch;
+                self.merged.borrow_mut().retain(|merged| *merged.id != *id);
+                self.with_known(id, |known| {
+                    *known = Known {
+                        before,
+                        ..Known::default()
+                    };
+                });
+                next
+            }
+            Err(fault) => {
+                self.fault(id, &fault);
+                None
+            }
+        }
+    }
+
+    /// Whether another instance has ended it since it was opened here. The caller has its lock.
+    pub(super) async fn has_ended(&self, id: &str) -> Result<bool, CommandError> {
+        let Some(ours) = self.epoch(id) else {
+            return Ok(false);
+        };
+        let mut get = redis::cmd("HGET");
+        get.arg(self.key(id, KEPT)).arg(EPOCH);
+        let now: Option<u64> = self.redis.query(get).await?;
+        Ok(now.is_some_and(|now| now != ours))
     }
 
     /// Nothing is stored: the one that has ended goes on. Whether it does.

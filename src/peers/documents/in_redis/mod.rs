@@ -21,7 +21,7 @@ use super::open::Open;
 use super::update::Contents;
 use super::vector::Vector;
 use super::{Away, Seed, Tell, Version};
-use crate::ground::tasks::{Executor, Tasks, aside_if};
+use crate::ground::tasks::{Bell, Executor, Tasks, aside_if};
 use crate::metrics::{self, Counter};
 use crate::peers::outgoing::Outgoing;
 use crate::peers::shared::SharedPools;
@@ -33,10 +33,16 @@ use crate::socket::Sid;
 use kept::Before;
 use merged::Merged;
 use scripts::{PUSH, REMOVE, RESERVE};
+use smol::Timer;
+use smol::future::zip;
 use smol::lock::Mutex as Order;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
+use std::time::Duration;
+
+/// How long after it was found that another instance has ended a document nobody is about to say so any more.
+const UNHEARD: Duration = Duration::from_secs(1);
 
 /// What this instance knows about a document that one of its sessions has open.
 #[derive(Default)]
@@ -71,6 +77,9 @@ pub struct InRedis {
     version: Cell<Version>,
     /// Closed while Redis could not be told, by document and session; without a session, it may have to be cleared.
     owed: RefCell<HashSet<(Rc<str>, Option<Sid>)>>,
+    /// Those that sessions here had open when another instance ended them, as was found later.
+    outdated: RefCell<BTreeSet<Rc<str>>>,
+    found: Bell,
     /// Whether the documents could not be reached last time, which is said once.
     away: Cell<bool>,
     /// The connections of Redis over which updates were sent and heard when it was last looked what was missed.
@@ -89,6 +98,8 @@ impl InRedis {
             merged: RefCell::default(),
             version: Cell::default(),
             owed: RefCell::default(),
+            outdated: RefCell::default(),
+            found: Bell::default(),
             away: Cell::new(false),
             heard: Cell::default(),
         });
@@ -139,6 +150,7 @@ impl InRedis {
                 self.with_known(id, |known| known.deleted |= contents.deletions > 0);
                 Ok(contents)
             }
+            Stored::Ended => Err(Rejected::Away),
             Stored::Full | Stored::NotFirst => Err(Rejected::TooLarge),
         }
     }
@@ -170,6 +182,7 @@ impl InRedis {
                     contents.missing = self.take(id, update).await;
                     return Ok(Seed::Won(contents));
                 }
+                Stored::Ended => return Err(Rejected::Away),
                 Stored::Full => return Err(Rejected::TooLarge),
                 Stored::NotFirst => {}
             }
@@ -212,6 +225,15 @@ impl InRedis {
         open.into_iter().collect()
     }
 
+    /// See [`super::SharedDocuments::outdated`].
+    pub async fn outdated(&self) -> BTreeSet<Rc<str>> {
+        let any = || (!self.outdated.borrow().is_empty()).then_some(());
+        self.found.until(any).await;
+        // The other instance is about to say so.
+        Timer::after(UNHEARD).await;
+        self.outdated.take()
+    }
+
     pub fn figures(&self) -> (usize, usize) {
         let known = self.known.borrow();
         (known.len(), known.values().map(|known| known.size).sum())
@@ -231,7 +253,16 @@ impl InRedis {
                 return Ok((Stored::NotFirst, 0, 0));
             }
             let args = [bytes.as_bytes(), most.as_bytes()];
-            let size = self.step(lease, &RESERVE, id, "size", &args).await?;
+            let reserve = self.step(lease, &RESERVE, id, "size", &args);
+            let (ended, size) = zip(self.has_ended(id), reserve).await;
+            let size = size?;
+            if ended? {
+                // Where there is something, the counter is too high until the next squash.
+                if self.len(id).await? == 0 {
+                    self.step(lease, &REMOVE, id, "size", &[]).await?;
+                }
+                return Ok((Stored::Ended, 0, 0));
+            }
             if size < 0 {
                 return Ok((Stored::Full, 0, 0));
             }
@@ -241,6 +272,10 @@ impl InRedis {
         let stored = self.locks.with(&self.locks.of_document(id), store).await;
         let (stored, size, len) = stored.map_err(|fault| self.fault(id, &fault))?;
         self.away.set(false);
+        if let Stored::Ended = stored {
+            self.outdated.borrow_mut().insert(id.into());
+            self.found.ring();
+        }
         if let Stored::Now = stored {
             self.with_known(id, |known| {
                 known.size = usize::try_from(size).unwrap_or(0);
@@ -334,4 +369,6 @@ enum Stored {
     Full,
     /// There is something already.
     NotFirst,
+    /// It is for a document that another instance has ended.
+    Ended,
 }

@@ -66,6 +66,11 @@ impl InRedis {
         }
     }
 
+    /// The sessions of this instance that have it open.
+    pub fn here(&self, id: &str) -> Vec<Sid> {
+        self.open.sessions(id)
+    }
+
     /// Those of this instance only while Redis can't tell.
     pub async fn users(&self, id: &str) -> Vec<Sid> {
         let mut members = redis::cmd("SMEMBERS");
