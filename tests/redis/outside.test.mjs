@@ -11,7 +11,7 @@ import { importModule } from "../clients/module.mjs";
 import { Editor } from "../documents/editor.mjs";
 import { Own } from "../documents/own.mjs";
 import { Tab } from "../documents/page.mjs";
-import { freePort, startSiskin, waitFor } from "../harness.mjs";
+import { freePort, sleep, startSiskin, waitFor } from "../harness.mjs";
 import * as Y from "yjs";
 
 const run = promisify(execFile);
@@ -163,6 +163,28 @@ describe("a note of Open WebUI that was written outside", { concurrency: 1 }, ()
       });
     }
   }
+
+  for (const Kind of [Page, Own])
+    test(`it was removed, and is there anew with the same id: ${Kind.name}`, { timeout: 60_000 }, async (t) => {
+      const { id, ann, bob, open } = await left(t, Kind, " offline");
+      const note = notes[id];
+      delete notes[id];
+      // Nobody is let in meanwhile.
+      const eve = await new Editor(houses[1], "eve", `note:${id}`).connect();
+      t.after(() => eve.close());
+      eve.socket.emit("ydoc:document:join", { document_id: `note:${id}` });
+      await sleep(500);
+      assert.deepEqual(eve.states, []);
+      notes[id] = { ...note, created_at: 2, updated_at: 2, data: { content: content("new") } };
+      const cleo = await open("cleo", 1);
+      await shows(cleo, "new");
+      for (const editor of [ann, bob]) await editor.back();
+      for (const editor of [ann, bob, cleo]) await shows(editor, "new");
+      await isKept(id, " offline");
+      cleo.text.insert(3, "er");
+      for (const editor of [ann, bob]) await shows(editor, "newer");
+      await isSaved(id, "newer");
+    });
 
   test("it was written twice, and who has the first document comes back last", { timeout: 60_000 }, async (t) => {
     const { id, ann, bob, open } = await left(t, Page, " offline");
