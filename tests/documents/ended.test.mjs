@@ -202,8 +202,11 @@ describe("a note that is removed and made again", () => {
       const { id, ann } = await began(t, " old");
       const bob = await open(t, id, "bob");
       await shows(bob, "first old");
+      const { taken } = bob;
       await remake(id, "new");
       for (const editor of [ann, bob]) await shows(editor, "new");
+      // It may hear of the new one from Ann first. It is asked, and shown it; what is typed before that ends with the old one.
+      if (Kind === Tab) await waitFor(() => bob.taken >= taken + 2, { what: "what is shown" });
       bob.text.insert(3, "er");
       for (const editor of [ann, bob]) await shows(editor, "newer");
       await isSaved(id, "newer");
