@@ -88,6 +88,7 @@ SECONDS = {
     "redis/restart (node)": 40,
     "openwebui/notes (node)": 90,
     "openwebui/gaps (node)": 90,
+    "openwebui/back (node)": 150,
     "documents/model (node)": 200,
     "documents/ended (node)": 45,
     "documents/gaps (node)": 25,

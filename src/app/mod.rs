@@ -127,7 +127,7 @@ impl House {
         self.documents.follow();
         if self.core.directory.emits_itself() {
             let peers = &self.core.peers;
-            peers.set_writer(|note_id| self.notes.writer(note_id));
+            peers.set_writer(|note_id| self.documents.writer(note_id));
         }
     }
 

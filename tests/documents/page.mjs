@@ -12,7 +12,19 @@ export class Page extends Editor {
   }
 
   /** As its `Collaboration.ts` takes a state; its editor shows the text `text`. */
-  take({ state, content }) {
+  take(said) {
+    try {
+      this.#take(said);
+      this.taken += 1;
+      this.synced = true;
+    } catch {
+      // It takes nothing that is typed until the next state.
+      this.synced = false;
+      this.socket.emit("ydoc:document:state", { document_id: this.documentId });
+    }
+  }
+
+  #take({ state, content }) {
     const theirs = Uint8Array.from(state);
     if (theirs.length === 2 && theirs[0] === 0 && theirs[1] === 0) {
       if (this.text.length > 0) super.send(Y.encodeStateAsUpdate(this.doc), { data: undefined });
@@ -20,7 +32,6 @@ export class Page extends Editor {
     } else {
       Y.applyUpdate(this.doc, theirs, this);
     }
-    this.taken += 1;
   }
 
   seed({ md }) {

@@ -186,6 +186,33 @@ describe("a note of Open WebUI that was written outside", { concurrency: 1 }, ()
       await isSaved(id, "newer");
     });
 
+  for (const offline of ["", " offline"]) {
+    test(`two pages come back at the same moment, and type as soon as they may: ${offline ? "one wrote offline" : "nobody wrote"}`, { timeout: 60_000 }, async (t) => {
+      for (let round = 0; round < 3; round += 1) {
+        const { id, ann, bob } = await left(t, Page, offline);
+        write(id, "outside");
+        const types = async (page, letters) => {
+          page.synced = false;
+          await page.back();
+          // It is asked for what it has first, and then takes nothing: what is typed between these two messages ends.
+          await sleep(20);
+          for (const letter of letters) {
+            await waitFor(() => page.synced, { what: "a page that takes what is typed" });
+            page.text.insert(page.text.length, letter);
+            await sleep(100);
+          }
+        };
+        await Promise.all([types(ann, "0123456789"), types(bob, "ABCDEFGHIJ")]);
+        await waitFor(() => ann.text.toString() === bob.text.toString(), { what: "the same text" });
+        const text = ann.text.toString();
+        for (const [all, part] of [[/[0-9A-J]/g, "outside"], [/[^0-9]/g, "0123456789"], [/[^A-J]/g, "ABCDEFGHIJ"]]) assert.equal(text.replace(all, ""), part, text);
+        await isSaved(id, text);
+        await waitFor(() => versions(id).some((md) => md.includes(offline)) || !offline, { what: "the version" });
+        for (const page of [ann, bob]) page.close();
+      }
+    });
+  }
+
   test("it was written twice, and who has the first document comes back last", { timeout: 60_000 }, async (t) => {
     const { id, ann, bob, open } = await left(t, Page, " offline");
     write(id, "outside");

@@ -7,19 +7,18 @@
 //! content, which becomes a version of the note, should it not be known; what it wrote offline ends as well; and then it is shown
 //! what is there, in which its own text is deleted. Was nobody here, its editor is empty then, and begins with what is saved.
 
-use super::broadcast::{Broadcast, text};
-use super::gaps::{Editor, Old};
+use super::broadcast::Broadcast;
+use super::gaps::Editor;
+use super::old::Old;
 use super::refusals::not_stored;
 use super::states::Extra;
 use super::{AWAY, Documents, Kind, Opening, Update};
 use crate::app::core::{Fault, Sender, UNAVAILABLE};
 use crate::app::documents::Document;
-use crate::directory::NoteView;
-use crate::ground::rooms;
 use crate::ground::tasks::aside_if;
 use crate::peers::documents::bytes::ints;
 use crate::peers::documents::{Away, EMPTY, LIGHT, Part, Rejected};
-use crate::socket::{Args, Target};
+use crate::socket::Args;
 use smol::Timer;
 use std::time::Duration;
 
@@ -34,7 +33,7 @@ impl Documents {
     /// Whether who opens the document is asked first what they have of it. Readers have nothing to keep.
     pub(super) fn asks_first(&self, document: &Document, opening: &Opening, writes: bool) -> bool {
         let counts = opening.epoch.is_some() || opening.vector.is_some();
-        writes && !counts && self.core.documents.ended(&document.id) > 0
+        writes && !counts && !self.core.documents.ended(&document.id).is_empty()
     }
 
     /// The session was asked what it has; `in_vain`, if it is a fresh page, since it was given nothing to begin with.
@@ -51,7 +50,7 @@ impl Documents {
     /// client wrote nothing of what has ended either, there is no text of its own to wait for, and it is shown what is there. Should
     /// it have read what has ended, its answer comes after that, and ends as well.
     pub(super) fn greeted_in_vain(&'static self, from: &Sender, document: &Document, client: u64) {
-        if self.core.documents.wrote_ended(&document.id, client) {
+        if self.core.documents.ended(&document.id).knows(client) {
             return;
         }
         let (from, document) = (from.clone(), Document::new(&document.id));
@@ -63,7 +62,7 @@ impl Documents {
     }
 
     fn show_after(&'static self, pause: Duration, from: &Sender, document: &Document, while_: Old) {
-        let more = self.core.documents.ended(&document.id) / PACE;
+        let more = self.core.documents.ended(&document.id).len() / PACE;
         let pause = pause + Duration::from_secs(more.min(60));
         let (from, document) = (from.clone(), Document::new(&document.id));
         self.gaps.asking.spawn("shows a document", async move {
@@ -98,7 +97,8 @@ impl Documents {
         update: &mut Update,
     ) -> Option<Result<Args<'static>, Fault>> {
         let bytes = match &update.bytes {
-            _ if old == Old::GoesOn => return self.take_going_on(from, document, update).await,
+            _ if old == Old::Waits => return self.take_waiting(from, document, update),
+            _ if old == Old::Writes => return self.take_written(from, document, update),
             Some(bytes) if !update.initialize => bytes,
             // A fresh page gets what is there in the ack.
             Some(_) => {
@@ -119,14 +119,19 @@ impl Documents {
                 return None;
             }
         };
-        let is_asked = matches!(old, Old::Asked | Old::AskedInVain);
+        let is_asked = old.is_asked();
         if is_asked {
             self.gaps.has(from.sid, document, Old::Answered);
         }
         let part = match old {
             // What was typed before it has what it was shown ends with what it was typed into.
             Old::Known | Old::Left => Part::OfEnded,
-            _ => self.core.documents.part_of_ended(&document.id, bytes).await,
+            _ => {
+                let since = |editor: &mut Editor| editor.since;
+                let since = self.gaps.with(from.sid, &document.id, since).flatten();
+                let documents = &self.core.documents;
+                documents.part_of_ended(&document.id, bytes, since).await
+            }
         };
         match part {
             Part::OfEnded => {}
@@ -145,9 +150,10 @@ impl Documents {
                 return None;
             }
         }
-        if self.core.directory.emits_itself() && self.goes_on(from, document).await {
-            update.drop_content();
-            return None;
+        if self.core.directory.emits_itself() && old != Old::Left {
+            let bytes = update.bytes.take().unwrap_or_default();
+            self.comes_back(from, document, bytes, update.fields.take());
+            return Some(Ok(Args::none()));
         }
         if let Err(rejected) = self.bury(from, document, bytes).await {
             self.show(from, document, Old::Left).await;
@@ -168,56 +174,8 @@ impl Documents {
         Some(Ok(Args::none()))
     }
 
-    /// Whether the document of the sender goes on, since there is no other one.
-    async fn goes_on(&'static self, from: &Sender, document: &Document) -> bool {
-        // Others may save what they show before the sender has heard of it.
-        let view = self.view(from, document).await;
-        let Ok(Some(NoteView { content, .. })) = view else {
-            return false;
-        };
-        let goes_on = self.core.documents.revive(&document.id).await;
-        if goes_on {
-            self.gaps.has(from.sid, document, Old::GoesOn);
-            let hears = |editor: &mut Editor| editor.written = Some(content);
-            self.gaps.with(from.sid, &document.id, hears);
-            self.show_update(from.sid, document, "[0,0]");
-            self.show_after(CONTENT, from, document, Old::GoesOn);
-        }
-        goes_on
-    }
-
-    /// A change of who is about to hear what was written: what it showed until then is a version, and not saved.
-    async fn take_going_on(
-        &self,
-        from: &Sender,
-        document: &Document,
-        update: &mut Update,
-    ) -> Option<Result<Args<'static>, Fault>> {
-        if !update.has_content() {
-            return None;
-        }
-        let fields = update.fields.clone();
-        update.drop_content();
-        self.show(from, document, Old::No).await;
-        let kept = self.keep_version(from, document, fields).await;
-        kept.err().map(Err)
-    }
-
-    /// Tells a page what was written, as Open WebUI does.
-    fn tell_written(&self, from: &Sender, document: &Document) {
-        let written = |editor: &mut Editor| editor.written.take();
-        let written = self.gaps.with(from.sid, &document.id, written).flatten();
-        if let Some((note_id, content)) = document.note().zip(written) {
-            let id = text(note_id);
-            let json = format!(r#"{{"id":{id},"data":{{"content":{content}}}}}"#);
-            let target = Target::sid(from.sid);
-            let hub = &self.core.hub;
-            hub.emit(&target, rooms::NOTE_EVENT, &Args::from_json(json));
-        }
-    }
-
     /// What is of a document that has ended is deleted for all who may build on it.
-    async fn bury(
+    pub(super) async fn bury(
         &self,
         from: &Sender,
         document: &Document,
@@ -243,19 +201,20 @@ impl Documents {
     }
 
     /// Shows what is there to who was asked: what it had is deleted in that. Afterwards it is one that has this.
-    async fn show(&self, from: &Sender, document: &Document, then: Old) {
+    pub(super) async fn show(&'static self, from: &Sender, document: &Document, then: Old) {
         let shown = match self.gaps.has(from.sid, document, then) {
             Old::No => return,
-            Old::GoesOn => return self.tell_written(from, document),
             _ => self.try_show(from, document).await,
         };
         if let Err(fault) = shown {
             self.gaps.has(from.sid, document, Old::No);
             log::debug!("{} is not shown {:?}: {fault:?}", from.sid, document.id);
+            // A page takes nothing that is typed into it until it is asked for what it has.
+            self.owes(from, document, Kind::Change);
         }
     }
 
-    async fn try_show(&self, from: &Sender, document: &Document) -> Result<(), Fault> {
+    pub(super) async fn try_show(&self, from: &Sender, document: &Document) -> Result<(), Fault> {
         let documents = &self.core.documents;
         let vector = documents.vector(&document.id).await.ok_or(AWAY)?;
         if !vector.is_empty() {

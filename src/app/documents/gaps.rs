@@ -5,6 +5,7 @@
 
 use super::broadcast::text;
 use super::name::Document;
+use super::old::{Came, Old};
 use super::states::{STATE, Told};
 use super::{Documents, Kind};
 use crate::app::core::Sender;
@@ -79,8 +80,10 @@ pub(super) struct Editor {
     state: Told,
     /// It may have a document that has ended.
     old: Old,
-    /// What it is to hear was written, should that document go on.
-    pub(super) written: Option<Box<RawValue>>,
+    /// Where what it had when it came would go on, if it is of a document that goes on after it had ended.
+    pub(super) since: Option<Id>,
+    /// What came of it while it waits to be shown this one.
+    pub(super) came: Came,
 }
 
 /// What is known of a session's program.
@@ -90,28 +93,6 @@ pub struct Program {
     pub syncs: bool,
     /// It is a page of Open WebUI.
     pub page: bool,
-}
-
-/// What is known of who opens a document of which an earlier one has ended.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub enum Old {
-    /// It has this one.
-    #[default]
-    No,
-    /// It was asked for what it has,
-    Asked,
-    /// and was given nothing that a fresh page would begin with: such a one has no answer.
-    AskedInVain,
-    /// It has answered, which is being looked at.
-    Answered,
-    /// It has the earlier one, and was asked for its content.
-    Known,
-    /// It was shown this one before it answered: it may be a page that has read the earlier one.
-    Shown,
-    /// It has the earlier one, which goes on with it, and was asked for its content before it hears what was written.
-    GoesOn,
-    /// It had the earlier one, and was shown this one, which may be on its way.
-    Left,
 }
 
 impl Gaps {
@@ -153,7 +134,8 @@ impl Gaps {
             tries: 0,
             state: Told::default(),
             old: Old::No,
-            written: None,
+            since: None,
+            came: Came::default(),
         });
     }
 
@@ -297,6 +279,17 @@ impl Gaps {
         ends.flatten().is_some_and(|mark| hub.has_passed(sid, mark))
     }
 
+    /// Whether it is a page that takes nothing that is typed until it is shown what is there.
+    pub fn is_held(&self, sid: Sid, document: &Document) -> bool {
+        let held = |editor: &mut Editor| editor.page && editor.old.waits();
+        self.with(sid, &document.id, held) == Some(true)
+    }
+
+    /// Whether it hears nothing of the document for a while.
+    pub fn is_away(&self, sid: Sid, document: &Document) -> bool {
+        self.old(sid, document) == Old::Waits
+    }
+
     /// What is known of what the session has.
     pub fn old(&self, sid: Sid, document: &Document) -> Old {
         let old = self.with(sid, &document.id, |editor| editor.old);
@@ -375,7 +368,10 @@ impl Documents {
     /// A session shows its cursor. The first time, if it is a page that may have been edited while it was away, it is asked.
     pub(super) fn greeted(&'static self, from: &Sender, document: &Document, cursor: &[u8]) {
         let sid = from.sid;
-        let first = |editor: &mut Editor| !std::mem::replace(&mut editor.greeted, true);
+        let first = |editor: &mut Editor| {
+            editor.came.stirred = Some(Instant::now());
+            !std::mem::replace(&mut editor.greeted, true)
+        };
         if self.gaps.with(sid, &document.id, first) != Some(true) {
             return;
         }
@@ -394,6 +390,7 @@ impl Documents {
             Some(Old::AskedInVain) if !page.moved => {
                 return self.greeted_in_vain(from, document, page.client);
             }
+            Some(old) if old.is_asked() => return self.hold(sid, document),
             _ => return,
         }
         let (from, document) = (from.clone(), Document::new(&document.id));

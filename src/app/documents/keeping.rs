@@ -146,7 +146,10 @@ impl Documents {
             } = self.core;
             let keep = async || directory.keep_version(&from.who, note_id, &data).await;
             // Versions may be read and written as a whole.
-            documents.in_turn(&document.id, keep).await.ok_or(AWAY)??;
+            documents
+                .in_turn(&document.id, "kept", keep)
+                .await
+                .ok_or(AWAY)??;
         }
         Ok(Args::none())
     }

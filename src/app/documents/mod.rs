@@ -6,6 +6,8 @@
 //! - [`following`]: what other instances did unheard
 //! - [`gaps`]: what a document lacks and its senders have
 //! - [`ended`]: who comes back to a document that has ended
+//! - [`old`]: what is known of them
+//! - [`back`]: how one goes on with who comes back, beside Open WebUI
 //! - [`refusals`]: a change that could not be taken
 //! - [`owed`]: what could not be taken at the moment
 //! - [`states`]: a document's state, as an event
@@ -13,12 +15,14 @@
 //! - [`outside`]: a note that a backend changed or removed
 
 mod append;
+mod back;
 mod broadcast;
 mod ended;
 mod following;
 mod gaps;
 mod keeping;
 mod name;
+mod old;
 mod outside;
 mod owed;
 mod refusals;
@@ -34,8 +38,9 @@ use crate::peers::documents::vector::Vector;
 use crate::peers::documents::{Away, LIGHT, Seed};
 use crate::socket::{Args, Sid};
 use broadcast::{Broadcast, text, to_others};
-use gaps::{Gaps, Old, Program};
+use gaps::{Gaps, Program};
 pub use name::Document;
+use old::Old;
 pub use refusals::{Kind, Unreadable};
 use serde_json::json;
 use states::States;
@@ -176,6 +181,7 @@ impl Documents {
             Ok(false) => return Err(Fault::Full("open documents of a session")),
             Err(Away) => return Err(AWAY),
         }
+        let since = self.core.documents.goes_on_since(&document.id);
         if let Err(fault) = self.core.enter(*sid, &document.room).await {
             self.close_for(*sid, document, Left::Gone).await;
             return Err(fault);
@@ -191,6 +197,8 @@ impl Documents {
         let theirs = opening.vector.as_ref();
         self.gaps
             .opened(*sid, document, theirs, opening.page, writes);
+        self.gaps
+            .with(*sid, &document.id, |editor| editor.since = since);
         let sent = self.send_state_and_content(from, document, view, opening);
         let sent = sent.await;
         // It was asked again, and is not the sender's any more.
@@ -226,7 +234,8 @@ impl Documents {
     /// It has not.
     pub fn check_open(&self, sid: Sid, document: &Document) -> Result<(), Fault> {
         let core = self.core;
-        match core.hub.is_in(sid, &document.room) && core.documents.is_open(&document.id, sid) {
+        let is_in = core.hub.is_in(sid, &document.room) || self.gaps.is_away(sid, document);
+        match is_in && core.documents.is_open(&document.id, sid) {
             true => Ok(()),
             false => Err(Fault::Denied("not in this document")),
         }
@@ -321,7 +330,7 @@ impl Documents {
                     self.notes.set_based(note_id);
                 }
                 // Who has it open as an empty one lacks what is left of the one that has ended, which others build on.
-                let ended = documents.ended(&document.id) > 0;
+                let ended = !documents.ended(&document.id).is_empty();
                 let all = match ended {
                     true => documents.remains(&document.id).await,
                     false => None,

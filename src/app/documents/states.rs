@@ -265,6 +265,10 @@ impl Documents {
         theirs: Option<&Vector>,
     ) -> Result<(), Fault> {
         self.check_open(from.sid, document)?;
+        // It is shown what is there as soon as it may be.
+        if self.gaps.is_held(from.sid, document) {
+            return Ok(());
+        }
         let last = self.gaps.sent(from.sid, document);
         if last.is_some_and(|last| last.is_answer(&self.core.hub, from.sid)) {
             return Ok(());

@@ -380,9 +380,9 @@ impl Notes {
         }
     }
 
-    /// Somebody who has the note open here and may write it.
-    pub fn writer(&self, note_id: &str) -> Option<Sid> {
-        self.notes.borrow().get(note_id)?.writer()
+    /// Somebody of these who has the note open here and may write it.
+    pub fn writer(&self, note_id: &str, of: impl Fn(Sid) -> bool) -> Option<Sid> {
+        self.notes.borrow().get(note_id)?.writer(of)
     }
 
     /// An event was emitted to sockets here: `events:note` of a directory that emits itself tells that somebody outside

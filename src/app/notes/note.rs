@@ -147,12 +147,12 @@ impl Note {
         Some(std::mem::replace(&mut editor.access, access))
     }
 
-    /// Somebody who may write it, the same as long as they have it open.
-    pub fn writer(&self) -> Option<Sid> {
+    /// Somebody of these who may write it, the same as long as they have it open.
+    pub fn writer(&self, of: impl Fn(Sid) -> bool) -> Option<Sid> {
         let writers = self
             .editors
             .iter()
-            .filter(|(_, editor)| editor.access >= Access::Write);
+            .filter(|(sid, editor)| editor.access >= Access::Write && of(**sid));
         writers.map(|(sid, _)| *sid).min()
     }
 

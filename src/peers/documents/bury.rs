@@ -6,7 +6,7 @@
 use super::compact::compact;
 use super::lean::lean;
 use super::reader::{BadUpdate, put_number};
-use super::update::{Id, Range, deletions, walk};
+use super::update::{Block, Id, Range, deletions, walk};
 use super::vector::Vector;
 
 /// A checked update with all of it deleted.
@@ -26,6 +26,17 @@ pub fn bury(update: &[u8]) -> Result<Vec<u8>, BadUpdate> {
     let mut buried = update[..update.len() - rest.len()].to_vec();
     put_deletions(&mut buried, ranges);
     lean(&buried)
+}
+
+/// Whether there is such a block in an update.
+pub fn holds(update: &[u8], is_such: impl Fn(&Block<'_>) -> bool) -> bool {
+    let mut holds = false;
+    let walked = walk(
+        update,
+        || {},
+        |block| holds |= !block.skip && is_such(&block),
+    );
+    holds && walked.is_ok()
 }
 
 /// What an update has to do with a document that has ended; what is greater counts for all of it.

@@ -8,7 +8,7 @@
 //! - [`update`], [`reader`]: what an update may be, before yrs sees it
 //! - [`vector`]: what is there without a gap
 //! - [`compact`]: fewer blocks that say the same
-//! - [`bury`]: what is left of a document that has ended
+//! - [`ended`], [`bury`]: documents that have ended, and what is left of them
 //! - [`lean`]: an update without what it deletes itself
 //! - [`cut`], [`mend`], [`depth`]: an update without what Yjs would throw at
 //! - [`bytes`]: updates as JSON
@@ -25,6 +25,7 @@ pub mod bytes;
 mod compact;
 mod cut;
 mod depth;
+mod ended;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod history;
@@ -158,93 +159,6 @@ impl SharedDocuments {
             Self::Memory(memory) => memory.epoch(id),
             #[cfg(feature = "redis")]
             Self::Redis(redis) => redis.epoch(id),
-        }
-    }
-
-    /// How much somebody may have of one that has ended, of which this one holds what is left: characters, about.
-    pub fn ended(&self, id: &str) -> u64 {
-        match self {
-            Self::Memory(memory) => memory.ended(id).len(),
-            #[cfg(feature = "redis")]
-            Self::Redis(redis) => redis.ended(id).len(),
-        }
-    }
-
-    /// Whether a client wrote something of one that has ended.
-    pub fn wrote_ended(&self, id: &str, client: u64) -> bool {
-        match self {
-            Self::Memory(memory) => memory.ended(id).knows(client),
-            #[cfg(feature = "redis")]
-            Self::Redis(redis) => redis.ended(id).knows(client),
-        }
-    }
-
-    /// What an update has to do with the one that has ended.
-    pub async fn part_of_ended(&self, id: &str, update: &[u8]) -> Part {
-        match self {
-            Self::Memory(memory) => memory.part_of_ended(id, update).await,
-            #[cfg(feature = "redis")]
-            Self::Redis(redis) => Box::pin(redis.part_of_ended(id, update)).await,
-        }
-    }
-
-    /// Such an update has ended, too: what is left of it, that all of it is deleted. It is stored then, where others need
-    /// not be told: see [`SharedDocuments::add_buried`].
-    pub async fn bury(&self, id: &str, update: &[u8]) -> Result<Vec<u8>, Rejected> {
-        match self {
-            Self::Memory(memory) => memory.bury(id, update).await,
-            #[cfg(feature = "redis")]
-            Self::Redis(redis) => Box::pin(redis.bury(id, update)).await,
-        }
-    }
-
-    /// The one that has ended goes on after all, if no other one has begun. Whether it does.
-    pub async fn revive(&self, id: &str) -> bool {
-        match self {
-            Self::Memory(_) => false,
-            #[cfg(feature = "redis")]
-            Self::Redis(redis) => Box::pin(redis.revive(id)).await,
-        }
-    }
-
-    /// Stores what is left of such an update, and tells others as [`SharedDocuments::append`] does.
-    pub async fn add_buried(
-        &self,
-        id: &str,
-        buried: &[u8],
-        tell: Tell<'_>,
-    ) -> Result<(), Rejected> {
-        match self {
-            Self::Memory(_) => Ok(()),
-            #[cfg(feature = "redis")]
-            Self::Redis(redis) => Box::pin(redis.add_buried(id, buried, tell)).await,
-        }
-    }
-
-    /// Does something for the document while no other instance does; `None` when nobody can tell.
-    pub async fn in_turn<T>(&self, id: &str, work: impl AsyncFn() -> T) -> Option<T> {
-        match self {
-            Self::Memory(_) => Some(work().await),
-            #[cfg(feature = "redis")]
-            Self::Redis(redis) => Box::pin(redis.in_turn(id, work)).await,
-        }
-    }
-
-    /// What is stored as a document's first content: with what is left of the one before it, where that is not stored already.
-    pub async fn with_remains(&self, id: &str, first: Vec<u8>) -> Vec<u8> {
-        match self {
-            Self::Memory(_) => first,
-            #[cfg(feature = "redis")]
-            Self::Redis(redis) => redis.with_remains(id, first).await,
-        }
-    }
-
-    /// Everything stored, what is left of one that has ended included, though nothing else may be.
-    pub async fn remains(&self, id: &str) -> Option<Vec<u8>> {
-        match self {
-            Self::Memory(memory) => memory.remains(id).await.ok(),
-            #[cfg(feature = "redis")]
-            Self::Redis(redis) => Box::pin(redis.remains(id)).await,
         }
     }
 

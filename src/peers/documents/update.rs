@@ -98,6 +98,11 @@ impl Block<'_> {
         !matches!(kind, KIND_GC | KIND_DELETED | KIND_SKIP)
     }
 
+    /// Whether that is in it.
+    pub fn covers(&self, id: Id) -> bool {
+        self.id.client == id.client && (self.id.clock..self.id.clock + self.len).contains(&id.clock)
+    }
+
     /// Whether others may stand in it.
     pub fn has_others(&self) -> bool {
         self.bytes
@@ -168,6 +173,20 @@ pub fn walk<'a>(
         }
     }
     Ok(reader.rest())
+}
+
+/// Where what a change inserts begins.
+pub fn begins(update: &[u8]) -> Option<Id> {
+    let mut first = None;
+    walk(
+        update,
+        || {},
+        |block| {
+            first.get_or_insert(block.id);
+        },
+    )
+    .ok()?;
+    first
 }
 
 /// Calls with each range that is deleted: client, clock and length. They are the last thing in an update.

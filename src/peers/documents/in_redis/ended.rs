@@ -2,10 +2,12 @@
 //! the next one, never alone: a process that knows nothing of such documents would take it for an empty one.
 
 use super::InRedis;
+use super::kept::GoesOn;
 use crate::ground::names::note_of_document;
 use crate::ground::tasks::aside_if;
 use crate::peers::documents::bury::{Part, bury, part_of_ended};
 use crate::peers::documents::history::{EMPTY, LIGHT, check, check_aside, merge, news};
+use crate::peers::documents::update::Id;
 use crate::peers::documents::vector::Vector;
 use crate::peers::documents::{Away, Rejected, Tell};
 use crate::peers::shared::lease::Lease;
@@ -28,7 +30,23 @@ impl InRedis {
     pub async fn part_of_ended(&self, id: &str, update: &[u8]) -> Part {
         let (large, update, ended) = (update.len() > LIGHT, update.to_vec(), self.ended(id));
         let look = move || part_of_ended(&update, &ended).unwrap_or(Part::Nothing);
-        aside_if(large, look).await
+        match aside_if(large, look).await {
+            // It goes on, and its sender, who came before it did, has heard what was deleted since.
+            Part::Knows if self.goes_on(id).await => Part::OfEnded,
+            part => part,
+        }
+    }
+
+    pub fn look_again(&self, id: &str) {
+        self.with_known(id, |known| known.vector = None);
+    }
+
+    /// Where one that had ended goes on with what was written outside.
+    pub fn goes_on_since(&self, id: &str) -> Option<Id> {
+        match self.known.borrow().get(id)?.before.goes_on {
+            GoesOn::From(since) => Some(since),
+            GoesOn::No | GoesOn::Unwritten => None,
+        }
     }
 
     /// What nobody knows yet of an update of one that has ended, with all of it deleted.
@@ -64,9 +82,12 @@ impl InRedis {
     }
 
     /// Does something for the document while no other instance does; `None` when nobody can tell.
-    pub async fn in_turn<T>(&self, id: &str, work: impl AsyncFn() -> T) -> Option<T> {
+    pub async fn in_turn<T>(&self, id: &str, what: &str, work: impl AsyncFn() -> T) -> Option<T> {
         let work = async |_: &Lease| Ok(work().await);
-        let done = self.locks.with(&self.key(id, "kept:lock"), work).await;
+        let done = self
+            .locks
+            .with(&self.key(id, &format!("{what}:lock")), work)
+            .await;
         done.ok()
     }
 

@@ -14,6 +14,7 @@ use crate::ground::names::note_of_document;
 use crate::ground::tasks::{LARGE, aside, aside_if};
 use crate::peers::documents::bury::bury;
 use crate::peers::documents::history::MOST_BURIED;
+use crate::peers::documents::update::Id;
 use crate::peers::documents::vector::Vector;
 use crate::peers::shared::lease::Lease;
 use crate::peers::shared::locks::Trouble;
@@ -32,6 +33,7 @@ const UPDATES: &str = "updates";
 const ENDED: &str = "ended";
 const EPOCH: &str = "epoch";
 const REMAINS: &str = "remains";
+const GOES_ON: &str = "goes_on";
 
 /// What is known of the documents that a note had before this one.
 #[derive(Clone, Default)]
@@ -42,6 +44,36 @@ pub(super) struct Before {
     pub epoch: Option<u64>,
     /// What is left of them, which the next one begins with; not there once that has begun.
     pub remains: Option<Vec<u8>>,
+    pub goes_on: GoesOn,
+}
+
+/// Whether the one that had ended goes on, with what somebody else wrote in it.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum GoesOn {
+    #[default]
+    No,
+    /// That is not in it yet.
+    Unwritten,
+    /// Whoever has this has that.
+    From(Id),
+}
+
+impl GoesOn {
+    fn read(text: &str) -> Self {
+        let id = text.split_once(':').and_then(|(client, clock)| {
+            let (client, clock) = (client.parse().ok()?, clock.parse().ok()?);
+            Some(Id { client, clock })
+        });
+        id.map_or(Self::Unwritten, Self::From)
+    }
+
+    fn text(self) -> Option<String> {
+        match self {
+            Self::No => None,
+            Self::Unwritten => Some(String::new()),
+            Self::From(Id { client, clock }) => Some(format!("{client}:{clock}")),
+        }
+    }
 }
 
 /// All that is kept of a document.
@@ -54,38 +86,47 @@ struct Kept {
 
 impl Kept {
     /// The fields that are asked for, in their order.
-    const FIELDS: [&str; 6] = [CONTENT, CUT_OFF, UPDATES, ENDED, EPOCH, REMAINS];
+    const FIELDS: [&str; 7] = [CONTENT, CUT_OFF, UPDATES, ENDED, EPOCH, REMAINS, GOES_ON];
 
-    fn of((content, cut_off, updates, ended, epoch, remains): Fields) -> Self {
+    fn of((content, cut_off, updates, ended, epoch, remains, goes_on): Fields) -> Self {
         Self {
             content,
             cut_off: cut_off.is_some(),
             updates,
             before: Before {
                 remains: remains.filter(|_| ended.is_some()),
-                ..Before::of(ended, epoch)
+                ..Before::of(ended, epoch, goes_on)
             },
         }
     }
 }
 
 type Field = Option<Vec<u8>>;
-type Fields = (Field, Field, Field, Field, Option<u64>, Field);
+type Fields = (
+    Field,
+    Field,
+    Field,
+    Field,
+    Option<u64>,
+    Field,
+    Option<String>,
+);
 
 impl Before {
-    fn of(ended: Field, epoch: Option<u64>) -> Self {
+    fn of(ended: Field, epoch: Option<u64>, goes_on: Option<String>) -> Self {
         let ended = ended.and_then(|ended| Vector::decode(&ended).ok());
         Self {
             ended: ended.unwrap_or_default(),
             epoch,
             remains: None,
+            goes_on: goes_on.map_or(GoesOn::No, |text| GoesOn::read(&text)),
         }
     }
 
     /// Reads the answer to [`InRedis::ask_before`].
     pub fn read(answer: &Value) -> Self {
-        let (ended, epoch) = redis::from_redis_value_ref(answer).unwrap_or_default();
-        Self::of(ended, epoch)
+        let (ended, epoch, goes_on) = redis::from_redis_value_ref(answer).unwrap_or_default();
+        Self::of(ended, epoch, goes_on)
     }
 
     /// The one that is stored in these lines has ended, too.
@@ -108,6 +149,7 @@ impl Before {
 
     /// Another one begins.
     fn next(&mut self) {
+        self.goes_on = GoesOn::No;
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = since.map_or(0, |since| since.as_millis() as u64);
         self.epoch = Some(now.max(self.epoch.unwrap_or(0) + 1));
@@ -151,7 +193,8 @@ impl InRedis {
     /// Asks for what is known of the documents before this one, and for it to be known for longer.
     pub(super) fn ask_before(&self, id: &str) -> [Cmd; 2] {
         let (mut get, mut expire) = (redis::cmd("HMGET"), redis::cmd("EXPIRE"));
-        get.arg(self.key(id, KEPT)).arg(ENDED).arg(EPOCH);
+        let key = self.key(id, KEPT);
+        get.arg(key).arg(ENDED).arg(EPOCH).arg(GOES_ON);
         expire.arg(self.key(id, KEPT)).arg(LIFETIME);
         [get, expire]
     }
@@ -185,11 +228,13 @@ impl InRedis {
         before: &Before,
     ) -> Result<(), Trouble> {
         let (ended, epoch) = (before.ended.encode(), before.epoch.map(|n| n.to_string()));
+        let goes_on = before.goes_on.text();
         let fields = [
             (CONTENT, content.map(str::as_bytes)),
             (EPOCH, epoch.as_deref().map(str::as_bytes)),
             (ENDED, (!before.ended.is_empty()).then_some(&ended[..])),
             (REMAINS, before.remains.as_deref()),
+            (GOES_ON, goes_on.as_deref().map(str::as_bytes)),
         ];
         let mut args = vec![LIFETIME.as_bytes()];
         for (field, value) in fields {
@@ -207,7 +252,10 @@ impl InRedis {
             return Ok(());
         }
         if self.kept(id, CUT_OFF).await?.is_none() {
-            let before = self.before(id).await?;
+            let before = Before {
+                goes_on: GoesOn::No,
+                ..self.before(id).await?
+            };
             if before.ended.is_empty() {
                 self.step(lease, &REMOVE, id, KEPT, &[]).await?;
                 return Ok(());
@@ -255,7 +303,7 @@ impl InRedis {
             match updates {
                 Some(updates) => before.end(updates).await,
                 // Somebody may have begun with it, and come back before anything was stored.
-                None if before.epoch.is_some() => {}
+                None if before.epoch.is_some() => before.goes_on = GoesOn::No,
                 None => before.next(),
             }
             self.renew(lease, id, Some(&print), &before).await?;
@@ -323,12 +371,38 @@ impl InRedis {
         Ok(now.is_some_and(|now| now != ours))
     }
 
-    /// Nothing is stored: the one that has ended goes on. Whether it does.
+    /// Nothing is stored: the one that has ended goes on, as soon as what was written is in it. Whether that is to be done.
     pub async fn revive(&self, id: &str) -> bool {
         let revive = async |lease: &Lease| {
             let mut before = self.before(id).await?;
-            let none = self.len(id).await? == 0;
-            if none {
+            let begins = self.len(id).await? == 0;
+            if begins {
+                before.goes_on = GoesOn::Unwritten;
+                self.renew(lease, id, None, &before).await?;
+            }
+            before.remains = None;
+            Ok((begins || before.goes_on == GoesOn::Unwritten, before))
+        };
+        let revived = self.locks.with(&self.locks.of_document(id), revive).await;
+        self.is_kept(id, revived)
+    }
+
+    /// Whether the one that has ended goes on: another instance may have begun that.
+    pub(super) async fn goes_on(&self, id: &str) -> bool {
+        let before = self.before(id).await;
+        before.is_ok_and(|before| before.goes_on != GoesOn::No)
+    }
+
+    /// What was written is in it from here on; nowhere, if it said that already.
+    pub async fn goes_on_from(&self, id: &str, begins: Option<Id>) {
+        let set = async |lease: &Lease| {
+            let mut before = self.before(id).await?;
+            if let Some(begins) = begins {
+                before.goes_on = GoesOn::From(begins);
+                let text = before.goes_on.text().unwrap_or_default();
+                let args = [GOES_ON.as_bytes(), text.as_bytes(), LIFETIME.as_bytes()];
+                self.step(lease, &KEEP, id, KEPT, &args).await?;
+            } else {
                 let epoch = before.epoch;
                 before = Before {
                     epoch,
@@ -336,10 +410,11 @@ impl InRedis {
                 };
                 self.renew(lease, id, None, &before).await?;
             }
-            Ok((none, before))
+            before.remains = None;
+            Ok((true, before))
         };
-        let revived = self.locks.with(&self.locks.of_document(id), revive).await;
-        self.is_kept(id, revived)
+        let set = self.locks.with(&self.locks.of_document(id), set).await;
+        self.is_kept(id, set);
     }
 
     fn is_kept(&self, id: &str, kept: Result<(bool, Before), CommandError>) -> bool {
