@@ -197,7 +197,8 @@ impl Notes {
 
     /// Starts the task that saves the note, unless it runs.
     fn keep_saving(&'static self, note_id: &str) {
-        let mut start = false;
+        // The note may have been removed meanwhile: then the task ends what is known of it.
+        let mut start = true;
         self.with(note_id, |note| {
             start = !std::mem::replace(&mut note.has_task, true);
         });
