@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// How long after an attempt to end a document the next one comes.
 const RETRY: Duration = Duration::from_secs(1);
+/// A note that was removed elsewhere and not here so long after goes on here.
+const STILL_THERE: Duration = Duration::from_secs(2);
 /// Notes that others have removed, and that may still be removed here.
 const MOST_REMOVED: usize = 1_000;
 
@@ -69,7 +71,7 @@ impl Documents {
 
     /// A backend removed the note of another instance: its document has ended, and the next one has this epoch. What was typed here is
     /// saved all the same, since the directory here may still have the note.
-    pub(super) async fn note_removed_elsewhere(&self, note_id: &str, epoch: u64) {
+    pub(super) async fn note_removed_elsewhere(&'static self, note_id: &str, epoch: u64) {
         let document = Document::of_note(note_id);
         let ours = self.core.documents.epoch(&document.id);
         if ours.is_some_and(|ours| ours >= epoch) {
@@ -85,6 +87,11 @@ impl Documents {
         if known.len() < MOST_REMOVED {
             known.insert(note_id.to_owned());
         }
+        drop(known);
+        self.following.spawn("lets in again", async move {
+            Timer::after(STILL_THERE).await;
+            self.let_in(&document);
+        });
     }
 
     /// Those here: other instances close theirs, unless the note is there anew when they hear of it.
