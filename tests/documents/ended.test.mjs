@@ -275,6 +275,7 @@ describe("a note that is removed and made again", () => {
     ann.hold();
     await waitFor(async () => (await versions(id)).includes("first one"), { what: "the version" });
     await waitFor(() => ann.held.length, { what: "what is there" });
+    await ann.lose(() => ann.text.insert(0, "lost "));
     for (const letter of "two ") ann.text.insert(0, letter);
     await sleep(200);
     ann.release();

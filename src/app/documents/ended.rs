@@ -174,9 +174,22 @@ impl Documents {
         Some(Ok(Args::none()))
     }
 
+    /// What the sender brings to close a gap in what has ended ends as well.
+    pub(super) async fn bury_gap(&'static self, from: &Sender, document: &Document, update: &[u8]) {
+        let Some(gap) = self.core.documents.gap_of_ended(&document.id, update).await else {
+            return;
+        };
+        if let Err(rejected) = self.bury(from, document, &gap).await {
+            return log::debug!("{} closes no gap in what has ended: {rejected:?}", from.sid);
+        }
+        if let Err(fault) = self.try_show(from, document).await {
+            log::debug!("{} is not shown {:?}: {fault:?}", from.sid, document.id);
+        }
+    }
+
     /// What is of a document that has ended is deleted for all who may build on it.
     pub(super) async fn bury(
-        &self,
+        &'static self,
         from: &Sender,
         document: &Document,
         update: &[u8],
@@ -196,6 +209,12 @@ impl Documents {
             let added = documents.add_buried(&document.id, &buried, &outgoing);
             added.await?;
             broadcast.emit_here();
+        }
+        // What was lost on the way before it is in the sender's editor alone.
+        if let Some(known) = documents.known(&document.id).await
+            && let Some(missing) = known.lacked_before(update)
+        {
+            self.close_gap(from.sid, document, missing);
         }
         Ok(())
     }

@@ -241,6 +241,11 @@ impl Gaps {
         begin == Some(true)
     }
 
+    /// Whether the session ever built on something that was not here.
+    pub fn lacks(&self, sid: Sid, document: &Document) -> bool {
+        self.with(sid, &document.id, |editor| editor.lacks.is_some()) == Some(true)
+    }
+
     /// Whether the session was told of a gap since this was asked last.
     pub fn was_told(&self, sid: Sid, document: &Document) -> bool {
         let told = |editor: &mut Editor| std::mem::take(&mut editor.told);

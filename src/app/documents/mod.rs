@@ -268,6 +268,10 @@ impl Documents {
             if let Some(answer) = Box::pin(taken).await {
                 return answer;
             }
+        } else if let Some(bytes) = &update.bytes
+            && self.gaps.lacks(from.sid, document)
+        {
+            Box::pin(self.bury_gap(from, document, bytes)).await;
         }
         if early {
             // It hears what others write before it has the state, on a slow link long before, and says then what it shows. That

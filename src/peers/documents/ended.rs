@@ -1,9 +1,11 @@
 //! Documents that have ended, wherever they are kept.
 
 use super::bury::{self, Part};
+use super::history::{LIGHT, check};
 use super::update::Id;
 use super::vector::Vector;
 use super::{Rejected, SharedDocuments, Tell};
+use crate::ground::tasks::aside_if;
 
 impl SharedDocuments {
     /// What somebody may have of one that has ended, of which this one holds what is left.
@@ -31,6 +33,28 @@ impl SharedDocuments {
             #[cfg(feature = "redis")]
             Self::Redis(redis) => Box::pin(redis.part_of_ended(id, update)).await,
         }
+    }
+
+    /// What is stored without a gap, though it be nothing but what is left of one that has ended; `None` when nobody can tell.
+    pub async fn known(&self, id: &str) -> Option<Vector> {
+        match self {
+            Self::Memory(memory) => memory.known(id).await,
+            #[cfg(feature = "redis")]
+            Self::Redis(redis) => Box::pin(redis.vector(id)).await,
+        }
+    }
+
+    /// What an update brings that its author wrote before something that has ended: that has ended with it.
+    pub async fn gap_of_ended(&self, id: &str, update: &[u8]) -> Option<Vec<u8>> {
+        let known = self.known(id).await?;
+        known.missing()?;
+        let (large, update, ended) = (update.len() > LIGHT, update.to_vec(), self.ended(id));
+        let look = move || {
+            check(&update).ok()?;
+            let gap = known.rest_within(&update, Some(&ended)).ok()?;
+            bury::holds(&gap, |_| true).then_some(gap)
+        };
+        aside_if(large, look).await
     }
 
     /// Such an update has ended, too: what is left of it, that all of it is deleted. It is stored then, where others need

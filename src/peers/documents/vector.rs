@@ -261,6 +261,18 @@ impl Vector {
         Ok(rest)
     }
 
+    /// Something that must come before a checked update, if anything is missing at all.
+    pub fn lacked_before(&self, update: &[u8]) -> Option<Id> {
+        self.missing()?;
+        let mut lacked = None;
+        let _ = walk(
+            update,
+            || {},
+            |block| lacked = lacked.or_else(|| self.lacked_by(&block)),
+        );
+        lacked
+    }
+
     /// What must come before this block.
     fn lacked_by(&self, block: &Block<'_>) -> Option<Id> {
         if self.has(block.last()) {

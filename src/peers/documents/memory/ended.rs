@@ -48,6 +48,12 @@ impl Memory {
         Ok(news)
     }
 
+    pub async fn known(&self, id: &str) -> Option<Vector> {
+        let kept = self.documents.borrow().get(id)?.kept.clone();
+        let _order = self.turn(&kept).await.ok()?;
+        Some(kept.with(|_| false, |h| h.vector().clone()).await)
+    }
+
     /// All that is stored.
     pub async fn remains(&self, id: &str) -> Result<Vec<u8>, Rejected> {
         let kept = self.kept(id);
