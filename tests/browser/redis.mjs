@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { freePort, waitFor } from "../harness.mjs";
+import { freePort, startSiskin, waitFor } from "../harness.mjs";
 
 export async function startRedis(t) {
   const [port, dir] = [await freePort(), mkdtempSync(join(tmpdir(), "siskin-redis-"))];
@@ -23,4 +23,15 @@ export async function startRedis(t) {
   await start();
   t.after(async () => (await stop(), rmSync(dir, { recursive: true, force: true })));
   return { url: `redis://127.0.0.1:${port}/0`, start, stop, signal: (name) => server.kill(name) };
+}
+
+/** Two instances on a redis-server, ready; `t` ends them. */
+export async function startPair(t, redis, more = {}) {
+  const env = { WEBSOCKET_MANAGER: "redis", WEBSOCKET_REDIS_URL: redis.url, ...more };
+  const pair = await Promise.all([startSiskin({ env }), startSiskin({ env })]);
+  for (const siskin of pair) {
+    t.after(() => siskin.close());
+    await waitFor(async () => (await fetch(`${siskin.url}/ready`)).ok, { what: "readiness" });
+  }
+  return pair;
 }

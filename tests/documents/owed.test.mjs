@@ -6,9 +6,9 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
-import { startRedis } from "../browser/redis.mjs";
+import { startPair, startRedis } from "../browser/redis.mjs";
 import { importModule } from "../clients/module.mjs";
-import { startSiskin, waitFor } from "../harness.mjs";
+import { waitFor } from "../harness.mjs";
 import { makeNote, savedText } from "./editor.mjs";
 import { Own } from "./own.mjs";
 import { Page } from "./page.mjs";
@@ -18,12 +18,7 @@ const end = [];
 let redis, pair, module;
 before(async () => {
   redis = await startRedis({ after: (step) => end.unshift(step) });
-  const env = { WEBSOCKET_MANAGER: "redis", WEBSOCKET_REDIS_URL: redis.url };
-  pair = await Promise.all([startSiskin({ env }), startSiskin({ env })]);
-  for (const siskin of pair) {
-    end.unshift(() => siskin.close());
-    await waitFor(async () => (await fetch(`${siskin.url}/ready`)).ok, { what: "readiness" });
-  }
+  pair = await startPair({ after: (step) => end.unshift(step) }, redis);
   module = await importModule(pair[0]);
 });
 after(async () => {

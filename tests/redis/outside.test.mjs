@@ -6,12 +6,12 @@ import { execFile } from "node:child_process";
 import { createServer } from "node:http";
 import { after, before, describe, test } from "node:test";
 import { promisify } from "node:util";
-import { startRedis } from "../browser/redis.mjs";
+import { startPair, startRedis } from "../browser/redis.mjs";
 import { importModule } from "../clients/module.mjs";
 import { Editor } from "../documents/editor.mjs";
 import { Own } from "../documents/own.mjs";
 import { Tab } from "../documents/page.mjs";
-import { freePort, sleep, startSiskin, waitFor } from "../harness.mjs";
+import { freePort, sleep, waitFor } from "../harness.mjs";
 import * as Y from "yjs";
 
 const run = promisify(execFile);
@@ -53,12 +53,7 @@ before(async () => {
   });
   await new Promise((listens) => directory.listen(port, "127.0.0.1", listens));
   end.unshift(() => (directory.closeAllConnections(), directory.close()));
-  const env = { WEBSOCKET_MANAGER: "redis", WEBSOCKET_REDIS_URL: redis.url, SISKIN_DIRECTORY: `http://127.0.0.1:${port}` };
-  houses = await Promise.all([startSiskin({ env }), startSiskin({ env })]);
-  for (const siskin of houses) {
-    end.unshift(() => siskin.close());
-    await waitFor(async () => (await fetch(`${siskin.url}/ready`)).ok, { what: "readiness" });
-  }
+  houses = await startPair({ after: (step) => end.unshift(step) }, redis, { SISKIN_DIRECTORY: `http://127.0.0.1:${port}` });
   module = await importModule(houses[0]);
 });
 after(async () => {

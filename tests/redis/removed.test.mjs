@@ -7,24 +7,19 @@ import { execFile } from "node:child_process";
 import { after, before, describe, test } from "node:test";
 import { promisify } from "node:util";
 import * as Y from "yjs";
-import { startRedis } from "../browser/redis.mjs";
+import { startPair, startRedis } from "../browser/redis.mjs";
 import { importModule } from "../clients/module.mjs";
 import { Editor, makeNote, savedText } from "../documents/editor.mjs";
 import { Own } from "../documents/own.mjs";
 import { Tab } from "../documents/page.mjs";
-import { sleep, startSiskin, waitFor } from "../harness.mjs";
+import { sleep, waitFor } from "../harness.mjs";
 
 const run = promisify(execFile);
 const end = [];
 let redis, houses, module;
 before(async () => {
   redis = await startRedis({ after: (step) => end.unshift(step) });
-  const env = { WEBSOCKET_MANAGER: "redis", WEBSOCKET_REDIS_URL: redis.url };
-  houses = await Promise.all([startSiskin({ env }), startSiskin({ env })]);
-  for (const siskin of houses) {
-    end.unshift(() => siskin.close());
-    await waitFor(async () => (await fetch(`${siskin.url}/ready`)).ok, { what: "readiness" });
-  }
+  houses = await startPair({ after: (step) => end.unshift(step) }, redis);
   module = await importModule(houses[0]);
 });
 after(async () => {

@@ -6,6 +6,7 @@
 //! before is gone. So until then nobody may type: a page takes nothing from its user between a state that it can't read and the next
 //! one. Whoever else comes back waits for that, at whichever instance: what they wrote ends, and they are shown what is there.
 
+use super::ended::CONTENT;
 use super::gaps::Editor;
 use super::old::{Came, Old};
 use super::refusals::not_stored;
@@ -26,9 +27,7 @@ use std::time::{Duration, Instant};
 /// A page puts what was written in place of what it shows once so long nothing has changed in its editor, cursors of others
 /// included.
 const SETTLES: Duration = Duration::from_millis(850);
-/// How long is waited for its content,
-const CONTENT: Duration = Duration::from_secs(4);
-/// and for what it writes then.
+/// How long is waited for what it writes then.
 const WRITES: Duration = Duration::from_secs(3);
 /// How often is looked for it.
 const LOOK: Duration = Duration::from_millis(10);

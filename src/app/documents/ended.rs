@@ -27,7 +27,7 @@ use std::time::Duration;
 const ANSWER: Duration = Duration::from_secs(2);
 const PACE: u64 = 50_000;
 /// and for its content, which comes half a second after it is asked for.
-const CONTENT: Duration = Duration::from_secs(4);
+pub(super) const CONTENT: Duration = Duration::from_secs(4);
 
 impl Documents {
     /// Whether who opens the document is asked first what they have of it. Readers have nothing to keep.

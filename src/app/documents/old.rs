@@ -3,6 +3,7 @@
 use crate::app::notes::Fields;
 use crate::peers::documents::history::MAX_BYTES;
 use crate::peers::documents::update::Id;
+use std::collections::VecDeque;
 use std::time::Instant;
 
 /// What is known of who opens a document of which an earlier one has ended.
@@ -44,7 +45,7 @@ impl Old {
 /// What came of somebody who waits to be shown what is there.
 #[derive(Default)]
 pub struct Came {
-    updates: Vec<Vec<u8>>,
+    updates: VecDeque<Vec<u8>>,
     /// What it says that it shows.
     pub content: Option<Fields>,
     /// When something changed last in its editor, as far as is known.
@@ -59,13 +60,13 @@ impl Came {
         let size: usize = self.updates.iter().map(Vec::len).sum();
         let fits = self.updates.is_empty() || size + update.len() <= MAX_BYTES;
         if fits {
-            self.updates.push(update);
+            self.updates.push_back(update);
         }
         fits
     }
 
     /// The next one of its updates.
     pub fn next(&mut self) -> Option<Vec<u8>> {
-        (!self.updates.is_empty()).then(|| self.updates.remove(0))
+        self.updates.pop_front()
     }
 }
